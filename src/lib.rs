@@ -1,0 +1,10 @@
+//! A blocking client for Loggregator.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod decode;
+mod error;
+mod message;
+
+pub use error::{BoxError, Error, ErrorKind, Result};
+pub use message::{LogMessage, MessageType, sort_recent};

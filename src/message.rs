@@ -1,0 +1,212 @@
+//! [`LogMessage`]: one line of an app's logs, the same from every generation of Loggregator.
+
+use std::fmt;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+/// One log message of an app.
+///
+/// Printed (with [`Display`](fmt::Display)) it is the line that `cf logs` prints, with the time in the local zone; a
+/// message of several lines gives several, each with the header:
+///
+/// ```
+/// use loggregator_consumer::{LogMessage, MessageType};
+///
+/// let message = LogMessage::new("my-app-guid", "GET /\nGET /favicon.ico\n")
+///     .message_type(MessageType::Out)
+///     .timestamp(1_468_500_000_120_000_000)
+///     .source("APP/PROC/WEB", "0");
+/// let lines: Vec<String> = message.to_string().lines().map(str::to_owned).collect();
+/// assert_eq!(lines.len(), 2);
+/// assert!(lines[0].starts_with("   2016-07-14T") || lines[0].starts_with("   2016-07-15T"));
+/// assert!(lines[1].ends_with(" [APP/PROC/WEB/0] OUT GET /favicon.ico"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct LogMessage {
+    /// What the app wrote: mostly a line of text, without a promise that it is UTF-8. See
+    /// [`text`](LogMessage::text).
+    pub message: Vec<u8>,
+    /// The stream that it was written to.
+    pub message_type: MessageType,
+    /// When it was written: nanoseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// The app's GUID.
+    pub app_id: String,
+    /// Which instance of the source wrote it, such as `0`.
+    pub source_id: Option<String>,
+    /// What wrote it: `App` or `APP/PROC/WEB` for the app itself, `RTR` for the router, `STG` for staging, `API`
+    /// for the Cloud Controller, `LGR` for Loggregator, which reports its own trouble in the stream.
+    pub source_name: Option<String>,
+    /// Where the platform drained the message to. Only servers of 2013 to 2016 filled this.
+    pub drain_urls: Vec<String>,
+}
+
+impl LogMessage {
+    /// A message to standard output, at the epoch, of no source: to be filled in by tests and by the
+    /// [testing server](crate::testing).
+    pub fn new(app_id: impl Into<String>, message: impl Into<Vec<u8>>) -> Self {
+        LogMessage {
+            message: message.into(),
+            message_type: MessageType::Out,
+            timestamp: 0,
+            app_id: app_id.into(),
+            source_id: None,
+            source_name: None,
+            drain_urls: Vec::new(),
+        }
+    }
+
+    /// The same with another type.
+    #[must_use]
+    pub fn message_type(mut self, message_type: MessageType) -> Self {
+        self.message_type = message_type;
+        self
+    }
+
+    /// The same with another time, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn timestamp(mut self, nanoseconds: i64) -> Self {
+        self.timestamp = nanoseconds;
+        self
+    }
+
+    /// The same with a source: its name, such as `App`, and its instance's id, such as `0`.
+    #[must_use]
+    pub fn source(mut self, name: impl Into<String>, id: impl Into<String>) -> Self {
+        self.source_name = Some(name.into());
+        self.source_id = Some(id.into());
+        self
+    }
+
+    /// The message as text, with what is no UTF-8 replaced by U+FFFD.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.message)
+    }
+
+    /// Writes the lines that [`Display`](fmt::Display) writes, with the time in `zone`.
+    fn write_lines(&self, f: &mut fmt::Formatter<'_>, zone: TimeZone) -> fmt::Result {
+        // Every i64 of nanoseconds is within the range of a `Timestamp`.
+        let time = Timestamp::from_nanosecond(self.timestamp.into()).map_err(|_| fmt::Error)?.to_zoned(zone);
+        // Two digits, cut and not rounded, as Go formats them.
+        let centiseconds = time.subsec_nanosecond() / 10_000_000;
+        let source = [self.source_name.as_deref(), self.source_id.as_deref()]
+            .into_iter()
+            .flatten()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("/");
+        let header = format!(
+            "   {}.{centiseconds:02}{} [{source}] {} ",
+            time.strftime("%Y-%m-%dT%H:%M:%S"),
+            time.strftime("%z"),
+            self.message_type,
+        );
+        let text = self.text();
+        for (n, line) in text.trim_end_matches(['\r', '\n']).split('\n').enumerate() {
+            if n > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{header}{}", line.trim_end_matches('\r'))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LogMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_lines(f, TimeZone::system())
+    }
+}
+
+/// The stream that an app wrote a message to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MessageType {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+    /// A number that the protocol does not define.
+    Unknown(i32),
+}
+
+impl MessageType {
+    pub(crate) fn from_number(number: i32) -> Self {
+        match number {
+            1 => MessageType::Out,
+            2 => MessageType::Err,
+            other => MessageType::Unknown(other),
+        }
+    }
+}
+
+/// `OUT`, `ERR`, or the number.
+impl fmt::Display for MessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MessageType::Out => f.write_str("OUT"),
+            MessageType::Err => f.write_str("ERR"),
+            MessageType::Unknown(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// Sorts messages by their time, oldest first. Messages of equal times stay in the order they are in.
+///
+/// [`recent`](crate::Consumer::recent) gives the server's order, in which the lines of several instances, and of the
+/// router, need not be in the order of their times.
+///
+/// ```
+/// use loggregator_consumer::{LogMessage, sort_recent};
+///
+/// let mut messages = [2, 1].map(|time| LogMessage::new("app", format!("{time}")).timestamp(time));
+/// sort_recent(&mut messages);
+/// assert_eq!(messages[0].message, b"1");
+/// ```
+pub fn sort_recent(messages: &mut [LogMessage]) {
+    messages.sort_by_key(|message| message.timestamp);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct At<'a>(&'a LogMessage, TimeZone);
+
+    impl fmt::Display for At<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.write_lines(f, self.1.clone())
+        }
+    }
+
+    fn line(message: &LogMessage) -> String {
+        At(message, TimeZone::fixed(jiff::tz::offset(-7))).to_string()
+    }
+
+    #[test]
+    fn prints_the_line_of_cf_logs() {
+        let message = LogMessage::new("a", "message").timestamp(1_468_522_800_009_999_999).source("APP/PROC/WEB", "0");
+        assert_eq!(line(&message), "   2016-07-14T12:00:00.00-0700 [APP/PROC/WEB/0] OUT message");
+        let message = LogMessage::new("a", b"no \xff".to_vec()).timestamp(990_000_000).message_type(MessageType::Err);
+        assert_eq!(line(&message), "   1969-12-31T17:00:00.99-0700 [] ERR no \u{fffd}");
+        let message = LogMessage::new("a", "x").source("LGR", "").message_type(MessageType::Unknown(9));
+        assert_eq!(line(&message), "   1969-12-31T17:00:00.00-0700 [LGR] 9 x");
+    }
+
+    #[test]
+    fn repeats_the_header_on_every_line() {
+        let message = LogMessage::new("a", "one\r\n\ntwo\r\n\r\n").source("App", "0");
+        let header = "   1969-12-31T17:00:00.00-0700 [App/0] OUT ";
+        assert_eq!(line(&message), format!("{header}one\n{header}\n{header}two"));
+        assert_eq!(line(&LogMessage::new("a", "").source("App", "0")), header);
+    }
+
+    #[test]
+    fn prints_every_time_there_is() {
+        for time in [i64::MIN, -1, 0, i64::MAX] {
+            assert!(line(&LogMessage::new("a", "x").timestamp(time)).ends_with("[] OUT x"));
+        }
+        assert!(line(&LogMessage::new("a", "x").timestamp(-1)).starts_with("   1969-12-31T16:59:59.99-0700"));
+    }
+}
