@@ -3,8 +3,11 @@
 #![deny(missing_docs)]
 
 mod decode;
+mod dial;
 mod error;
 mod message;
 
+pub use dial::Proxy;
 pub use error::{BoxError, Error, ErrorKind, Result};
+pub use http::Uri;
 pub use message::{LogMessage, MessageType, sort_recent};
