@@ -5,6 +5,8 @@
 mod decode;
 mod error;
 mod message;
+#[cfg_attr(not(test), expect(dead_code))] // Until its caller is here.
+mod multipart;
 
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use message::{LogMessage, MessageType, sort_recent};
