@@ -493,6 +493,29 @@ proptest! {
     }
 
     #[test]
+    fn bodies_of_another_encoder_come_back_unchanged(
+        texts in proptest::collection::vec(".*", 1..4), streams in proptest::collection::vec(bytes_like("B"), 0..4),
+        sizes in some_sizes(),
+    ) {
+        let mut form = ::multipart::client::lazy::Multipart::new();
+        for text in &texts {
+            form.add_text("text", text.as_str());
+        }
+        for stream in &streams {
+            form.add_stream("stream", &stream[..], Some("file"), None);
+        }
+        let mut prepared = form.prepare().unwrap();
+        let boundary = prepared.boundary().to_owned();
+        let mut body = Vec::new();
+        prepared.read_to_end(&mut body).unwrap();
+        // It writes the texts first and then the streams, the last one first.
+        let sent: Vec<_> = texts.iter().map(String::as_bytes).chain(streams.iter().rev().map(Vec::as_slice)).collect();
+        let (parts, end) = split(pieces(&body, &sizes), &boundary, LARGE);
+        prop_assert!(end.is_ok(), "{:?}", end);
+        prop_assert_eq!(parts, sent);
+    }
+
+    #[test]
     fn any_content_type_gives_a_usable_boundary_or_none(text in ".*", quoted in any::<bool>()) {
         let quote = if quoted { "\"" } else { "" };
         if let Ok(boundary) = super::boundary(&format!("multipart/x; boundary={quote}{text}")) {
