@@ -6,6 +6,8 @@ mod decode;
 mod dial;
 mod error;
 mod message;
+#[cfg_attr(not(test), expect(dead_code))] // Until its caller is here.
+mod multipart;
 
 pub use dial::Proxy;
 pub use error::{BoxError, Error, ErrorKind, Result};
