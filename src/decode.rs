@@ -1,6 +1,6 @@
 //! Bytes to [`LogMessage`] (and back, for the testing server): the only file that names the generated protobuf code.
 
-use protobuf::{EnumOrUnknown, Message as _};
+use protobuf::Message as _;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{LogMessage, MessageType};
@@ -51,7 +51,7 @@ pub(crate) fn encode_legacy(message: &LogMessage) -> Vec<u8> {
     };
     legacy::LogMessage {
         message: Some(message),
-        message_type: Some(EnumOrUnknown::from_i32(message_type)),
+        message_type: Some(protobuf::EnumOrUnknown::from_i32(message_type)),
         timestamp: Some(timestamp),
         app_id: Some(app_id.into_bytes()),
         source_id: source_id.map(String::into_bytes),

@@ -132,7 +132,13 @@ impl Error {
         self
     }
 
-    /// Adds a sentence, such as what to do next, to the text.
+    /// Says before the text what was being done.
+    pub(crate) fn with_context(mut self, context: &str) -> Self {
+        self.0.text.insert_str(0, context);
+        self
+    }
+
+    /// Adds to the text, such as what to do next.
     pub(crate) fn with_hint(mut self, hint: &str) -> Self {
         self.0.text.push_str(hint);
         self
@@ -193,15 +199,20 @@ impl std::error::Error for Error {
     }
 }
 
-/// A cause's text. An `io::Error` of the system says it in the words of its kind first: those are the same on
-/// every system ("connection refused"), where the system's own ("Connection refused (os error 111)") are not.
+/// A cause's text. An `io::Error` of the system begins with the words of its kind ("connection refused"), which are the
+/// same on every system, where the system's own are not.
 struct CauseText<'a>(&'a (dyn std::error::Error + Send + Sync + 'static));
 
 impl fmt::Display for CauseText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.downcast_ref::<io::Error>() {
-            Some(error) if error.raw_os_error().is_some() => write!(f, "{}: {error}", error.kind()),
-            _ => write!(f, "{}", self.0),
+        let text = self.0.to_string();
+        let kind = match self.0.downcast_ref::<io::Error>() {
+            Some(error) if error.raw_os_error().is_some() => error.kind().to_string(),
+            _ => return f.write_str(&text),
+        };
+        match text.get(..kind.len()) {
+            Some(start) if start.eq_ignore_ascii_case(&kind) => write!(f, "{kind}{}", &text[kind.len()..]),
+            _ => write!(f, "{kind}: {text}"),
         }
     }
 }
@@ -214,7 +225,8 @@ mod tests {
     fn the_text_holds_the_cause_in_words_that_every_system_shares() {
         let refused = io::Error::from_raw_os_error(if cfg!(windows) { 10061 } else { libc_econnrefused() });
         let error = Error::caused(ErrorKind::Dial, "dialing", refused);
-        assert!(error.to_string().starts_with("dialing: connection refused: "), "{error}");
+        assert!(error.to_string().starts_with("dialing: connection refused"), "{error}");
+        assert_eq!(error.to_string().matches("efused").count(), 1, "{error}");
         assert!(std::error::Error::source(&error).unwrap().is::<io::Error>());
     }
 

@@ -84,6 +84,13 @@ impl LogMessage {
         String::from_utf8_lossy(&self.message)
     }
 
+    /// What it takes in memory, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let texts = [Some(&self.app_id), self.source_id.as_ref(), self.source_name.as_ref()];
+        let texts = texts.into_iter().flatten().chain(&self.drain_urls);
+        size_of::<Self>() + self.message.len() + texts.map(|text| size_of::<String>() + text.len()).sum::<usize>()
+    }
+
     /// Writes the lines that [`Display`](fmt::Display) writes, with the time in `zone`.
     fn write_lines(&self, f: &mut fmt::Formatter<'_>, zone: TimeZone) -> fmt::Result {
         // Every i64 of nanoseconds is within the range of a `Timestamp`.

@@ -1,0 +1,60 @@
+//! Prints an app's recent messages, and then its live ones until interrupted:
+//!
+//! ```text
+//! CF_ACCESS_TOKEN="$(cf oauth-token)" APP_GUID="$(cf app my-app --guid)" \
+//!     cargo run --example sample_consumer wss://loggregator.example.com:443
+//! ```
+//!
+//! The endpoint can also come from `LOGGREGATOR_ADDR`. Set `SKIP_SSL_VALIDATION=1` for a foundation whose certificate
+//! is self-signed: then nothing protects the token from who is in between.
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+
+use loggregator_consumer::{Consumer, sort_recent};
+use native_tls::TlsConnector;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("===== Error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let endpoint = env::args().nth(1).or_else(|| env::var("LOGGREGATOR_ADDR").ok()).ok_or(
+        "no endpoint: give it as the argument or in LOGGREGATOR_ADDR, such as wss://loggregator.example.com:443",
+    )?;
+    let token = env::var("CF_ACCESS_TOKEN").map_err(|_| "CF_ACCESS_TOKEN is not set: `cf oauth-token` prints one")?;
+    let app = env::var("APP_GUID").map_err(|_| "APP_GUID is not set: `cf app NAME --guid` prints it")?;
+
+    let mut builder = Consumer::builder(&endpoint);
+    if env::var_os("SKIP_SSL_VALIDATION").is_some() {
+        builder = builder.tls_connector(TlsConnector::builder().danger_accept_invalid_certs(true).build()?);
+    }
+    let consumer = builder.build()?;
+
+    println!("===== Recent logs");
+    let mut recent = consumer.recent(&app, &token)?;
+    sort_recent(&mut recent);
+    for message in recent {
+        println!("{message}");
+    }
+
+    println!("===== Tailing logs");
+    let mut tail = consumer.tail(&app, &token)?;
+    for message in tail.by_ref() {
+        match message {
+            Ok(message) => println!("{message}"),
+            Err(error) => eprintln!("===== {error}"),
+        }
+    }
+    match tail.ending() {
+        Some(ending) if !ending.is_clean() => Err(ending.to_string().into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,74 @@
+//! [`Cancel`]: the switch that `close` throws, from any thread and in any state of a connection.
+
+use std::convert::Infallible;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Weak};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+
+/// One switch a connection. Whoever waits while the connection is made or used waits for this too, in the way that
+/// fits what it waits for: on the [`signal`](Cancel::signal) beside another channel, or on a socket that is
+/// [shut down](Cancel::wake_by_shutdown) when the switch is thrown.
+#[derive(Debug)]
+pub(crate) struct Cancel {
+    state: Mutex<State>,
+    signal: Receiver<Infallible>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Dropped when the switch is thrown: that wakes all receivers.
+    armed: Option<Sender<Infallible>>,
+    socket: Weak<TcpStream>,
+}
+
+impl Cancel {
+    pub(crate) fn new() -> Arc<Self> {
+        let (armed, signal) = bounded(0);
+        Arc::new(Cancel { state: Mutex::new(State { armed: Some(armed), socket: Weak::new() }), signal })
+    }
+
+    /// Throws the switch; a second time does nothing. Never blocks.
+    pub(crate) fn throw(&self) {
+        let mut state = self.state.lock();
+        state.armed = None;
+        if let Some(socket) = state.socket.upgrade() {
+            // An error means that the connection is gone already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub(crate) fn is_thrown(&self) -> bool {
+        self.state.lock().armed.is_none()
+    }
+
+    /// An error if the switch has been thrown.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_thrown() { Err(Error::closed()) } else { Ok(()) }
+    }
+
+    /// Disconnected as soon as the switch is thrown; nothing is ever sent.
+    pub(crate) fn signal(&self) -> &Receiver<Infallible> {
+        &self.signal
+    }
+
+    /// From here on, throwing the switch also shuts this socket down.
+    pub(crate) fn wake_by_shutdown(&self, socket: &Arc<TcpStream>) -> Result<()> {
+        let mut state = self.state.lock();
+        if state.armed.is_none() {
+            return Err(Error::closed());
+        }
+        state.socket = Arc::downgrade(socket);
+        Ok(())
+    }
+
+    /// From here on, throwing the switch leaves the socket open: somebody waits for the signal, to close it well.
+    pub(crate) fn wake_by_signal(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        state.socket = Weak::new();
+        if state.armed.is_none() { Err(Error::closed()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,164 @@
+//! [`Stream`]: a connected byte stream, plain or TLS, on a non-blocking socket.
+//!
+//! Non-blocking throughout, so that one way of waiting, [`wait`], serves every deadline and every close: shutting the
+//! socket down from another thread wakes whoever waits for it.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use native_tls::TlsStream;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// A connected stream. Its [`Read`] and [`Write`] never block: they give `WouldBlock`.
+pub(crate) struct Stream {
+    layer: Layer,
+    socket: Arc<TcpStream>,
+}
+
+/// What the bytes go through. TLS can lie in TLS: to a server, through a proxy that is itself spoken to over TLS.
+enum Layer {
+    Plain(Plain),
+    Tls(Box<TlsStream<Stream>>),
+}
+
+/// The socket itself, on which a failed write is no failure until there is nothing left to read: a peer that has hung
+/// up may have said why, and what it said before would be lost with the error.
+struct Plain {
+    socket: Arc<TcpStream>,
+    write_error: Option<io::Error>,
+}
+
+impl Stream {
+    /// A plain stream on a socket that must be non-blocking.
+    pub(crate) fn plain(socket: Arc<TcpStream>) -> Self {
+        Stream { layer: Layer::Plain(Plain { socket: Arc::clone(&socket), write_error: None }), socket }
+    }
+
+    pub(crate) fn tls(tls: TlsStream<Stream>) -> Self {
+        let socket = Arc::clone(&tls.get_ref().socket);
+        Stream { layer: Layer::Tls(Box::new(tls)), socket }
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.layer, Layer::Tls(_))
+    }
+
+    /// The socket underneath, to wait on and to shut down.
+    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+
+    /// Reads what there is, waiting until `deadline` for the first byte.
+    pub(crate) fn read_by(&mut self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        loop {
+            match self.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    wait(&self.socket, PollFlags::IN, Some(deadline))?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// Writes all of `bytes`, waiting until `deadline` for room.
+    pub(crate) fn write_all_by(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    wait(&self.socket, PollFlags::OUT, Some(deadline))?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the socket is ready, or shut down; `TimedOut` when the deadline comes first.
+pub(crate) fn wait(socket: &TcpStream, ready: PollFlags, deadline: Option<Instant>) -> io::Result<()> {
+    loop {
+        let timeout = match deadline {
+            None => None,
+            Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
+                Some(left) if !left.is_zero() => Some(timespec(left)),
+                _ => return Err(ErrorKind::TimedOut.into()),
+            },
+        };
+        match poll(&mut [PollFd::new(socket, ready)], timeout.as_ref()) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A duration beyond what the system can count is one that never ends.
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
+}
+
+impl Read for Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match (&*self.socket).read(buffer)? {
+            0 if !buffer.is_empty() => self.write_error.take().map_or(Ok(0), Err),
+            n => Ok(n),
+        }
+    }
+}
+
+impl Write for Plain {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.write_error.is_some() {
+            return Ok(bytes.len());
+        }
+        match (&*self.socket).write(bytes) {
+            Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                self.write_error = Some(error);
+                Ok(bytes.len())
+            }
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.layer {
+            Layer::Plain(plain) => plain.read(buffer),
+            Layer::Tls(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.layer {
+            Layer::Plain(plain) => plain.write(bytes),
+            Layer::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.layer {
+            Layer::Plain(_) => Ok(()),
+            Layer::Tls(tls) => tls.flush(),
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("socket", &self.socket).field("tls", &self.is_tls()).finish()
+    }
+}

@@ -1,0 +1,143 @@
+//! [`Head`]: the head of an HTTP answer, read from a bare stream: a proxy's to CONNECT, a server's to a handshake.
+
+use std::io;
+use std::time::Instant;
+
+use crate::dial::io_error;
+use crate::dial::stream::Stream;
+use crate::error::{Error, ErrorKind, Result};
+
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 128;
+
+/// As much of an answer's body as an error holds.
+pub(crate) const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// The status line and the headers, and what came in the same breath behind them.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) reason: String,
+    headers: Vec<(String, String)>,
+    pub(crate) rest: Vec<u8>,
+}
+
+impl Head {
+    /// Reads the head of the answer to `what`, however small the pieces it comes in.
+    pub(crate) fn read(stream: &mut Stream, what: &str, deadline: Instant) -> Result<Self> {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let piece = match stream.read_by(&mut buffer, deadline).map_err(|cause| io_error(what, cause))? {
+                0 if bytes.is_empty() => return Err(no_answer(what)),
+                0 => return Err(bad(what, "the server hung up in the middle of its answer's head")),
+                n => &buffer[..n],
+            };
+            bytes.extend_from_slice(piece);
+            // Not at every byte of a head that dribbles in; but soon enough to tell what is no HTTP.
+            if (piece.contains(&b'\n') || bytes.len() <= 16)
+                && let Some(head) = Self::parse(&bytes).map_err(|why| bad(what, why))?
+            {
+                return Ok(head);
+            }
+            if bytes.len() > MAX_HEAD {
+                return Err(bad(what, "the head of the server's answer has no end"));
+            }
+        }
+    }
+
+    /// `None` if there is more to come.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let length = match response.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) => return Err("the server's answer has too many headers"),
+            Err(_) => return Err("the server's answer is no HTTP"),
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Some(Head {
+            status: response.code.unwrap_or_default(),
+            reason: response.reason.unwrap_or_default().to_owned(),
+            headers: response.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect(),
+            rest: bytes[length..].to_vec(),
+        }))
+    }
+
+    /// The first header of this name, in any case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|header| header.0.eq_ignore_ascii_case(name)).map(|header| &*header.1)
+    }
+
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Reads the body of an answer that refuses: the server's words. What does not come, or comes beyond
+    /// [`MAX_ERROR_BODY`], is left out, for the status says more than they do.
+    pub(crate) fn read_words(&mut self, stream: &mut Stream, deadline: Instant) -> String {
+        let chunked = self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+        let length = self.header("content-length").and_then(|value| value.trim().parse().ok());
+        let mut body = std::mem::take(&mut self.rest);
+        let mut buffer = [0; 4096];
+        loop {
+            let complete = if chunked { dechunked(&body).1 } else { length.is_some_and(|length| body.len() >= length) };
+            if complete || body.len() > MAX_ERROR_BODY {
+                break;
+            }
+            match stream.read_by(&mut buffer, deadline) {
+                Ok(n) if n > 0 => body.extend_from_slice(&buffer[..n]),
+                _ => break,
+            }
+        }
+        if chunked {
+            body = dechunked(&body).0;
+        }
+        body.truncate(length.unwrap_or(MAX_ERROR_BODY).min(MAX_ERROR_BODY));
+        String::from_utf8_lossy(&body).into_owned()
+    }
+}
+
+/// The content of as many chunks as are there, and whether the last of them is.
+fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+    let mut content = Vec::new();
+    loop {
+        match httparse::parse_chunk_size(bytes) {
+            Ok(httparse::Status::Complete((_, 0))) | Err(_) => return (content, true),
+            Ok(httparse::Status::Complete((start, size))) => {
+                let chunk = &bytes[start..];
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                if chunk.len() < size.saturating_add(2) {
+                    content.extend_from_slice(&chunk[..chunk.len().min(size)]);
+                    return (content, false);
+                }
+                content.extend_from_slice(&chunk[..size]);
+                bytes = &chunk[size + 2..];
+            }
+            Ok(httparse::Status::Partial) => return (content, false),
+        }
+    }
+}
+
+fn no_answer(what: &str) -> Error {
+    io_error(what, io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection without an answer"))
+}
+
+fn bad(what: &str, why: &str) -> Error {
+    Error::new(ErrorKind::BadResponse, format!("{what}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_put_together_and_their_end_is_seen() {
+        let whole = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n";
+        assert_eq!(dechunked(whole), (b"hello world".to_vec(), true));
+        assert_eq!(dechunked(&whole[..20]), (b"hello ".to_vec(), false));
+        assert_eq!(dechunked(b"ffffffffffffffff\r\nx"), (b"x".to_vec(), false));
+        assert_eq!(dechunked(b"no chunk"), (Vec::new(), true));
+    }
+}

@@ -1,0 +1,212 @@
+//! HTTP requests: the only file that names ureq.
+//!
+//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and close are those of the websockets.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Uri;
+use ureq::config::Config;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
+use ureq::{Agent, Error as UreqError};
+
+use crate::cancel::Cancel;
+use crate::deadline::after;
+use crate::dial::stream::Stream;
+use crate::dial::{Dialer, io_error};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::head::MAX_ERROR_BODY;
+
+/// A request's answer, whose body is still to be read.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Body,
+    reason: String,
+    what: String,
+}
+
+/// A body, read as it comes. Its errors are [`body_error`]'s to tell apart.
+pub(crate) type Body = ureq::BodyReader<'static>;
+
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// When the head of the answer must be there.
+    pub(crate) head: Instant,
+    /// How long the body may be silent.
+    pub(crate) silence: Duration,
+}
+
+/// Makes a GET request. `cancel` interrupts it, and the reading of its body, at any time.
+pub(crate) fn get(
+    dialer: &Arc<Dialer>,
+    endpoint: &Endpoint,
+    path: &str,
+    token: &str,
+    limits: Limits,
+    cancel: &Arc<Cancel>,
+) -> Result<Answer> {
+    let timer = Arc::new(Timer { limits, in_body: AtomicBool::new(false) });
+    let dial = Dial {
+        dialer: Arc::clone(dialer),
+        endpoint: endpoint.clone(),
+        timer: Arc::clone(&timer),
+        cancel: Arc::clone(cancel),
+    };
+    let config = Config::builder()
+        .http_status_as_error(false)
+        // A redirect's target would get the token.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_idle_connections(0)
+        .proxy(None)
+        .user_agent(crate::USER_AGENT)
+        .build();
+    let agent = Agent::with_parts(config, dial, NoResolver);
+    let mut request = agent.get(endpoint.http_url(path));
+    if !token.is_empty() {
+        request = request.header("Authorization", token);
+    }
+    let what = format!("the request for {path}");
+    let response = request.call().map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
+    timer.in_body.store(true, Ordering::Relaxed);
+
+    let status = response.status();
+    let header =
+        |name| response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let mut reason = status.canonical_reason().unwrap_or_default().to_owned();
+    if let Some(location) = header("location").filter(|_| status.is_redirection()) {
+        reason.push_str(&format!(" (it points to {location}, which is not followed: the token is for this server)"));
+    }
+    let content_type = header("content-type");
+    Ok(Answer { status: status.as_u16(), reason, content_type, body: response.into_body().into_reader(), what })
+}
+
+impl Answer {
+    /// The error of an answer that is no success, with the server's words.
+    pub(crate) fn into_error(self) -> Error {
+        let mut words = Vec::new();
+        // Words that do not come are left out: the status says more than they do.
+        let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut words);
+        let words = String::from_utf8_lossy(&words).into_owned();
+        Error::status_answer(self.status, &self.reason, self.what, words)
+    }
+}
+
+/// Why no answer came.
+fn head_error(what: &str, error: UreqError) -> Error {
+    match error {
+        // Our own, from the dialer.
+        UreqError::Other(error) => match error.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => Error::caused(ErrorKind::BadResponse, what, error),
+        },
+        UreqError::Io(error) => io_error(what, error),
+        error => Error::caused(ErrorKind::BadResponse, what, error),
+    }
+}
+
+/// Why a body broke off.
+pub(crate) fn body_error(what: &str, error: io::Error, cancel: &Cancel) -> Error {
+    if cancel.is_thrown() {
+        return Error::closed();
+    }
+    let kind = match error.kind() {
+        io::ErrorKind::TimedOut => ErrorKind::Timeout,
+        _ => ErrorKind::Truncated,
+    };
+    Error::caused(kind, format_args!("{what}: its body broke off"), error)
+}
+
+#[derive(Debug)]
+struct Timer {
+    limits: Limits,
+    in_body: AtomicBool,
+}
+
+impl Timer {
+    fn deadline(&self) -> Instant {
+        if self.in_body.load(Ordering::Relaxed) { after(self.limits.silence) } else { self.limits.head }
+    }
+}
+
+/// Gives ureq the connections of our dialer.
+struct Dial {
+    dialer: Arc<Dialer>,
+    endpoint: Endpoint,
+    timer: Arc<Timer>,
+    cancel: Arc<Cancel>,
+}
+
+impl Connector for Dial {
+    type Out = Connection;
+
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, UreqError> {
+        let stream = self
+            .dialer
+            .dial(&self.endpoint, self.timer.limits.head, &self.cancel)
+            .map_err(|error| UreqError::Other(error.into()))?;
+        let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
+        Ok(Some(Connection { stream, buffers, timer: Arc::clone(&self.timer) }))
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+const INPUT_BUFFER: usize = 64 * 1024;
+const OUTPUT_BUFFER: usize = 16 * 1024;
+
+/// One connection, as ureq wants it. ureq's own time limits are not used.
+#[derive(Debug)]
+struct Connection {
+    stream: Stream,
+    buffers: LazyBuffers,
+    timer: Arc<Timer>,
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), UreqError> {
+        let bytes = &self.buffers.output()[..amount];
+        Ok(self.stream.write_all_by(bytes, self.timer.deadline())?)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, UreqError> {
+        let buffer = self.buffers.input_append_buf();
+        let amount = self.stream.read_by(buffer, self.timer.deadline())?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // Each request has a connection of its own.
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        self.stream.is_tls()
+    }
+}
+
+/// Resolves nothing: the dialer does, and behind a proxy nobody here must.
+#[derive(Debug)]
+struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, UreqError> {
+        Ok(self.empty())
+    }
+}

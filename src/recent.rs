@@ -1,0 +1,157 @@
+//! [`Recent`]: the messages of an answer, as they come.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cancel::Cancel;
+use crate::consumer::Registration;
+use crate::deadline::after;
+use crate::decode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Body, body_error};
+use crate::message::LogMessage;
+use crate::multipart::{SplitError, Splitter};
+use crate::websocket::{Ending, Frames, Progress, WebSocket};
+
+/// An iterator over an app's recent messages, in the server's order: see
+/// [`Consumer::recent_iter`](crate::Consumer::recent_iter).
+///
+/// Each [`next`](Iterator::next) blocks until a message has come, the answer has ended, or the server has been silent
+/// for the [read timeout](crate::Builder::read_timeout). An answer that ends before it is complete gives one error,
+/// and then nothing more. Parts that are no log message are skipped, with a warning in the log.
+pub struct Recent {
+    // `None` when it has ended.
+    source: Option<Source>,
+    cancel: Arc<Cancel>,
+    _registration: Registration,
+}
+
+/// Where the messages come from.
+pub(crate) enum Source {
+    /// The parts of a multipart body.
+    Parts(Box<Splitter<Body>>),
+    /// The frames of a websocket that the server closes behind the last.
+    Frames(Box<Dump>),
+}
+
+/// A websocket that is read in the caller's thread.
+pub(crate) struct Dump {
+    websocket: WebSocket,
+    silence: Duration,
+    frames: Frames,
+    next: usize,
+    ending: Option<Ending>,
+}
+
+impl Recent {
+    pub(crate) fn new(source: Source, cancel: Arc<Cancel>, registration: Registration) -> Self {
+        Recent { source: Some(source), cancel, _registration: registration }
+    }
+
+    /// All that is still to come; an error has what came before it.
+    pub(crate) fn collect_all(self, deadline: Instant, max_size: usize) -> Result<Vec<LogMessage>> {
+        let mut messages = Vec::new();
+        let mut size = 0;
+        for message in self {
+            let message = match message {
+                Ok(message) => message,
+                Err(error) => return Err(error.with_recovered(messages)),
+            };
+            size += message.size();
+            messages.push(message);
+            if size > max_size {
+                let text =
+                    format!("the recent messages are larger than {max_size} bytes: see Builder::max_recent_size");
+                return Err(Error::new(ErrorKind::TooLarge, text).with_recovered(messages));
+            }
+            if Instant::now() >= deadline {
+                let text = "the recent messages did not end in time: see Builder::recent_timeout";
+                return Err(Error::new(ErrorKind::Timeout, text).with_recovered(messages));
+            }
+        }
+        Ok(messages)
+    }
+
+    /// The next message that can be decoded; `None` at a complete answer's end.
+    fn read(&mut self) -> Result<Option<LogMessage>> {
+        loop {
+            let bytes = match &mut self.source {
+                None => return Ok(None),
+                Some(Source::Parts(splitter)) => {
+                    splitter.next_part().map_err(|error| split_error(error, &self.cancel))?
+                }
+                Some(Source::Frames(dump)) => dump.next_frame(&self.cancel)?,
+            };
+            let Some(bytes) = bytes else { return Ok(None) };
+            match decode::legacy(bytes) {
+                Ok(message) => return Ok(Some(message)),
+                Err(error) => log::warn!("skipped a recent message: {error}"),
+            }
+        }
+    }
+}
+
+impl Iterator for Recent {
+    type Item = Result<LogMessage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let message = self.read().transpose();
+        if !matches!(message, Some(Ok(_))) {
+            self.source = None;
+        }
+        message
+    }
+}
+
+impl Dump {
+    pub(crate) fn new(websocket: WebSocket, silence: Duration) -> Self {
+        Dump { websocket, silence, frames: Frames::default(), next: 0, ending: None }
+    }
+
+    /// The next frame; `None` when the server has closed the connection well.
+    fn next_frame(&mut self, cancel: &Cancel) -> Result<Option<&[u8]>> {
+        while self.frames.get(self.next).is_none() {
+            if let Some(ending) = &self.ending {
+                return match ending.error() {
+                    None => Ok(None),
+                    Some(_) if cancel.is_thrown() => Err(Error::closed()),
+                    Some(error) => Err(error),
+                };
+            }
+            self.frames.clear();
+            self.next = 0;
+            match self.websocket.receive(&mut self.frames) {
+                Progress::More => {}
+                Progress::Ended(ending) => self.ending = Some(ending),
+                Progress::Idle if !self.frames.is_empty() => {}
+                Progress::Idle => {
+                    if self.websocket.wait(Some(after(self.silence))).is_err() {
+                        self.ending = Some(Ending::TimedOut);
+                    }
+                }
+            }
+        }
+        self.next += 1;
+        Ok(self.frames.get(self.next - 1))
+    }
+}
+
+fn split_error(error: SplitError, cancel: &Cancel) -> Error {
+    let what = "the recent messages";
+    match error {
+        SplitError::Io(error) => body_error(what, error, cancel),
+        _ if cancel.is_thrown() => Error::closed(),
+        SplitError::Truncated => Error::caused(ErrorKind::Truncated, what, error),
+        SplitError::PartTooLarge { .. } => {
+            Error::caused(ErrorKind::TooLarge, what, error).with_hint(": see Builder::max_message_size")
+        }
+        SplitError::PreambleTooLong | SplitError::HeadersTooLong => Error::caused(ErrorKind::BadResponse, what, error),
+    }
+}
+
+impl fmt::Debug for Recent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recent").field("ended", &self.source.is_none()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,405 @@
+//! [`Tail`]: an app's messages as they are written. Two threads feed a channel, the caller's thread decodes.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select};
+
+use crate::cancel::Cancel;
+use crate::consumer::Registration;
+use crate::deadline::after;
+use crate::decode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::LogMessage;
+use crate::websocket::{CLOSE_GRACE, Ending, Frames, Progress, WebSocket};
+
+/// How many batches wait for a slow caller. With what a batch holds, this bounds the memory of a tail; when it is
+/// reached nothing more is read, and TCP slows the server down.
+const WAITING_BATCHES: usize = 8;
+
+/// How often a pong goes out unasked. Servers give a client 30 s to answer a ping, and take any pong for the answer
+/// (seen on the servers of 2015, 2016 and today): so a tail whose caller pauses, and which therefore does not read
+/// the server's pings, is not cut off.
+const PONG_EVERY: Duration = Duration::from_secs(10);
+
+/// The threads' own needs are small, and there can be two thousand of them.
+const STACK_SIZE: usize = 256 * 1024;
+
+/// An app's log messages as they arrive: an iterator that blocks until the next one.
+///
+/// An item is a message, or the error that says why a message could not be decoded; the tail goes on behind it. A
+/// tail that ends well (by a [`close`](Closer::close), or by a server that says it is done) just ends; one that ends
+/// badly gives a last error first. [`ending`](Tail::ending) tells how it ended.
+///
+/// What arrives waits in a bounded buffer: of at most 10 batches, each of at most 1024 messages and 64 KiB, or of one
+/// larger message. When it is full, TCP slows the server down; the connection is kept alive meanwhile, for as long as
+/// the caller likes. But servers drop messages for clients that do not keep up, and say so in a message of the source
+/// `LGR`.
+///
+/// Dropping a tail closes it, waits for its two threads, and leaves no socket behind; that takes 0.1 s at the most.
+///
+/// ```
+/// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
+/// # let server = TrafficController::start()?;
+/// # let consumer = loggregator_consumer::Consumer::builder(&server.endpoint()).proxy(Proxy::none()).build()?;
+/// let mut tail = consumer.tail("app-guid", "bearer token")?;
+/// # server.send(LogMessage::new("app-guid", "hello"));
+/// let closer = tail.closer(); // can go to another thread, such as one that waits for Ctrl-C
+/// for message in tail.by_ref() {
+///     println!("{}", message?);
+///     closer.close()?;
+/// }
+/// println!("{}", tail.ending().unwrap());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Tail {
+    batches: Receiver<Batch>,
+    current: Batch,
+    shared: Arc<Shared>,
+    /// Whether the end, as far as it is an error, has been given to the caller.
+    end_given: bool,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a tail, its closers and its threads know of each other.
+#[derive(Debug)]
+struct Shared {
+    cancel: Arc<Cancel>,
+    ending: OnceLock<Ending>,
+}
+
+/// What a tail needs besides its connection.
+pub(crate) struct Settings {
+    pub(crate) keep_alive: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+impl Tail {
+    /// Starts the two threads on a connected websocket.
+    pub(crate) fn spawn(
+        websocket: WebSocket,
+        settings: Settings,
+        cancel: Arc<Cancel>,
+        registration: Registration,
+    ) -> Result<Self> {
+        // From here on a close is the keep-alive thread's to carry out.
+        cancel.wake_by_signal()?;
+        let websocket = Arc::new(websocket);
+        let shared = Arc::new(Shared { cancel, ending: OnceLock::new() });
+        let (sender, batches) = bounded(WAITING_BATCHES);
+        let (done, reader_done) = bounded(0);
+        let reader = Reader {
+            websocket: Arc::clone(&websocket),
+            idle_timeout: settings.idle_timeout,
+            shared: Arc::clone(&shared),
+            registration,
+            batches: sender,
+            _done: done,
+        };
+        let keeper = Keeper { websocket, every: settings.keep_alive, shared: Arc::clone(&shared), reader_done };
+        let mut tail =
+            Tail { batches, current: Batch::default(), shared, end_given: false, threads: Vec::with_capacity(2) };
+        // If the second can't be started, dropping `tail` ends the first.
+        tail.threads.push(start("loggregator-keep-alive", move || keeper.run())?);
+        tail.threads.push(start("loggregator-read", move || reader.run())?);
+        Ok(tail)
+    }
+
+    /// The channel itself, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and other channels.
+    ///
+    /// It gives the messages in [`Batch`]es, and is disconnected when the tail has ended; an end that is an error is
+    /// the last batch's last item. A message is given once: what has been taken here does not come from the iterator.
+    ///
+    /// ```
+    /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
+    /// # let server = TrafficController::start()?;
+    /// # let consumer = loggregator_consumer::Consumer::builder(&server.endpoint()).proxy(Proxy::none()).build()?;
+    /// let one = consumer.tail("one-guid", "bearer token")?;
+    /// let other = consumer.tail("other-guid", "bearer token")?;
+    /// # server.send(LogMessage::new("other-guid", "hello"));
+    /// crossbeam_channel::select! {
+    ///     recv(one.receiver()) -> batch => for message in batch? { println!("{}", message?) },
+    ///     recv(other.receiver()) -> batch => for message in batch? { println!("{}", message?) },
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn receiver(&self) -> &Receiver<Batch> {
+        &self.batches
+    }
+
+    /// Waits for the next message, for `timeout` at the most.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] if none came; [`RecvTimeoutError::Disconnected`] if the tail has ended. The
+    /// inner errors are the iterator's.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Result<LogMessage>, RecvTimeoutError> {
+        let deadline = after(timeout);
+        self.next_from(|batches| batches.recv_deadline(deadline))
+    }
+
+    /// Takes the next message if there is one, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if there is none; [`TryRecvError::Disconnected`] if the tail has ended. The inner
+    /// errors are the iterator's.
+    pub fn try_recv(&mut self) -> Result<Result<LogMessage>, TryRecvError> {
+        self.next_from(Receiver::try_recv)
+    }
+
+    /// A handle that closes this tail, from any thread.
+    pub fn closer(&self) -> Closer {
+        Closer { shared: Arc::clone(&self.shared) }
+    }
+
+    /// How the tail ended, as soon as it has. Messages that came before may still be waiting.
+    pub fn ending(&self) -> Option<&Ending> {
+        self.shared.ending.get()
+    }
+
+    /// Closes the connection and waits for the threads. Messages that still wait are dropped.
+    ///
+    /// A close frame is sent, and the server given 0.1 s to answer it.
+    ///
+    /// # Errors
+    ///
+    /// The error that the tail had ended with before, if it ended badly and the error has not been taken yet.
+    pub fn close(mut self) -> Result<()> {
+        self.join();
+        match self.ending().and_then(Ending::error) {
+            Some(error) if !self.end_given => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn next_from<E>(
+        &mut self,
+        mut receive: impl FnMut(&Receiver<Batch>) -> Result<Batch, E>,
+    ) -> Result<Result<LogMessage>, E> {
+        loop {
+            if let Some(item) = self.current.next() {
+                self.end_given |= self.current.is_last();
+                return Ok(item);
+            }
+            self.current = receive(&self.batches)?;
+        }
+    }
+
+    fn join(&mut self) {
+        self.shared.cancel.throw();
+        for thread in self.threads.drain(..) {
+            // A panic there has been reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Iterator for Tail {
+    type Item = Result<LogMessage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_from(Receiver::recv).ok()
+    }
+}
+
+impl FusedIterator for Tail {}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tail").field("ending", &self.ending()).finish_non_exhaustive()
+    }
+}
+
+/// Closes a [`Tail`], from any thread and as often as one likes.
+#[derive(Debug, Clone)]
+pub struct Closer {
+    shared: Arc<Shared>,
+}
+
+impl Closer {
+    /// Has the tail closed, without waiting for it: its iterator gives what had arrived, and ends, at most 0.1 s later.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotConnected`] if the tail has ended already, and not by a close.
+    pub fn close(&self) -> Result<()> {
+        match self.shared.ending.get() {
+            None | Some(Ending::Closed) => {
+                self.shared.cancel.throw();
+                Ok(())
+            }
+            Some(_) => Err(Error::new(ErrorKind::NotConnected, "connection does not exist: the tail has ended")),
+        }
+    }
+}
+
+/// Some messages that arrived together: an iterator over them, each decoded when it is taken.
+#[derive(Default)]
+pub struct Batch {
+    frames: Frames,
+    next: usize,
+    end: Option<Error>,
+    last: bool,
+}
+
+impl Batch {
+    fn of(frames: Frames) -> Self {
+        Batch { frames, ..Batch::default() }
+    }
+
+    fn end(error: Error) -> Self {
+        Batch { end: Some(error), last: true, ..Batch::default() }
+    }
+
+    /// Whether this is the batch that tells of the end.
+    fn is_last(&self) -> bool {
+        self.last
+    }
+}
+
+impl Iterator for Batch {
+    type Item = Result<LogMessage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.frames.get(self.next) {
+            Some(frame) => {
+                self.next += 1;
+                Some(decode::legacy(frame))
+            }
+            None => self.end.take().map(Err),
+        }
+    }
+}
+
+impl FusedIterator for Batch {}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("next", &self.next).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+/// The thread that reads the connection.
+struct Reader {
+    websocket: Arc<WebSocket>,
+    idle_timeout: Option<Duration>,
+    shared: Arc<Shared>,
+    // In this order: when the caller sees the end of the batches, the consumer has forgotten the tail, ...
+    registration: Registration,
+    batches: Sender<Batch>,
+    // ... and then the other thread, which holds the connection, is told to end.
+    _done: Sender<Infallible>,
+}
+
+impl Reader {
+    fn run(self) {
+        // A tail that ends without an ending would look like one that ended well.
+        let mut ending = panic::catch_unwind(AssertUnwindSafe(|| self.read()))
+            .unwrap_or_else(|_| Ending::Failed("a bug: the thread that reads the connection panicked".into()));
+        if self.shared.cancel.is_thrown() {
+            ending = Ending::Closed;
+        }
+        let error = ending.error();
+        let ending = self.shared.ending.get_or_init(|| ending);
+        log::debug!("a tail has ended: {ending}");
+        drop(self.registration);
+        if let Some(error) = error {
+            hand_over(&self.batches, &self.shared.cancel, Batch::end(error));
+        }
+    }
+
+    /// Reads to the end, however it comes.
+    fn read(&self) -> Ending {
+        let mut frames = Frames::default();
+        loop {
+            let progress = self.websocket.receive(&mut frames);
+            if self.shared.cancel.is_thrown() {
+                // Under load the keep-alive thread might wait for the lock; here it is free.
+                self.websocket.close();
+                frames.clear();
+            } else if !frames.is_empty() {
+                hand_over(&self.batches, &self.shared.cancel, Batch::of(frames.take()));
+            }
+            match progress {
+                Progress::More => {}
+                Progress::Ended(ending) => return ending,
+                Progress::Idle => {
+                    let deadline = self.idle_timeout.map(after);
+                    // Another failure than the deadline's shows in what is read next.
+                    if self.websocket.wait(deadline).is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
+                        return Ending::TimedOut;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Waits until there is room for the batch, or nobody wants it any more.
+fn hand_over(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
+    select! {
+        send(batches, batch) -> _ => {}
+        recv(cancel.signal()) -> _ => {}
+    }
+}
+
+/// The thread that keeps the connection alive, and closes it in the end.
+struct Keeper {
+    websocket: Arc<WebSocket>,
+    every: Duration,
+    shared: Arc<Shared>,
+    reader_done: Receiver<Infallible>,
+}
+
+impl Keeper {
+    fn run(self) {
+        if self.keep_alive_until_close() {
+            self.websocket.close();
+            // The server's answer to the close frame ends the reader.
+            let _ = self.reader_done.recv_timeout(CLOSE_GRACE);
+        }
+        self.websocket.shutdown();
+    }
+
+    /// Whether it is ours to close the connection: if not, the reader has seen its end.
+    fn keep_alive_until_close(&self) -> bool {
+        let mut next_text = Instant::now();
+        let mut next_pong = after(PONG_EVERY);
+        loop {
+            let now = Instant::now();
+            if now >= next_text {
+                self.websocket.send_keep_alive();
+                next_text = after(self.every);
+            }
+            if now >= next_pong {
+                self.websocket.send_pong();
+                next_pong = after(PONG_EVERY);
+            }
+            select! {
+                recv(self.shared.cancel.signal()) -> _ => return true,
+                recv(self.reader_done) -> _ => return false,
+                default(next_text.min(next_pong).saturating_duration_since(now)) => {}
+            }
+        }
+    }
+}
+
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.into())
+        .stack_size(STACK_SIZE)
+        .spawn(run)
+        .map_err(|cause| Error::caused(ErrorKind::Dial, "starting a tail's thread", cause))
+}
