@@ -13,7 +13,7 @@ use crate::cancel::Cancel;
 use crate::deadline::after;
 use crate::debug::DebugPrinter;
 use crate::dial::{Dialer, Proxy};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Error, ErrorKind, Result};
 use crate::legacy;
 use crate::message::LogMessage;
@@ -365,7 +365,7 @@ impl Builder {
     ///
     /// [`ErrorKind::InvalidInput`] if the endpoint is no `ws://` or `wss://` URL, or the keep-alive is zero.
     pub fn build(self) -> Result<Consumer> {
-        let endpoint = Endpoint::parse(&self.endpoint)?;
+        let endpoint = Endpoint::parse(&self.endpoint, Scheme::WebSocket)?;
         if self.keep_alive.is_zero() {
             return Err(Error::new(ErrorKind::InvalidInput, "the keep-alive must be longer than nothing"));
         }

@@ -11,9 +11,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// What a GUID may hold unescaped, in a path or a query: the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Where a server is: `ws://host:port` or `wss://host:port`, maybe with a path before the server's own.
+/// Where a server is: `wss://host:port` or `https://host:port`, maybe with a path before the server's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
+    scheme: Scheme,
     pub(crate) secure: bool,
     /// The name or address to dial: an IPv6 address is without its brackets.
     pub(crate) host: String,
@@ -23,24 +24,43 @@ pub(crate) struct Endpoint {
     prefix: String,
 }
 
+/// What a server is spoken to by: its two schemes are those that its address may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    WebSocket,
+    Http,
+}
+
+impl Scheme {
+    fn name(self, secure: bool) -> &'static str {
+        match (self, secure) {
+            (Scheme::WebSocket, false) => "ws",
+            (Scheme::WebSocket, true) => "wss",
+            (Scheme::Http, false) => "http",
+            (Scheme::Http, true) => "https",
+        }
+    }
+}
+
 impl Endpoint {
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str, scheme: Scheme) -> Result<Self> {
+        let [plain, tls] = [false, true].map(|secure| scheme.name(secure));
         let refuse = |why: &str| {
             // What stands before an `@` may be a password.
             let shown = if text.contains('@') { "(not shown, it holds an @)" } else { text };
             Error::new(
                 ErrorKind::InvalidInput,
                 format!(
-                    "the endpoint {shown} {why}: give it as wss://host:port, such as wss://loggregator.example.com:443"
+                    "the endpoint {shown} {why}: give it as {tls}://host:port, such as {tls}://loggregator.example.com"
                 ),
             )
         };
         let uri: Uri = text.parse().map_err(|cause| refuse(&format!("is no URL ({cause})")))?;
         let secure = match uri.scheme_str() {
-            Some("ws") => false,
-            Some("wss") => true,
-            Some(_) => return Err(refuse("must begin with ws:// or wss://")),
-            None => return Err(refuse("has no scheme, it must begin with ws:// or wss://")),
+            Some(scheme) if scheme.eq_ignore_ascii_case(plain) => false,
+            Some(scheme) if scheme.eq_ignore_ascii_case(tls) => true,
+            Some(_) => return Err(refuse(&format!("must begin with {plain}:// or {tls}://"))),
+            None => return Err(refuse(&format!("has no scheme, it must begin with {plain}:// or {tls}://"))),
         };
         let Some(authority) = uri.authority() else { return Err(refuse("has no host")) };
         if authority.as_str().contains('@') {
@@ -65,6 +85,7 @@ impl Endpoint {
             shown_host = format!("[{host}]");
         }
         Ok(Endpoint {
+            scheme,
             secure,
             host: host.to_owned(),
             port,
@@ -75,8 +96,7 @@ impl Endpoint {
 
     /// The same server as an HTTP client sees it: `http` for `ws`, `https` for `wss`.
     pub(crate) fn http_url(&self, path: &str) -> String {
-        let scheme = if self.secure { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority, self.path(path))
+        format!("{}://{}{}", Scheme::Http.name(self.secure), self.authority, self.path(path))
     }
 
     /// Adds to an error on the way to this server what the operator of the platform, rather than the user of a tool,
@@ -102,8 +122,7 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.secure { "wss" } else { "ws" };
-        write!(f, "{scheme}://{}{}", self.authority, self.prefix)
+        write!(f, "{}://{}{}", self.scheme.name(self.secure), self.authority, self.prefix)
     }
 }
 
@@ -135,12 +154,15 @@ mod tests {
             ("ws://[::1]:80/a/b/", false, "::1", 80, "[::1]", "http://[::1]/a/b/recent"),
             ("WS://127.0.0.1:8080", false, "127.0.0.1", 8080, "127.0.0.1:8080", "http://127.0.0.1:8080/recent"),
         ] {
-            let endpoint = Endpoint::parse(text).unwrap();
+            let endpoint = Endpoint::parse(text, Scheme::WebSocket).unwrap();
             assert_eq!((endpoint.secure, &*endpoint.host, endpoint.port), (secure, host, port), "{text}");
             assert_eq!(endpoint.authority, authority);
             assert_eq!(endpoint.http_url("/recent"), url);
         }
-        assert_eq!(Endpoint::parse("wss://example.com:443/x/").unwrap().to_string(), "wss://example.com/x");
+        assert_eq!(
+            Endpoint::parse("wss://example.com:443/x/", Scheme::WebSocket).unwrap().to_string(),
+            "wss://example.com/x"
+        );
     }
 
     #[test]
@@ -158,7 +180,7 @@ mod tests {
             ("ws://host/#top", "neither a query"),
             ("ws://user:hunter2@host", "no user or password"),
         ] {
-            let error = Endpoint::parse(text).unwrap_err();
+            let error = Endpoint::parse(text, Scheme::WebSocket).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{text}");
             assert!(error.to_string().contains(why), "{text}: {error}");
             assert!(error.to_string().contains("wss://host:port"), "{error}");

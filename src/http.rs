@@ -52,6 +52,24 @@ pub(crate) fn get(
     limits: Limits,
     cancel: &Arc<Cancel>,
 ) -> Result<Answer> {
+    send(dialer, endpoint, path, limits, cancel, |agent| {
+        let mut request = agent.get(endpoint.http_url(path));
+        if !token.is_empty() {
+            request = request.header("Authorization", token);
+        }
+        request.call()
+    })
+}
+
+/// Makes a request, in the way that `call` says.
+fn send(
+    dialer: &Arc<Dialer>,
+    endpoint: &Endpoint,
+    path: &str,
+    limits: Limits,
+    cancel: &Arc<Cancel>,
+    call: impl FnOnce(&Agent) -> Result<ureq::http::Response<ureq::Body>, UreqError>,
+) -> Result<Answer> {
     let timer = Arc::new(Timer { limits, in_body: AtomicBool::new(false) });
     let dial = Dial {
         dialer: Arc::clone(dialer),
@@ -69,12 +87,8 @@ pub(crate) fn get(
         .user_agent(crate::USER_AGENT)
         .build();
     let agent = Agent::with_parts(config, dial, NoResolver);
-    let mut request = agent.get(endpoint.http_url(path));
-    if !token.is_empty() {
-        request = request.header("Authorization", token);
-    }
     let what = format!("the request for {path}");
-    let response = request.call().map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
+    let response = call(&agent).map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
     timer.in_body.store(true, Ordering::Relaxed);
 
     let status = response.status();
