@@ -85,6 +85,9 @@ mod message;
 mod recent;
 mod tail;
 mod error;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 
 pub use ::http::Uri;
 pub use consumer::{Builder, Consumer};

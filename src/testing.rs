@@ -1,0 +1,391 @@
+//! An in-process Traffic Controller to test against (feature `testing`).
+//!
+//! A [`TrafficController`] is a legacy Loggregator server on a free port of 127.0.0.1. It answers `/recent`, `/tail/`
+//! and `/dump/` as the real ones did, byte for byte where it matters, and it can be told to [fail](Fault): to refuse, to
+//! stall, to break off at any byte, to drip. What clients sent is [recorded](TrafficController::received).
+//!
+//! ```
+//! use loggregator_consumer::testing::TrafficController;
+//! use loggregator_consumer::{Consumer, LogMessage, Proxy};
+//!
+//! let server = TrafficController::start()?;
+//! let consumer = Consumer::builder(&server.endpoint()).proxy(Proxy::none()).build()?;
+//! let mut tail = consumer.tail("my-app", "bearer token")?;
+//! server.send(LogMessage::new("my-app", "hello"));
+//! assert_eq!(tail.next().unwrap()?.message, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Any client will do, even a bare socket:
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::net::TcpStream;
+//! use loggregator_consumer::LogMessage;
+//! use loggregator_consumer::testing::TrafficController;
+//!
+//! let server = TrafficController::builder().token("bearer secret").start()?;
+//! server.add_recent("my-app", [LogMessage::new("my-app", "hello")]);
+//!
+//! let mut client = TcpStream::connect(server.address())?;
+//! client.write_all(b"GET /recent?app=my-app HTTP/1.1\r\nHost: x\r\nAuthorization: bearer secret\r\n\r\n")?;
+//! let mut answer = Vec::new();
+//! client.read_to_end(&mut answer)?;
+//! assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-protobuf; boundary="));
+//! assert_eq!(server.requests()[0].header("authorization"), Some("bearer secret"));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! How the parts hang together: one thread accepts; each connection has a thread of its own, which waits in `poll` for
+//! its non-blocking socket and for being woken. The [`Builder`] says how the server behaves for all its life, a
+//! [`Fault`] what goes wrong with one connection, and the [`TrafficController`]'s methods send, break and look, at any
+//! time and from any thread.
+//!
+//! It is made for tests: it keeps a record of every request and frame for as long as it lives, and its TLS key is
+//! public.
+
+mod builder;
+mod connection;
+mod fault;
+mod frames;
+mod http;
+mod outbox;
+mod record;
+mod shared;
+mod stream;
+mod tail;
+mod tls;
+mod wake;
+
+pub use builder::{BodyFraming, Builder, Generation};
+pub use fault::Fault;
+pub use record::{Ending, Frame, Received, ReceivedFrame, Request, RequestKind};
+pub use tls::certificate_pem;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{fmt, io};
+
+use native_tls::TlsConnector;
+
+use crate::decode::encode_legacy;
+use crate::message::LogMessage;
+use builder::Settings;
+use outbox::{Last, Outbox};
+use shared::Shared;
+use wake::Waker;
+
+/// A legacy Loggregator server in this process. See the [module](self) for the whole picture.
+///
+/// It stops when it is dropped: then every connection ends without a word, and all its threads are joined.
+pub struct TrafficController {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    accept_waker: Arc<Waker>,
+    accept_thread: Option<JoinHandle<()>>,
+}
+
+impl TrafficController {
+    /// Starts a server of 2015, which accepts any token, on a free port of 127.0.0.1.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::TrafficController;
+    ///
+    /// let server = TrafficController::start()?;
+    /// assert_eq!(server.endpoint(), format!("ws://{}", server.address()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no socket or thread.
+    pub fn start() -> io::Result<Self> {
+        Self::builder().start()
+    }
+
+    /// Settings for another server.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn with_settings(settings: Settings) -> io::Result<Self> {
+        let acceptor = if settings.tls { Some(tls::acceptor()?) } else { None };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::new(settings));
+        let accept_waker = Arc::new(Waker::new()?);
+        let accept_thread = thread::Builder::new().name("traffic controller".into()).spawn({
+            let (shared, waker) = (Arc::clone(&shared), Arc::clone(&accept_waker));
+            move || connection::accept_all(listener, acceptor, &waker, &shared)
+        })?;
+        Ok(TrafficController { shared, address, accept_waker, accept_thread: Some(accept_thread) })
+    }
+
+    /// What to give to a client: `ws://127.0.0.1:<port>`, or `wss://` with [TLS](Builder::tls). The certificate holds
+    /// for the address.
+    pub fn endpoint(&self) -> String {
+        format!("{}://{}", if self.shared.settings.tls { "wss" } else { "ws" }, self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A connector that trusts the [built-in certificate](certificate_pem), and nothing else.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    /// use loggregator_consumer::testing::TrafficController;
+    ///
+    /// let server = TrafficController::builder().tls().start()?;
+    /// let socket = TcpStream::connect(server.address())?;
+    /// let mut client = server.tls_connector().connect("localhost", socket)?;
+    /// client.write_all(b"GET /recent?app=a HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    /// let mut answer = String::new();
+    /// client.read_to_string(&mut answer)?;
+    /// assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the system's TLS library refuses the certificate.
+    pub fn tls_connector(&self) -> TlsConnector {
+        tls::connector().expect("the built-in certificate is sound")
+    }
+
+    /// Adds messages to what is kept for an app: what `/recent` and `/dump/` answer with, in this order. They are not
+    /// sent to tails. Only the [latest ones](Builder::retain) are kept.
+    pub fn add_recent(&self, app: &str, messages: impl IntoIterator<Item = LogMessage>) {
+        for message in messages {
+            self.shared.keep(app, encode_legacy(&message));
+        }
+    }
+
+    /// Logs a message: sends it to every open tail of its app, keeps it for `/recent`, and says to how many tails it
+    /// was sent.
+    ///
+    /// A tail is open from before its client can know it, so what is sent once a client is connected is not missed.
+    ///
+    /// When too many bytes [wait](Builder::backlog) for a tail whose client does not read, this waits for it: until
+    /// the client reads, or the tail or the server ends. (The real servers drop messages instead.)
+    pub fn send(&self, message: LogMessage) -> usize {
+        self.send_raw(&message.app_id, encode_legacy(&message))
+    }
+
+    /// [`send`](TrafficController::send), with a payload that need not be a message.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::TrafficController;
+    ///
+    /// let server = TrafficController::start()?;
+    /// // Nobody tails the app, but `/recent` will have a part that is no protobuf.
+    /// assert_eq!(server.send_raw("my-app", "garbage"), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn send_raw(&self, app: &str, payload: impl Into<Vec<u8>>) -> usize {
+        let payload = payload.into();
+        let mut frame = Vec::with_capacity(payload.len() + 10);
+        frames::binary(&payload, &mut frame);
+        push_to_each(&self.shared.keep(app, payload), &frame)
+    }
+
+    /// Sends bytes to every open tail of an app as they are, behind the frames sent before: for frames that no server
+    /// sends, such as fragments, and for many frames with one call. They are not kept for `/recent`. Says to how many
+    /// tails they were sent, and waits as [`send`](TrafficController::send) does.
+    ///
+    /// The server's own pings and pongs may come behind the bytes of each call, so a call should send whole frames.
+    pub fn send_bytes(&self, app: &str, bytes: &[u8]) -> usize {
+        push_to_each(&self.tails(app), bytes)
+    }
+
+    /// Closes every open tail of an app, behind what was sent before: with a close frame of this code and reason, or
+    /// with an empty one (the reason counts only with a code). Says how many there were. They are open no longer when
+    /// this returns, though what was sent may still be on its way.
+    pub fn close_tails(&self, app: &str, code: Option<u16>, reason: &str) -> usize {
+        self.end_tails(app, Last::Close, |out| frames::close(code, reason, out))
+    }
+
+    /// [Ends](TrafficController::close_tails) every open tail of an app without a close frame: TCP's FIN comes behind
+    /// what was sent, without TLS's `close_notify`.
+    pub fn drop_tails(&self, app: &str) -> usize {
+        self.end_tails(app, Last::Drop, |_| {})
+    }
+
+    /// [Ends](TrafficController::close_tails) every open tail of an app with a reset: TCP's RST comes behind what was
+    /// sent. What the client had not read by then may be lost.
+    pub fn reset_tails(&self, app: &str) -> usize {
+        self.end_tails(app, Last::Reset, |_| {})
+    }
+
+    fn end_tails(&self, app: &str, last: Last, write: impl Fn(&mut Vec<u8>)) -> usize {
+        let tails = self.shared.update(|state| state.tails.remove(app)).unwrap_or_default();
+        tails.iter().filter(|outbox| outbox.end(last, &write)).count()
+    }
+
+    fn tails(&self, app: &str) -> Vec<Arc<Outbox>> {
+        self.shared.with(|state| state.tails.get(app).cloned()).unwrap_or_default()
+    }
+
+    /// How many tails of an app are open.
+    pub fn open_tails(&self, app: &str) -> usize {
+        self.tails(app).len()
+    }
+
+    /// Waits until exactly so many tails of an app are open, and says whether they are.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::net::TcpStream;
+    /// use std::time::Duration;
+    /// use loggregator_consumer::testing::TrafficController;
+    ///
+    /// let server = TrafficController::start()?;
+    /// let mut client = TcpStream::connect(server.address())?;
+    /// client.write_all(
+    ///     b"GET /tail/?app=my-app HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    ///       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    /// )?;
+    /// assert!(server.wait_for_tails("my-app", 1, Duration::from_secs(5)));
+    /// drop(client);
+    /// assert!(server.wait_for_tails("my-app", 0, Duration::from_secs(5)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_for_tails(&self, app: &str, tails: usize, timeout: Duration) -> bool {
+        self.shared.wait_for(timeout, |state| state.tails.get(app).map_or(0, Vec::len) == tails)
+    }
+
+    /// Every request so far, in the order in which they came. Requests that were cut off, and what was no HTTP, are not
+    /// among them.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.with(|state| state.requests.clone())
+    }
+
+    /// Waits until there were so many [requests](TrafficController::requests) at least, and says whether there were.
+    pub fn wait_for_requests(&self, requests: usize, timeout: Duration) -> bool {
+        self.shared.wait_for(timeout, |state| state.requests.len() >= requests)
+    }
+
+    /// What clients sent on each websocket so far, in the order in which the websockets began; those that have ended
+    /// are among them.
+    pub fn received(&self) -> Vec<Received> {
+        self.shared.with(|state| state.received.clone())
+    }
+
+    /// Waits until what was [received](TrafficController::received) is `enough`, and says whether it is. `enough` must
+    /// not use the server.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use loggregator_consumer::testing::{Frame, TrafficController};
+    ///
+    /// # fn connect(server: &TrafficController) {}
+    /// let server = TrafficController::start()?;
+    /// connect(&server);
+    /// // Two keep-alives have come.
+    /// assert!(server.wait_for_received(Duration::from_secs(5), |received| {
+    ///     let keep_alive = Frame::Text("I'm alive!".into());
+    ///     received.iter().flat_map(|one| &one.frames).filter(|received| received.frame == keep_alive).count() >= 2
+    /// }));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_for_received(&self, timeout: Duration, mut enough: impl FnMut(&[Received]) -> bool) -> bool {
+        self.shared.wait_for(timeout, |state| enough(&state.received))
+    }
+
+    /// Makes things go wrong for the next connection that finds no earlier fault waiting: each call is for one
+    /// connection. An empty list (`[]`) leaves a connection alone. See [`Fault`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use loggregator_consumer::testing::{Fault, TrafficController};
+    ///
+    /// let server = TrafficController::start()?;
+    /// server.fault(Fault::SilentAccept); // the first connection
+    /// server.fault([]); // the second
+    /// server.fault([Fault::Drip { every: Duration::from_millis(1) }, Fault::DropAfter(100)]); // the third
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn fault(&self, faults: impl Into<Vec<Fault>>) {
+        let faults = faults.into();
+        self.shared.with(|state| state.faults.push_back(faults));
+    }
+
+    /// Makes things go wrong for every connection for which no single [`fault`](TrafficController::fault) waits, from
+    /// the next one on. An empty list (`[]`) ends it.
+    pub fn always(&self, faults: impl Into<Vec<Fault>>) {
+        let faults = faults.into();
+        self.shared.with(|state| state.always = faults);
+    }
+
+    /// How many connections are open now.
+    ///
+    /// After an answer over HTTP, and after a close frame of the client, a connection counts until the client has
+    /// closed its socket, too.
+    pub fn connections(&self) -> usize {
+        self.shared.with(|state| state.connections.len())
+    }
+
+    /// Waits until no [connection](TrafficController::connections) is open, and says whether none is: a test's last
+    /// question, whether a socket was left behind.
+    pub fn wait_until_idle(&self, timeout: Duration) -> bool {
+        self.shared.wait_for(timeout, |state| state.connections.is_empty())
+    }
+
+    /// Stops the server: every connection ends without a word, and all its threads are joined. Dropping it does the
+    /// same.
+    pub fn stop(self) {}
+}
+
+/// Gives the bytes to each tail, waiting for room, and counts those that took them.
+fn push_to_each(tails: &[Arc<Outbox>], bytes: &[u8]) -> usize {
+    tails.iter().filter(|outbox| outbox.push(|out| out.extend_from_slice(bytes))).count()
+}
+
+impl Drop for TrafficController {
+    fn drop(&mut self) {
+        self.shared.stop();
+        self.accept_waker.wake();
+        if let Some(thread) = self.accept_thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for TrafficController {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrafficController")
+            .field("endpoint", &self.endpoint())
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn stopping_leaves_no_thread_behind() {
+        const DEADLINE: Duration = Duration::from_secs(10);
+        let server = TrafficController::builder().tls().start().unwrap();
+        server.fault([]);
+        server.fault(Fault::SilentAccept);
+        // One is in the TLS handshake, one is never answered.
+        let mut clients = [(); 2].map(|()| TcpStream::connect(server.address()).unwrap());
+        clients[0].write_all(b"\x16\x03\x01").unwrap();
+        assert!(server.shared.wait_for(DEADLINE, |state| state.connections.len() == 2));
+        // Every thread holds on to this.
+        let shared = Arc::downgrade(&server.shared);
+        server.stop();
+        assert!(shared.upgrade().is_none());
+    }
+}

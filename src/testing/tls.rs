@@ -1,0 +1,67 @@
+//! The built-in certificate. Its key is public, so it protects nothing: it is for tests alone.
+//!
+//! Both files were made with OpenSSL 3.0. The key is RSA because native-tls imports no other on macOS and Windows,
+//! and the certificate begins in 2019 because macOS rejects those that began later and last for more than 825 days.
+//!
+//! ```sh
+//! cat > ca.conf <<'END'
+//! [ca]
+//! default_ca = self
+//! [self]
+//! database = index.txt
+//! new_certs_dir = .
+//! policy = any
+//! rand_serial = yes
+//! default_md = sha256
+//! x509_extensions = server
+//! [any]
+//! commonName = supplied
+//! [server]
+//! basicConstraints = critical, CA:TRUE
+//! keyUsage = critical, digitalSignature, keyEncipherment, keyCertSign
+//! extendedKeyUsage = serverAuth
+//! subjectAltName = DNS:localhost, IP:127.0.0.1, IP:::1
+//! subjectKeyIdentifier = hash
+//! END
+//! touch index.txt
+//! openssl req -new -newkey rsa:2048 -nodes -keyout key.pem -subj '/CN=loggregator-consumer testing' -out server.csr
+//! openssl ca -batch -selfsign -config ca.conf -keyfile key.pem -in server.csr -notext -out cert.pem \
+//!     -startdate 20190101000000Z -enddate 21190101000000Z
+//! ```
+
+use std::io;
+
+use native_tls::{Certificate, Identity, TlsAcceptor, TlsConnector};
+
+const CERTIFICATE: &str = include_str!("tls/cert.pem");
+const KEY: &str = include_str!("tls/key.pem");
+
+/// The certificate that a [`TrafficController`](super::TrafficController) with [`tls`](super::Builder::tls) shows, in
+/// PEM, for clients that are not given a [connector](super::TrafficController::tls_connector) but a file.
+///
+/// It is self-signed, is its own CA, and names `localhost`, `127.0.0.1` and `::1`. **Its key is public**: trust it in
+/// tests only.
+///
+/// ```
+/// use loggregator_consumer::testing;
+///
+/// assert!(testing::certificate_pem().starts_with("-----BEGIN CERTIFICATE-----"));
+/// ```
+pub fn certificate_pem() -> &'static str {
+    CERTIFICATE
+}
+
+pub(super) fn acceptor() -> io::Result<TlsAcceptor> {
+    Identity::from_pkcs8(CERTIFICATE.as_bytes(), KEY.as_bytes())
+        .and_then(|identity| TlsAcceptor::builder(identity).build())
+        .map_err(io::Error::other)
+}
+
+/// A connector that trusts the built-in certificate and no other.
+pub(super) fn connector() -> io::Result<TlsConnector> {
+    Certificate::from_pem(CERTIFICATE.as_bytes())
+        .and_then(|certificate| {
+            TlsConnector::builder().disable_built_in_roots(true).add_root_certificate(certificate).build()
+        })
+        .map_err(io::Error::other)
+}
