@@ -12,17 +12,12 @@
 //! * [`LogMessage`]: one message. [Displayed](LogMessage#impl-Display-for-LogMessage) it is the line that `cf logs`
 //!   prints.
 //!
-//! ```
+//! ```no_run
 //! use loggregator_consumer::{Consumer, sort_recent};
-//! # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
-//! # let server = TrafficController::start()?;
-//! # let (app, token) = ("app-guid", "bearer token");
-//! # server.add_recent(app, [LogMessage::new(app, "hello")]);
 //!
-//! # let consumer = "
 //! let consumer = Consumer::new("wss://loggregator.example.com:443")?;
-//! # ";
-//! # let consumer = Consumer::builder(&server.endpoint()).proxy(Proxy::none()).build()?;
+//! let (app, token) = ("app-guid", "bearer eyJ...");
+//!
 //! let mut recent = consumer.recent(app, token)?;
 //! sort_recent(&mut recent);
 //! for message in recent {
@@ -30,10 +25,9 @@
 //! }
 //!
 //! for message in consumer.tail(app, token)? {
-//! # server.close_tails(app, Some(1000), "");
 //!     println!("{}", message?);
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), loggregator_consumer::Error>(())
 //! ```
 //!
 //! # The way the data goes
