@@ -1,46 +1,48 @@
-//! [`Consumer`] and [`Builder`]: a server, and how to speak to it.
+//! [`Consumer`]: an app's logs from a foundation, through the best of its servers.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::HeaderValue;
-use native_tls::TlsConnector;
-use parking_lot::Mutex;
+use ::http::HeaderValue;
 
+use crate::builder::{Builder, Settings};
 use crate::cancel::Cancel;
 use crate::deadline::after;
-use crate::debug::DebugPrinter;
-use crate::dial::{Dialer, Proxy};
-use crate::endpoint::{Endpoint, Scheme};
+use crate::dial::Dialer;
+use crate::endpoint::{Endpoint, guid_hint};
 use crate::error::{Error, ErrorKind, Result};
-use crate::legacy;
+use crate::format::Format;
+use crate::foundation::{Choice, Foundation, Via};
+use crate::http::{self, Answer};
 use crate::message::LogMessage;
+use crate::open::Open;
 use crate::recent::Recent;
-use crate::tail::{Settings, Tail};
-use crate::websocket::Request;
+use crate::tail::{Connect, Link, Tail};
+use crate::token::TokenSource;
+use crate::websocket::{Request, WebSocket};
+use crate::{doppler, legacy, log_cache, rlp_gateway};
 
-const KEEP_ALIVE: Duration = Duration::from_secs(25);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-const RECENT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-const MAX_MESSAGE_SIZE: usize = 16 << 20;
-const MAX_RECENT_SIZE: usize = 256 << 20;
-
-/// A loggregator server: [`tail`](Consumer::tail) an app's logs, or get its [`recent`](Consumer::recent) ones.
+/// An app's logs: [`tail`](Consumer::tail) them, or get the [`recent`](Consumer::recent) ones.
 ///
-/// Making one connects to nothing; each call makes a connection of its own. A consumer can be cloned and shared
-/// between threads: the clones are one consumer, whose [`close`](Consumer::close) closes what any of them has open.
+/// Where from depends on the foundation, which is Cloud Foundry's word for one installation of it:
+///
+/// | made by | for | `tail` | `recent` |
+/// |---|---|---|---|
+/// | [`Consumer::discover`] | any foundation | the best it has | the best it has |
+/// | [`Consumer::from_cf_cli`] | the foundation that `cf` is logged in to | the best it has | the best it has |
+/// | [`Consumer::new`] | a foundation of 2013 to 2016 | legacy `/tail/` | legacy `/recent` |
+/// | [`Builder::new`] | servers whose addresses one knows | what is given | what is given |
+///
+/// Making one by `new` or by a builder connects to nothing. A consumer can be cloned and shared between threads: the
+/// clones are one consumer, whose [`close`](Consumer::close) closes what any of them has open.
 ///
 /// ```no_run
-/// use loggregator_consumer::{Consumer, sort_recent};
+/// use loggregator_consumer::Consumer;
 ///
-/// let consumer = Consumer::new("wss://loggregator.example.com:4443")?;
-/// let (app, token) = ("app-guid", "bearer eyJ...");
-/// let mut recent = consumer.recent(app, token)?;
-/// sort_recent(&mut recent);
-/// for message in recent {
+/// let consumer = Consumer::discover("https://api.example.com")?;
+/// let (app, token) = ("11111111-1111-1111-1111-111111111111", "bearer eyJ...");
+/// for message in consumer.recent(app, token)? {
 ///     println!("{message}");
 /// }
 /// for message in consumer.tail(app, token)? {
@@ -55,23 +57,17 @@ pub struct Consumer {
 
 /// What a consumer's clones share.
 pub(crate) struct Inner {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) settings: Settings,
     pub(crate) dialer: Arc<Dialer>,
-    pub(crate) on_connect: Option<Box<dyn Fn() + Send + Sync>>,
-    pub(crate) max_message_size: usize,
-    pub(crate) read_timeout: Duration,
-    debug_printer: Option<Box<dyn DebugPrinter>>,
-    keep_alive: Duration,
-    connect_timeout: Duration,
-    idle_timeout: Option<Duration>,
-    recent_timeout: Duration,
-    max_recent_size: usize,
+    pub(crate) foundation: Foundation,
+    pub(crate) tokens: Option<TokenSource>,
     open: Arc<Open>,
 }
 
 impl Consumer {
-    /// A consumer of the server at `endpoint`, such as `wss://loggregator.example.com:443`, with the defaults of
-    /// [`builder`](Consumer::builder).
+    /// A consumer of the legacy server at `endpoint`, such as `wss://loggregator.example.com:443`: of a foundation of
+    /// 2013 to September 2016, as the Go package `loggregator_consumer` is. For a later one see
+    /// [`discover`](Consumer::discover).
     ///
     /// # Errors
     ///
@@ -80,50 +76,80 @@ impl Consumer {
         Consumer::builder(endpoint).build()
     }
 
-    /// The same with settings of one's own.
+    /// [`new`](Consumer::new) with settings of one's own.
     pub fn builder(endpoint: &str) -> Builder {
-        Builder {
-            endpoint: endpoint.to_owned(),
-            tls_connector: None,
-            proxy: None,
-            on_connect: None,
-            debug_printer: None,
-            keep_alive: KEEP_ALIVE,
-            connect_timeout: CONNECT_TIMEOUT,
-            idle_timeout: None,
-            read_timeout: READ_TIMEOUT,
-            recent_timeout: RECENT_TIMEOUT,
-            max_message_size: MAX_MESSAGE_SIZE,
-            max_recent_size: MAX_RECENT_SIZE,
-        }
+        Builder::new().legacy(endpoint)
+    }
+
+    /// A consumer of the foundation whose API is at `api`, such as `https://api.example.com`: it asks the API where
+    /// the logs are, and takes the best there is. [`tail_choice`](Consumer::tail_choice) and
+    /// [`recent_choice`](Consumer::recent_choice) tell what that is.
+    ///
+    /// Blocks for the [connect timeout](Builder::connect_timeout) at the most. For settings of one's own see
+    /// [`Builder::api`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if `api` is no `http://` or `https://` URL; the errors of a request, if the API
+    /// can't be asked; [`ErrorKind::BadResponse`] if it is no Cloud Foundry API, or names no server of logs.
+    pub fn discover(api: &str) -> Result<Consumer> {
+        let consumer = Builder::new().api(api).build()?;
+        consumer.tail_choice()?;
+        Ok(consumer)
+    }
+
+    /// A consumer of the foundation that the `cf` command line is logged in to, with its tokens and its setting of
+    /// whether certificates are verified: see [`Builder::cf_cli`]. Give an empty `auth_token` to its calls.
+    ///
+    /// ```no_run
+    /// use loggregator_consumer::Consumer;
+    ///
+    /// for message in Consumer::from_cf_cli()?.recent("11111111-1111-1111-1111-111111111111", "")? {
+    ///     println!("{message}");
+    /// }
+    /// # Ok::<(), loggregator_consumer::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if nobody is logged in, or the file of the session can't be read.
+    pub fn from_cf_cli() -> Result<Consumer> {
+        Builder::new().cf_cli()?.build()
     }
 
     /// Connects to the stream of an app's messages.
     ///
     /// `auth_token` is what goes into the `Authorization` header, so it begins with `bearer `; `cf oauth-token`
-    /// prints such a token. An empty one sends no such header.
+    /// prints such a token. If it is empty the consumer's own [tokens](Builder::tokens) are used, which can be
+    /// refreshed; without them no such header is sent.
     ///
-    /// Blocks until the connection is there, for the [connect timeout](Builder::connect_timeout) at the most.
-    /// [`close`](Consumer::close) interrupts it. Then two threads read the connection and keep it alive until the
-    /// [`Tail`] is closed or dropped.
+    /// Blocks until the connection is there, for the [connect timeout](Builder::connect_timeout) at the most (and
+    /// again for a discovery, or a new token). [`close`](Consumer::close) interrupts it. Then one or two threads read
+    /// the connection and keep it alive until the [`Tail`] is closed or dropped.
     ///
     /// # Errors
     ///
     /// [`Unauthorized`](ErrorKind::Unauthorized) if the server refuses the token, with its words;
-    /// [`NotFound`](ErrorKind::NotFound) if it has no such path; [`Dial`](ErrorKind::Dial),
+    /// [`NotFound`](ErrorKind::NotFound) if it has no such path or app; [`Dial`](ErrorKind::Dial),
     /// [`Proxy`](ErrorKind::Proxy), [`Tls`](ErrorKind::Tls) or [`Timeout`](ErrorKind::Timeout) if it can't be
     /// reached; [`InvalidInput`](ErrorKind::InvalidInput) for an empty GUID, or a token that is no header value;
     /// [`Closed`](ErrorKind::Closed) if the consumer was closed meanwhile.
     pub fn tail(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check_token(auth_token)?;
         let (cancel, registration) = self.inner.open.register();
-        let websocket = legacy::tail(&self.inner, app_guid, auth_token, &cancel)?;
-        let settings = Settings { keep_alive: self.inner.keep_alive, idle_timeout: self.inner.idle_timeout };
-        Tail::spawn(websocket, settings, cancel, registration)
+        let connect = {
+            let (inner, app_guid, auth_token) = (Arc::clone(&self.inner), app_guid.to_owned(), auth_token.to_owned());
+            let cancel = Arc::clone(&cancel);
+            move || inner.connect_tail(&app_guid, &auth_token, &cancel)
+        };
+        let connection = connect()?;
+        let reconnect = self.inner.settings.reconnect.map(|policy| (policy, Box::new(connect) as Connect));
+        Tail::spawn(connection, &self.inner.settings, reconnect, cancel, registration)
     }
 
     /// Gets the messages that the server holds of an app, in the server's order:
-    /// [`sort_recent`](crate::sort_recent) sorts them by time.
+    /// [`sort_recent`](crate::sort_recent) sorts them by time. From Log Cache these are the newest
+    /// [`recent_limit`](Builder::recent_limit) of them, oldest first; other servers give what they have.
     ///
     /// `auth_token` is the one of [`tail`](Consumer::tail). Blocks until the answer is complete, and is bounded in
     /// time by the [connect timeout](Builder::connect_timeout), the [read timeout](Builder::read_timeout) and the
@@ -138,13 +164,15 @@ impl Consumer {
     /// loggregator server gives; [`Truncated`](ErrorKind::Truncated), [`Timeout`](ErrorKind::Timeout) or
     /// [`TooLarge`](ErrorKind::TooLarge) if it was not complete: then [`Error::recovered`] has what came.
     pub fn recent(&self, app_guid: &str, auth_token: &str) -> Result<Vec<LogMessage>> {
-        let deadline = after(self.inner.recent_timeout);
-        self.recent_iter(app_guid, auth_token)?.collect_all(deadline, self.inner.max_recent_size)
+        let Settings { recent_timeout, max_recent_size, .. } = self.inner.settings;
+        let deadline = after(recent_timeout);
+        self.recent_iter(app_guid, auth_token)?.collect_all(deadline, max_recent_size)
     }
 
     /// [`recent`](Consumer::recent), giving each message as soon as it has come. No more than one message is held at
     /// a time, so neither [`max_recent_size`](Builder::max_recent_size) nor the
-    /// [recent timeout](Builder::recent_timeout) applies.
+    /// [recent timeout](Builder::recent_timeout) applies. Only Log Cache, which gives the newest first, has to be
+    /// read to the end before there is a first message.
     ///
     /// ```
     /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
@@ -163,7 +191,37 @@ impl Consumer {
     pub fn recent_iter(&self, app_guid: &str, auth_token: &str) -> Result<Recent> {
         check_token(auth_token)?;
         let (cancel, registration) = self.inner.open.register();
-        legacy::recent(&self.inner, app_guid, auth_token, cancel, registration)
+        let source = self.inner.authorized(app_guid, auth_token, &cancel, |token| {
+            let choice = self.inner.foundation.recent(&self.inner, &cancel)?;
+            let (inner, server) = (&*self.inner, choice.endpoint());
+            match choice.via() {
+                Via::Legacy => legacy::recent(inner, server, app_guid, token, &cancel),
+                Via::Doppler => doppler::recent(inner, server, app_guid, token, &cancel),
+                Via::LogCache | Via::RlpGateway => log_cache::recent(inner, server, app_guid, token, &cancel),
+            }
+        })?;
+        Ok(Recent::new(source, cancel, registration))
+    }
+
+    /// Where [`tail`](Consumer::tail) reads from, and why. Asks the API first if that has not been done; that blocks for
+    /// the [connect timeout](Builder::connect_timeout) at the most, and [`close`](Consumer::close) interrupts it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`discover`](Consumer::discover); [`ErrorKind::InvalidInput`] if no address is known that fits.
+    pub fn tail_choice(&self) -> Result<Choice> {
+        let (cancel, _registration) = self.inner.open.register();
+        self.inner.foundation.tail(&self.inner, &cancel)
+    }
+
+    /// Where [`recent`](Consumer::recent) reads from, and why: see [`tail_choice`](Consumer::tail_choice).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tail_choice`](Consumer::tail_choice).
+    pub fn recent_choice(&self) -> Result<Choice> {
+        let (cancel, _registration) = self.inner.open.register();
+        self.inner.foundation.recent(&self.inner, &cancel)
     }
 
     /// Closes all that this consumer and its clones have open: tails, calls that are still connecting, and calls of
@@ -182,18 +240,86 @@ impl Consumer {
 }
 
 impl Inner {
-    /// When the head of the answer to a call that begins now must be there.
-    pub(crate) fn head_deadline(&self) -> Instant {
-        after(self.connect_timeout)
+    pub(crate) fn consumer(
+        settings: Settings,
+        dialer: Dialer,
+        foundation: Foundation,
+        tokens: Option<TokenSource>,
+    ) -> Consumer {
+        let inner = Inner { settings, dialer: Arc::new(dialer), foundation, tokens, open: Arc::default() };
+        Consumer { inner: Arc::new(inner) }
     }
 
-    pub(crate) fn websocket_request<'a>(&'a self, path: &'a str, token: &'a str) -> Request<'a> {
-        Request {
-            endpoint: &self.endpoint,
+    fn connect_tail(&self, app_guid: &str, auth_token: &str, cancel: &Arc<Cancel>) -> Result<(Link, Format)> {
+        self.authorized(app_guid, auth_token, cancel, |token| {
+            let choice = self.foundation.tail(self, cancel)?;
+            let server = choice.endpoint();
+            match choice.via() {
+                Via::Legacy => Ok((legacy::tail(self, server, app_guid, token, cancel)?.into(), Format::Legacy)),
+                Via::Doppler => Ok((doppler::tail(self, server, app_guid, token, cancel)?.into(), Format::Doppler)),
+                Via::RlpGateway | Via::LogCache => {
+                    Ok((rlp_gateway::tail(self, server, app_guid, token, cancel)?.into(), Format::Gateway))
+                }
+            }
+        })
+    }
+
+    /// Makes a call with the token that was given for it, or with one of the consumer's own: then once more, with a
+    /// new one, if the server refuses it.
+    fn authorized<T>(
+        &self,
+        app_guid: &str,
+        given: &str,
+        cancel: &Arc<Cancel>,
+        call: impl Fn(&str) -> Result<T>,
+    ) -> Result<T> {
+        let explained = |error: Error| match error.kind() {
+            ErrorKind::Unauthorized | ErrorKind::NotFound => error.with_hint(&guid_hint(app_guid)),
+            _ => error,
+        };
+        let Some(tokens) = self.tokens.as_ref().filter(|_| given.is_empty()) else {
+            return call(given).map_err(explained);
+        };
+        let token = tokens.token(None, &self.dialer, cancel)?;
+        match call(&token) {
+            Err(error) if error.kind() == ErrorKind::Unauthorized => {
+                log::debug!("a token was refused, getting another");
+                let token = tokens.token(Some(&token), &self.dialer, cancel)?;
+                call(&token).map_err(explained)
+            }
+            result => result.map_err(explained),
+        }
+    }
+
+    /// When the head of the answer to a call that begins now must be there.
+    pub(crate) fn head_deadline(&self) -> Instant {
+        after(self.settings.connect_timeout)
+    }
+
+    /// Makes a GET request.
+    pub(crate) fn get(&self, server: &Endpoint, path: &str, token: &str, cancel: &Arc<Cancel>) -> Result<Answer> {
+        let limits = http::Limits { head: self.head_deadline(), silence: self.settings.read_timeout };
+        http::get(&self.dialer, server, path, token, limits, cancel)
+    }
+
+    /// Opens a websocket.
+    pub(crate) fn websocket(&self, server: &Endpoint, path: &str, token: &str, cancel: &Cancel) -> Result<WebSocket> {
+        let request = Request {
+            endpoint: server,
             path,
             token,
-            max_message_size: self.max_message_size,
-            debug_printer: self.debug_printer.as_deref(),
+            max_message_size: self.settings.max_message_size,
+            debug_printer: self.settings.debug_printer.as_deref(),
+        };
+        let websocket = request.connect(&self.dialer, self.head_deadline(), cancel)?;
+        self.connected();
+        Ok(websocket)
+    }
+
+    /// Tells the caller that a tail, or a dump, has been connected.
+    pub(crate) fn connected(&self) {
+        if let Some(on_connect) = &self.settings.on_connect {
+            on_connect();
         }
     }
 }
@@ -213,185 +339,8 @@ fn check_token(token: &str) -> Result<()> {
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer")
-            .field("endpoint", &self.inner.endpoint.to_string())
+            .field("foundation", &self.inner.foundation)
             .field("dialer", &self.inner.dialer)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a consumer has open, so that it can be closed.
-#[derive(Debug, Default)]
-struct Open {
-    switches: Mutex<HashMap<u64, Arc<Cancel>>>,
-    last_key: std::sync::atomic::AtomicU64,
-}
-
-impl Open {
-    fn register(self: &Arc<Self>) -> (Arc<Cancel>, Registration) {
-        let cancel = Cancel::new();
-        let key = self.last_key.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.switches.lock().insert(key, Arc::clone(&cancel));
-        (cancel, Registration { open: Arc::clone(self), key })
-    }
-
-    /// Whether there was anything.
-    fn close_all(&self) -> bool {
-        let switches = self.switches.lock();
-        switches.values().for_each(|cancel| cancel.throw());
-        !switches.is_empty()
-    }
-}
-
-/// Takes an open call or tail off the consumer's list when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    open: Arc<Open>,
-    key: u64,
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.open.switches.lock().remove(&self.key);
-    }
-}
-
-/// The settings of a [`Consumer`].
-///
-/// ```
-/// use std::time::Duration;
-/// use loggregator_consumer::{Consumer, Proxy};
-///
-/// let consumer = Consumer::builder("wss://loggregator.example.com")
-///     .proxy(Proxy::none())
-///     .connect_timeout(Duration::from_secs(3))
-///     .on_connect(|| eprintln!("connected"))
-///     .build()?;
-/// # Ok::<(), loggregator_consumer::Error>(())
-/// ```
-#[must_use = "a builder does nothing until `build` is called"]
-pub struct Builder {
-    endpoint: String,
-    tls_connector: Option<TlsConnector>,
-    proxy: Option<Proxy>,
-    on_connect: Option<Box<dyn Fn() + Send + Sync>>,
-    debug_printer: Option<Box<dyn DebugPrinter>>,
-    keep_alive: Duration,
-    connect_timeout: Duration,
-    idle_timeout: Option<Duration>,
-    read_timeout: Duration,
-    recent_timeout: Duration,
-    max_message_size: usize,
-    max_recent_size: usize,
-}
-
-impl Builder {
-    /// How TLS is made, for `wss://` endpoints and `https://` proxies: which certificates are trusted, with which
-    /// one's own. By default the system's certificates are, with TLS 1.2 or later.
-    pub fn tls_connector(mut self, c: TlsConnector) -> Self {
-        self.tls_connector = Some(c);
-        self
-    }
-
-    /// Through which proxy the server is reached. By default [`Proxy::from_env`].
-    pub fn proxy(mut self, p: Proxy) -> Self {
-        self.proxy = Some(p);
-        self
-    }
-
-    /// How often a tail sends the text that keeps its connection. By default every 25 s, and first at once.
-    pub fn keep_alive(mut self, every: Duration) -> Self {
-        self.keep_alive = every;
-        self
-    }
-
-    /// How long it may take to connect, from name resolution to the end of the answer's head, with the proxy and TLS
-    /// in between. By default 10 s.
-    pub fn connect_timeout(mut self, d: Duration) -> Self {
-        self.connect_timeout = d;
-        self
-    }
-
-    /// After how long a silence, pings included, a tail ends with [`Ending::TimedOut`](crate::Ending::TimedOut). By
-    /// default never: servers of 2014 are silent for as long as an app is. Those of 2015 and later ping every 15 s,
-    /// so that a minute without a byte from them means that they are gone.
-    pub fn idle_timeout(mut self, d: Duration) -> Self {
-        self.idle_timeout = Some(d);
-        self
-    }
-
-    /// How long the server may be silent in the middle of the recent messages. By default 30 s.
-    pub fn read_timeout(mut self, d: Duration) -> Self {
-        self.read_timeout = d;
-        self
-    }
-
-    /// How long [`Consumer::recent`] may take in all. By default 5 minutes.
-    pub fn recent_timeout(mut self, d: Duration) -> Self {
-        self.recent_timeout = d;
-        self
-    }
-
-    /// The largest message, in bytes as they come over the wire, that is accepted. By default 16 MiB. A larger one
-    /// ends a tail with [`Ending::TooLarge`](crate::Ending::TooLarge), and the recent messages with
-    /// [`ErrorKind::TooLarge`].
-    pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.max_message_size = bytes;
-        self
-    }
-
-    /// How large, in bytes of memory, the messages that [`Consumer::recent`] collects may be in all. By default
-    /// 256 MiB.
-    pub fn max_recent_size(mut self, bytes: usize) -> Self {
-        self.max_recent_size = bytes;
-        self
-    }
-
-    /// A function to be called when a websocket has been connected, in the thread that called
-    /// [`tail`](Consumer::tail), before `tail` returns. It may close the consumer. If it panics, so does `tail`.
-    pub fn on_connect(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_connect = Some(Box::new(f));
-        self
-    }
-
-    /// Who gets the websocket handshakes to print. By default nobody.
-    pub fn debug_printer(mut self, p: impl DebugPrinter + 'static) -> Self {
-        self.debug_printer = Some(Box::new(p));
-        self
-    }
-
-    /// The consumer with these settings. Connects to nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidInput`] if the endpoint is no `ws://` or `wss://` URL, or the keep-alive is zero.
-    pub fn build(self) -> Result<Consumer> {
-        let endpoint = Endpoint::parse(&self.endpoint, Scheme::WebSocket)?;
-        if self.keep_alive.is_zero() {
-            return Err(Error::new(ErrorKind::InvalidInput, "the keep-alive must be longer than nothing"));
-        }
-        let dialer = Dialer::new(self.tls_connector, self.proxy.unwrap_or_default());
-        Ok(Consumer {
-            inner: Arc::new(Inner {
-                endpoint,
-                dialer: Arc::new(dialer),
-                on_connect: self.on_connect,
-                max_message_size: self.max_message_size,
-                read_timeout: self.read_timeout,
-                debug_printer: self.debug_printer,
-                keep_alive: self.keep_alive,
-                connect_timeout: self.connect_timeout,
-                idle_timeout: self.idle_timeout,
-                recent_timeout: self.recent_timeout,
-                max_recent_size: self.max_recent_size,
-                open: Arc::default(),
-            }),
-        })
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The endpoint is not parsed yet, and may hold a password by mistake.
-        f.debug_struct("Builder").finish_non_exhaustive()
     }
 }

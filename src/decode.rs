@@ -102,3 +102,6 @@ mod tests {
         assert_eq!(legacy(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f").unwrap_err().kind(), ErrorKind::Undecodable);
     }
 }
+pub(crate) fn doppler(_: &[u8]) -> Result<Option<LogMessage>> {
+    todo!()
+}

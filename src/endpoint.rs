@@ -134,6 +134,17 @@ pub(crate) fn escaped_guid(app_guid: &str) -> Result<String> {
     Ok(utf8_percent_encode(app_guid, ESCAPED).to_string())
 }
 
+/// What to say of a server's "no" if the GUID is none: Cloud Foundry's servers only say 401 or 404 then.
+pub(crate) fn guid_hint(app_guid: &str) -> String {
+    let parts: Vec<_> = app_guid.split('-').collect();
+    let is_guid = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
+        && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if is_guid {
+        return String::new();
+    }
+    format!(". And {app_guid:?} is no GUID: if it is the app's name, `cf app {app_guid} --guid` prints its GUID")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

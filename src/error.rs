@@ -1,8 +1,10 @@
 //! [`Error`] and [`ErrorKind`]: what went wrong, and what a caller can do about it.
 
+use std::time::SystemTime;
 use std::{fmt, io};
 
 use crate::message::LogMessage;
+use crate::websocket::Ending;
 
 /// A boxed error of any type, as a [proxy function](crate::Proxy::custom) returns it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,6 +37,18 @@ struct Inner {
     status: Option<u16>,
     body: Option<String>,
     recovered: Vec<LogMessage>,
+    gap: Option<Gap>,
+}
+
+/// A break in a tail that [reconnects](crate::Builder::reconnect): between the messages before and behind it, others may
+/// be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// When the break was seen.
+    pub at: SystemTime,
+    /// Why: how the connection ended.
+    pub ending: Ending,
 }
 
 /// The kinds of [`Error`], each with what a caller can do about it.
@@ -73,12 +87,23 @@ pub enum ErrorKind {
     /// The server closed the connection for a reason that is no normal end, such as 1008 (policy) when a client
     /// did not answer its pings. Messages may be missing; tail again.
     ClosedByServer,
+    /// The connection of a tail that [reconnects](crate::Builder::reconnect) broke here: messages may be missing. The
+    /// tail goes on behind it. [`Error::as_gap`] says more.
+    Gap,
     /// The connection was closed from this side while the call was under way.
     Closed,
     /// There was nothing to close.
     NotConnected,
     /// The server sent more than the limits allow. See [`Builder::max_message_size`](crate::Builder::max_message_size).
     TooLarge,
+}
+
+impl ErrorKind {
+    /// Whether trying again can't help.
+    pub(crate) fn is_final(self) -> bool {
+        use ErrorKind::{BadRequest, Closed, InvalidInput, NotFound, Unauthorized};
+        matches!(self, InvalidInput | Unauthorized | NotFound | BadRequest | Closed)
+    }
 }
 
 impl Error {
@@ -90,6 +115,7 @@ impl Error {
             status: None,
             body: None,
             recovered: Vec::new(),
+            gap: None,
         }))
     }
 
@@ -122,6 +148,13 @@ impl Error {
         error
     }
 
+    /// A tail's connection has broken, and another will be made.
+    pub(crate) fn gap(ending: Ending) -> Self {
+        let mut error = Error::new(ErrorKind::Gap, format!("{ending}. Messages may be missing; connecting again"));
+        error.0.gap = Some(Gap { at: SystemTime::now(), ending });
+        error
+    }
+
     /// The connection was closed from this side while a call was under way.
     pub(crate) fn closed() -> Self {
         Error::new(ErrorKind::Closed, "the connection was closed from this side")
@@ -129,6 +162,11 @@ impl Error {
 
     pub(crate) fn with_recovered(mut self, messages: Vec<LogMessage>) -> Self {
         self.0.recovered = messages;
+        self
+    }
+
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
         self
     }
 
@@ -166,6 +204,11 @@ impl Error {
         &self.0.recovered
     }
 
+    /// Where and why a tail that reconnects broke, if this is an item that tells of it.
+    pub fn as_gap(&self) -> Option<&Gap> {
+        self.0.gap.as_ref()
+    }
+
     /// [`recovered`](Error::recovered), taken out.
     pub fn into_recovered(self) -> Vec<LogMessage> {
         self.0.recovered
@@ -181,7 +224,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The messages are counted, not printed: they are the caller's data.
-        let Inner { kind, text, source, status, body, recovered } = &*self.0;
+        let Inner { kind, text, source, status, body, recovered, gap } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)
@@ -189,6 +232,7 @@ impl fmt::Debug for Error {
             .field("status", status)
             .field("body", body)
             .field("recovered", &recovered.len())
+            .field("gap", gap)
             .finish()
     }
 }

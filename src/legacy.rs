@@ -3,62 +3,57 @@
 //! Source: the Traffic Controller of loggregator up to its commit 9480878 of September 2016, the last with these paths.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::cancel::Cancel;
-use crate::consumer::{Inner, Registration};
-use crate::endpoint::escaped_guid;
-use crate::error::{Error, ErrorKind, Result};
-use crate::http;
-use crate::multipart::{self, Splitter};
-use crate::recent::{Dump, Recent, Source};
+use crate::consumer::Inner;
+use crate::endpoint::{Endpoint, escaped_guid};
+use crate::error::{Error, Result};
+use crate::format::Format;
+use crate::recent::{Dump, Source};
 use crate::websocket::WebSocket;
 
 /// Opens the websocket on which an app's messages arrive.
-pub(crate) fn tail(inner: &Inner, app_guid: &str, token: &str, cancel: &Cancel) -> Result<WebSocket> {
-    connect(inner, &format!("/tail/?app={}", escaped_guid(app_guid)?), token, inner.head_deadline(), cancel)
+pub(crate) fn tail(
+    inner: &Inner,
+    server: &Endpoint,
+    app_guid: &str,
+    token: &str,
+    cancel: &Cancel,
+) -> Result<WebSocket> {
+    let path = format!("/tail/?app={}", escaped_guid(app_guid)?);
+    inner.websocket(server, &path, token, cancel).map_err(advise)
 }
 
 /// Asks for an app's recent messages: over HTTP, or, as servers of early 2014 want it, over a websocket.
 pub(crate) fn recent(
     inner: &Inner,
+    server: &Endpoint,
     app_guid: &str,
     token: &str,
-    cancel: Arc<Cancel>,
-    registration: Registration,
-) -> Result<Recent> {
+    cancel: &Arc<Cancel>,
+) -> Result<Source> {
     let guid = escaped_guid(app_guid)?;
-    let deadline = inner.head_deadline();
-    let limits = http::Limits { head: deadline, silence: inner.read_timeout };
-    let answer = http::get(&inner.dialer, &inner.endpoint, &format!("/recent?app={guid}"), token, limits, &cancel)?;
-    let source = match answer.status {
-        200 => {
-            let boundary = boundary(answer.content_type.as_deref())?;
-            Source::Parts(Box::new(Splitter::new(answer.body, &boundary, inner.max_message_size)))
-        }
+    let answer = inner.get(server, &format!("/recent?app={guid}"), token, cancel)?;
+    match answer.status {
+        200 => Source::parts(answer, Format::Legacy, inner.settings.max_message_size),
         400 => {
-            log::debug!("{} has no /recent, trying /dump/", inner.endpoint);
+            log::debug!("{server} has no /recent, trying /dump/");
             drop(answer);
-            let websocket = connect(inner, &format!("/dump/?app={guid}"), token, deadline, &cancel)?;
-            Source::Frames(Box::new(Dump::new(websocket, inner.read_timeout)))
+            let websocket = inner.websocket(server, &format!("/dump/?app={guid}"), token, cancel)?;
+            Ok(Source::Frames(Box::new(Dump::new(websocket, inner.settings.read_timeout))))
         }
-        _ => return Err(answer.into_error()),
-    };
-    Ok(Recent::new(source, cancel, registration))
-}
-
-fn connect(inner: &Inner, path: &str, token: &str, deadline: Instant, cancel: &Cancel) -> Result<WebSocket> {
-    let websocket = inner.websocket_request(path, token).connect(&inner.dialer, deadline, cancel)?;
-    if let Some(on_connect) = &inner.on_connect {
-        on_connect();
+        _ => Err(advise(answer.into_error())),
     }
-    Ok(websocket)
 }
 
-fn boundary(content_type: Option<&str>) -> Result<String> {
-    let Some(content_type) = content_type else {
-        return Err(Error::new(ErrorKind::BadResponse, "the recent messages: the server's answer has no Content-Type"));
-    };
-    multipart::boundary(content_type)
-        .map_err(|cause| Error::caused(ErrorKind::BadResponse, "the recent messages", cause))
+/// The legacy server's own 404 says `Resource Not Found.`; another's means that the paths are not there at all.
+fn advise(error: Error) -> Error {
+    let foreign = error.status() == Some(404) && !error.body().unwrap_or_default().starts_with("Resource Not Found");
+    if !foreign {
+        return error;
+    }
+    error.with_hint(
+        ". This is no legacy loggregator server: Cloud Foundry has had none since September 2016. Use \
+         Consumer::discover(\"https://api.<system domain>\") or Consumer::from_cf_cli()",
+    )
 }

@@ -63,34 +63,50 @@
 #![deny(missing_docs)]
 
 // In the order in which the data goes.
+mod builder;
 mod consumer;
-mod endpoint;
+mod foundation;
+mod token;
+mod cf_cli;
+mod open;
 mod cancel;
+mod endpoint;
 mod deadline;
 mod dial;
 mod head;
 mod debug;
 mod websocket;
 mod http;
+mod sse;
 mod multipart;
 mod legacy;
+mod doppler;
+mod log_cache;
+mod rlp_gateway;
+mod format;
 mod decode;
+mod v2;
 mod message;
 mod recent;
 mod tail;
+mod backoff;
 mod error;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 
 pub use ::http::Uri;
-pub use consumer::{Builder, Consumer};
+pub use backoff::Reconnect;
+pub use builder::Builder;
+pub use consumer::Consumer;
 pub use debug::DebugPrinter;
 pub use dial::Proxy;
-pub use error::{BoxError, Error, ErrorKind, Result};
+pub use error::{BoxError, Error, ErrorKind, Gap, Result};
+pub use foundation::{Choice, Via};
 pub use message::{LogMessage, MessageType, sort_recent};
 pub use recent::Recent;
 pub use tail::{Batch, Closer, Tail};
+pub use token::TokenSource;
 pub use websocket::Ending;
 
 /// How we name ourselves to servers and proxies.

@@ -1,17 +1,18 @@
 //! [`Recent`]: the messages of an answer, as they come.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
-use crate::consumer::Registration;
 use crate::deadline::after;
-use crate::decode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Body, body_error};
+use crate::format::Format;
+use crate::http::{Answer, Body, body_error};
 use crate::message::LogMessage;
-use crate::multipart::{SplitError, Splitter};
+use crate::multipart::{self, SplitError, Splitter};
+use crate::open::Registration;
 use crate::websocket::{Ending, Frames, Progress, WebSocket};
 
 /// An iterator over an app's recent messages, in the server's order: see
@@ -23,6 +24,8 @@ use crate::websocket::{Ending, Frames, Progress, WebSocket};
 pub struct Recent {
     // `None` when it has ended.
     source: Option<Source>,
+    /// What has been decoded and not been taken.
+    decoded: VecDeque<Result<LogMessage>>,
     cancel: Arc<Cancel>,
     _registration: Registration,
 }
@@ -30,9 +33,24 @@ pub struct Recent {
 /// Where the messages come from.
 pub(crate) enum Source {
     /// The parts of a multipart body.
-    Parts(Box<Splitter<Body>>),
+    Parts(Box<Splitter<Body>>, Format),
     /// The frames of a websocket that the server closes behind the last.
     Frames(Box<Dump>),
+    /// Messages that are all there.
+    Messages(std::vec::IntoIter<LogMessage>),
+}
+
+impl Source {
+    /// The parts of an answer that is multipart.
+    pub(crate) fn parts(answer: Answer, format: Format, max_message_size: usize) -> Result<Self> {
+        let what = "the recent messages";
+        let content_type = answer.content_type.as_deref().ok_or_else(|| {
+            Error::new(ErrorKind::BadResponse, format!("{what}: the server's answer has no Content-Type"))
+        })?;
+        let boundary =
+            multipart::boundary(content_type).map_err(|cause| Error::caused(ErrorKind::BadResponse, what, cause))?;
+        Ok(Source::Parts(Box::new(Splitter::new(answer.body, &boundary, max_message_size)), format))
+    }
 }
 
 /// A websocket that is read in the caller's thread.
@@ -46,7 +64,7 @@ pub(crate) struct Dump {
 
 impl Recent {
     pub(crate) fn new(source: Source, cancel: Arc<Cancel>, registration: Registration) -> Self {
-        Recent { source: Some(source), cancel, _registration: registration }
+        Recent { source: Some(source), decoded: VecDeque::new(), cancel, _registration: registration }
     }
 
     /// All that is still to come; an error has what came before it.
@@ -76,18 +94,24 @@ impl Recent {
     /// The next message that can be decoded; `None` at a complete answer's end.
     fn read(&mut self) -> Result<Option<LogMessage>> {
         loop {
-            let bytes = match &mut self.source {
-                None => return Ok(None),
-                Some(Source::Parts(splitter)) => {
-                    splitter.next_part().map_err(|error| split_error(error, &self.cancel))?
+            match self.decoded.pop_front() {
+                Some(Ok(message)) => return Ok(Some(message)),
+                Some(Err(error)) => {
+                    log::warn!("skipped a recent message: {error}");
+                    continue;
                 }
-                Some(Source::Frames(dump)) => dump.next_frame(&self.cancel)?,
+                None => {}
+            }
+            let (bytes, format) = match &mut self.source {
+                None => return Ok(None),
+                Some(Source::Messages(messages)) => return Ok(messages.next()),
+                Some(Source::Parts(splitter, format)) => {
+                    (splitter.next_part().map_err(|error| split_error(error, &self.cancel))?, *format)
+                }
+                Some(Source::Frames(dump)) => (dump.next_frame(&self.cancel)?, Format::Legacy),
             };
             let Some(bytes) = bytes else { return Ok(None) };
-            match decode::legacy(bytes) {
-                Ok(message) => return Ok(Some(message)),
-                Err(error) => log::warn!("skipped a recent message: {error}"),
-            }
+            format.decode(bytes, &mut self.decoded);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! [`Tail`]: an app's messages as they are written. Two threads feed a channel, the caller's thread decodes.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
+use std::io;
 use std::iter::FusedIterator;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock};
@@ -10,12 +12,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select};
 
+use crate::backoff::{Backoff, Reconnect};
+use crate::builder::Settings;
 use crate::cancel::Cancel;
-use crate::consumer::Registration;
 use crate::deadline::after;
-use crate::decode;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::Format;
 use crate::message::LogMessage;
+use crate::open::Registration;
+use crate::rlp_gateway::EventStream;
 use crate::websocket::{CLOSE_GRACE, Ending, Frames, Progress, WebSocket};
 
 /// How many batches wait for a slow caller. With what a batch holds, this bounds the memory of a tail; when it is
@@ -63,7 +68,7 @@ pub struct Tail {
     shared: Arc<Shared>,
     /// Whether the end, as far as it is an error, has been given to the caller.
     end_given: bool,
-    threads: Vec<JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 /// What a tail, its closers and its threads know of each other.
@@ -73,41 +78,49 @@ struct Shared {
     ending: OnceLock<Ending>,
 }
 
-/// What a tail needs besides its connection.
-pub(crate) struct Settings {
-    pub(crate) keep_alive: Duration,
-    pub(crate) idle_timeout: Option<Duration>,
+/// A connection that messages arrive on, of whichever generation.
+pub(crate) enum Link {
+    WebSocket(Arc<WebSocket>),
+    Events(Box<EventStream>),
 }
 
+impl From<WebSocket> for Link {
+    fn from(websocket: WebSocket) -> Self {
+        Link::WebSocket(Arc::new(websocket))
+    }
+}
+
+impl From<EventStream> for Link {
+    fn from(stream: EventStream) -> Self {
+        Link::Events(Box::new(stream))
+    }
+}
+
+/// Makes a connection, with the format of what arrives on it.
+pub(crate) type Connect = Box<dyn Fn() -> Result<(Link, Format)> + Send>;
+
 impl Tail {
-    /// Starts the two threads on a connected websocket.
+    /// Starts the threads on a connection. `connect` makes another when that breaks, if it is to be made.
     pub(crate) fn spawn(
-        websocket: WebSocket,
-        settings: Settings,
+        connection: (Link, Format),
+        settings: &Settings,
+        connect: Option<(Reconnect, Connect)>,
         cancel: Arc<Cancel>,
         registration: Registration,
     ) -> Result<Self> {
-        // From here on a close is the keep-alive thread's to carry out.
-        cancel.wake_by_signal()?;
-        let websocket = Arc::new(websocket);
         let shared = Arc::new(Shared { cancel, ending: OnceLock::new() });
         let (sender, batches) = bounded(WAITING_BATCHES);
-        let (done, reader_done) = bounded(0);
         let reader = Reader {
-            websocket: Arc::clone(&websocket),
+            connect,
+            keep_alive: settings.keep_alive,
             idle_timeout: settings.idle_timeout,
             shared: Arc::clone(&shared),
             registration,
             batches: sender,
-            _done: done,
         };
-        let keeper = Keeper { websocket, every: settings.keep_alive, shared: Arc::clone(&shared), reader_done };
-        let mut tail =
-            Tail { batches, current: Batch::default(), shared, end_given: false, threads: Vec::with_capacity(2) };
-        // If the second can't be started, dropping `tail` ends the first.
-        tail.threads.push(start("loggregator-keep-alive", move || keeper.run())?);
-        tail.threads.push(start("loggregator-read", move || reader.run())?);
-        Ok(tail)
+        let first = Connection::open(connection, settings.keep_alive, &shared)?;
+        let thread = start("loggregator-read", move || reader.run(first))?;
+        Ok(Tail { batches, current: Batch::default(), shared, end_given: false, reader: Some(thread) })
     }
 
     /// The channel itself, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and other channels.
@@ -184,7 +197,7 @@ impl Tail {
     ) -> Result<Result<LogMessage>, E> {
         loop {
             if let Some(item) = self.current.next() {
-                self.end_given |= self.current.is_last();
+                self.end_given |= self.current.last;
                 return Ok(item);
             }
             self.current = receive(&self.batches)?;
@@ -193,9 +206,9 @@ impl Tail {
 
     fn join(&mut self) {
         self.shared.cancel.throw();
-        for thread in self.threads.drain(..) {
+        if let Some(reader) = self.reader.take() {
             // A panic there has been reported by the panic hook.
-            let _ = thread.join();
+            let _ = reader.join();
         }
     }
 }
@@ -249,23 +262,28 @@ impl Closer {
 #[derive(Default)]
 pub struct Batch {
     frames: Frames,
+    format: Format,
     next: usize,
-    end: Option<Error>,
+    /// What the frame before `next` held, and has not been taken.
+    decoded: VecDeque<Result<LogMessage>>,
+    /// Comes behind the messages.
+    error: Option<Error>,
     last: bool,
 }
 
 impl Batch {
-    fn of(frames: Frames) -> Self {
-        Batch { frames, ..Batch::default() }
+    fn of(frames: Frames, format: Format) -> Self {
+        Batch { frames, format, ..Batch::default() }
     }
 
+    /// Tells of a break, behind which the tail goes on.
+    fn gap(error: Error) -> Self {
+        Batch { error: Some(error), ..Batch::default() }
+    }
+
+    /// Tells of the end.
     fn end(error: Error) -> Self {
-        Batch { end: Some(error), last: true, ..Batch::default() }
-    }
-
-    /// Whether this is the batch that tells of the end.
-    fn is_last(&self) -> bool {
-        self.last
+        Batch { error: Some(error), last: true, ..Batch::default() }
     }
 }
 
@@ -273,12 +291,15 @@ impl Iterator for Batch {
     type Item = Result<LogMessage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.frames.get(self.next) {
-            Some(frame) => {
-                self.next += 1;
-                Some(decode::legacy(frame))
+        loop {
+            if let Some(message) = self.decoded.pop_front() {
+                return Some(message);
             }
-            None => self.end.take().map(Err),
+            let Some(frame) = self.frames.get(self.next) else {
+                return self.error.take().map(Err);
+            };
+            self.next += 1;
+            self.format.decode(frame, &mut self.decoded);
         }
     }
 }
@@ -287,61 +308,155 @@ impl FusedIterator for Batch {}
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("next", &self.next).field("end", &self.end).finish_non_exhaustive()
+        f.debug_struct("Batch").field("next", &self.next).field("error", &self.error).finish_non_exhaustive()
     }
 }
 
-/// The thread that reads the connection.
-struct Reader {
-    websocket: Arc<WebSocket>,
-    idle_timeout: Option<Duration>,
-    shared: Arc<Shared>,
-    // In this order: when the caller sees the end of the batches, the consumer has forgotten the tail, ...
-    registration: Registration,
-    batches: Sender<Batch>,
-    // ... and then the other thread, which holds the connection, is told to end.
-    _done: Sender<Infallible>,
+/// One connection of a tail: what is read, and the thread that keeps it alive.
+struct Connection {
+    link: Link,
+    format: Format,
+    /// A websocket's: told to end by dropping the sender, then joined.
+    keeper: Option<(Sender<Infallible>, JoinHandle<()>)>,
 }
 
-impl Reader {
-    fn run(self) {
-        // A tail that ends without an ending would look like one that ended well.
-        let mut ending = panic::catch_unwind(AssertUnwindSafe(|| self.read()))
-            .unwrap_or_else(|_| Ending::Failed("a bug: the thread that reads the connection panicked".into()));
-        if self.shared.cancel.is_thrown() {
-            ending = Ending::Closed;
+impl Connection {
+    fn open((link, format): (Link, Format), keep_alive: Duration, shared: &Arc<Shared>) -> Result<Self> {
+        let keeper = match &link {
+            Link::WebSocket(websocket) => {
+                // From here on a close is the keep-alive thread's to carry out, with a close frame.
+                shared.cancel.wake_by_signal()?;
+                let (done, reader_done) = bounded(0);
+                let websocket = Arc::clone(websocket);
+                let keeper = Keeper { websocket, every: keep_alive, shared: Arc::clone(shared), reader_done };
+                Some((done, start("loggregator-keep-alive", move || keeper.run())?))
+            }
+            // HTTP has nothing to say at a close, and needs no keeping alive.
+            Link::Events(_) => None,
+        };
+        Ok(Connection { link, format, keeper })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some((done, keeper)) = self.keeper.take() {
+            drop(done);
+            let _ = keeper.join();
         }
-        let error = ending.error();
+    }
+}
+
+/// The thread that reads.
+struct Reader {
+    connect: Option<(Reconnect, Connect)>,
+    keep_alive: Duration,
+    idle_timeout: Option<Duration>,
+    shared: Arc<Shared>,
+    registration: Registration,
+    batches: Sender<Batch>,
+}
+
+/// How a tail ends: how its last connection did, and the error to tell the caller, if it is one.
+type End = (Ending, Option<Error>);
+
+impl Reader {
+    fn run(self, first: Connection) {
+        // A tail that ends without an ending would look like one that ended well.
+        let (mut ending, mut error) =
+            panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first))).unwrap_or_else(|_| {
+                let ending = Ending::Failed("a bug: the thread that reads the connection panicked".into());
+                let error = ending.error();
+                (ending, error)
+            });
+        if self.shared.cancel.is_thrown() {
+            (ending, error) = (Ending::Closed, None);
+        }
         let ending = self.shared.ending.get_or_init(|| ending);
         log::debug!("a tail has ended: {ending}");
+        // When the caller sees the end of the batches, the consumer has forgotten the tail.
         drop(self.registration);
         if let Some(error) = error {
             hand_over(&self.batches, &self.shared.cancel, Batch::end(error));
         }
     }
 
-    /// Reads to the end, however it comes.
-    fn read(&self) -> Ending {
-        let mut frames = Frames::default();
+    /// Reads one connection after the other, until there is no other to be made.
+    fn read_all(&self, mut connection: Connection) -> End {
+        let mut backoff = self.connect.as_ref().map(|(policy, _)| Backoff::new(*policy));
         loop {
-            let progress = self.websocket.receive(&mut frames);
+            let (ending, had_data) = self.read(&mut connection);
+            drop(connection);
+            let (Some((_, connect)), Some(backoff)) = (&self.connect, &mut backoff) else {
+                let error = ending.error();
+                return (ending, error);
+            };
             if self.shared.cancel.is_thrown() {
-                // Under load the keep-alive thread might wait for the lock; here it is free.
-                self.websocket.close();
+                return (Ending::Closed, None);
+            }
+            if had_data {
+                backoff.reset();
+            }
+            log::info!("a tail broke, and connects again: {ending}");
+            hand_over(&self.batches, &self.shared.cancel, Batch::gap(Error::gap(ending)));
+            connection = match self.connect_again(connect, backoff) {
+                Ok(connection) => connection,
+                Err(error) => return (Ending::Failed(error.to_string()), Some(error)),
+            };
+        }
+    }
+
+    fn connect_again(&self, connect: &Connect, backoff: &mut Backoff) -> Result<Connection> {
+        let mut last_error = None;
+        loop {
+            let Some(pause) = backoff.next() else {
+                let error =
+                    last_error.unwrap_or_else(|| Error::new(ErrorKind::ConnectionLost, "the connection breaks"));
+                return Err(error.with_hint(", again and again: given up"));
+            };
+            // Nothing is ever sent: it is the time, or a close.
+            let _ = self.shared.cancel.signal().recv_timeout(pause);
+            self.shared.cancel.check()?;
+            match connect().and_then(|link| Connection::open(link, self.keep_alive, &self.shared)) {
+                Ok(connection) => return Ok(connection),
+                Err(error) if error.kind().is_final() => return Err(error),
+                Err(error) => {
+                    log::info!("connecting again failed: {error}");
+                    last_error = Some(error);
+                }
+            }
+        }
+    }
+
+    /// Reads a connection to its end, however that comes; and whether anything came before.
+    fn read(&self, connection: &mut Connection) -> (Ending, bool) {
+        let mut frames = Frames::default();
+        let mut had_data = false;
+        loop {
+            let progress = match &mut connection.link {
+                Link::WebSocket(websocket) => websocket.receive(&mut frames),
+                Link::Events(stream) => stream.receive(&mut frames),
+            };
+            if self.shared.cancel.is_thrown() {
+                if let Link::WebSocket(websocket) = &connection.link {
+                    // Under load the keep-alive thread might wait for the lock; here it is free.
+                    websocket.close();
+                }
                 frames.clear();
             } else if !frames.is_empty() {
-                hand_over(&self.batches, &self.shared.cancel, Batch::of(frames.take()));
+                had_data = true;
+                hand_over(&self.batches, &self.shared.cancel, Batch::of(frames.take(), connection.format));
             }
-            match progress {
-                Progress::More => {}
-                Progress::Ended(ending) => return ending,
-                Progress::Idle => {
-                    let deadline = self.idle_timeout.map(after);
+            match (progress, &connection.link) {
+                (Progress::Ended(ending), _) => return (ending, had_data),
+                (Progress::Idle, Link::WebSocket(websocket)) => {
                     // Another failure than the deadline's shows in what is read next.
-                    if self.websocket.wait(deadline).is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
-                        return Ending::TimedOut;
+                    let waited = websocket.wait(self.idle_timeout.map(after));
+                    if waited.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+                        return (Ending::TimedOut, had_data);
                     }
                 }
+                (Progress::More | Progress::Idle, _) => {}
             }
         }
     }

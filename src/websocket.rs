@@ -166,6 +166,11 @@ pub enum Ending {
         /// The server's words; mostly empty.
         reason: String,
     },
+    /// The RLP gateway said that it ends the stream, which it does by default after 14 minutes.
+    Closing {
+        /// The gateway's words.
+        reason: String,
+    },
     /// The stream ended without a close frame: the server died, or dropped the connection.
     Eof,
     /// The connection was reset.
@@ -191,7 +196,7 @@ impl Ending {
     pub(crate) fn error(&self) -> Option<Error> {
         let kind = match self {
             _ if self.is_clean() => return None,
-            Ending::ClosedByServer { .. } => ErrorKind::ClosedByServer,
+            Ending::ClosedByServer { .. } | Ending::Closing { .. } => ErrorKind::ClosedByServer,
             Ending::Closed | Ending::Eof | Ending::Reset => ErrorKind::ConnectionLost,
             Ending::TimedOut => ErrorKind::Timeout,
             Ending::TooLarge { .. } => ErrorKind::TooLarge,
@@ -231,6 +236,7 @@ impl fmt::Display for Ending {
                 }
                 Ok(())
             }
+            Ending::Closing { reason } => write!(f, "the server ended the stream: {reason}"),
             Ending::Eof => f.write_str("the connection ended without a close frame; messages may be missing"),
             Ending::Reset => f.write_str("the connection was reset; messages may be missing"),
             Ending::TimedOut => f.write_str("nothing came from the server for too long; messages may be missing"),
@@ -258,7 +264,7 @@ impl Frames {
         self.ends.len() >= MAX_FRAMES || self.bytes.len() >= MAX_BYTES
     }
 
-    fn push(&mut self, payload: &[u8]) {
+    pub(crate) fn push(&mut self, payload: &[u8]) {
         self.bytes.extend_from_slice(payload);
         self.ends.push(self.bytes.len());
     }

@@ -1,0 +1,107 @@
+//! Generation 3, the RLP gateway of 2018 to today: its path, and the events of its stream.
+//!
+//! Source: the RLP gateway of loggregator-release. A stream is one HTTP answer without an end: batches of envelopes,
+//! a heartbeat every 15 s, and, by default after 14 minutes, the word that it is closing.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cancel::Cancel;
+use crate::consumer::Inner;
+use crate::endpoint::{Endpoint, escaped_guid};
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{self, Body};
+use crate::sse::{Event, Parser};
+use crate::token::normalised;
+use crate::websocket::{Ending, Frames, Progress};
+
+/// After how long a silence a stream is taken for dead, if no other time is set: four heartbeats.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What one read takes at the most.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Opens the stream of an app's logs.
+pub(crate) fn tail(
+    inner: &Inner,
+    server: &Endpoint,
+    app_guid: &str,
+    token: &str,
+    cancel: &Arc<Cancel>,
+) -> Result<EventStream> {
+    let path = format!("/v2/read?log&source_id={}", escaped_guid(app_guid)?);
+    let silence = inner.settings.idle_timeout.unwrap_or(IDLE_TIMEOUT);
+    let limits = http::Limits { head: inner.head_deadline(), silence };
+    let answer = http::get(&inner.dialer, server, &path, &normalised(token), limits, cancel)?;
+    if answer.status != 200 {
+        return Err(advise(answer.into_error()));
+    }
+    let content_type = answer.content_type.as_deref().unwrap_or_default();
+    if !content_type.starts_with("text/event-stream") {
+        let text = format!("the request for {path}: the answer is no stream of events but `{content_type}`");
+        return Err(Error::new(ErrorKind::BadResponse, text));
+    }
+    inner.connected();
+    Ok(EventStream::new(answer.body, inner.settings.max_message_size))
+}
+
+/// The gateway answers 404 `not_found` to every token that it refuses.
+fn advise(error: Error) -> Error {
+    match (error.status(), error.body()) {
+        (Some(404), Some(body)) if body.contains("not_found") => error.with_kind(ErrorKind::Unauthorized).with_hint(
+            ": the RLP gateway says so for every token that it refuses. Is the token expired, or may its user not see \
+             this app?",
+        ),
+        (Some(404), _) => {
+            error.with_hint(": is this the address of an RLP gateway, such as https://log-stream.example.com?")
+        }
+        _ => error,
+    }
+}
+
+/// A stream that is being read.
+pub(crate) struct EventStream {
+    body: Body,
+    parser: Parser,
+    buffer: Box<[u8]>,
+    max_size: usize,
+}
+
+impl EventStream {
+    fn new(body: Body, max_size: usize) -> Self {
+        EventStream { body, parser: Parser::new(max_size), buffer: vec![0; READ_SIZE].into(), max_size }
+    }
+
+    /// Waits for what comes next, and adds the batches of envelopes in it to `frames`.
+    pub(crate) fn receive(&mut self, frames: &mut Frames) -> Progress {
+        let read = match self.body.read(&mut self.buffer) {
+            Ok(0) => return Progress::Ended(Ending::Eof),
+            Ok(n) => n,
+            Err(error) => return Progress::Ended(ending(&error)),
+        };
+        let mut closing = None;
+        let parsed = self.parser.push(&self.buffer[..read], |event| match event {
+            Event { name: "" | "message", data } => frames.push(data),
+            // The event's text is the gateway's reason.
+            Event { name: "closing", data } => closing = Some(String::from_utf8_lossy(data).into_owned()),
+            // A heartbeat, or what we do not know: that it came is all there is to it.
+            _ => {}
+        });
+        match (parsed, closing) {
+            (_, Some(reason)) => Progress::Ended(Ending::Closing { reason }),
+            (Err(_), None) => Progress::Ended(Ending::TooLarge { limit: self.max_size }),
+            (Ok(()), None) => Progress::More,
+        }
+    }
+}
+
+fn ending(error: &io::Error) -> Ending {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Ending::TimedOut,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Ending::Reset,
+        // The end of the connection inside a chunk.
+        io::ErrorKind::UnexpectedEof => Ending::Eof,
+        _ => Ending::Failed(format!("the stream broke off: {error}")),
+    }
+}
