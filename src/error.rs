@@ -107,7 +107,7 @@ impl Error {
             400 => ErrorKind::BadRequest,
             401 => ErrorKind::Unauthorized,
             404 => ErrorKind::NotFound,
-            200..=399 => ErrorKind::BadResponse,
+            100..=399 => ErrorKind::BadResponse,
             _ => ErrorKind::ServerError,
         };
         let mut text = format!("{what}: the server answered {status} {reason}").trim_end().to_owned();
