@@ -10,7 +10,7 @@ use native_tls::TlsConnector;
 use parking_lot::Mutex;
 
 use crate::cancel::Cancel;
-use crate::deadline::after;
+use crate::deadline::{Patience, after};
 use crate::debug::DebugPrinter;
 use crate::dial::{Dialer, Proxy};
 use crate::endpoint::{Endpoint, Scheme};
@@ -59,7 +59,7 @@ pub(crate) struct Inner {
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) on_connect: Option<Box<dyn Fn() + Send + Sync>>,
     pub(crate) max_message_size: usize,
-    pub(crate) read_timeout: Duration,
+    read_timeout: Duration,
     debug_printer: Option<Box<dyn DebugPrinter>>,
     keep_alive: Duration,
     connect_timeout: Duration,
@@ -139,7 +139,7 @@ impl Consumer {
     /// [`TooLarge`](ErrorKind::TooLarge) if it was not complete: then [`Error::recovered`] has what came.
     pub fn recent(&self, app_guid: &str, auth_token: &str) -> Result<Vec<LogMessage>> {
         let deadline = after(self.inner.recent_timeout);
-        self.recent_iter(app_guid, auth_token)?.collect_all(deadline, self.inner.max_recent_size)
+        self.open_recent(app_guid, auth_token, Some(deadline))?.collect_all(self.inner.max_recent_size)
     }
 
     /// [`recent`](Consumer::recent), giving each message as soon as it has come. No more than one message is held at
@@ -161,9 +161,14 @@ impl Consumer {
     ///
     /// Those of [`recent`](Consumer::recent); the ones that come after the first message are the iterator's.
     pub fn recent_iter(&self, app_guid: &str, auth_token: &str) -> Result<Recent> {
+        self.open_recent(app_guid, auth_token, None)
+    }
+
+    fn open_recent(&self, app_guid: &str, auth_token: &str, end: Option<Instant>) -> Result<Recent> {
         check_token(auth_token)?;
+        let patience = Patience { silence: self.inner.read_timeout, end };
         let (cancel, registration) = self.inner.open.register();
-        legacy::recent(&self.inner, app_guid, auth_token, cancel, registration)
+        legacy::recent(&self.inner, app_guid, auth_token, patience, cancel, registration)
     }
 
     /// Closes all that this consumer and its clones have open: tails, calls that are still connecting, and calls of

@@ -6,16 +6,16 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::Uri;
+use http::{StatusCode, Uri};
 use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
 use ureq::{Agent, Error as UreqError};
 
 use crate::cancel::Cancel;
-use crate::deadline::after;
+use crate::deadline::Patience;
 use crate::dial::stream::Stream;
 use crate::dial::{Dialer, io_error};
 use crate::endpoint::Endpoint;
@@ -39,8 +39,8 @@ pub(crate) type Body = ureq::BodyReader<'static>;
 pub(crate) struct Limits {
     /// When the head of the answer must be there.
     pub(crate) head: Instant,
-    /// How long the body may be silent.
-    pub(crate) silence: Duration,
+    /// How long the body may take.
+    pub(crate) body: Patience,
 }
 
 /// Makes a GET request. `cancel` interrupts it, and the reading of its body, at any time.
@@ -83,15 +83,18 @@ fn send(
         .max_redirects(0)
         .max_redirects_will_error(false)
         .max_idle_connections(0)
+        // A head that fills the buffer would look like the end of the connection.
+        .max_response_header_size(INPUT_BUFFER / 2)
         .proxy(None)
         .user_agent(crate::USER_AGENT)
         .build();
     let agent = Agent::with_parts(config, dial, NoResolver);
     let what = format!("the request for {path}");
     let response = call(&agent).map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
-    timer.in_body.store(true, Ordering::Relaxed);
 
     let status = response.status();
+    // The words of a refusal are not worth more time than the head had.
+    timer.in_body.store(status == StatusCode::OK, Ordering::Relaxed);
     let header =
         |name| response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let mut reason = status.canonical_reason().unwrap_or_default().to_owned();
@@ -146,7 +149,7 @@ struct Timer {
 
 impl Timer {
     fn deadline(&self) -> Instant {
-        if self.in_body.load(Ordering::Relaxed) { after(self.limits.silence) } else { self.limits.head }
+        if self.in_body.load(Ordering::Relaxed) { self.limits.body.deadline() } else { self.limits.head }
     }
 }
 

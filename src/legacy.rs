@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::consumer::{Inner, Registration};
+use crate::deadline::Patience;
 use crate::endpoint::escaped_guid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http;
@@ -24,12 +25,14 @@ pub(crate) fn recent(
     inner: &Inner,
     app_guid: &str,
     token: &str,
+    patience: Patience,
     cancel: Arc<Cancel>,
     registration: Registration,
 ) -> Result<Recent> {
     let guid = escaped_guid(app_guid)?;
     let deadline = inner.head_deadline();
-    let limits = http::Limits { head: deadline, silence: inner.read_timeout };
+    let deadline = patience.end.map_or(deadline, |end| end.min(deadline));
+    let limits = http::Limits { head: deadline, body: patience };
     let answer = http::get(&inner.dialer, &inner.endpoint, &format!("/recent?app={guid}"), token, limits, &cancel)?;
     let source = match answer.status {
         200 => {
@@ -40,11 +43,11 @@ pub(crate) fn recent(
             log::debug!("{} has no /recent, trying /dump/", inner.endpoint);
             drop(answer);
             let websocket = connect(inner, &format!("/dump/?app={guid}"), token, deadline, &cancel)?;
-            Source::Frames(Box::new(Dump::new(websocket, inner.read_timeout)))
+            Source::Frames(Box::new(Dump::new(websocket, patience)))
         }
         _ => return Err(answer.into_error()),
     };
-    Ok(Recent::new(source, cancel, registration))
+    Ok(Recent::new(source, patience, cancel, registration))
 }
 
 fn connect(inner: &Inner, path: &str, token: &str, deadline: Instant, cancel: &Cancel) -> Result<WebSocket> {
