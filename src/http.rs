@@ -1,6 +1,8 @@
 //! HTTP requests: the only file that names ureq.
 //!
-//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and close are those of the websockets.
+//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and close are those of the websockets. It
+//! logs, at the level TRACE, every byte of a request that it knows: so it does not know the token, which is added to
+//! the request [on its way](Connection::transmit_output).
 
 use std::fmt;
 use std::io::{self, Read};
@@ -9,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::{StatusCode, Uri};
+use parking_lot::Mutex;
 use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
@@ -52,13 +55,7 @@ pub(crate) fn get(
     limits: Limits,
     cancel: &Arc<Cancel>,
 ) -> Result<Answer> {
-    send(dialer, endpoint, path, limits, cancel, |agent| {
-        let mut request = agent.get(endpoint.http_url(path));
-        if !token.is_empty() {
-            request = request.header("Authorization", token);
-        }
-        request.call()
-    })
+    send(dialer, endpoint, path, token, limits, cancel, |agent| agent.get(endpoint.http_url(path)).call())
 }
 
 /// Makes a request, in the way that `call` says.
@@ -66,6 +63,7 @@ fn send(
     dialer: &Arc<Dialer>,
     endpoint: &Endpoint,
     path: &str,
+    authorization: &str,
     limits: Limits,
     cancel: &Arc<Cancel>,
     call: impl FnOnce(&Agent) -> Result<ureq::http::Response<ureq::Body>, UreqError>,
@@ -74,6 +72,7 @@ fn send(
     let dial = Dial {
         dialer: Arc::clone(dialer),
         endpoint: endpoint.clone(),
+        authorization: Mutex::new(Some(authorization.to_owned()).filter(|value| !value.is_empty())),
         timer: Arc::clone(&timer),
         cancel: Arc::clone(cancel),
     };
@@ -157,6 +156,8 @@ impl Timer {
 struct Dial {
     dialer: Arc<Dialer>,
     endpoint: Endpoint,
+    /// For the one connection that there will be.
+    authorization: Mutex<Option<String>>,
     timer: Arc<Timer>,
     cancel: Arc<Cancel>,
 }
@@ -170,7 +171,12 @@ impl Connector for Dial {
             .dial(&self.endpoint, self.timer.limits.head, &self.cancel)
             .map_err(|error| UreqError::Other(error.into()))?;
         let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
-        Ok(Some(Connection { stream, buffers, timer: Arc::clone(&self.timer) }))
+        Ok(Some(Connection {
+            stream,
+            buffers,
+            authorization: self.authorization.lock().take(),
+            timer: Arc::clone(&self.timer),
+        }))
     }
 }
 
@@ -184,10 +190,11 @@ const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 16 * 1024;
 
 /// One connection, as ureq wants it. ureq's own time limits are not used.
-#[derive(Debug)]
 struct Connection {
     stream: Stream,
     buffers: LazyBuffers,
+    /// Until it has been sent.
+    authorization: Option<String>,
     timer: Arc<Timer>,
 }
 
@@ -197,8 +204,16 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), UreqError> {
-        let bytes = &self.buffers.output()[..amount];
-        Ok(self.stream.write_all_by(bytes, self.timer.deadline())?)
+        let deadline = self.timer.deadline();
+        let mut bytes = &self.buffers.output()[..amount];
+        if let Some(value) = self.authorization.take() {
+            // The request line comes whole, and with the first write.
+            let line_end = memchr::memchr(b'\n', bytes).map_or(amount, |at| at + 1);
+            let (line, rest) = bytes.split_at(line_end);
+            self.stream.write_all_by(&[line, b"Authorization: ", value.as_bytes(), b"\r\n"].concat(), deadline)?;
+            bytes = rest;
+        }
+        Ok(self.stream.write_all_by(bytes, deadline)?)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, UreqError> {
@@ -215,6 +230,12 @@ impl Transport for Connection {
 
     fn is_tls(&self) -> bool {
         self.stream.is_tls()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
 

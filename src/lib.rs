@@ -51,9 +51,8 @@
 //! # Secrets
 //!
 //! A token or a proxy's password is in no error, no `Debug` form, no [debug print](DebugPrinter) and no line that this
-//! crate logs (through the `log` crate, under its own name). ureq, which makes the requests of
-//! [`recent`](Consumer::recent), hides the token in its log lines too; tungstenite never sees one, but logs the frames it
-//! reads, which are an app's messages, at the level TRACE.
+//! crate logs (through the `log` crate, under its own name). The crates that it is made of log too: ureq and tungstenite
+//! never see a token, but log what they read, which is an app's messages, at the level TRACE.
 //!
 //! # Features
 //!
