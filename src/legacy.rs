@@ -45,7 +45,7 @@ pub(crate) fn recent(
             let websocket = connect(inner, &format!("/dump/?app={guid}"), token, deadline, &cancel)?;
             Source::Frames(Box::new(Dump::new(websocket, patience)))
         }
-        _ => return Err(answer.into_error()),
+        _ => return Err(answer.into_error().hiding(token)),
     };
     Ok(Recent::new(source, patience, cancel, registration))
 }

@@ -90,7 +90,7 @@ impl Request<'_> {
         });
         if answer.status != 101 {
             let words = answer.read_words(stream, deadline);
-            return Err(Error::status_answer(answer.status, &answer.reason, what, words));
+            return Err(Error::status_answer(answer.status, &answer.reason, what, words).hiding(self.token));
         }
         check_upgrade(&answer, &key)
             .map_err(|why| Error::new(ErrorKind::BadResponse, format!("{what}: the server's 101 {why}")))?;

@@ -8,7 +8,8 @@ use loggregator_consumer::{DebugPrinter, Error, ErrorKind};
 
 use crate::common::messages::{APP, TOKEN, answer, chunk, head};
 use crate::common::{
-    DEADLINE, ScriptedServer, builder, consumer, drain, failures, hang_up, read_head, say, say_without_end, within,
+    DEADLINE, ScriptedServer, builder, consumer, drain, failures, hang_up, header, read_head, say, say_without_end,
+    within,
 };
 use crate::{SHORT, promptly};
 
@@ -180,6 +181,24 @@ fn a_body_of_garbage_is_shown_as_text() {
         }
         for error in failures_at(vec![head("401 Unauthorized", &["Transfer-Encoding: chunked"]), b"xyz\r\n".to_vec()]) {
             assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        }
+    });
+}
+
+#[test]
+fn a_token_that_the_server_repeats_is_hidden() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            let request = read_head(&mut socket);
+            let words = format!("invalid token: {}!", header(&request, "authorization").unwrap());
+            say(&mut socket, &[&answer("401 Unauthorized", &[], words.as_bytes())]);
+            hang_up(socket);
+        });
+        let consumer = consumer(&server.endpoint());
+        let token = "bearer s3cr3t-t0ken";
+        for error in [consumer.tail(APP, token).unwrap_err(), consumer.recent(APP, token).unwrap_err()] {
+            assert_eq!(error.body(), Some("invalid token: bearer [PRIVATE DATA HIDDEN]!"));
+            assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error:?}");
         }
     });
 }

@@ -7,7 +7,7 @@ pub mod tls;
 pub mod watch;
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -108,25 +108,33 @@ pub struct ScriptedServer {
     pub address: SocketAddr,
 }
 
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 pub type Script = Box<dyn FnOnce(TcpStream) + Send>;
 
 impl ScriptedServer {
     pub fn start(scripts: Vec<Script>) -> Self {
-        Self::serve(scripts)
+        Self::serve(ANY_PORT, scripts)
     }
 
     /// The same script for every connection.
     pub fn always(script: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let script = Arc::new(script);
-        Self::serve(std::iter::repeat_with(move || {
-            let script = Arc::clone(&script);
-            Box::new(move |socket| script(socket)) as Script
-        }))
+        Self::always_at(ANY_PORT, script)
     }
 
-    fn serve(scripts: impl IntoIterator<Item = Script, IntoIter: Send + 'static>) -> Self {
+    /// The same at another address than 127.0.0.1.
+    pub fn always_at(address: SocketAddr, script: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let script = Arc::new(script);
+        let scripts = std::iter::repeat_with(move || {
+            let script = Arc::clone(&script);
+            Box::new(move |socket| script(socket)) as Script
+        });
+        Self::serve(address, scripts)
+    }
+
+    fn serve(address: SocketAddr, scripts: impl IntoIterator<Item = Script, IntoIter: Send + 'static>) -> Self {
         let scripts = scripts.into_iter();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
             for script in scripts {
