@@ -1,8 +1,10 @@
 //! Servers that can't be reached, or leave before they have answered.
 
+use std::io::Write;
 use std::net::TcpStream;
+use std::thread;
 
-use loggregator_consumer::{Builder, Error, ErrorKind};
+use loggregator_consumer::{Builder, Error, ErrorKind, Proxy};
 
 use crate::common::messages::answer;
 use crate::common::proxy::ConnectProxy;
@@ -11,8 +13,6 @@ use crate::common::{
     read_head, reset, say, tls, within,
 };
 use crate::{SHORT, promptly};
-use loggregator_consumer::Proxy;
-
 /// How a tail and a call of recent fail at a server that does this with each connection.
 fn failures_at(script: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, [Error; 2]) {
     let endpoint = ScriptedServer::always(script).endpoint();
@@ -141,10 +141,9 @@ fn a_head_that_comes_in_too_slowly_is_a_timeout() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
             say(&mut socket, &[b"HTTP/1.1 200 OK\r\nX: "]);
-            while {
-                std::thread::sleep(SHORT / 10);
-                std::io::Write::write_all(&mut socket, b"x").is_ok()
-            } {}
+            while socket.write_all(b"x").is_ok() {
+                thread::sleep(SHORT / 10);
+            }
         });
         assert_timeouts(builder(&server.endpoint()), &server.endpoint());
     });

@@ -1,5 +1,6 @@
 //! The words of a server that refuses, however they come.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -111,65 +112,54 @@ fn the_words_do_not_wait_for_an_end_that_their_length_tells() {
     });
 }
 
-/// How a tail and a call of recent fail, promptly, at a server that answers with this head, and then does this.
-fn failures_before_an_end(head: Vec<u8>, then: fn(TcpStream)) -> [Error; 2] {
-    let server = ScriptedServer::always(move |mut socket| {
-        read_head(&mut socket);
-        say(&mut socket, &[&head]);
-        then(socket);
+/// That a tail and a call of recent fail, promptly and as the test says, at a server that sends the head of a 401 whose
+/// body has no end, or one that is far, and then does this.
+fn assert_fails_before_an_end(then: fn(TcpStream), check: fn(Error)) {
+    let headers = [&[][..], &["Content-Length: 18446744073709551615"], &["Transfer-Encoding: chunked"]];
+    let attempts = headers.map(|headers| {
+        let server = ScriptedServer::always(move |mut socket| {
+            read_head(&mut socket);
+            say(&mut socket, &[&head("401 Unauthorized", headers)]);
+            then(socket);
+        });
+        let consumer = builder(&server.endpoint()).connect_timeout(5 * SHORT).build().unwrap();
+        thread::spawn(move || promptly(|| failures(&consumer)).into_iter().for_each(check))
     });
-    let consumer = builder(&server.endpoint()).connect_timeout(5 * SHORT).build().unwrap();
-    promptly(|| failures(&consumer))
-}
-
-/// Heads of a 401 whose body has no end, or one that is far.
-fn endless_heads() -> [Vec<u8>; 3] {
-    [
-        head("401 Unauthorized", &[]),
-        head("401 Unauthorized", &["Content-Length: 18446744073709551615"]),
-        head("401 Unauthorized", &["Transfer-Encoding: chunked"]),
-    ]
+    attempts.into_iter().for_each(|attempt| attempt.join().unwrap());
 }
 
 #[test]
 fn a_401_with_a_body_without_end_is_cut() {
     within(DEADLINE, || {
-        for head in endless_heads() {
-            for error in failures_before_an_end(head, |mut socket| say_without_end(&mut socket, b"6\r\nno no!\r\n")) {
-                assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
-                let body = error.body().unwrap();
-                assert!(body.contains("no no!"), "{body:.80}");
-                assert!(body.len() <= 64 * 1024, "{}", body.len());
-            }
-        }
+        let flood = |mut socket: TcpStream| say_without_end(&mut socket, b"6\r\nno no!\r\n");
+        assert_fails_before_an_end(flood, |error| {
+            assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+            let body = error.body().unwrap();
+            assert!(body.contains("no no!"), "{body:.80}");
+            assert!(body.len() <= 64 * 1024, "{}", body.len());
+        });
     });
 }
 
 #[test]
 fn a_401_whose_body_does_not_come_is_a_401_all_the_same() {
     within(DEADLINE, || {
-        for head in endless_heads() {
-            for error in failures_before_an_end(head, drain) {
-                assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
-            }
-        }
+        assert_fails_before_an_end(drain, |error| assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}"));
     });
 }
 
 #[test]
 fn a_401_whose_body_drips_in_without_end_is_cut_by_the_connect_timeout() {
     within(DEADLINE, || {
-        for head in endless_heads() {
-            let drip = |mut socket: TcpStream| {
-                while std::io::Write::write_all(&mut socket, b"1\r\nx\r\n").is_ok() {
-                    thread::sleep(SHORT / 10);
-                }
-            };
-            for error in failures_before_an_end(head, drip) {
-                assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
-                assert!(error.body().unwrap().contains('x'));
+        let drip = |mut socket: TcpStream| {
+            while socket.write_all(b"1\r\nx\r\n").is_ok() {
+                thread::sleep(SHORT / 10);
             }
-        }
+        };
+        assert_fails_before_an_end(drip, |error| {
+            assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+            assert!(error.body().unwrap().contains('x'), "{error}");
+        });
     });
 }
 
