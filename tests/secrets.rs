@@ -35,7 +35,7 @@ impl Witness {
         self.shown += &format!("{value:?}\n{value:#?}\n");
     }
 
-    fn error(&mut self, error: impl Debug + Display + std::error::Error) {
+    fn error(&mut self, error: impl std::error::Error) {
         self.debug(&error);
         self.shown += &format!("{error}\n");
         let mut source = error.source();
