@@ -203,6 +203,7 @@ fn case_09_the_request_is_for_the_tail_of_the_app() {
     within(DEADLINE, || {
         let request = tail_request(TOKEN);
         assert_eq!(request.lines().next(), Some(&*format!("GET /tail/?app={APP} HTTP/1.1")));
+        assert_eq!(header(&request, "origin"), Some("http://localhost"));
     });
 }
 

@@ -9,8 +9,8 @@ use loggregator_consumer::{Builder, Error, ErrorKind, Proxy};
 use crate::common::messages::answer;
 use crate::common::proxy::ConnectProxy;
 use crate::common::{
-    DEADLINE, Refusing, ScriptedServer, answering, assert_dial_error, builder, consumer, drain, failures, hang_up,
-    read_head, reset, say, tls, within,
+    DEADLINE, Refusing, ScriptedServer, assert_dial_error, builder, consumer, drain, failures, hang_up, read_head,
+    reset, say, tls, within,
 };
 use crate::{SHORT, promptly};
 /// How a tail and a call of recent fail at a server that does this with each connection.

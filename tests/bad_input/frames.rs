@@ -7,15 +7,15 @@ use loggregator_consumer::{Ending, Error, ErrorKind};
 
 use crate::common::messages::{APP, TOKEN, message, texts};
 use crate::common::{
-    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, close_frame, consumer, frame, say, say_without_end,
-    streaming, upgrading, within,
+    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, close_frame, consumer, frame, hang_up, read_frame,
+    read_head, reset, say, say_without_end, streaming, switching_protocols, tls, upgrading, within,
 };
 use crate::promptly;
 
 const CONTINUATION: u8 = 0;
 const NOT_FINAL: u8 = 0x7f;
 
-/// A frame with another first byte and mask bit, and so with other flags.
+/// A frame with another first byte, and so with other flags.
 fn with_flags(mut frame: Vec<u8>, change: impl Fn(u8) -> u8) -> Vec<u8> {
     frame[0] = change(frame[0]);
     frame
@@ -253,7 +253,7 @@ fn end_at(then: fn(TcpStream)) -> (Error, Ending) {
     let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
         say(&mut socket, &[&frame(BINARY, &message("before"))]);
         // The client's first frame: by now it has no unread bytes of ours that a reset would destroy.
-        crate::common::read_frame(&mut socket).unwrap();
+        read_frame(&mut socket).unwrap();
         then(socket);
     })]);
     let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
@@ -265,8 +265,25 @@ fn end_at(then: fn(TcpStream)) -> (Error, Ending) {
 #[test]
 fn an_end_without_a_close_frame_is_a_lost_connection() {
     within(DEADLINE, || {
-        let (error, ending) = end_at(crate::common::hang_up);
+        let (error, ending) = end_at(hang_up);
         assert_eq!((error.kind(), ending), (ErrorKind::ConnectionLost, Ending::Eof));
+    });
+}
+
+#[test]
+fn an_end_over_tls_without_a_goodbye_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![Box::new(|socket| {
+            let mut stream = tls::accept(socket).unwrap();
+            let answer = switching_protocols(&read_head(&mut stream));
+            say(&mut stream, &[&answer, &frame(BINARY, &message("before"))]);
+            hang_up(stream.get_ref().try_clone().unwrap());
+        })]);
+        let settings = builder(&server.tls_endpoint()).tls_connector(tls::trusting());
+        let mut tail = settings.build().unwrap().tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().text(), "before");
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::ConnectionLost);
+        assert_eq!(tail.ending(), Some(&Ending::Eof));
     });
 }
 
@@ -275,7 +292,7 @@ fn an_end_in_the_middle_of_a_frame_is_a_lost_connection() {
     within(DEADLINE, || {
         let (error, ending) = end_at(|mut socket| {
             say(&mut socket, &[&claim(BINARY, 100), b"not all"]);
-            crate::common::hang_up(socket);
+            hang_up(socket);
         });
         assert_eq!((error.kind(), ending), (ErrorKind::ConnectionLost, Ending::Eof));
     });
@@ -284,7 +301,7 @@ fn an_end_in_the_middle_of_a_frame_is_a_lost_connection() {
 #[test]
 fn a_reset_is_a_lost_connection() {
     within(DEADLINE, || {
-        let (error, ending) = end_at(crate::common::reset);
+        let (error, ending) = end_at(reset);
         assert_eq!((error.kind(), ending), (ErrorKind::ConnectionLost, Ending::Reset));
     });
 }

@@ -1,5 +1,6 @@
 //! Heads of answers: what is no upgrade, what has no end, and what is odd and all right.
 
+use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use loggregator_consumer::{Error, ErrorKind};
 
 use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, answer, head, message, multipart, recent_answer, texts};
 use crate::common::{
-    BINARY, DEADLINE, ScriptedServer, Untouched, accept_key, assert_dial_error, close_frame, consumer, drain, failures,
-    frame, hang_up, read_head, say, say_without_end, within,
+    BINARY, DEADLINE, ScriptedServer, Untouched, accept_key, answering, assert_dial_error, builder, close_frame,
+    consumer, drain, failures, frame, hang_up, read_head, say, say_without_end, switching_protocols, within,
 };
-use crate::promptly;
+use crate::{SHORT, promptly};
 
 /// How a tail fails at a server with this answer to the handshake, in which `KEY` is the right accept key.
 fn tail_error(answer: &str) -> Error {
@@ -124,7 +125,7 @@ fn interim_answers_without_an_end_are_an_error() {
             read_head(&mut socket);
             say_without_end(&mut socket, b"HTTP/1.1 100 Continue\r\n\r\n");
         });
-        let consumer = crate::common::builder(&server.endpoint()).connect_timeout(crate::SHORT).build().unwrap();
+        let consumer = builder(&server.endpoint()).connect_timeout(SHORT).build().unwrap();
         for error in promptly(|| failures(&consumer)) {
             assert!(matches!(error.kind(), ErrorKind::BadResponse | ErrorKind::Timeout), "{error:?}");
         }
@@ -132,7 +133,7 @@ fn interim_answers_without_an_end_are_an_error() {
 }
 
 /// Writes each byte in a segment of its own, slowly enough for most to be read alone.
-fn dribble(socket: &mut impl std::io::Write, bytes: &[u8]) {
+fn dribble(socket: &mut impl Write, bytes: &[u8]) {
     for byte in bytes {
         say(socket, &[&[*byte]]);
         thread::sleep(Duration::from_millis(1));
@@ -186,7 +187,7 @@ fn an_upgrade_in_other_words_is_fine() {
 fn frames_that_come_in_one_segment_with_the_101_are_not_lost() {
     within(DEADLINE, || {
         let server = ScriptedServer::start(vec![Box::new(|mut socket| {
-            let answer = crate::common::switching_protocols(&read_head(&mut socket));
+            let answer = switching_protocols(&read_head(&mut socket));
             say(&mut socket, &[&[answer, frame(BINARY, &message("hello")), close_frame()].concat()]);
             drain(socket);
         })]);
@@ -221,7 +222,7 @@ fn a_redirect_on_the_same_server_is_not_followed_either() {
         // Whoever asks a second time is answered well.
         let redirect = answer("302 Found", &["Location: /recent?app=other"], b"");
         let good = answer("200 OK", &[CONTENT_TYPE], &multipart(&["of another app"]));
-        let server = ScriptedServer::start(vec![crate::common::answering(redirect), crate::common::answering(good)]);
+        let server = ScriptedServer::start(vec![answering(redirect), answering(good)]);
         let error = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err();
         assert_eq!((error.kind(), error.status()), (ErrorKind::BadResponse, Some(302)));
     });

@@ -12,12 +12,12 @@ use crate::common::messages::{
 };
 use crate::common::{
     BINARY, CLOSE, DEADLINE, PING, Script, ScriptedServer, answering, builder, close_frame, consumer, drain, frame,
-    hang_up, read_head, reset, say, say_without_end, upgrading, within,
+    hang_up, read_head, reset, say, say_without_end, streaming, tls, upgrading, within,
 };
 use crate::{SHORT, promptly};
 
-/// How recent fails, promptly, at a server that does the first of these with a connection, and then the second with
-/// its next.
+/// How recent fails, promptly, at a server that does the first of these with a connection, and the second with its
+/// next.
 fn error_at(settings: fn(Builder) -> Builder, scripts: Vec<Script>) -> Error {
     let server = ScriptedServer::start(scripts);
     let consumer = settings(builder(&server.endpoint())).build().unwrap();
@@ -115,6 +115,20 @@ fn a_body_until_the_end_of_the_connection_that_is_cut_short_is_truncated() {
             assert_eq!(error.kind(), ErrorKind::Truncated, "{end:?}: {error}");
             assert_eq!(texts(error.recovered()), ["one", "two"][..complete]);
         }
+    });
+}
+
+#[test]
+fn a_body_over_tls_that_ends_without_a_goodbye_is_truncated() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![Box::new(|socket| {
+            let mut stream = tls::accept(socket).unwrap();
+            read_head(&mut stream);
+            say(&mut stream, &[&head("200 OK", &[CONTENT_TYPE]), &two(), &part(b"not all")]);
+            hang_up(stream.get_ref().try_clone().unwrap());
+        })]);
+        let consumer = builder(&server.tls_endpoint()).tls_connector(tls::trusting()).build().unwrap();
+        assert_recovered(consumer.recent(APP, TOKEN).unwrap_err(), ErrorKind::Truncated);
     });
 }
 
@@ -375,7 +389,7 @@ fn parts_that_are_no_messages_are_skipped() {
 fn frames_of_a_dump_that_are_no_messages_are_skipped() {
     within(DEADLINE, || {
         let frames = [frame(BINARY, b"\xff\xff"), frame(BINARY, &message("one")), close_frame()].concat();
-        let dump = crate::common::streaming(frames);
+        let dump = streaming(frames);
         let server = ScriptedServer::start(vec![answering(answer("400 Bad Request", &[], b"")), dump]);
         assert_eq!(texts(&consumer(&server.endpoint()).recent(APP, TOKEN).unwrap()), ["one"]);
     });

@@ -5,8 +5,6 @@ use std::net::TcpStream;
 
 use native_tls::{Certificate, Identity, TlsAcceptor, TlsConnector, TlsStream};
 
-use super::{Script, hang_up};
-
 const CERTIFICATE: &[u8] = include_bytes!("../../src/testing/tls/cert.pem");
 const KEY: &[u8] = include_bytes!("../../src/testing/tls/key.pem");
 
@@ -14,17 +12,6 @@ const KEY: &[u8] = include_bytes!("../../src/testing/tls/key.pem");
 pub fn accept(socket: TcpStream) -> Option<TlsStream<TcpStream>> {
     let identity = Identity::from_pkcs8(CERTIFICATE, KEY).unwrap();
     TlsAcceptor::new(identity).unwrap().accept(socket).ok()
-}
-
-/// A script that begins with the handshake, and ends with a `close_notify` and the end of the stream.
-pub fn over_tls(script: impl FnOnce(&mut TlsStream<TcpStream>) + Send + 'static) -> Script {
-    Box::new(move |socket| {
-        if let Some(mut stream) = accept(socket) {
-            script(&mut stream);
-            let _ = stream.shutdown();
-            hang_up(stream.get_ref().try_clone().unwrap());
-        }
-    })
 }
 
 /// A connector that trusts the certificate.
