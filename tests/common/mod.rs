@@ -215,12 +215,33 @@ pub fn say(socket: &mut impl Write, pieces: &[&[u8]]) {
         if socket.write_all(piece).is_err() {
             return;
         }
+        thread::yield_now();
     }
 }
 
 /// Writes the same bytes over and over, until the client has gone.
 pub fn say_without_end(socket: &mut impl Write, bytes: &[u8]) {
     while socket.write_all(bytes).is_ok() {}
+}
+
+/// Writes two pieces that no one read of the client gives together, however late it comes.
+///
+/// An urgent byte goes between them. It is not in the stream of a client that did not ask for such, but a read ends
+/// where it was. (A second one would put the first into the stream, so this does not work for more pieces. It was seen
+/// to work on Linux; elsewhere this is [`say`].)
+pub fn say_in_two(socket: &mut TcpStream, pieces: [&[u8]; 2]) {
+    say(socket, &pieces[..1]);
+    if cfg!(target_os = "linux") {
+        let _ = SockRef::from(&*socket).send_out_of_band(b"!");
+    }
+    say(socket, &pieces[1..]);
+}
+
+/// What lies between the cuts.
+pub fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let starts = std::iter::once(0).chain(cuts.iter().copied());
+    let ends = cuts.iter().copied().chain(std::iter::once(bytes.len()));
+    starts.zip(ends).map(|(start, end)| &bytes[start..end]).collect()
 }
 
 /// Ends the connection well: FIN, then whatever the client still says is read.
@@ -260,6 +281,19 @@ pub fn switching_protocols(request: &str) -> Vec<u8> {
         accept_key(request)
     )
     .into_bytes()
+}
+
+/// The answer that a server gave to another handshake, made to fit this request's key: no other byte is changed.
+pub fn fit_accept_key(answer: &[u8], request: &str) -> Vec<u8> {
+    const HEADER: &[u8] = b"Sec-WebSocket-Accept: ";
+    let mut answer = answer.to_vec();
+    if let Some(at) = answer.windows(HEADER.len()).position(|bytes| bytes == HEADER) {
+        let key = accept_key(request);
+        let (value, rest) = answer[at + HEADER.len()..].split_at_mut(key.len());
+        value.copy_from_slice(key.as_bytes());
+        assert!(rest.starts_with(b"\r\n"), "the captured key has another length");
+    }
+    answer
 }
 
 /// A frame as a server sends it.
