@@ -161,8 +161,9 @@ fn an_answer_without_messages_that_is_no_refusal_is_a_bad_response() {
 
 #[test]
 fn an_end_without_an_answer_is_an_error_that_says_whom_to_ask() {
-    for_each(Kind::Unanswered, |capture, _| {
+    for_each(Kind::Unanswered, |capture, progress| {
         let whole = Split::whole();
+        progress.at(&whole);
         let server = ScriptedServer::start(vec![
             capture.script("/tail/", &whole),
             capture.script("/recent", &whole),
