@@ -10,7 +10,9 @@ use std::fs;
 use std::io;
 use std::net::TcpStream;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::{DEADLINE, Script, ScriptedServer};
@@ -344,7 +346,7 @@ fn no_recent() -> Script {
     Capture::load("l14-400-recent.http").script("/recent", &Split::whole())
 }
 
-/// Replays the captures of a kind, each with a deadline. A failure names the capture and how it was split.
+/// Replays the captures of a kind, with a deadline for each split. A failure names the capture and the split.
 fn for_each(kind: Kind, replay: fn(&Capture, &Progress)) {
     let names = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -353,32 +355,30 @@ fn for_each(kind: Kind, replay: fn(&Capture, &Progress)) {
     let captures: Vec<_> = names.iter().map(|name| Capture::load(name)).filter(|it| it.kind() == kind).collect();
     assert!(!captures.is_empty());
     for capture in captures {
-        let progress = Progress::default();
-        let _told = ToldOnFailure { name: capture.name.clone(), progress: progress.clone() };
-        common::within(DEADLINE, move || replay(&capture, &progress));
+        let name = capture.name.clone();
+        let mut split = String::from("before the first replay");
+        let (progress, splits) = mpsc::channel();
+        let thread = thread::spawn(move || replay(&capture, &Progress(progress)));
+        loop {
+            match splits.recv_timeout(DEADLINE) {
+                Ok(next) => split = next,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("{name}, {split}: it takes longer than {DEADLINE:?}"),
+            }
+        }
+        if let Err(panic) = thread.join() {
+            eprintln!("It was {name}, {split}.");
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 
-/// Which split is being replayed.
-#[derive(Clone, Default)]
-struct Progress(Arc<Mutex<String>>);
+/// Tells which split comes next.
+struct Progress(mpsc::Sender<String>);
 
 impl Progress {
     fn at(&self, split: &Split) {
-        self.0.lock().unwrap().clone_from(&split.name);
-    }
-}
-
-struct ToldOnFailure {
-    name: String,
-    progress: Progress,
-}
-
-impl Drop for ToldOnFailure {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("it was {}, {}", self.name, self.progress.0.lock().unwrap());
-        }
+        self.0.send(split.name.clone()).unwrap();
     }
 }
 
