@@ -58,8 +58,6 @@
 //!
 //! * `testing`: an in-process server to test a tool against, the module [`testing`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![forbid(unsafe_code)]
-#![deny(missing_docs)]
 
 // In the order in which the data goes.
 mod consumer;
