@@ -92,3 +92,8 @@ pub use websocket::Ending;
 
 /// How we name ourselves to servers and proxies.
 const USER_AGENT: &str = concat!("loggregator-consumer/", env!("CARGO_PKG_VERSION"));
+
+/// Has the README's examples tested with those of the docs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
