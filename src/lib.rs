@@ -58,8 +58,6 @@
 //!
 //! * `testing`: an in-process server to test a tool against, the module [`testing`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![forbid(unsafe_code)]
-#![deny(missing_docs)]
 
 // In the order in which the data goes.
 mod consumer;
@@ -94,3 +92,8 @@ pub use websocket::Ending;
 
 /// How we name ourselves to servers and proxies.
 const USER_AGENT: &str = concat!("loggregator-consumer/", env!("CARGO_PKG_VERSION"));
+
+/// Has the README's examples tested with those of the docs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
