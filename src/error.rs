@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 use std::{fmt, io};
 
+use crate::debug::HIDDEN;
 use crate::message::LogMessage;
 use crate::websocket::Ending;
 
@@ -133,7 +134,7 @@ impl Error {
             400 => ErrorKind::BadRequest,
             401 => ErrorKind::Unauthorized,
             404 => ErrorKind::NotFound,
-            200..=399 => ErrorKind::BadResponse,
+            100..=399 => ErrorKind::BadResponse,
             _ => ErrorKind::ServerError,
         };
         let mut text = format!("{what}: the server answered {status} {reason}").trim_end().to_owned();
@@ -167,6 +168,17 @@ impl Error {
 
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;
+        self
+    }
+
+    /// Hides a token that the server repeats in its words.
+    pub(crate) fn hiding(mut self, token: &str) -> Self {
+        let secret = token.split_once(' ').map_or(token, |(_scheme, secret)| secret).trim();
+        // A shorter one is no secret, but maybe a word.
+        if secret.len() >= 8 {
+            self.0.text = self.0.text.replace(secret, HIDDEN);
+            self.0.body = self.0.body.map(|body| body.replace(secret, HIDDEN));
+        }
         self
     }
 
@@ -288,6 +300,17 @@ mod tests {
         for (status, kind) in [(404, ErrorKind::NotFound), (400, ErrorKind::BadRequest), (503, ErrorKind::ServerError)]
         {
             assert_eq!(Error::status_answer(status, "", "x", String::new()).kind(), kind);
+        }
+    }
+
+    #[test]
+    fn a_token_that_the_server_repeats_is_hidden() {
+        let words = |token: &str| Error::status_answer(401, "", "x", format!("bad token: {token}.")).hiding(token);
+        let error = words("bearer abcdefgh");
+        assert_eq!(error.body(), Some("bad token: bearer [PRIVATE DATA HIDDEN]."));
+        assert!(!format!("{error} {error:?}").contains("abcdefgh"));
+        for word in ["bearer token", "token", ""] {
+            assert!(words(word).body().unwrap().starts_with("bad token: "));
         }
     }
 }
