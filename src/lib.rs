@@ -60,6 +60,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![cfg_attr(not(test), expect(dead_code, reason = "no consumer asks a source for its token yet"))]
 
 // In the order in which the data goes.
 mod consumer;
@@ -71,6 +72,8 @@ mod head;
 mod debug;
 mod websocket;
 mod http;
+mod token;
+mod cf_cli;
 mod multipart;
 mod legacy;
 mod decode;
@@ -90,6 +93,7 @@ pub use error::{BoxError, Error, ErrorKind, Result};
 pub use message::{LogMessage, MessageType, sort_recent};
 pub use recent::Recent;
 pub use tail::{Batch, Closer, Tail};
+pub use token::{TokenSource, Uaa};
 pub use websocket::Ending;
 
 /// How we name ourselves to servers and proxies.
