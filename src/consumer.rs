@@ -112,7 +112,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if nobody is logged in, or the file of the session can't be read.
+    /// [`ErrorKind::Unauthorized`] if nobody is logged in, [`ErrorKind::InvalidInput`] if the file of the session can't
+    /// be read.
     pub fn from_cf_cli() -> Result<Consumer> {
         Builder::new().cf_cli()?.build()
     }
@@ -198,6 +199,7 @@ impl Consumer {
         let source = self.inner.authorized(app_guid, auth_token, &cancel, |token| {
             let choice = self.inner.foundation.recent(&self.inner, &cancel)?;
             let server = choice.endpoint();
+            let token = &*choice.via().token(token);
             let call = Call { inner: &self.inner, server, app_guid, token, patience, cancel: &cancel };
             match choice.via() {
                 Via::Legacy => legacy::recent(&call),
@@ -261,6 +263,7 @@ impl Inner {
         let patience = Patience { silence, end: None };
         self.authorized(app_guid, auth_token, cancel, |token| {
             let choice = self.foundation.tail(self, cancel)?;
+            let token = &*choice.via().token(token);
             let call = Call { inner: self, server: choice.endpoint(), app_guid, token, patience, cancel };
             match choice.via() {
                 Via::Legacy => Ok((legacy::tail(&call)?.into(), Format::Legacy)),

@@ -1,5 +1,6 @@
 //! [`Error`] and [`ErrorKind`]: what went wrong, and what a caller can do about it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fmt, io};
 
@@ -29,12 +30,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert!(error.to_string().contains("ws:// or wss://"));
 /// ```
 // Boxed, so that a `Result<LogMessage>` is not made larger by the error.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     text: String,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     status: Option<u16>,
     body: Option<String>,
     recovered: Vec<LogMessage>,
@@ -68,7 +71,8 @@ pub enum ErrorKind {
     Tls,
     /// A time limit ran out. Try again, or set a longer one.
     Timeout,
-    /// The server refused the token (401). The text and [`Error::body`] hold the server's words. Get a new token.
+    /// The server refused the token (401), or there is none: nobody is logged in, or the session has expired. The text
+    /// and [`Error::body`] hold the server's words. Get a new token.
     Unauthorized,
     /// The server knows no such path or app (404).
     NotFound,
@@ -124,7 +128,7 @@ impl Error {
     pub(crate) fn caused(kind: ErrorKind, text: impl fmt::Display, cause: impl Into<BoxError>) -> Self {
         let cause = cause.into();
         let mut error = Error::new(kind, format!("{text}: {}", CauseText(&*cause)));
-        error.0.source = Some(cause);
+        error.0.source = Some(cause.into());
         error
     }
 

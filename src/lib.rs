@@ -103,7 +103,7 @@ pub use foundation::{Choice, Via};
 pub use message::{LogMessage, MessageType, sort_recent};
 pub use recent::Recent;
 pub use tail::{Batch, Closer, Tail};
-pub use token::TokenSource;
+pub use token::{TokenSource, Uaa};
 pub use websocket::Ending;
 
 /// How we name ourselves to servers and proxies.
