@@ -76,12 +76,12 @@ impl Recent {
     /// The next message that can be decoded; `None` at a complete answer's end.
     fn read(&mut self) -> Result<Option<LogMessage>> {
         loop {
-            let bytes = match &mut self.source {
-                None => return Ok(None),
-                Some(Source::Parts(splitter)) => {
-                    splitter.next_part().map_err(|error| split_error(error, &self.cancel))?
-                }
-                Some(Source::Frames(dump)) => dump.next_frame(&self.cancel)?,
+            let Some(source) = &mut self.source else { return Ok(None) };
+            // What the system holds of the answer, megabytes at times, would still come.
+            self.cancel.check()?;
+            let bytes = match source {
+                Source::Parts(splitter) => splitter.next_part().map_err(|error| split_error(error, &self.cancel))?,
+                Source::Frames(dump) => dump.next_frame(&self.cancel)?,
             };
             let Some(bytes) = bytes else { return Ok(None) };
             match decode::legacy(bytes) {
