@@ -8,7 +8,7 @@ use loggregator_consumer::testing::{Generation, TrafficController};
 use loggregator_consumer::{Builder, Consumer, DebugPrinter, ErrorKind, Proxy};
 
 use crate::common::{DEADLINE, within};
-use crate::states::{self, Call, SOON, patient_with, start};
+use crate::states::{self, Call, SOON, patient, start};
 
 /// Prints by a function.
 struct Printer<F>(F);
@@ -49,7 +49,7 @@ fn a_callback_may_close_the_consumer() {
                     let itself = Arc::clone(&itself);
                     move || _ = itself.get().unwrap().close()
                 });
-                let consumer = with_callback(patient_with(&server), callback).build().unwrap();
+                let consumer = with_callback(patient(&server.endpoint()), callback).build().unwrap();
                 itself.set(consumer.clone()).unwrap();
                 assert_eq!(call.make(&consumer).unwrap_err().kind(), ErrorKind::Closed);
                 assert!(server.wait_until_idle(SOON));
@@ -69,7 +69,7 @@ fn a_tail_that_is_closed_when_it_has_connected_is_closed_well() {
                 let itself = Arc::clone(&itself);
                 move || itself.get().unwrap().close().unwrap()
             };
-            let consumer = patient_with(&server).on_connect(callback).build().unwrap();
+            let consumer = patient(&server.endpoint()).on_connect(callback).build().unwrap();
             itself.set(consumer.clone()).unwrap();
             assert_eq!(Call::Tail.make(&consumer).unwrap_err().kind(), ErrorKind::Closed);
             states::assert_closed_well(&server);
@@ -88,7 +88,7 @@ fn a_callback_that_panics_leaves_nothing_open_and_the_consumer_goes_on() {
                     let panics = Arc::clone(&panics);
                     move || assert!(!panics.load(Ordering::SeqCst), "a panic for the test")
                 });
-                let consumer = with_callback(patient_with(&server), callback).build().unwrap();
+                let consumer = with_callback(patient(&server.endpoint()), callback).build().unwrap();
                 assert!(catch_unwind(AssertUnwindSafe(|| call.make(&consumer))).is_err());
                 assert!(server.wait_until_idle(SOON));
                 assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);

@@ -7,7 +7,7 @@ use loggregator_consumer::ErrorKind;
 use loggregator_consumer::testing::{Fault, Generation, TrafficController};
 
 use crate::common::{DEADLINE, within};
-use crate::states::{self, APP, Call, SOON, Stuck, TOKEN, patient_with, recent_server};
+use crate::states::{self, APP, Call, SOON, Stuck, TOKEN, consumer_of, recent_server};
 
 fn assert_close_ends(calls: impl IntoIterator<Item = Stuck> + Send + 'static) {
     within(DEADLINE, || {
@@ -98,7 +98,7 @@ fn recent_that_is_closed_between_two_messages_gives_no_more_of_them() {
     within(DEADLINE, || {
         for generation in [Generation::Y2015, Generation::April2014] {
             let server = recent_server(generation, false, [Fault::EndlessMessages]);
-            let consumer = patient_with(&server).build().unwrap();
+            let consumer = consumer_of(&server);
             let mut recent = consumer.recent_iter(APP, TOKEN).unwrap();
             recent.next().unwrap().unwrap();
             consumer.close().unwrap();
@@ -117,7 +117,7 @@ fn recent_that_is_dropped_in_the_middle_leaves_no_connection() {
         for generation in [Generation::Y2015, Generation::April2014] {
             for fault in [Fault::EndlessMessages, Fault::StallAfter(40_000)] {
                 let server = recent_server(generation, false, [fault]);
-                let consumer = patient_with(&server).build().unwrap();
+                let consumer = consumer_of(&server);
                 let mut recent = consumer.recent_iter(APP, TOKEN).unwrap();
                 recent.next().unwrap().unwrap();
                 drop(recent);
@@ -133,7 +133,7 @@ fn closes_from_two_threads_end_every_call_of_every_clone() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
         server.always([Fault::StallAfter(0)]);
-        let consumer = patient_with(&server).build().unwrap();
+        let consumer = consumer_of(&server);
         let calls = [Call::Tail, Call::Recent, Call::Tail, Call::Recent].map(|call| {
             let clone = consumer.clone();
             thread::spawn(move || call.make(&clone))
@@ -164,7 +164,7 @@ fn a_closed_consumer_can_be_used_again() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
         server.fault([Fault::StallAfter(0)]);
-        let consumer = patient_with(&server).build().unwrap();
+        let consumer = consumer_of(&server);
         let call = thread::spawn({
             let consumer = consumer.clone();
             move || Call::Tail.make(&consumer)
@@ -183,7 +183,7 @@ fn a_closed_consumer_can_be_used_again() {
 fn a_close_with_nothing_open_says_so() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
-        let consumer = patient_with(&server).build().unwrap();
+        let consumer = consumer_of(&server);
         for call in Call::ALL {
             let error = consumer.close().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotConnected);

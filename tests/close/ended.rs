@@ -4,7 +4,7 @@ use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Consumer, Ending, ErrorKind, LogMessage, Tail};
 
 use crate::common::{DEADLINE, wait_until, within};
-use crate::states::{APP, SOON, TOKEN, patient_with, start};
+use crate::states::{APP, SOON, TOKEN, consumer_of, start};
 
 /// A way for a server to end a tail.
 #[derive(Clone, Copy)]
@@ -25,7 +25,7 @@ fn for_every_end(look: fn(End, &Consumer, Tail)) {
         for tls in [false, true] {
             for end in [CLOSE, POLICY, DROP, RESET] {
                 let server = start(TrafficController::builder(), tls);
-                let consumer = patient_with(&server).build().unwrap();
+                let consumer = consumer_of(&server);
                 let tail = consumer.tail(APP, TOKEN).unwrap();
                 server.send(LogMessage::new(APP, "the last"));
                 wait_until("the message has come", || !tail.receiver().is_empty());
@@ -80,7 +80,7 @@ fn close_does_not_repeat_the_error_that_the_caller_has_seen() {
 fn close_finds_out_that_a_server_has_gone_for_good() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
-        let consumer = patient_with(&server).build().unwrap();
+        let consumer = consumer_of(&server);
         let tail = consumer.tail(APP, TOKEN).unwrap();
         server.stop();
         wait_until("the tail has ended", || tail.ending().is_some());

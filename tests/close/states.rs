@@ -6,14 +6,14 @@
 
 use std::io::{self, Read};
 use std::net::TcpStream;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use loggregator_consumer::testing::{self, Fault, Frame, Generation, Received, TrafficController};
 use loggregator_consumer::{Builder, Consumer, Ending, ErrorKind, LogMessage, Proxy, Result, Tail};
-use native_tls::TlsConnector;
+use native_tls::{Certificate, TlsConnector};
 
 use crate::common::{self, Script, ScriptedServer, read_head, wait_until};
 
@@ -26,9 +26,15 @@ pub const FAR: Duration = Duration::from_secs(3600);
 /// How long to wait for what must come.
 pub const SOON: Duration = Duration::from_secs(10);
 
-/// A builder without a limit that matters.
+/// A builder without a limit that matters, which trusts the testing servers' certificate.
 pub fn patient(endpoint: &str) -> Builder {
+    // Made once, for that takes a while.
+    static CONNECTOR: LazyLock<TlsConnector> = LazyLock::new(|| {
+        let certificate = Certificate::from_pem(testing::certificate_pem().as_bytes()).unwrap();
+        TlsConnector::builder().disable_built_in_roots(true).add_root_certificate(certificate).build().unwrap()
+    });
     common::builder(endpoint)
+        .tls_connector(CONNECTOR.clone())
         .connect_timeout(FAR)
         .read_timeout(FAR)
         .recent_timeout(FAR)
@@ -36,11 +42,8 @@ pub fn patient(endpoint: &str) -> Builder {
         .max_message_size(usize::MAX)
 }
 
-/// The same for a server, whose certificate is trusted.
-pub fn patient_with(server: &TrafficController) -> Builder {
-    // Made once, for that takes a while.
-    static CONNECTOR: OnceLock<TlsConnector> = OnceLock::new();
-    patient(&server.endpoint()).tls_connector(CONNECTOR.get_or_init(|| server.tls_connector()).clone())
+pub fn consumer_of(server: &TrafficController) -> Consumer {
+    patient(&server.endpoint()).build().unwrap()
 }
 
 pub fn start(server: testing::Builder, tls: bool) -> TrafficController {
@@ -208,7 +211,7 @@ pub fn before_the_dump(tls: bool) -> Stuck {
 /// A call whose last request gets a faulty answer.
 fn stalled(call: Call, server: TrafficController, requests: usize, faults: impl Into<Vec<Fault>>) -> Stuck {
     server.fault(faults);
-    let consumer = patient_with(&server).build().unwrap();
+    let consumer = consumer_of(&server);
     let call = call.start(&consumer);
     assert!(server.wait_for_requests(requests, SOON));
     Stuck { consumer, call, wait_until_gone: idle(server) }
@@ -261,7 +264,7 @@ pub fn in_an_endless_part(tls: bool) -> Stuck {
 
 /// The caller has so many messages, and goes on.
 fn reading(server: TrafficController, messages: usize) -> Stuck {
-    let consumer = patient_with(&server).build().unwrap();
+    let consumer = consumer_of(&server);
     let (reads, wait_until_it_reads) = channel();
     let call = thread::spawn({
         let consumer = consumer.clone();
@@ -299,7 +302,7 @@ impl Open {
         let server = start(TrafficController::builder(), tls);
         server.add_recent(APP, [LogMessage::new(APP, "a message of an ordinary length, or one a bit longer")]);
         server.fault(faults);
-        let consumer = patient_with(&server).build().unwrap();
+        let consumer = consumer_of(&server);
         let tail = consumer.tail(APP, TOKEN).unwrap();
         Open { server, consumer, tail }
     }

@@ -10,7 +10,7 @@ use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Ending, ErrorKind, LogMessage};
 
 use crate::common::{DEADLINE, ScriptedServer, frame, read_head, say, switching_protocols, wait_until, within};
-use crate::states::{self, APP, Open, PROMPT, SOON, TOKEN, Way, patient, patient_with};
+use crate::states::{self, APP, Open, PROMPT, SOON, TOKEN, Way, consumer_of, patient};
 
 /// A message's protobuf: 0a 02 "hi", 10 01, 18 02 (1 in zigzag), 22 03 "app".
 const HI: &[u8] = b"\x0a\x02hi\x10\x01\x18\x02\x22\x03app";
@@ -176,7 +176,7 @@ fn a_tail_can_be_closed_from_inside_the_loop_over_it() {
 fn what_arrived_before_a_close_is_given_without_a_gap() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
-        let consumer = patient_with(&server).build().unwrap();
+        let consumer = consumer_of(&server);
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -197,7 +197,7 @@ fn what_arrived_before_a_close_is_given_without_a_gap() {
 fn the_tails_of_all_clones_are_closed_by_one() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
-        let consumer = patient_with(&server).build().unwrap();
+        let consumer = consumer_of(&server);
         let mut tails = ["one", "other"].map(|app| consumer.clone().tail(app, TOKEN).unwrap());
         consumer.close().unwrap();
         for tail in &mut tails {
