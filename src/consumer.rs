@@ -309,6 +309,9 @@ impl Builder {
     }
 
     /// How often a tail sends the text that keeps its connection. By default every 25 s, and first at once.
+    ///
+    /// A websocket pong is sent as often, or every 10 s if that is more often: it tells a server that we are there even
+    /// when a caller takes nothing, so that the server's pings lie unread.
     pub fn keep_alive(mut self, every: Duration) -> Self {
         self.keep_alive = every;
         self
@@ -357,7 +360,8 @@ impl Builder {
     }
 
     /// A function to be called when a websocket has been connected, in the thread that called
-    /// [`tail`](Consumer::tail), before `tail` returns. It may close the consumer. If it panics, so does `tail`.
+    /// [`tail`](Consumer::tail), before `tail` returns. The connection is kept alive meanwhile. It may close the
+    /// consumer. If it panics, so does `tail`.
     pub fn on_connect(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_connect = Some(Box::new(f));
         self

@@ -22,7 +22,7 @@ use crate::websocket::{CLOSE_GRACE, Ending, Frames, Progress, WebSocket};
 /// reached nothing more is read, and TCP slows the server down.
 const WAITING_BATCHES: usize = 8;
 
-/// How often a pong goes out unasked. Servers give a client 30 s to answer a ping, and take any pong for the answer
+/// How often a pong goes out unasked, at the least. Servers give a client 30 s to answer a ping, and take any pong for the answer
 /// (seen on the servers of 2015, 2016 and today): so a tail whose caller pauses, and which therefore does not read
 /// the server's pings, is not cut off.
 const PONG_EVERY: Duration = Duration::from_secs(10);
@@ -376,8 +376,10 @@ impl Keeper {
 
     /// Whether it is ours to close the connection: if not, the reader has seen its end.
     fn keep_alive_until_close(&self) -> bool {
+        // Who wants texts more often has a server, or a network, of less patience.
+        let pong_every = PONG_EVERY.min(self.every);
         let mut next_text = Instant::now();
-        let mut next_pong = after(PONG_EVERY);
+        let mut next_pong = after(pong_every);
         loop {
             let now = Instant::now();
             if now >= next_text {
@@ -386,7 +388,7 @@ impl Keeper {
             }
             if now >= next_pong {
                 self.websocket.send_pong();
-                next_pong = after(PONG_EVERY);
+                next_pong = after(pong_every);
             }
             select! {
                 recv(self.shared.cancel.signal()) -> _ => return true,
