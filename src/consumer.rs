@@ -57,7 +57,7 @@ pub struct Consumer {
 pub(crate) struct Inner {
     pub(crate) endpoint: Endpoint,
     pub(crate) dialer: Arc<Dialer>,
-    pub(crate) on_connect: Option<Box<dyn Fn() + Send + Sync>>,
+    on_connect: Option<Box<dyn Fn() + Send + Sync>>,
     pub(crate) max_message_size: usize,
     read_timeout: Duration,
     debug_printer: Option<Box<dyn DebugPrinter>>,
@@ -119,7 +119,10 @@ impl Consumer {
         let (cancel, registration) = self.inner.open.register();
         let websocket = legacy::tail(&self.inner, app_guid, auth_token, &cancel)?;
         let settings = Settings { keep_alive: self.inner.keep_alive, idle_timeout: self.inner.idle_timeout };
-        Tail::spawn(websocket, settings, cancel, registration)
+        let tail = Tail::spawn(websocket, settings, Arc::clone(&cancel), registration)?;
+        // Now that it can take its time, panic and close us: the connection is kept alive, and closed well.
+        self.inner.connected();
+        cancel.check().map(|()| tail)
     }
 
     /// Gets the messages that the server holds of an app, in the server's order:
@@ -190,6 +193,13 @@ impl Inner {
     /// When the head of the answer to a call that begins now must be there.
     pub(crate) fn head_deadline(&self) -> Instant {
         after(self.connect_timeout)
+    }
+
+    /// Tells the caller that a websocket is up.
+    pub(crate) fn connected(&self) {
+        if let Some(on_connect) = &self.on_connect {
+            on_connect();
+        }
     }
 
     pub(crate) fn websocket_request<'a>(&'a self, path: &'a str, token: &'a str) -> Request<'a> {
@@ -304,6 +314,9 @@ impl Builder {
     }
 
     /// How often a tail sends the text that keeps its connection. By default every 25 s, and first at once.
+    ///
+    /// A websocket pong is sent as often, or every 10 s if that is more often: it tells a server that we are there even
+    /// when a caller takes nothing, so that the server's pings lie unread.
     pub fn keep_alive(mut self, every: Duration) -> Self {
         self.keep_alive = every;
         self
@@ -352,7 +365,8 @@ impl Builder {
     }
 
     /// A function to be called when a websocket has been connected, in the thread that called
-    /// [`tail`](Consumer::tail), before `tail` returns. It may close the consumer. If it panics, so does `tail`.
+    /// [`tail`](Consumer::tail), before `tail` returns. The connection is kept alive meanwhile. It may close the
+    /// consumer. If it panics, so does `tail`.
     pub fn on_connect(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_connect = Some(Box::new(f));
         self

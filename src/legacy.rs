@@ -43,6 +43,7 @@ pub(crate) fn recent(
             log::debug!("{} has no /recent, trying /dump/", inner.endpoint);
             drop(answer);
             let websocket = connect(inner, &format!("/dump/?app={guid}"), token, deadline, &cancel)?;
+            inner.connected();
             Source::Frames(Box::new(Dump::new(websocket, patience)))
         }
         _ => return Err(answer.into_error().hiding(token)),
@@ -51,11 +52,7 @@ pub(crate) fn recent(
 }
 
 fn connect(inner: &Inner, path: &str, token: &str, deadline: Instant, cancel: &Cancel) -> Result<WebSocket> {
-    let websocket = inner.websocket_request(path, token).connect(&inner.dialer, deadline, cancel)?;
-    if let Some(on_connect) = &inner.on_connect {
-        on_connect();
-    }
-    Ok(websocket)
+    inner.websocket_request(path, token).connect(&inner.dialer, deadline, cancel)
 }
 
 fn boundary(content_type: Option<&str>) -> Result<String> {

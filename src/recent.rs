@@ -72,16 +72,16 @@ impl Recent {
     /// The next message that can be decoded; `None` at a complete answer's end.
     fn read(&mut self) -> Result<Option<LogMessage>> {
         loop {
+            let Some(source) = &mut self.source else { return Ok(None) };
+            // What the system holds of the answer, megabytes at times, would still come.
+            self.cancel.check()?;
             // An answer that never lets us wait can be late too.
             if self.patience.is_over() {
                 return Err(late());
             }
-            let bytes = match &mut self.source {
-                None => return Ok(None),
-                Some(Source::Parts(splitter)) => {
-                    splitter.next_part().map_err(|error| split_error(error, &self.cancel))?
-                }
-                Some(Source::Frames(dump)) => dump.next_frame(&self.cancel)?,
+            let bytes = match source {
+                Source::Parts(splitter) => splitter.next_part().map_err(|error| split_error(error, &self.cancel))?,
+                Source::Frames(dump) => dump.next_frame(&self.cancel)?,
             };
             let Some(bytes) = bytes else { return Ok(None) };
             match decode::legacy(bytes) {

@@ -22,7 +22,7 @@ use crate::websocket::{CLOSE_GRACE, Ending, Frames, Progress, WebSocket};
 /// reached nothing more is read, and TCP slows the server down.
 const WAITING_BATCHES: usize = 8;
 
-/// How often a pong goes out unasked. Servers give a client 30 s to answer a ping, and take any pong for the answer
+/// How often a pong goes out unasked, at the least. Servers give a client 30 s to answer a ping, and take any pong for the answer
 /// (seen on the servers of 2015, 2016 and today): so a tail whose caller pauses, and which therefore does not read
 /// the server's pings, is not cut off.
 const PONG_EVERY: Duration = Duration::from_secs(10);
@@ -99,7 +99,7 @@ impl Tail {
             shared: Arc::clone(&shared),
             registration,
             batches: sender,
-            _done: done,
+            done,
         };
         let keeper = Keeper { websocket, every: settings.keep_alive, shared: Arc::clone(&shared), reader_done };
         let mut tail =
@@ -296,11 +296,10 @@ struct Reader {
     websocket: Arc<WebSocket>,
     idle_timeout: Option<Duration>,
     shared: Arc<Shared>,
-    // In this order: when the caller sees the end of the batches, the consumer has forgotten the tail, ...
     registration: Registration,
     batches: Sender<Batch>,
-    // ... and then the other thread, which holds the connection, is told to end.
-    _done: Sender<Infallible>,
+    /// Dropped to tell the other thread that there is nothing to keep alive any more.
+    done: Sender<Infallible>,
 }
 
 impl Reader {
@@ -308,16 +307,19 @@ impl Reader {
         // A tail that ends without an ending would look like one that ended well.
         let mut ending = panic::catch_unwind(AssertUnwindSafe(|| self.read()))
             .unwrap_or_else(|_| Ending::Failed("a bug: the thread that reads the connection panicked".into()));
-        if self.shared.cancel.is_thrown() {
+        let Reader { websocket, shared, registration, batches, done, .. } = self;
+        if shared.cancel.is_thrown() {
             ending = Ending::Closed;
         }
-        let error = ending.error();
-        let ending = self.shared.ending.get_or_init(|| ending);
-        log::debug!("a tail has ended: {ending}");
-        drop(self.registration);
-        if let Some(error) = error {
-            hand_over(&self.batches, &self.shared.cancel, Batch::end(error));
+        // When the caller sees the end, the consumer has forgotten the tail.
+        drop(registration);
+        let ending = shared.ending.get_or_init(|| ending);
+        // The caller may let the end wait for as long as it likes; the connection does not wait with it.
+        drop((websocket, done));
+        if let Some(error) = ending.error() {
+            hand_over(&batches, &shared.cancel, Batch::end(error));
         }
+        log::debug!("a tail has ended: {ending}");
     }
 
     /// Reads to the end, however it comes.
@@ -370,13 +372,14 @@ impl Keeper {
             // The server's answer to the close frame ends the reader.
             let _ = self.reader_done.recv_timeout(CLOSE_GRACE);
         }
-        self.websocket.shutdown();
     }
 
     /// Whether it is ours to close the connection: if not, the reader has seen its end.
     fn keep_alive_until_close(&self) -> bool {
+        // Who wants texts more often has a server, or a network, of less patience.
+        let pong_every = PONG_EVERY.min(self.every);
         let mut next_text = Instant::now();
-        let mut next_pong = after(PONG_EVERY);
+        let mut next_pong = after(pong_every);
         loop {
             let now = Instant::now();
             if now >= next_text {
@@ -385,7 +388,7 @@ impl Keeper {
             }
             if now >= next_pong {
                 self.websocket.send_pong();
-                next_pong = after(PONG_EVERY);
+                next_pong = after(pong_every);
             }
             select! {
                 recv(self.shared.cancel.signal()) -> _ => return true,
@@ -393,6 +396,13 @@ impl Keeper {
                 default(next_text.min(next_pong).saturating_duration_since(now)) => {}
             }
         }
+    }
+}
+
+impl Drop for Keeper {
+    /// However the thread ends, by a panic or before it began: nobody else could end the connection.
+    fn drop(&mut self) {
+        self.websocket.shutdown();
     }
 }
 
