@@ -18,7 +18,7 @@ use crate::http::{self, Answer};
 use crate::message::LogMessage;
 use crate::open::Open;
 use crate::recent::Recent;
-use crate::tail::{Connect, Link, Tail};
+use crate::tail::{Again, Link, Tail};
 use crate::token::TokenSource;
 use crate::websocket::{Request, WebSocket};
 use crate::{doppler, legacy, log_cache, rlp_gateway};
@@ -144,8 +144,14 @@ impl Consumer {
             move || inner.connect_tail(&app_guid, &auth_token, &cancel)
         };
         let connection = connect()?;
-        let reconnect = self.inner.settings.reconnect.map(|policy| (policy, Box::new(connect) as Connect));
-        Tail::spawn(connection, &self.inner.settings, reconnect, cancel, registration)
+        let again = self.inner.settings.reconnect.map(|policy| {
+            let inner = Arc::clone(&self.inner);
+            Again { policy, connect: Box::new(connect), connected: Box::new(move || inner.connected()) }
+        });
+        let tail = Tail::spawn(connection, &self.inner.settings, again, Arc::clone(&cancel), registration)?;
+        // Now that it can take its time, panic and close us: the connection is kept alive, and closed well.
+        self.inner.connected();
+        cancel.check().map(|()| tail)
     }
 
     /// Gets the messages that the server holds of an app, in the server's order:
@@ -358,9 +364,7 @@ impl Call<'_> {
             max_message_size: *max_message_size,
             debug_printer: debug_printer.as_deref(),
         };
-        let websocket = request.connect(&self.inner.dialer, self.inner.head_deadline(self.patience), self.cancel)?;
-        self.inner.connected();
-        Ok(websocket)
+        request.connect(&self.inner.dialer, self.inner.head_deadline(self.patience), self.cancel)
     }
 }
 

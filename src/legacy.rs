@@ -23,6 +23,7 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Source> {
             log::debug!("{} has no /recent, trying /dump/", call.server);
             drop(answer);
             let websocket = call.websocket(&format!("/dump/?app={guid}"))?;
+            call.inner.connected();
             Ok(Source::Frames(Box::new(Dump::new(websocket, call.patience))))
         }
         _ => Err(advise(answer.into_error())),

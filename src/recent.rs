@@ -98,17 +98,19 @@ impl Recent {
                 }
                 None => {}
             }
+            let Some(source) = &mut self.source else { return Ok(None) };
+            // What the system holds of the answer, megabytes at times, would still come.
+            self.cancel.check()?;
             // An answer that never lets us wait can be late too.
             if self.patience.is_over() {
                 return Err(late());
             }
-            let (bytes, format) = match &mut self.source {
-                None => return Ok(None),
-                Some(Source::Messages(messages)) => return Ok(messages.next()),
-                Some(Source::Parts(splitter, format)) => {
+            let (bytes, format) = match source {
+                Source::Messages(messages) => return Ok(messages.next()),
+                Source::Parts(splitter, format) => {
                     (splitter.next_part().map_err(|error| split_error(error, &self.cancel))?, *format)
                 }
-                Some(Source::Frames(dump)) => (dump.next_frame(&self.cancel)?, Format::Legacy),
+                Source::Frames(dump) => (dump.next_frame(&self.cancel)?, Format::Legacy),
             };
             let Some(bytes) = bytes else { return Ok(None) };
             format.decode(bytes, &mut self.decoded);

@@ -30,7 +30,6 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<EventStream> {
         let text = format!("the request for {path}: the answer is no stream of events but `{content_type}`");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
-    call.inner.connected();
     Ok(EventStream::new(answer.body, call.inner.settings.max_message_size))
 }
 

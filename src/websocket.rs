@@ -129,6 +129,8 @@ pub(crate) struct WebSocket {
     socket: Arc<TcpStream>,
     /// Something waits for room in the socket's buffer.
     unflushed: AtomicBool,
+    /// We have ended the connection ourselves.
+    is_shut_down: AtomicBool,
     max_message_size: usize,
 }
 
@@ -330,7 +332,8 @@ impl WebSocket {
         let socket = Arc::clone(stream.socket());
         let stream = Rationed { stream, left: 0 };
         let inner = tungstenite::WebSocket::from_partially_read(stream, rest, Role::Client, Some(config));
-        WebSocket { inner: Mutex::new(inner), socket, unflushed: AtomicBool::new(false), max_message_size }
+        let (unflushed, is_shut_down) = Default::default();
+        WebSocket { inner: Mutex::new(inner), socket, unflushed, is_shut_down, max_message_size }
     }
 
     /// Adds the frames that have come to `frames`, without waiting for any, and answers pings.
@@ -339,6 +342,11 @@ impl WebSocket {
         websocket.get_mut().left = MAX_BYTES;
         // Counted, so that a flood of control frames, which fill nothing, does not hold the lock for ever.
         for _ in 0..MAX_FRAMES {
+            // What has come by then stays unread: so the server gets a reset, where it would take a minute to find out
+            // about a client whose window was full.
+            if self.is_shut_down.load(Ordering::Relaxed) {
+                return Progress::Ended(Ending::Eof);
+            }
             match websocket.read() {
                 Ok(Message::Binary(payload)) => frames.push(&payload),
                 Ok(Message::Text(payload)) => frames.push(payload.as_bytes()),
@@ -406,6 +414,7 @@ impl WebSocket {
 
     /// Ends the connection at once, and wakes who waits for it.
     pub(crate) fn shutdown(&self) {
+        self.is_shut_down.store(true, Ordering::Relaxed);
         // An error means that it has ended already.
         let _ = self.socket.shutdown(Shutdown::Both);
     }

@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -30,6 +30,16 @@ pub fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> T + Sen
             Err(panic) => std::panic::resume_unwind(panic),
             Ok(_) => unreachable!("it ended without a result"),
         },
+    }
+}
+
+/// Waits for what no event tells of.
+#[track_caller]
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "still not so: {what}");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
