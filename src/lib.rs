@@ -71,11 +71,14 @@ mod websocket;
 mod http;
 mod multipart;
 mod legacy;
+#[cfg_attr(not(test), allow(dead_code))]
 mod decode;
 mod message;
 mod recent;
 mod tail;
 mod error;
+#[cfg(test)]
+mod captures;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
