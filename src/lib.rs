@@ -73,6 +73,8 @@ mod multipart;
 mod legacy;
 #[cfg_attr(not(test), allow(dead_code))]
 mod decode;
+#[cfg_attr(not(test), allow(dead_code))]
+mod v2;
 mod message;
 mod recent;
 mod tail;
