@@ -72,6 +72,8 @@ mod http;
 mod multipart;
 mod legacy;
 #[cfg_attr(not(test), allow(dead_code))]
+mod log_cache;
+#[cfg_attr(not(test), allow(dead_code))]
 mod decode;
 #[cfg_attr(not(test), allow(dead_code))]
 mod v2;
