@@ -10,14 +10,14 @@ use crate::builder::{Builder, Settings};
 use crate::cancel::Cancel;
 use crate::deadline::{Patience, after};
 use crate::dial::Dialer;
-use crate::endpoint::{Endpoint, escaped_guid, guid_hint};
+use crate::endpoint::{Endpoint, escaped_guid, explain_guid};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
 use crate::foundation::{Choice, Foundation, Via};
 use crate::http::{self, Answer};
 use crate::message::LogMessage;
 use crate::open::Open;
-use crate::recent::Recent;
+use crate::recent::{Recent, Source};
 use crate::tail::{Again, Link, Tail};
 use crate::token::TokenSource;
 use crate::websocket::{Request, WebSocket};
@@ -210,7 +210,9 @@ impl Consumer {
             match choice.via() {
                 Via::Legacy => legacy::recent(&call),
                 Via::Doppler => doppler::recent(&call),
-                Via::LogCache | Via::RlpGateway => log_cache::recent(&call),
+                Via::LogCache | Via::RlpGateway => {
+                    log_cache::recent(&call).map(|lines| Source::Messages(lines.into_iter()))
+                }
             }
         })?;
         Ok(Recent::new(source, patience, cancel, registration))
@@ -288,12 +290,7 @@ impl Inner {
         cancel: &Arc<Cancel>,
         call: impl Fn(&str) -> Result<T>,
     ) -> Result<T> {
-        let attempt = |token: &str| {
-            call(token).map_err(|error| match error.kind() {
-                ErrorKind::Unauthorized | ErrorKind::NotFound => error.hiding(token).with_hint(&guid_hint(app_guid)),
-                _ => error.hiding(token),
-            })
-        };
+        let attempt = |token: &str| call(token).map_err(|error| explain_guid(error.hiding(token), app_guid));
         let Some(tokens) = self.tokens.as_ref().filter(|_| given.is_empty()) else { return attempt(given) };
         let token = tokens.token(None, &self.dialer, cancel)?;
         match attempt(&token) {
