@@ -25,7 +25,7 @@ const FAR: Duration = Duration::from_secs(3600);
 /// 10 s, and the caller takes nothing for 70 s.
 const PING_EVERY: Duration = Duration::from_millis(600);
 const PING_DEADLINE: Duration = Duration::from_millis(1200);
-const KEEP_ALIVE: Duration = Duration::from_millis(400);
+const PONG_EVERY: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_millis(2800);
 
 /// In all more than any system holds for a connection: 64 MiB.
@@ -33,7 +33,7 @@ const MESSAGES: i64 = 1024;
 const SIZE: usize = 64 * 1024;
 
 /// What a caller gets that takes nothing for a while: the messages' numbers, and how the tail ended.
-fn taken_after_a_pause(keep_alive: Duration) -> (Vec<i64>, Ending) {
+fn taken_after_a_pause(pong_every: Duration) -> (Vec<i64>, Ending) {
     let server = TrafficController::builder()
         .generation(Generation::Y2016)
         .ping(PING_EVERY, PING_DEADLINE)
@@ -42,7 +42,7 @@ fn taken_after_a_pause(keep_alive: Duration) -> (Vec<i64>, Ending) {
         .start()
         .unwrap();
     // The pause is the caller's, and not a silence of the server.
-    let consumer = builder(&server.endpoint()).keep_alive(keep_alive).idle_timeout(PAUSE / 2).build().unwrap();
+    let consumer = builder(&server.endpoint()).pong_every(pong_every).idle_timeout(PAUSE / 2).build().unwrap();
     let mut tail = consumer.tail(APP, TOKEN).unwrap();
     thread::scope(|scope| {
         let sending = scope.spawn(|| {
@@ -62,7 +62,7 @@ fn taken_after_a_pause(keep_alive: Duration) -> (Vec<i64>, Ending) {
 #[test]
 fn a_caller_that_pauses_for_longer_than_the_server_waits_for_pongs_gets_every_message() {
     within(3 * DEADLINE, || {
-        let (numbers, ending) = taken_after_a_pause(KEEP_ALIVE);
+        let (numbers, ending) = taken_after_a_pause(PONG_EVERY);
         assert_eq!(ending, Ending::ClosedByServer { code: Some(1000), reason: String::new() });
         assert!(numbers.into_iter().eq(0..MESSAGES));
     });

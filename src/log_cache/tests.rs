@@ -460,7 +460,7 @@ fn close_interrupts_it() {
                 max_message_size: 1 << 20,
                 max_size: 1 << 30,
             };
-            recent(&access, APP, TOKEN, 10, &cancel).unwrap_err()
+            access.newest(APP, TOKEN, 10, &cancel).unwrap_err()
         });
         server.request();
         cancel.throw();
