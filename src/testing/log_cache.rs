@@ -42,7 +42,7 @@ fn answer(connection: &Connection, envelopes: &[String]) -> Response {
     let (end, filler) = match connection.plan.endless {
         Some(Endless::Part) => (r#",{"log":{"payload":""#, String::new()),
         Some(Endless::Messages) if !envelopes.is_empty() => ("", format!(",{list}")),
-        _ => ("]}}", String::new()),
+        _ => ("]}}\n", String::new()),
     };
     let body = format!(r#"{{"envelopes":{{"batch":[{list}{end}"#);
     let settings = &connection.shared().settings;
@@ -204,7 +204,7 @@ fn refusal(connection: &Connection, request: &Request) -> Option<Response> {
 /// An error in the form of gRPC's gateway, with gRPC's code.
 fn error(status: u16, code: u8, message: &str) -> Response {
     let message = serde_json::Value::from(message);
-    Response::of(status, "application/json", format!(r#"{{"code":{code},"message":{message},"details":[]}}"#))
+    Response::of(status, "application/json", format!("{{\"code\":{code},\"message\":{message},\"details\":[]}}\n"))
 }
 
 fn now() -> i64 {
