@@ -65,6 +65,7 @@
 
 mod access;
 mod api;
+mod batch;
 mod builder;
 mod connection;
 mod doppler;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use memchr::memmem;
 
 use super::access::{Access, Case};
+use super::batch::{self, Batch};
 use super::connection::Connection;
 use super::fault::Endless;
 use super::http::{Response, date, write_chunk};
@@ -17,10 +18,6 @@ use super::record::{Request, is_guid};
 use super::routes::Answer;
 use super::stream::Broken;
 
-/// As many envelopes as a batch may have.
-const LARGEST_BATCH: usize = 100;
-/// What an event with a batch has before its envelopes, and behind them.
-const BATCH: (&[u8], &[u8]) = (b"data: {\"batch\":[", b"]}\n\n");
 /// Fillers are at least so long, for there is a write for each.
 const FILLER: usize = 64 * 1024;
 
@@ -66,11 +63,7 @@ struct EventStream<'a> {
     outbox: Arc<Outbox>,
     /// Chunks that are to be written.
     out: Vec<u8>,
-    /// The envelopes of a batch that is not full, with commas between them, and how many they are.
-    batch: Vec<u8>,
-    batched: usize,
-    /// When it goes out in any case.
-    batch_due: Option<Instant>,
+    batch: Batch,
     heartbeat: Option<Instant>,
     timeout: Option<Instant>,
     is_over: bool,
@@ -96,13 +89,11 @@ impl<'a> EventStream<'a> {
         EventStream {
             heartbeat: now.checked_add(settings.heartbeat),
             timeout: now.checked_add(settings.stream_timeout),
+            batch: Batch::new(settings.batch_window),
+            out: Vec::new(),
             connection,
             apps,
             outbox,
-            out: Vec::new(),
-            batch: Vec::new(),
-            batched: 0,
-            batch_due: None,
             is_over: false,
         }
     }
@@ -113,23 +104,22 @@ impl<'a> EventStream<'a> {
         loop {
             events.clear();
             let last = self.outbox.take(&mut events);
-            split(&events).for_each(|event| self.add(event));
+            split(&events).for_each(|event| self.batch.add(event, &mut self.out));
             if let Some(last) = last {
-                self.flush();
                 return self.end(last);
             }
-            if self.connection.stream.ended() {
+            if is_due(self.timeout) {
+                self.batch.flush(&mut self.out);
+                write_chunk(CLOSING, &mut self.out);
                 return self.end(Last::Close);
             }
-            if is_due(self.timeout) {
-                self.flush();
-                write_chunk(CLOSING, &mut self.out);
+            self.connection.stream.discard_input()?;
+            if self.connection.stream.ended() {
                 return self.end(Last::Close);
             }
             self.keep_time();
             if self.out.is_empty() {
                 self.connection.wait(false, self.deadline())?;
-                self.connection.stream.discard_input()?;
             } else {
                 self.send()?;
             }
@@ -149,7 +139,7 @@ impl<'a> EventStream<'a> {
         let filler = match self.connection.plan.endless {
             None => return Ok(()),
             Some(Endless::Part) => {
-                write_chunk(BATCH.0, &mut self.out);
+                write_chunk(batch::BEGIN, &mut self.out);
                 self.send()?;
                 vec![b'x'; FILLER]
             }
@@ -171,39 +161,9 @@ impl<'a> EventStream<'a> {
         kept.flat_map(|logged| logged.frame(Wire::Gateway)).collect()
     }
 
-    /// Adds the envelopes of an event to the batch; what has none is sent as it is.
-    fn add(&mut self, event: &[u8]) {
-        let envelopes = event.strip_prefix(BATCH.0).and_then(|event| event.strip_suffix(BATCH.1));
-        let Some(envelopes) = envelopes else {
-            self.flush();
-            write_chunk(event, &mut self.out);
-            return;
-        };
-        if self.batched > 0 {
-            self.batch.push(b',');
-        } else {
-            self.batch_due = Instant::now().checked_add(self.connection.shared().settings.batch_window);
-        }
-        self.batch.extend_from_slice(envelopes);
-        self.batched += 1;
-        if self.batched == LARGEST_BATCH || self.connection.shared().settings.batch_window.is_zero() {
-            self.flush();
-        }
-    }
-
-    /// Sends the batch.
-    fn flush(&mut self) {
-        if self.batched > 0 {
-            write_chunk(&[BATCH.0, &self.batch, BATCH.1].concat(), &mut self.out);
-            self.batch.clear();
-            self.batched = 0;
-            self.batch_due = None;
-        }
-    }
-
     fn keep_time(&mut self) {
-        if is_due(self.batch_due) {
-            self.flush();
+        if is_due(self.batch.due) {
+            self.batch.flush(&mut self.out);
         }
         if is_due(self.heartbeat) {
             let event = format!("event: heartbeat\ndata: {}\n\n", Timestamp::now().as_second());
@@ -216,7 +176,7 @@ impl<'a> EventStream<'a> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.batch_due, self.heartbeat, self.timeout].into_iter().flatten().min()
+        [self.batch.due, self.heartbeat, self.timeout].into_iter().flatten().min()
     }
 
     fn send(&mut self) -> Result<(), Broken> {
@@ -227,6 +187,7 @@ impl<'a> EventStream<'a> {
 
     fn end(&mut self, last: Last) -> Result<(), Broken> {
         self.over();
+        self.batch.flush(&mut self.out);
         if last == Last::Close {
             write_chunk(b"", &mut self.out);
         }
