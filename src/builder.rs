@@ -124,7 +124,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if nobody is logged in, or the file can't be read.
+    /// [`ErrorKind::Unauthorized`] if nobody is logged in, [`ErrorKind::InvalidInput`] if the file can't be read.
     pub fn cf_cli(mut self) -> Result<Self> {
         let session = CfCli::read()?;
         if session.skip_tls_validation {
@@ -136,7 +136,7 @@ impl Builder {
         self.api = Some(session.target.clone());
         self.doppler = session.doppler.clone();
         self.log_cache = session.log_cache.clone();
-        self.tokens = Some(session.into_tokens());
+        self.tokens = Some(session.into_tokens()?);
         Ok(self)
     }
 

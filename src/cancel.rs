@@ -3,9 +3,11 @@
 use std::convert::Infallible;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
+use socket2::SockRef;
 
 use crate::error::{Error, Result};
 
@@ -36,7 +38,9 @@ impl Cancel {
         let mut state = self.state.lock();
         state.armed = None;
         if let Some(socket) = state.socket.upgrade() {
-            // An error means that the connection is gone already.
+            // Errors mean that the connection is gone already. Closed without a reset, a server that we have stopped to
+            // read from could take a minute to learn of it.
+            let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
             let _ = socket.shutdown(Shutdown::Both);
         }
     }

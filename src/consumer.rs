@@ -8,9 +8,9 @@ use ::http::HeaderValue;
 
 use crate::builder::{Builder, Settings};
 use crate::cancel::Cancel;
-use crate::deadline::after;
+use crate::deadline::{Patience, after};
 use crate::dial::Dialer;
-use crate::endpoint::{Endpoint, guid_hint};
+use crate::endpoint::{Endpoint, escaped_guid, guid_hint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
 use crate::foundation::{Choice, Foundation, Via};
@@ -18,7 +18,7 @@ use crate::http::{self, Answer};
 use crate::message::LogMessage;
 use crate::open::Open;
 use crate::recent::Recent;
-use crate::tail::{Connect, Link, Tail};
+use crate::tail::{Again, Link, Tail};
 use crate::token::TokenSource;
 use crate::websocket::{Request, WebSocket};
 use crate::{doppler, legacy, log_cache, rlp_gateway};
@@ -112,7 +112,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if nobody is logged in, or the file of the session can't be read.
+    /// [`ErrorKind::Unauthorized`] if nobody is logged in, [`ErrorKind::InvalidInput`] if the file of the session can't
+    /// be read.
     pub fn from_cf_cli() -> Result<Consumer> {
         Builder::new().cf_cli()?.build()
     }
@@ -143,8 +144,14 @@ impl Consumer {
             move || inner.connect_tail(&app_guid, &auth_token, &cancel)
         };
         let connection = connect()?;
-        let reconnect = self.inner.settings.reconnect.map(|policy| (policy, Box::new(connect) as Connect));
-        Tail::spawn(connection, &self.inner.settings, reconnect, cancel, registration)
+        let again = self.inner.settings.reconnect.map(|policy| {
+            let inner = Arc::clone(&self.inner);
+            Again { policy, connect: Box::new(connect), connected: Box::new(move || inner.connected()) }
+        });
+        let tail = Tail::spawn(connection, &self.inner.settings, again, Arc::clone(&cancel), registration)?;
+        // Now that it can take its time, panic and close us: the connection is kept alive, and closed well.
+        self.inner.connected();
+        cancel.check().map(|()| tail)
     }
 
     /// Gets the messages that the server holds of an app, in the server's order:
@@ -165,8 +172,7 @@ impl Consumer {
     /// [`TooLarge`](ErrorKind::TooLarge) if it was not complete: then [`Error::recovered`] has what came.
     pub fn recent(&self, app_guid: &str, auth_token: &str) -> Result<Vec<LogMessage>> {
         let Settings { recent_timeout, max_recent_size, .. } = self.inner.settings;
-        let deadline = after(recent_timeout);
-        self.recent_iter(app_guid, auth_token)?.collect_all(deadline, max_recent_size)
+        self.open_recent(app_guid, auth_token, Some(after(recent_timeout)))?.collect_all(max_recent_size)
     }
 
     /// [`recent`](Consumer::recent), giving each message as soon as it has come. No more than one message is held at
@@ -189,18 +195,25 @@ impl Consumer {
     ///
     /// Those of [`recent`](Consumer::recent); the ones that come after the first message are the iterator's.
     pub fn recent_iter(&self, app_guid: &str, auth_token: &str) -> Result<Recent> {
+        self.open_recent(app_guid, auth_token, None)
+    }
+
+    fn open_recent(&self, app_guid: &str, auth_token: &str, end: Option<Instant>) -> Result<Recent> {
         check_token(auth_token)?;
+        let patience = Patience { silence: self.inner.settings.read_timeout, end };
         let (cancel, registration) = self.inner.open.register();
         let source = self.inner.authorized(app_guid, auth_token, &cancel, |token| {
             let choice = self.inner.foundation.recent(&self.inner, &cancel)?;
-            let (inner, server) = (&*self.inner, choice.endpoint());
+            let server = choice.endpoint();
+            let token = &*choice.via().token(token);
+            let call = Call { inner: &self.inner, server, app_guid, token, patience, cancel: &cancel };
             match choice.via() {
-                Via::Legacy => legacy::recent(inner, server, app_guid, token, &cancel),
-                Via::Doppler => doppler::recent(inner, server, app_guid, token, &cancel),
-                Via::LogCache | Via::RlpGateway => log_cache::recent(inner, server, app_guid, token, &cancel),
+                Via::Legacy => legacy::recent(&call),
+                Via::Doppler => doppler::recent(&call),
+                Via::LogCache | Via::RlpGateway => log_cache::recent(&call),
             }
         })?;
-        Ok(Recent::new(source, cancel, registration))
+        Ok(Recent::new(source, patience, cancel, registration))
     }
 
     /// Where [`tail`](Consumer::tail) reads from, and why. Asks the API first if that has not been done; that blocks for
@@ -251,15 +264,17 @@ impl Inner {
     }
 
     fn connect_tail(&self, app_guid: &str, auth_token: &str, cancel: &Arc<Cancel>) -> Result<(Link, Format)> {
+        // How long a tail may be silent is not the connection's affair, but the RLP gateway's stream is one HTTP answer.
+        let silence = self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT);
+        let patience = Patience { silence, end: None };
         self.authorized(app_guid, auth_token, cancel, |token| {
             let choice = self.foundation.tail(self, cancel)?;
-            let server = choice.endpoint();
+            let token = &*choice.via().token(token);
+            let call = Call { inner: self, server: choice.endpoint(), app_guid, token, patience, cancel };
             match choice.via() {
-                Via::Legacy => Ok((legacy::tail(self, server, app_guid, token, cancel)?.into(), Format::Legacy)),
-                Via::Doppler => Ok((doppler::tail(self, server, app_guid, token, cancel)?.into(), Format::Doppler)),
-                Via::RlpGateway | Via::LogCache => {
-                    Ok((rlp_gateway::tail(self, server, app_guid, token, cancel)?.into(), Format::Gateway))
-                }
+                Via::Legacy => Ok((legacy::tail(&call)?.into(), Format::Legacy)),
+                Via::Doppler => Ok((doppler::tail(&call)?.into(), Format::Doppler)),
+                Via::RlpGateway | Via::LogCache => Ok((rlp_gateway::tail(&call)?.into(), Format::Gateway)),
             }
         })
     }
@@ -273,47 +288,40 @@ impl Inner {
         cancel: &Arc<Cancel>,
         call: impl Fn(&str) -> Result<T>,
     ) -> Result<T> {
-        let explained = |error: Error| match error.kind() {
-            ErrorKind::Unauthorized | ErrorKind::NotFound => error.with_hint(&guid_hint(app_guid)),
-            _ => error,
+        let attempt = |token: &str| {
+            call(token).map_err(|error| match error.kind() {
+                ErrorKind::Unauthorized | ErrorKind::NotFound => error.hiding(token).with_hint(&guid_hint(app_guid)),
+                _ => error.hiding(token),
+            })
         };
-        let Some(tokens) = self.tokens.as_ref().filter(|_| given.is_empty()) else {
-            return call(given).map_err(explained);
-        };
+        let Some(tokens) = self.tokens.as_ref().filter(|_| given.is_empty()) else { return attempt(given) };
         let token = tokens.token(None, &self.dialer, cancel)?;
-        match call(&token) {
+        match attempt(&token) {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
                 log::debug!("a token was refused, getting another");
-                let token = tokens.token(Some(&token), &self.dialer, cancel)?;
-                call(&token).map_err(explained)
+                attempt(&tokens.token(Some(&token), &self.dialer, cancel)?)
             }
-            result => result.map_err(explained),
+            result => result,
         }
     }
 
-    /// When the head of the answer to a call that begins now must be there.
-    pub(crate) fn head_deadline(&self) -> Instant {
-        after(self.settings.connect_timeout)
-    }
-
     /// Makes a GET request.
-    pub(crate) fn get(&self, server: &Endpoint, path: &str, token: &str, cancel: &Arc<Cancel>) -> Result<Answer> {
-        let limits = http::Limits { head: self.head_deadline(), silence: self.settings.read_timeout };
+    pub(crate) fn get(
+        &self,
+        server: &Endpoint,
+        path: &str,
+        token: &str,
+        patience: Patience,
+        cancel: &Arc<Cancel>,
+    ) -> Result<Answer> {
+        let limits = http::Limits { head: self.head_deadline(patience), body: patience };
         http::get(&self.dialer, server, path, token, limits, cancel)
     }
 
-    /// Opens a websocket.
-    pub(crate) fn websocket(&self, server: &Endpoint, path: &str, token: &str, cancel: &Cancel) -> Result<WebSocket> {
-        let request = Request {
-            endpoint: server,
-            path,
-            token,
-            max_message_size: self.settings.max_message_size,
-            debug_printer: self.settings.debug_printer.as_deref(),
-        };
-        let websocket = request.connect(&self.dialer, self.head_deadline(), cancel)?;
-        self.connected();
-        Ok(websocket)
+    /// When the head of the answer to a request that is made now must be there.
+    fn head_deadline(&self, patience: Patience) -> Instant {
+        let deadline = after(self.settings.connect_timeout);
+        patience.end.map_or(deadline, |end| end.min(deadline))
     }
 
     /// Tells the caller that a tail, or a dump, has been connected.
@@ -321,6 +329,42 @@ impl Inner {
         if let Some(on_connect) = &self.settings.on_connect {
             on_connect();
         }
+    }
+}
+
+/// One attempt at a call: to which server, for which app, with which token, for how long.
+pub(crate) struct Call<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) server: &'a Endpoint,
+    pub(crate) app_guid: &'a str,
+    /// As the `Authorization` header has it; empty for none.
+    pub(crate) token: &'a str,
+    pub(crate) patience: Patience,
+    pub(crate) cancel: &'a Arc<Cancel>,
+}
+
+impl Call<'_> {
+    /// The app's GUID as it stands in a path or a query.
+    pub(crate) fn guid(&self) -> Result<String> {
+        escaped_guid(self.app_guid)
+    }
+
+    /// Makes a GET request.
+    pub(crate) fn get(&self, path: &str) -> Result<Answer> {
+        self.inner.get(self.server, path, self.token, self.patience, self.cancel)
+    }
+
+    /// Opens a websocket.
+    pub(crate) fn websocket(&self, path: &str) -> Result<WebSocket> {
+        let Settings { max_message_size, debug_printer, .. } = &self.inner.settings;
+        let request = Request {
+            endpoint: self.server,
+            path,
+            token: self.token,
+            max_message_size: *max_message_size,
+            debug_printer: debug_printer.as_deref(),
+        };
+        request.connect(&self.inner.dialer, self.inner.head_deadline(self.patience), self.cancel)
     }
 }
 

@@ -46,12 +46,15 @@ const SHOWN: [&str; 15] = [
     "x-vcap-request-id",
 ];
 
+/// Stands where a secret stood.
+pub(crate) const HIDDEN: &str = "[PRIVATE DATA HIDDEN]";
+
 /// The head of a request or an answer, with the values of unknown headers hidden.
 pub(crate) fn dump<'a>(first_line: &str, headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut dump = format!("{first_line}\n");
     for (name, value) in headers {
         let shown = SHOWN.iter().any(|shown| shown.eq_ignore_ascii_case(name));
-        let _ = writeln!(dump, "{name}: {}", if shown { value } else { "[PRIVATE DATA HIDDEN]" });
+        let _ = writeln!(dump, "{name}: {}", if shown { value } else { HIDDEN });
     }
     dump
 }

@@ -2,41 +2,22 @@
 //!
 //! Source: the Traffic Controller of loggregator-release. `/recentlogs` went with its version 107.
 
-use std::sync::Arc;
-
-use crate::cancel::Cancel;
-use crate::consumer::Inner;
-use crate::endpoint::{Endpoint, escaped_guid};
+use crate::consumer::Call;
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::recent::Source;
-use crate::token::normalised;
 use crate::websocket::WebSocket;
 
 /// Opens the websocket on which an app's envelopes arrive.
-pub(crate) fn tail(
-    inner: &Inner,
-    server: &Endpoint,
-    app_guid: &str,
-    token: &str,
-    cancel: &Cancel,
-) -> Result<WebSocket> {
-    let path = format!("/apps/{}/stream", escaped_guid(app_guid)?);
-    inner.websocket(server, &path, &normalised(token), cancel).map_err(advise)
+pub(crate) fn tail(call: &Call<'_>) -> Result<WebSocket> {
+    call.websocket(&format!("/apps/{}/stream", call.guid()?)).map_err(advise)
 }
 
 /// Asks for an app's recent messages, which only foundations without Log Cache still have here.
-pub(crate) fn recent(
-    inner: &Inner,
-    server: &Endpoint,
-    app_guid: &str,
-    token: &str,
-    cancel: &Arc<Cancel>,
-) -> Result<Source> {
-    let path = format!("/apps/{}/recentlogs", escaped_guid(app_guid)?);
-    let answer = inner.get(server, &path, &normalised(token), cancel)?;
+pub(crate) fn recent(call: &Call<'_>) -> Result<Source> {
+    let answer = call.get(&format!("/apps/{}/recentlogs", call.guid()?))?;
     match answer.status {
-        200 => Source::parts(answer, Format::Doppler, inner.settings.max_message_size),
+        200 => Source::parts(answer, Format::Doppler, call.inner.settings.max_message_size),
         _ => Err(advise(answer.into_error())),
     }
 }

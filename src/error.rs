@@ -1,8 +1,10 @@
 //! [`Error`] and [`ErrorKind`]: what went wrong, and what a caller can do about it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fmt, io};
 
+use crate::debug::HIDDEN;
 use crate::message::LogMessage;
 use crate::websocket::Ending;
 
@@ -28,12 +30,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert!(error.to_string().contains("ws:// or wss://"));
 /// ```
 // Boxed, so that a `Result<LogMessage>` is not made larger by the error.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     text: String,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     status: Option<u16>,
     body: Option<String>,
     recovered: Vec<LogMessage>,
@@ -67,7 +71,8 @@ pub enum ErrorKind {
     Tls,
     /// A time limit ran out. Try again, or set a longer one.
     Timeout,
-    /// The server refused the token (401). The text and [`Error::body`] hold the server's words. Get a new token.
+    /// The server refused the token (401), or there is none: nobody is logged in, or the session has expired. The text
+    /// and [`Error::body`] hold the server's words. Get a new token.
     Unauthorized,
     /// The server knows no such path or app (404).
     NotFound,
@@ -123,7 +128,7 @@ impl Error {
     pub(crate) fn caused(kind: ErrorKind, text: impl fmt::Display, cause: impl Into<BoxError>) -> Self {
         let cause = cause.into();
         let mut error = Error::new(kind, format!("{text}: {}", CauseText(&*cause)));
-        error.0.source = Some(cause);
+        error.0.source = Some(cause.into());
         error
     }
 
@@ -133,7 +138,7 @@ impl Error {
             400 => ErrorKind::BadRequest,
             401 => ErrorKind::Unauthorized,
             404 => ErrorKind::NotFound,
-            200..=399 => ErrorKind::BadResponse,
+            100..=399 => ErrorKind::BadResponse,
             _ => ErrorKind::ServerError,
         };
         let mut text = format!("{what}: the server answered {status} {reason}").trim_end().to_owned();
@@ -167,6 +172,17 @@ impl Error {
 
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;
+        self
+    }
+
+    /// Hides a token that the server repeats in its words.
+    pub(crate) fn hiding(mut self, token: &str) -> Self {
+        let secret = token.split_once(' ').map_or(token, |(_scheme, secret)| secret).trim();
+        // A shorter one is no secret, but maybe a word.
+        if secret.len() >= 8 {
+            self.0.text = self.0.text.replace(secret, HIDDEN);
+            self.0.body = self.0.body.map(|body| body.replace(secret, HIDDEN));
+        }
         self
     }
 
@@ -288,6 +304,17 @@ mod tests {
         for (status, kind) in [(404, ErrorKind::NotFound), (400, ErrorKind::BadRequest), (503, ErrorKind::ServerError)]
         {
             assert_eq!(Error::status_answer(status, "", "x", String::new()).kind(), kind);
+        }
+    }
+
+    #[test]
+    fn a_token_that_the_server_repeats_is_hidden() {
+        let words = |token: &str| Error::status_answer(401, "", "x", format!("bad token: {token}.")).hiding(token);
+        let error = words("bearer abcdefgh");
+        assert_eq!(error.body(), Some("bad token: bearer [PRIVATE DATA HIDDEN]."));
+        assert!(!format!("{error} {error:?}").contains("abcdefgh"));
+        for word in ["bearer token", "token", ""] {
+            assert!(words(word).body().unwrap().starts_with("bad token: "));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Source: the links at the root of the Cloud Controller's API (`logging`, `log_cache`, `log_stream`), and before
 //! these `/v2/info` with its `doppler_logging_endpoint` and `logging_endpoint`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
@@ -12,9 +13,11 @@ use serde_json::Value;
 
 use crate::cancel::Cancel;
 use crate::consumer::Inner;
+use crate::deadline::Patience;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::body_error;
+use crate::token::normalised;
 
 /// As much as an API's answer may have, in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
@@ -31,6 +34,16 @@ pub enum Via {
     LogCache,
     /// The RLP gateway's `/v2/read`: 2018 to today.
     RlpGateway,
+}
+
+impl Via {
+    /// A token as this generation wants it: the legacy one as given, the others with `bearer` in lower case.
+    pub(crate) fn token(self, token: &str) -> Cow<'_, str> {
+        match self {
+            Via::Legacy => Cow::Borrowed(token),
+            Via::Doppler | Via::LogCache | Via::RlpGateway => normalised(token),
+        }
+    }
 }
 
 /// Which server is used, and why: see [`Consumer::tail_choice`](crate::Consumer::tail_choice).
@@ -236,7 +249,8 @@ fn address(value: Option<&Value>, scheme: Scheme) -> Result<Option<Endpoint>> {
 }
 
 fn fetch(inner: &Inner, api: &Endpoint, path: &str, cancel: &Arc<Cancel>) -> Result<Value> {
-    let answer = inner.get(api, path, "", cancel)?;
+    let patience = Patience { silence: inner.settings.connect_timeout, end: None };
+    let answer = inner.get(api, path, "", patience, cancel)?;
     if answer.status != 200 {
         return Err(answer.into_error());
     }

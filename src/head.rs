@@ -29,8 +29,10 @@ impl Head {
         let mut buffer = [0; 4096];
         loop {
             let piece = match stream.read_by(&mut buffer, deadline).map_err(|cause| io_error(what, cause))? {
-                0 if bytes.is_empty() => return Err(no_answer(what)),
-                0 => return Err(bad(what, "the server hung up in the middle of its answer's head")),
+                0 if bytes.is_empty() => {
+                    return Err(hung_up(what, "the server closed the connection without an answer"));
+                }
+                0 => return Err(hung_up(what, "the server closed the connection in the middle of its answer's head")),
                 n => &buffer[..n],
             };
             bytes.extend_from_slice(piece);
@@ -120,8 +122,8 @@ fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
-fn no_answer(what: &str) -> Error {
-    io_error(what, io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection without an answer"))
+fn hung_up(what: &str, when: &str) -> Error {
+    io_error(what, io::Error::new(io::ErrorKind::UnexpectedEof, when))
 }
 
 fn bad(what: &str, why: &str) -> Error {
@@ -136,7 +138,7 @@ mod tests {
     fn chunks_are_put_together_and_their_end_is_seen() {
         let whole = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n";
         assert_eq!(dechunked(whole), (b"hello world".to_vec(), true));
-        assert_eq!(dechunked(&whole[..20]), (b"hello ".to_vec(), false));
+        assert_eq!(dechunked(&whole[..20]), (b"hello wo".to_vec(), false));
         assert_eq!(dechunked(b"ffffffffffffffff\r\nx"), (b"x".to_vec(), false));
         assert_eq!(dechunked(b"no chunk"), (Vec::new(), true));
     }

@@ -1,21 +1,24 @@
 //! HTTP requests: the only file that names ureq.
 //!
-//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and close are those of the websockets.
+//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and close are those of the websockets. It
+//! logs, at the level TRACE, every byte of a request that it knows: so it does not know the token, which is added to
+//! the request [on its way](Connection::transmit_output).
 
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::Uri;
+use http::{StatusCode, Uri};
+use parking_lot::Mutex;
 use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
 use ureq::{Agent, Error as UreqError};
 
 use crate::cancel::Cancel;
-use crate::deadline::after;
+use crate::deadline::Patience;
 use crate::dial::stream::Stream;
 use crate::dial::{Dialer, io_error};
 use crate::endpoint::Endpoint;
@@ -39,8 +42,8 @@ pub(crate) type Body = ureq::BodyReader<'static>;
 pub(crate) struct Limits {
     /// When the head of the answer must be there.
     pub(crate) head: Instant,
-    /// How long the body may be silent.
-    pub(crate) silence: Duration,
+    /// How long the body may take.
+    pub(crate) body: Patience,
 }
 
 /// Makes a GET request. `cancel` interrupts it, and the reading of its body, at any time.
@@ -52,13 +55,7 @@ pub(crate) fn get(
     limits: Limits,
     cancel: &Arc<Cancel>,
 ) -> Result<Answer> {
-    send(dialer, endpoint, path, limits, cancel, |agent| {
-        let mut request = agent.get(endpoint.http_url(path));
-        if !token.is_empty() {
-            request = request.header("Authorization", token);
-        }
-        request.call()
-    })
+    send(dialer, endpoint, path, token, limits, cancel, |agent| agent.get(endpoint.http_url(path)).call())
 }
 
 /// Makes a request, in the way that `call` says.
@@ -66,6 +63,7 @@ fn send(
     dialer: &Arc<Dialer>,
     endpoint: &Endpoint,
     path: &str,
+    authorization: &str,
     limits: Limits,
     cancel: &Arc<Cancel>,
     call: impl FnOnce(&Agent) -> Result<ureq::http::Response<ureq::Body>, UreqError>,
@@ -74,6 +72,7 @@ fn send(
     let dial = Dial {
         dialer: Arc::clone(dialer),
         endpoint: endpoint.clone(),
+        authorization: Mutex::new(Some(authorization.to_owned()).filter(|value| !value.is_empty())),
         timer: Arc::clone(&timer),
         cancel: Arc::clone(cancel),
     };
@@ -83,15 +82,18 @@ fn send(
         .max_redirects(0)
         .max_redirects_will_error(false)
         .max_idle_connections(0)
+        // A head that fills the buffer would look like the end of the connection.
+        .max_response_header_size(INPUT_BUFFER / 2)
         .proxy(None)
         .user_agent(crate::USER_AGENT)
         .build();
     let agent = Agent::with_parts(config, dial, NoResolver);
     let what = format!("the request for {path}");
     let response = call(&agent).map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
-    timer.in_body.store(true, Ordering::Relaxed);
 
     let status = response.status();
+    // The words of a refusal are not worth more time than the head had.
+    timer.in_body.store(status == StatusCode::OK, Ordering::Relaxed);
     let header =
         |name| response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let mut reason = status.canonical_reason().unwrap_or_default().to_owned();
@@ -146,7 +148,7 @@ struct Timer {
 
 impl Timer {
     fn deadline(&self) -> Instant {
-        if self.in_body.load(Ordering::Relaxed) { after(self.limits.silence) } else { self.limits.head }
+        if self.in_body.load(Ordering::Relaxed) { self.limits.body.deadline() } else { self.limits.head }
     }
 }
 
@@ -154,6 +156,8 @@ impl Timer {
 struct Dial {
     dialer: Arc<Dialer>,
     endpoint: Endpoint,
+    /// For the one connection that there will be.
+    authorization: Mutex<Option<String>>,
     timer: Arc<Timer>,
     cancel: Arc<Cancel>,
 }
@@ -167,7 +171,12 @@ impl Connector for Dial {
             .dial(&self.endpoint, self.timer.limits.head, &self.cancel)
             .map_err(|error| UreqError::Other(error.into()))?;
         let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
-        Ok(Some(Connection { stream, buffers, timer: Arc::clone(&self.timer) }))
+        Ok(Some(Connection {
+            stream,
+            buffers,
+            authorization: self.authorization.lock().take(),
+            timer: Arc::clone(&self.timer),
+        }))
     }
 }
 
@@ -181,10 +190,11 @@ const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 16 * 1024;
 
 /// One connection, as ureq wants it. ureq's own time limits are not used.
-#[derive(Debug)]
 struct Connection {
     stream: Stream,
     buffers: LazyBuffers,
+    /// Until it has been sent.
+    authorization: Option<String>,
     timer: Arc<Timer>,
 }
 
@@ -194,8 +204,16 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), UreqError> {
-        let bytes = &self.buffers.output()[..amount];
-        Ok(self.stream.write_all_by(bytes, self.timer.deadline())?)
+        let deadline = self.timer.deadline();
+        let mut bytes = &self.buffers.output()[..amount];
+        if let Some(value) = self.authorization.take() {
+            // The request line comes whole, and with the first write.
+            let line_end = memchr::memchr(b'\n', bytes).map_or(amount, |at| at + 1);
+            let (line, rest) = bytes.split_at(line_end);
+            self.stream.write_all_by(&[line, b"Authorization: ", value.as_bytes(), b"\r\n"].concat(), deadline)?;
+            bytes = rest;
+        }
+        Ok(self.stream.write_all_by(bytes, deadline)?)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, UreqError> {
@@ -212,6 +230,12 @@ impl Transport for Connection {
 
     fn is_tls(&self) -> bool {
         self.stream.is_tls()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
 

@@ -51,16 +51,13 @@
 //! # Secrets
 //!
 //! A token or a proxy's password is in no error, no `Debug` form, no [debug print](DebugPrinter) and no line that this
-//! crate logs (through the `log` crate, under its own name). ureq, which makes the requests of
-//! [`recent`](Consumer::recent), hides the token in its log lines too; tungstenite never sees one, but logs the frames it
-//! reads, which are an app's messages, at the level TRACE.
+//! crate logs (through the `log` crate, under its own name). The crates that it is made of log too: ureq and tungstenite
+//! never see a token, but log what they read, which is an app's messages, at the level TRACE.
 //!
 //! # Features
 //!
 //! * `testing`: an in-process server to test a tool against, the module [`testing`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![forbid(unsafe_code)]
-#![deny(missing_docs)]
 
 // In the order in which the data goes.
 mod builder;
@@ -106,8 +103,13 @@ pub use foundation::{Choice, Via};
 pub use message::{LogMessage, MessageType, sort_recent};
 pub use recent::Recent;
 pub use tail::{Batch, Closer, Tail};
-pub use token::TokenSource;
+pub use token::{TokenSource, Uaa};
 pub use websocket::Ending;
 
 /// How we name ourselves to servers and proxies.
 const USER_AGENT: &str = concat!("loggregator-consumer/", env!("CARGO_PKG_VERSION"));
+
+/// Has the README's examples tested with those of the docs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,10 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
-use crate::deadline::after;
+use crate::deadline::Patience;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
 use crate::http::{Answer, Body, body_error};
@@ -26,6 +25,7 @@ pub struct Recent {
     source: Option<Source>,
     /// What has been decoded and not been taken.
     decoded: VecDeque<Result<LogMessage>>,
+    patience: Patience,
     cancel: Arc<Cancel>,
     _registration: Registration,
 }
@@ -56,19 +56,19 @@ impl Source {
 /// A websocket that is read in the caller's thread.
 pub(crate) struct Dump {
     websocket: WebSocket,
-    silence: Duration,
+    patience: Patience,
     frames: Frames,
     next: usize,
     ending: Option<Ending>,
 }
 
 impl Recent {
-    pub(crate) fn new(source: Source, cancel: Arc<Cancel>, registration: Registration) -> Self {
-        Recent { source: Some(source), decoded: VecDeque::new(), cancel, _registration: registration }
+    pub(crate) fn new(source: Source, patience: Patience, cancel: Arc<Cancel>, registration: Registration) -> Self {
+        Recent { source: Some(source), decoded: VecDeque::new(), patience, cancel, _registration: registration }
     }
 
     /// All that is still to come; an error has what came before it.
-    pub(crate) fn collect_all(self, deadline: Instant, max_size: usize) -> Result<Vec<LogMessage>> {
+    pub(crate) fn collect_all(self, max_size: usize) -> Result<Vec<LogMessage>> {
         let mut messages = Vec::new();
         let mut size = 0;
         for message in self {
@@ -82,10 +82,6 @@ impl Recent {
                 let text =
                     format!("the recent messages are larger than {max_size} bytes: see Builder::max_recent_size");
                 return Err(Error::new(ErrorKind::TooLarge, text).with_recovered(messages));
-            }
-            if Instant::now() >= deadline {
-                let text = "the recent messages did not end in time: see Builder::recent_timeout";
-                return Err(Error::new(ErrorKind::Timeout, text).with_recovered(messages));
             }
         }
         Ok(messages)
@@ -102,13 +98,19 @@ impl Recent {
                 }
                 None => {}
             }
-            let (bytes, format) = match &mut self.source {
-                None => return Ok(None),
-                Some(Source::Messages(messages)) => return Ok(messages.next()),
-                Some(Source::Parts(splitter, format)) => {
+            let Some(source) = &mut self.source else { return Ok(None) };
+            // What the system holds of the answer, megabytes at times, would still come.
+            self.cancel.check()?;
+            // An answer that never lets us wait can be late too.
+            if self.patience.is_over() {
+                return Err(late());
+            }
+            let (bytes, format) = match source {
+                Source::Messages(messages) => return Ok(messages.next()),
+                Source::Parts(splitter, format) => {
                     (splitter.next_part().map_err(|error| split_error(error, &self.cancel))?, *format)
                 }
-                Some(Source::Frames(dump)) => (dump.next_frame(&self.cancel)?, Format::Legacy),
+                Source::Frames(dump) => (dump.next_frame(&self.cancel)?, Format::Legacy),
             };
             let Some(bytes) = bytes else { return Ok(None) };
             format.decode(bytes, &mut self.decoded);
@@ -120,7 +122,12 @@ impl Iterator for Recent {
     type Item = Result<LogMessage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let message = self.read().transpose();
+        let message = self.read().map_err(|error| match error.kind() {
+            ErrorKind::Timeout if self.patience.is_over() => late(),
+            ErrorKind::Timeout => error.with_hint(": see Builder::read_timeout"),
+            _ => error,
+        });
+        let message = message.transpose();
         if !matches!(message, Some(Ok(_))) {
             self.source = None;
         }
@@ -129,8 +136,8 @@ impl Iterator for Recent {
 }
 
 impl Dump {
-    pub(crate) fn new(websocket: WebSocket, silence: Duration) -> Self {
-        Dump { websocket, silence, frames: Frames::default(), next: 0, ending: None }
+    pub(crate) fn new(websocket: WebSocket, patience: Patience) -> Self {
+        Dump { websocket, patience, frames: Frames::default(), next: 0, ending: None }
     }
 
     /// The next frame; `None` when the server has closed the connection well.
@@ -143,6 +150,9 @@ impl Dump {
                     Some(error) => Err(error),
                 };
             }
+            if self.patience.is_over() {
+                return Err(late());
+            }
             self.frames.clear();
             self.next = 0;
             match self.websocket.receive(&mut self.frames) {
@@ -150,7 +160,7 @@ impl Dump {
                 Progress::Ended(ending) => self.ending = Some(ending),
                 Progress::Idle if !self.frames.is_empty() => {}
                 Progress::Idle => {
-                    if self.websocket.wait(Some(after(self.silence))).is_err() {
+                    if self.websocket.wait(Some(self.patience.deadline())).is_err() {
                         self.ending = Some(Ending::TimedOut);
                     }
                 }
@@ -159,6 +169,10 @@ impl Dump {
         self.next += 1;
         Ok(self.frames.get(self.next - 1))
     }
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::Timeout, "the recent messages did not end in time: see Builder::recent_timeout")
 }
 
 fn split_error(error: SplitError, cancel: &Cancel) -> Error {

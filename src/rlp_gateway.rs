@@ -4,36 +4,24 @@
 //! a heartbeat every 15 s, and, by default after 14 minutes, the word that it is closing.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cancel::Cancel;
-use crate::consumer::Inner;
-use crate::endpoint::{Endpoint, escaped_guid};
+use crate::consumer::Call;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{self, Body};
+use crate::http::Body;
 use crate::sse::{Event, Parser};
-use crate::token::normalised;
 use crate::websocket::{Ending, Frames, Progress};
 
 /// After how long a silence a stream is taken for dead, if no other time is set: four heartbeats.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What one read takes at the most.
 const READ_SIZE: usize = 64 * 1024;
 
 /// Opens the stream of an app's logs.
-pub(crate) fn tail(
-    inner: &Inner,
-    server: &Endpoint,
-    app_guid: &str,
-    token: &str,
-    cancel: &Arc<Cancel>,
-) -> Result<EventStream> {
-    let path = format!("/v2/read?log&source_id={}", escaped_guid(app_guid)?);
-    let silence = inner.settings.idle_timeout.unwrap_or(IDLE_TIMEOUT);
-    let limits = http::Limits { head: inner.head_deadline(), silence };
-    let answer = http::get(&inner.dialer, server, &path, &normalised(token), limits, cancel)?;
+pub(crate) fn tail(call: &Call<'_>) -> Result<EventStream> {
+    let path = format!("/v2/read?log&source_id={}", call.guid()?);
+    let answer = call.get(&path)?;
     if answer.status != 200 {
         return Err(advise(answer.into_error()));
     }
@@ -42,8 +30,7 @@ pub(crate) fn tail(
         let text = format!("the request for {path}: the answer is no stream of events but `{content_type}`");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
-    inner.connected();
-    Ok(EventStream::new(answer.body, inner.settings.max_message_size))
+    Ok(EventStream::new(answer.body, call.inner.settings.max_message_size))
 }
 
 /// The gateway answers 404 `not_found` to every token that it refuses.

@@ -27,7 +27,7 @@ use crate::websocket::{CLOSE_GRACE, Ending, Frames, Progress, WebSocket};
 /// reached nothing more is read, and TCP slows the server down.
 const WAITING_BATCHES: usize = 8;
 
-/// How often a pong goes out unasked. Servers give a client 30 s to answer a ping, and take any pong for the answer
+/// How often a pong goes out unasked, at the least. Servers give a client 30 s to answer a ping, and take any pong for the answer
 /// (seen on the servers of 2015, 2016 and today): so a tail whose caller pauses, and which therefore does not read
 /// the server's pings, is not cut off.
 const PONG_EVERY: Duration = Duration::from_secs(10);
@@ -96,22 +96,27 @@ impl From<EventStream> for Link {
     }
 }
 
-/// Makes a connection, with the format of what arrives on it.
-pub(crate) type Connect = Box<dyn Fn() -> Result<(Link, Format)> + Send>;
+/// How a connection that broke is made again.
+pub(crate) struct Again {
+    pub(crate) policy: Reconnect,
+    pub(crate) connect: Box<dyn Fn() -> Result<(Link, Format)> + Send>,
+    /// To be called when it has been made.
+    pub(crate) connected: Box<dyn Fn() + Send>,
+}
 
 impl Tail {
-    /// Starts the threads on a connection. `connect` makes another when that breaks, if it is to be made.
+    /// Starts the threads on a connection. `again` makes another when that breaks, if it is to be made.
     pub(crate) fn spawn(
         connection: (Link, Format),
         settings: &Settings,
-        connect: Option<(Reconnect, Connect)>,
+        again: Option<Again>,
         cancel: Arc<Cancel>,
         registration: Registration,
     ) -> Result<Self> {
         let shared = Arc::new(Shared { cancel, ending: OnceLock::new() });
         let (sender, batches) = bounded(WAITING_BATCHES);
         let reader = Reader {
-            connect,
+            again,
             keep_alive: settings.keep_alive,
             idle_timeout: settings.idle_timeout,
             shared: Arc::clone(&shared),
@@ -349,7 +354,7 @@ impl Drop for Connection {
 
 /// The thread that reads.
 struct Reader {
-    connect: Option<(Reconnect, Connect)>,
+    again: Option<Again>,
     keep_alive: Duration,
     idle_timeout: Option<Duration>,
     shared: Arc<Shared>,
@@ -365,29 +370,30 @@ impl Reader {
         // A tail that ends without an ending would look like one that ended well.
         let (mut ending, mut error) =
             panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first))).unwrap_or_else(|_| {
-                let ending = Ending::Failed("a bug: the thread that reads the connection panicked".into());
+                let ending = Ending::Failed("the thread that reads the connection panicked".into());
                 let error = ending.error();
                 (ending, error)
             });
         if self.shared.cancel.is_thrown() {
             (ending, error) = (Ending::Closed, None);
         }
-        let ending = self.shared.ending.get_or_init(|| ending);
-        log::debug!("a tail has ended: {ending}");
-        // When the caller sees the end of the batches, the consumer has forgotten the tail.
+        // When the caller sees the end, the consumer has forgotten the tail.
         drop(self.registration);
+        let ending = self.shared.ending.get_or_init(|| ending);
+        // The caller may let the end wait for as long as it likes; the connection, gone by now, does not wait with it.
         if let Some(error) = error {
             hand_over(&self.batches, &self.shared.cancel, Batch::end(error));
         }
+        log::debug!("a tail has ended: {ending}");
     }
 
     /// Reads one connection after the other, until there is no other to be made.
     fn read_all(&self, mut connection: Connection) -> End {
-        let mut backoff = self.connect.as_ref().map(|(policy, _)| Backoff::new(*policy));
+        let mut backoff = self.again.as_ref().map(|again| Backoff::new(again.policy));
         loop {
             let (ending, had_data) = self.read(&mut connection);
             drop(connection);
-            let (Some((_, connect)), Some(backoff)) = (&self.connect, &mut backoff) else {
+            let (Some(again), Some(backoff)) = (&self.again, &mut backoff) else {
                 let error = ending.error();
                 return (ending, error);
             };
@@ -399,14 +405,14 @@ impl Reader {
             }
             log::info!("a tail broke, and connects again: {ending}");
             hand_over(&self.batches, &self.shared.cancel, Batch::gap(Error::gap(ending)));
-            connection = match self.connect_again(connect, backoff) {
+            connection = match self.connect_again(again, backoff) {
                 Ok(connection) => connection,
                 Err(error) => return (Ending::Failed(error.to_string()), Some(error)),
             };
         }
     }
 
-    fn connect_again(&self, connect: &Connect, backoff: &mut Backoff) -> Result<Connection> {
+    fn connect_again(&self, again: &Again, backoff: &mut Backoff) -> Result<Connection> {
         let mut last_error = None;
         loop {
             let Some(pause) = backoff.next() else {
@@ -417,8 +423,11 @@ impl Reader {
             // Nothing is ever sent: it is the time, or a close.
             let _ = self.shared.cancel.signal().recv_timeout(pause);
             self.shared.cancel.check()?;
-            match connect().and_then(|link| Connection::open(link, self.keep_alive, &self.shared)) {
-                Ok(connection) => return Ok(connection),
+            match (again.connect)().and_then(|link| Connection::open(link, self.keep_alive, &self.shared)) {
+                Ok(connection) => {
+                    (again.connected)();
+                    return Ok(connection);
+                }
                 Err(error) if error.kind().is_final() => return Err(error),
                 Err(error) => {
                     log::info!("connecting again failed: {error}");
@@ -485,13 +494,14 @@ impl Keeper {
             // The server's answer to the close frame ends the reader.
             let _ = self.reader_done.recv_timeout(CLOSE_GRACE);
         }
-        self.websocket.shutdown();
     }
 
     /// Whether it is ours to close the connection: if not, the reader has seen its end.
     fn keep_alive_until_close(&self) -> bool {
+        // Who wants texts more often has a server, or a network, of less patience.
+        let pong_every = PONG_EVERY.min(self.every);
         let mut next_text = Instant::now();
-        let mut next_pong = after(PONG_EVERY);
+        let mut next_pong = after(pong_every);
         loop {
             let now = Instant::now();
             if now >= next_text {
@@ -500,7 +510,7 @@ impl Keeper {
             }
             if now >= next_pong {
                 self.websocket.send_pong();
-                next_pong = after(PONG_EVERY);
+                next_pong = after(pong_every);
             }
             select! {
                 recv(self.shared.cancel.signal()) -> _ => return true,
@@ -508,6 +518,13 @@ impl Keeper {
                 default(next_text.min(next_pong).saturating_duration_since(now)) => {}
             }
         }
+    }
+}
+
+impl Drop for Keeper {
+    /// However the thread ends, by a panic or before it began: nobody else could end the connection.
+    fn drop(&mut self) {
+        self.websocket.shutdown();
     }
 }
 

@@ -1,14 +1,367 @@
-#![allow(missing_docs, dead_code)]
-use crate::{cancel::Cancel, dial::Dialer, error::Result};
+//! [`TokenSource`]: where the token of each request comes from, and how another one is got when it is about to expire
+//! or has been refused.
+
+mod life;
+mod uaa;
+
 use std::borrow::Cow;
-use std::sync::Arc;
-#[derive(Clone, Debug)]
-pub struct TokenSource;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, TryRecvError, after, bounded, never, select};
+use http::HeaderValue;
+use parking_lot::Mutex;
+
+use self::life::Life;
+pub use self::uaa::Uaa;
+use self::uaa::{Reread, Session};
+use crate::cancel::Cancel;
+use crate::dial::Dialer;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+
+/// How long a call waits for another token while the one that is there is still good.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where tokens come from: always the [same](TokenSource::fixed), from a [function](TokenSource::from_fn), from a
+/// [UAA](TokenSource::uaa), or from the session of the [`cf` CLI](TokenSource::cf_cli).
+///
+/// All but the fixed one are asked for another token when the server refuses the one they gave; and ahead of that when
+/// the token, if it is a JWT that tells its end, has less than a tenth of its life left, and less than 30 s. One call
+/// does that for all that need it, in a short-lived thread of its own. Clones are one source, and share its token; so
+/// can several [consumers](crate::Consumer).
+///
+/// Whether a token is given as `bearer eyJ...`, as `Bearer eyJ...` or as the JWT alone, it is sent with `bearer ` in
+/// lower case: some servers know it only so.
+///
+/// No token is in the `Debug` form of a source, in a log or in an error.
+#[derive(Clone)]
+pub struct TokenSource(Source);
+
+#[derive(Clone)]
+enum Source {
+    Fixed(Arc<str>),
+    Renewed(Arc<Renewed>),
+}
+
 impl TokenSource {
-    pub(crate) fn token(&self, _r: Option<&str>, _d: &Arc<Dialer>, _c: &Arc<Cancel>) -> Result<String> {
-        todo!()
+    /// Always this token: `bearer eyJ...`, as `cf oauth-token` prints it, or the JWT alone. When it has expired, calls
+    /// fail with [`ErrorKind::Unauthorized`]. An empty one sends no token.
+    ///
+    /// ```
+    /// use loggregator_consumer::TokenSource;
+    ///
+    /// let token = TokenSource::fixed("bearer eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjE3MDAwMDAwMDB9.c2lnbmF0dXJl");
+    /// assert_eq!(format!("{token:?}"), "TokenSource::fixed(..)");
+    /// ```
+    pub fn fixed(token: &str) -> Self {
+        TokenSource(Source::Fixed(normalised(token).into()))
+    }
+
+    /// The tokens that a function gives.
+    ///
+    /// It is called when there is no token yet, when the one that it gave last is about to expire, and when a server
+    /// has refused that one: then it gets the refused token, and must give another one or fail. It runs in a thread of
+    /// its own and never twice at a time. It may take its time, since a call that is closed does not wait for it.
+    ///
+    /// If it fails, calls that have no good token do, with an [`ErrorKind::Unauthorized`] whose text ends with that of
+    /// the function's error.
+    ///
+    /// ```no_run
+    /// use std::process::Command;
+    /// use loggregator_consumer::TokenSource;
+    ///
+    /// let token = TokenSource::from_fn(|_refused| {
+    ///     let output = Command::new("cf").arg("oauth-token").output()?;
+    ///     if !output.status.success() {
+    ///         return Err("cf oauth-token failed".into());
+    ///     }
+    ///     Ok(String::from_utf8(output.stdout)?)
+    /// });
+    /// ```
+    pub fn from_fn(f: impl Fn(Option<&str>) -> Result<String, BoxError> + Send + Sync + 'static) -> Self {
+        TokenSource(Source::Renewed(Arc::new(Renewed::new(Origin::Function(Box::new(f)), None))))
+    }
+
+    /// The tokens that a UAA gives, the server that Cloud Foundry's users log in to.
+    ///
+    /// It is reached in the way of the consumer that needs a token, so with its TLS connector and through its proxy.
+    /// It is given 10 s to begin its answer, and 10 s more to end it. Calls fail with [`ErrorKind::Unauthorized`] when it says that the session has
+    /// expired.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the UAA's address is no `http://` or `https://` URL.
+    ///
+    /// ```
+    /// use loggregator_consumer::{TokenSource, Uaa};
+    ///
+    /// # let refresh_token = "a-refresh-token";
+    /// let token = TokenSource::uaa(Uaa::new("https://uaa.example.com").refresh_token(refresh_token))?;
+    /// assert!(!format!("{token:?}").contains(refresh_token));
+    /// # Ok::<(), loggregator_consumer::Error>(())
+    /// ```
+    pub fn uaa(config: Uaa) -> Result<Self> {
+        Self::session(config, None)
+    }
+
+    /// A session at a UAA; `reread` tells what has become of it where others renew it too.
+    pub(crate) fn session(uaa: Uaa, reread: Option<Box<Reread>>) -> Result<Self> {
+        let current = uaa.access_token.as_deref().and_then(|token| Token::found(token).ok());
+        let session = Session::new(uaa, reread)?;
+        Ok(TokenSource(Source::Renewed(Arc::new(Renewed::new(Origin::Session(Box::new(session)), current)))))
+    }
+
+    /// The token to send now, with `bearer` in lower case. If it is about to expire, another one is got before.
+    ///
+    /// `refused` is one that this source gave and a server has just refused: another one is given, or an
+    /// [`ErrorKind::Unauthorized`] if there is none. `dialer` is how to reach a UAA. `cancel` interrupts it.
+    pub(crate) fn token(&self, refused: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
+        match &self.0 {
+            Source::Fixed(token) if refused == Some(&**token) => Err(no_other()),
+            Source::Fixed(token) => check(token).map(|()| token.to_string()),
+            Source::Renewed(renewed) => renewed.token(refused, dialer, cancel),
+        }
     }
 }
-pub(crate) fn normalised(t: &str) -> Cow<'_, str> {
-    t.into()
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Fixed(_) => f.write_str("TokenSource::fixed(..)"),
+            Source::Renewed(renewed) => match &renewed.origin {
+                Origin::Function(_) => f.write_str("TokenSource::from_fn(..)"),
+                Origin::Session(session) => write!(f, "TokenSource::uaa({session})"),
+            },
+        }
+    }
 }
+
+/// A source whose token changes.
+struct Renewed {
+    origin: Origin,
+    state: Mutex<State>,
+}
+
+enum Origin {
+    Function(Box<TokenFunction>),
+    Session(Box<Session>),
+}
+
+type TokenFunction = dyn Fn(Option<&str>) -> Result<String, BoxError> + Send + Sync;
+
+struct State {
+    current: Option<Token>,
+    /// The last one, which may be over.
+    renewal: Option<Arc<Renewal>>,
+}
+
+/// Another token is being got, in a thread of its own: so whoever waits for it can leave, and what it brings is kept
+/// even if all have left. A refresh token may be good for only one use.
+struct Renewal {
+    /// Disconnected when it is over, whether well or by a panic; nothing is ever sent.
+    over: Receiver<Infallible>,
+    outcome: OnceLock<Result<String>>,
+}
+
+impl Renewed {
+    fn new(origin: Origin, current: Option<Token>) -> Self {
+        Renewed { origin, state: Mutex::new(State { current, renewal: None }) }
+    }
+
+    fn token(self: &Arc<Self>, refused: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
+        loop {
+            cancel.check()?;
+            let mut state = self.state.lock();
+            let now = SystemTime::now();
+            let current = state.current.as_ref().filter(|current| refused != Some(&*current.text));
+            if let Some(current) = current.filter(|current| !current.is_due(now)) {
+                return Ok(current.text.clone());
+            }
+            let still_good = current.filter(|current| current.is_alive(now)).map(|current| current.text.clone());
+            let renewal = self.renewal(&mut state, refused, dialer)?;
+            drop(state);
+
+            let impatience = if still_good.is_some() { after(PATIENCE) } else { never() };
+            select! {
+                recv(renewal.over) -> _ => {}
+                recv(impatience) -> _ => {}
+                recv(cancel.signal()) -> _ => return Err(Error::closed()),
+            }
+            match (renewal.outcome.get(), still_good) {
+                // It was begun before anybody knew of the refusal.
+                (Some(Ok(token)), _) if refused == Some(token) => {}
+                (Some(Ok(token)), _) => return Ok(token.clone()),
+                (_, Some(token)) => return Ok(token),
+                (Some(Err(error)), None) => return Err(error.clone()),
+                (None, None) => return Err(Error::new(ErrorKind::Unauthorized, "the token function panicked")),
+            }
+        }
+    }
+
+    /// The renewal that is under way, or one that begins now.
+    fn renewal(
+        self: &Arc<Self>,
+        state: &mut State,
+        refused: Option<&str>,
+        dialer: &Arc<Dialer>,
+    ) -> Result<Arc<Renewal>> {
+        if let Some(renewal) = &state.renewal
+            && renewal.over.try_recv() == Err(TryRecvError::Empty)
+        {
+            return Ok(Arc::clone(renewal));
+        }
+        let (running, over) = bounded(0);
+        let renewal = Arc::new(Renewal { over, outcome: OnceLock::new() });
+        let run = {
+            let (this, renewal, dialer) = (Arc::clone(self), Arc::clone(&renewal), Arc::clone(dialer));
+            let refused = refused.map(str::to_owned);
+            move || {
+                let _running = running;
+                let _ = renewal.outcome.set(this.renew(refused.as_deref(), &dialer));
+            }
+        };
+        thread::Builder::new()
+            .name("loggregator-token".into())
+            .spawn(run)
+            .map_err(|cause| Error::caused(ErrorKind::Dial, "starting the thread that gets a token", cause))?;
+        state.renewal = Some(Arc::clone(&renewal));
+        Ok(renewal)
+    }
+
+    /// Gets another token and keeps it.
+    fn renew(&self, refused: Option<&str>, dialer: &Dialer) -> Result<String> {
+        let outcome = self.get_lasting(refused, dialer);
+        let mut state = self.state.lock();
+        match outcome {
+            Ok(token) => {
+                let text = token.text.clone();
+                state.current = Some(token);
+                Ok(text)
+            }
+            Err(error) => {
+                let now = SystemTime::now();
+                if let Some(current) = state.current.as_mut().filter(|current| current.is_alive(now)) {
+                    log::warn!("no other token was to be had while there is one that is still good: {error}");
+                    current.put_off(now);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Gets a token that is not about to end with the present second.
+    fn get_lasting(&self, refused: Option<&str>, dialer: &Dialer) -> Result<Token> {
+        let current = self.state.lock().current.clone();
+        if let Some(current) = current {
+            current.wait_out();
+        }
+        let token = self.origin.get(refused, dialer)?;
+        if token.wait_out() { self.origin.get(refused, dialer) } else { Ok(token) }
+    }
+}
+
+impl Origin {
+    fn get(&self, refused: Option<&str>, dialer: &Dialer) -> Result<Token> {
+        let token = match self {
+            Origin::Function(function) => {
+                let token = function(refused)
+                    .map_err(|cause| Error::caused(ErrorKind::Unauthorized, "the token function failed", cause))?;
+                Token::found(&token)?
+            }
+            Origin::Session(session) => session.get(refused, dialer)?,
+        };
+        if refused == Some(&*token.text) { Err(no_other()) } else { Ok(token) }
+    }
+}
+
+/// A token as it is sent, and for how long it is good, if it tells.
+#[derive(Clone)]
+struct Token {
+    text: String,
+    life: Option<Life>,
+}
+
+impl Token {
+    /// One that may have been issued long ago.
+    fn found(token: &str) -> Result<Self> {
+        let text = normalised(token).into_owned();
+        check(&text)?;
+        let life = Life::of(&text, SystemTime::now());
+        Ok(Token { text, life })
+    }
+
+    /// One that has been issued just now.
+    fn issued(token: &str) -> Result<Self> {
+        let mut token = Token::found(token)?;
+        token.life = token.life.map(|life| life.begun(SystemTime::now()));
+        Ok(token)
+    }
+
+    fn is_due(&self, now: SystemTime) -> bool {
+        self.life.is_some_and(|life| life.is_due(now))
+    }
+
+    fn is_alive(&self, now: SystemTime) -> bool {
+        self.life.is_none_or(|life| !life.left(now).is_zero())
+    }
+
+    fn put_off(&mut self, now: SystemTime) {
+        if let Some(life) = &mut self.life {
+            life.put_off(now);
+        }
+    }
+
+    /// Waits for its end if no better one is to be had before it: see [`Life::wait`]. Whether there was such a wait.
+    fn wait_out(&self) -> bool {
+        let mut waited = false;
+        while let Some(wait) = self.life.map(|life| life.wait(SystemTime::now())).filter(|wait| !wait.is_zero()) {
+            thread::sleep(wait);
+            waited = true;
+        }
+        waited
+    }
+}
+
+fn no_other() -> Error {
+    Error::new(
+        ErrorKind::Unauthorized,
+        "the server refused the token, and there is no other: get a new one, such as with `cf oauth-token`",
+    )
+}
+
+/// A token as today's servers want it: with `bearer` in lower case, which some of them cut off by these very letters,
+/// and without what surrounds it. What is neither that nor a JWT stays as it is.
+pub(crate) fn normalised(token: &str) -> Cow<'_, str> {
+    let token = token.trim();
+    match token.split_once(char::is_whitespace) {
+        Some((_, rest)) if token.starts_with("bearer ") && rest.trim_start() == rest => token.into(),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => format!("bearer {}", rest.trim_start()).into(),
+        None if is_jwt(token) => format!("bearer {token}").into(),
+        _ => token.into(),
+    }
+}
+
+/// Three parts of base64url (RFC 7515, section 7.1).
+fn is_jwt(token: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte))
+    };
+    token.split('.').count() == 3 && token.split('.').all(is_part)
+}
+
+/// A token goes into a header as it is: with a line break in it, it would be two.
+fn check(token: &str) -> Result<()> {
+    match HeaderValue::from_str(token) {
+        Ok(_) => Ok(()),
+        // Neither the token nor the cause, which could hold a part of it, goes into the text.
+        Err(_) => Err(Error::new(ErrorKind::InvalidInput, "the token holds a line break or another control character")),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
+mod tests;

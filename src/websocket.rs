@@ -4,7 +4,7 @@
 //! and does not read the words of a server that refuses.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,7 +90,7 @@ impl Request<'_> {
         });
         if answer.status != 101 {
             let words = answer.read_words(stream, deadline);
-            return Err(Error::status_answer(answer.status, &answer.reason, what, words));
+            return Err(Error::status_answer(answer.status, &answer.reason, what, words).hiding(self.token));
         }
         check_upgrade(&answer, &key)
             .map_err(|why| Error::new(ErrorKind::BadResponse, format!("{what}: the server's 101 {why}")))?;
@@ -125,11 +125,42 @@ fn check_upgrade(answer: &Head, key: &str) -> Result<(), &'static str> {
 /// A connected websocket, used by two threads: one reads, one keeps it alive. Nothing blocks under its lock.
 pub(crate) struct WebSocket {
     // A fair lock: a reader under load must not keep the other thread out.
-    inner: Mutex<tungstenite::WebSocket<Stream>>,
+    inner: Mutex<tungstenite::WebSocket<Rationed>>,
     socket: Arc<TcpStream>,
     /// Something waits for room in the socket's buffer.
     unflushed: AtomicBool,
+    /// We have ended the connection ourselves.
+    is_shut_down: AtomicBool,
     max_message_size: usize,
+}
+
+/// A stream of which one [`receive`](WebSocket::receive) reads only so much: a message that comes in without end, and be
+/// it in empty fragments, must not hold the lock for ever.
+struct Rationed {
+    stream: Stream,
+    left: usize,
+}
+
+impl Read for Rationed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let most = buffer.len().min(self.left);
+        let read = self.stream.read(&mut buffer[..most])?;
+        self.left -= read;
+        Ok(read)
+    }
+}
+
+impl Write for Rationed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 /// How far one [`receive`](WebSocket::receive) got.
@@ -299,15 +330,23 @@ impl WebSocket {
             .max_message_size(Some(max_message_size))
             .max_frame_size(Some(max_message_size));
         let socket = Arc::clone(stream.socket());
+        let stream = Rationed { stream, left: 0 };
         let inner = tungstenite::WebSocket::from_partially_read(stream, rest, Role::Client, Some(config));
-        WebSocket { inner: Mutex::new(inner), socket, unflushed: AtomicBool::new(false), max_message_size }
+        let (unflushed, is_shut_down) = Default::default();
+        WebSocket { inner: Mutex::new(inner), socket, unflushed, is_shut_down, max_message_size }
     }
 
     /// Adds the frames that have come to `frames`, without waiting for any, and answers pings.
     pub(crate) fn receive(&self, frames: &mut Frames) -> Progress {
         let mut websocket = self.inner.lock();
+        websocket.get_mut().left = MAX_BYTES;
         // Counted, so that a flood of control frames, which fill nothing, does not hold the lock for ever.
         for _ in 0..MAX_FRAMES {
+            // What has come by then stays unread: so the server gets a reset, where it would take a minute to find out
+            // about a client whose window was full.
+            if self.is_shut_down.load(Ordering::Relaxed) {
+                return Progress::Ended(Ending::Eof);
+            }
             match websocket.read() {
                 Ok(Message::Binary(payload)) => frames.push(&payload),
                 Ok(Message::Text(payload)) => frames.push(payload.as_bytes()),
@@ -323,7 +362,7 @@ impl WebSocket {
                 }
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.flush(&mut websocket);
-                    return Progress::Idle;
+                    return if websocket.get_ref().left == 0 { Progress::More } else { Progress::Idle };
                 }
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Progress::Ended(Ending::from_error(error, self.max_message_size)),
@@ -357,7 +396,7 @@ impl WebSocket {
         self.flush(&mut websocket);
     }
 
-    fn flush(&self, websocket: &mut tungstenite::WebSocket<Stream>) {
+    fn flush(&self, websocket: &mut tungstenite::WebSocket<Rationed>) {
         let blocked = matches!(websocket.flush(), Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock);
         self.unflushed.store(blocked, Ordering::Relaxed);
     }
@@ -375,6 +414,7 @@ impl WebSocket {
 
     /// Ends the connection at once, and wakes who waits for it.
     pub(crate) fn shutdown(&self) {
+        self.is_shut_down.store(true, Ordering::Relaxed);
         // An error means that it has ended already.
         let _ = self.socket.shutdown(Shutdown::Both);
     }

@@ -51,9 +51,13 @@ impl Stream {
         &self.socket
     }
 
-    /// Reads what there is, waiting until `deadline` for the first byte.
+    /// Reads what there is, waiting until `deadline` for the first byte. Behind the deadline nothing is read, for a peer
+    /// that never lets us wait must not get around it.
     pub(crate) fn read_by(&mut self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
         loop {
+            if Instant::now() >= deadline {
+                return Err(ErrorKind::TimedOut.into());
+            }
             match self.read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     wait(&self.socket, PollFlags::IN, Some(deadline))?;

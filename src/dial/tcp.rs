@@ -133,3 +133,50 @@ fn connected(socket: Socket) -> io::Result<TcpStream> {
     socket.set_tcp_nodelay(true)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    /// A socket at an address of its own, at which nobody listens.
+    fn bound() -> (Socket, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, address)
+    }
+
+    fn race_to(addresses: &[SocketAddr], timeout: Duration) -> io::Result<SocketAddr> {
+        match race(addresses, Instant::now() + timeout, &Cancel::new()) {
+            Ok(socket) => socket.peer_addr(),
+            Err(Failure::Io(error)) => Err(error),
+            Err(Failure::Closed(error)) => panic!("{error}"),
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn an_address_that_refuses_makes_way_for_the_next() {
+        let (_socket, refusing) = bound();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listening = listener.local_addr().unwrap();
+        assert_eq!(race_to(&[refusing, refusing, listening], LONG).unwrap(), listening);
+        assert_eq!(race_to(&[refusing, refusing], LONG).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    // Elsewhere a full backlog is no silence.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_address_that_is_silent_does_not_hold_up_the_next() {
+        let (socket, silent) = bound();
+        socket.listen(0).unwrap();
+        let _waiting = TcpStream::connect(silent).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listening = listener.local_addr().unwrap();
+        assert_eq!(race_to(&[silent, listening], LONG).unwrap(), listening);
+        assert_eq!(race_to(&[silent], 2 * STAGGER).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,14 +1,19 @@
 //! What the tests share: a server that says what it is told to, byte for byte, and consumers to try it with.
 #![allow(dead_code)] // Each test file uses its own part.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+pub mod messages;
+pub mod proxy;
+pub mod tls;
+pub mod watch;
 
-use loggregator_consumer::{Builder, Consumer, Proxy};
-use socket2::SockRef;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy};
+use socket2::{Domain, SockRef, Socket, Type};
 use tungstenite::handshake::derive_accept_key;
 
 /// No test waits longer than this for anything.
@@ -28,6 +33,16 @@ pub fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> T + Sen
     }
 }
 
+/// Waits for what no event tells of.
+#[track_caller]
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "still not so: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Settings that no environment changes.
 pub fn builder(endpoint: &str) -> Builder {
     Consumer::builder(endpoint).proxy(Proxy::none())
@@ -42,16 +57,95 @@ pub fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// How a tail and a call of recent fail.
+pub fn failures(consumer: &Consumer) -> [Error; 2] {
+    let (app, token) = (messages::APP, messages::TOKEN);
+    [consumer.tail(app, token).unwrap_err(), consumer.recent(app, token).unwrap_err()]
+}
+
+/// That an error on the way to a server says which server, and who can help.
+#[track_caller]
+pub fn assert_dial_error(error: &Error, kind: ErrorKind, endpoint: &str) {
+    assert_eq!(error.kind(), kind, "{error:?}");
+    let text = error.to_string();
+    assert!(text.starts_with("Error dialing loggregator server: "), "{text}");
+    assert!(text.contains("Please ask your Cloud Foundry Operator"), "{text}");
+    assert!(text.contains(endpoint), "{text}");
+}
+
+/// An address of this machine at which nobody listens, nor will, for as long as this is held.
+pub struct Refusing {
+    pub address: SocketAddr,
+    _socket: Socket,
+}
+
+impl Refusing {
+    pub fn start() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        Refusing { address: socket.local_addr().unwrap().as_socket().unwrap(), _socket: socket }
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+}
+
+/// A server to which nobody must connect.
+pub struct Untouched(TcpListener);
+
+impl Untouched {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Untouched(listener)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    #[track_caller]
+    pub fn assert_untouched(&self) {
+        match self.0.accept() {
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+            Ok((_, peer)) => panic!("a connection came from {peer}"),
+        }
+    }
+}
+
 /// A listener on a port of its own, whose connections each go to the next of the scripts, in a thread.
 pub struct ScriptedServer {
     pub address: SocketAddr,
 }
 
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 pub type Script = Box<dyn FnOnce(TcpStream) + Send>;
 
 impl ScriptedServer {
     pub fn start(scripts: Vec<Script>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serve(ANY_PORT, scripts)
+    }
+
+    /// The same script for every connection.
+    pub fn always(script: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        Self::always_at(ANY_PORT, script)
+    }
+
+    /// The same at another address than 127.0.0.1.
+    pub fn always_at(address: SocketAddr, script: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let script = Arc::new(script);
+        let scripts = std::iter::repeat_with(move || {
+            let script = Arc::clone(&script);
+            Box::new(move |socket| script(socket)) as Script
+        });
+        Self::serve(address, scripts)
+    }
+
+    fn serve(address: SocketAddr, scripts: impl IntoIterator<Item = Script, IntoIter: Send + 'static>) -> Self {
+        let scripts = scripts.into_iter();
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
             for script in scripts {
@@ -67,20 +161,53 @@ impl ScriptedServer {
     /// One connection that gets these bytes for an answer, and then the end.
     pub fn answering(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
-        Self::start(vec![Box::new(move |mut socket| {
-            read_head(&mut socket);
-            say(&mut socket, &[&bytes]);
-            hang_up(socket);
-        })])
+        Self::start(vec![answering(bytes)])
+    }
+
+    /// Connections that are accepted, and never hear a word.
+    pub fn silent() -> Self {
+        Self::always(drain)
     }
 
     pub fn endpoint(&self) -> String {
         format!("ws://{}", self.address)
     }
+
+    pub fn tls_endpoint(&self) -> String {
+        format!("wss://{}", self.address)
+    }
+}
+
+/// Gives a request these bytes for an answer, and then the end.
+pub fn answering(bytes: impl Into<Vec<u8>>) -> Script {
+    let bytes = bytes.into();
+    Box::new(move |mut socket| {
+        read_head(&mut socket);
+        say(&mut socket, &[&bytes]);
+        hang_up(socket);
+    })
+}
+
+/// Takes a websocket handshake, and goes on with the connection.
+pub fn upgrading(then: impl FnOnce(TcpStream) + Send + 'static) -> Script {
+    Box::new(move |mut socket| {
+        let request = read_head(&mut socket);
+        say(&mut socket, &[&switching_protocols(&request)]);
+        then(socket);
+    })
+}
+
+/// A websocket that sends these bytes, and then nothing until the client hangs up.
+pub fn streaming(bytes: impl Into<Vec<u8>>) -> Script {
+    let bytes = bytes.into();
+    upgrading(move |mut socket| {
+        say(&mut socket, &[&bytes]);
+        drain(socket);
+    })
 }
 
 /// Reads a request's head, up to its blank line.
-pub fn read_head(socket: &mut TcpStream) -> String {
+pub fn read_head(socket: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -92,18 +219,52 @@ pub fn read_head(socket: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Writes pieces, each in a segment of its own as far as the system lets it. That the client has gone is its affair.
-pub fn say(socket: &mut TcpStream, pieces: &[&[u8]]) {
-    for piece in pieces {
+/// Writes pieces, each in a segment of its own, and leaves the client a chance to read them one by one: of the first
+/// thousand, for on a busy machine each chance costs time. That the client has gone is its affair.
+pub fn say(socket: &mut impl Write, pieces: &[&[u8]]) {
+    for (n, piece) in pieces.iter().enumerate() {
+        if (1..1000).contains(&n) {
+            thread::yield_now();
+        }
         if socket.write_all(piece).is_err() {
             return;
         }
     }
 }
 
+/// Writes the same bytes over and over, until the client has gone.
+pub fn say_without_end(socket: &mut impl Write, bytes: &[u8]) {
+    while socket.write_all(bytes).is_ok() {}
+}
+
+/// Writes two pieces that no one read of the client gives together, however late it comes.
+///
+/// An urgent byte goes between them. It is not in the stream of a client that did not ask for such, but a read ends
+/// where it was. (A second one would put the first into the stream, so this does not work for more pieces. It was seen
+/// to work on Linux; elsewhere this is [`say`].)
+pub fn say_in_two(socket: &mut TcpStream, pieces: [&[u8]; 2]) {
+    say(socket, &pieces[..1]);
+    if cfg!(target_os = "linux") {
+        let _ = SockRef::from(&*socket).send_out_of_band(b"!");
+    }
+    say(socket, &pieces[1..]);
+}
+
+/// What lies between the cuts.
+pub fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let starts = std::iter::once(0).chain(cuts.iter().copied());
+    let ends = cuts.iter().copied().chain(std::iter::once(bytes.len()));
+    starts.zip(ends).map(|(start, end)| &bytes[start..end]).collect()
+}
+
 /// Ends the connection well: FIN, then whatever the client still says is read.
-pub fn hang_up(mut socket: TcpStream) {
+pub fn hang_up(socket: TcpStream) {
     let _ = socket.shutdown(Shutdown::Write);
+    drain(socket);
+}
+
+/// Waits in silence until the client hangs up.
+pub fn drain(mut socket: TcpStream) {
     let _ = std::io::copy(&mut socket, &mut std::io::sink());
 }
 
@@ -135,6 +296,19 @@ pub fn switching_protocols(request: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The answer that a server gave to another handshake, made to fit this request's key: no other byte is changed.
+pub fn fit_accept_key(answer: &[u8], request: &str) -> Vec<u8> {
+    const HEADER: &[u8] = b"Sec-WebSocket-Accept: ";
+    let mut answer = answer.to_vec();
+    if let Some(at) = answer.windows(HEADER.len()).position(|bytes| bytes == HEADER) {
+        let key = accept_key(request);
+        let (value, rest) = answer[at + HEADER.len()..].split_at_mut(key.len());
+        value.copy_from_slice(key.as_bytes());
+        assert!(rest.starts_with(b"\r\n"), "the captured key has another length");
+    }
+    answer
+}
+
 /// A frame as a server sends it.
 pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
@@ -151,4 +325,26 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     }
     frame.extend_from_slice(payload);
     frame
+}
+
+pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
+pub const CLOSE: u8 = 8;
+pub const PING: u8 = 9;
+
+/// A close frame of a server that is done.
+pub fn close_frame() -> Vec<u8> {
+    frame(CLOSE, &1000_u16.to_be_bytes())
+}
+
+/// The opcode and the content of the client's next frame; `None` at the end of the connection.
+pub fn read_frame(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 6];
+    socket.read_exact(&mut head).ok()?;
+    let [first, length, mask @ ..] = head;
+    assert!((0x80..=0x80 + 125).contains(&length), "a client's frames are masked, and ours are short");
+    let mut payload = vec![0; usize::from(length & 0x7f)];
+    socket.read_exact(&mut payload).ok()?;
+    payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    Some((first & 0x0f, payload))
 }

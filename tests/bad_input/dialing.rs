@@ -1,0 +1,211 @@
+//! Servers that can't be reached, or leave before they have answered.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
+
+use loggregator_consumer::{Builder, Error, ErrorKind, Proxy};
+
+use crate::common::messages::answer;
+use crate::common::proxy::ConnectProxy;
+use crate::common::{
+    DEADLINE, Refusing, ScriptedServer, assert_dial_error, builder, consumer, drain, failures, hang_up, read_head,
+    reset, say, tls, within,
+};
+use crate::{SHORT, promptly};
+/// How a tail and a call of recent fail at a server that does this with each connection.
+fn failures_at(script: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, [Error; 2]) {
+    let endpoint = ScriptedServer::always(script).endpoint();
+    let errors = promptly(|| failures(&consumer(&endpoint)));
+    (endpoint, errors)
+}
+
+#[test]
+fn a_refused_connection_is_a_dial_error() {
+    within(DEADLINE, || {
+        let refusing = Refusing::start();
+        for error in failures(&consumer(&refusing.endpoint())) {
+            assert_dial_error(&error, ErrorKind::Dial, &refusing.endpoint());
+            assert!(error.to_string().contains("connection refused"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_an_error_by_the_connect_timeout() {
+    within(DEADLINE, || {
+        let endpoint = "ws://loggregator.invalid";
+        // How long the system takes to find that out is its affair.
+        for error in promptly(|| failures(&builder(endpoint).connect_timeout(SHORT).build().unwrap())) {
+            assert_dial_error(&error, error.kind(), endpoint);
+            assert!(matches!(error.kind(), ErrorKind::Dial | ErrorKind::Timeout), "{error:?}");
+            assert!(error.to_string().contains("resolving loggregator.invalid"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_reset_in_accept_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let (endpoint, errors) = failures_at(reset);
+        for error in errors {
+            assert_dial_error(&error, ErrorKind::ConnectionLost, &endpoint);
+        }
+    });
+}
+
+#[test]
+fn a_reset_after_the_request_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let (endpoint, errors) = failures_at(|mut socket| {
+            read_head(&mut socket);
+            reset(socket);
+        });
+        for error in errors {
+            assert_dial_error(&error, ErrorKind::ConnectionLost, &endpoint);
+        }
+    });
+}
+
+#[test]
+fn a_reset_in_the_middle_of_the_head_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let (endpoint, errors) = failures_at(|mut socket| {
+            read_head(&mut socket);
+            say(&mut socket, &[b"HTTP/1.1 200 OK\r\nContent-Ty"]);
+            reset(socket);
+        });
+        for error in errors {
+            assert_dial_error(&error, ErrorKind::ConnectionLost, &endpoint);
+        }
+    });
+}
+
+#[test]
+fn an_end_without_an_answer_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let (endpoint, errors) = failures_at(|mut socket| {
+            read_head(&mut socket);
+            hang_up(socket);
+        });
+        for error in errors {
+            assert_dial_error(&error, ErrorKind::ConnectionLost, &endpoint);
+        }
+    });
+}
+
+#[test]
+fn an_end_in_the_middle_of_the_head_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let (endpoint, errors) = failures_at(|mut socket| {
+            read_head(&mut socket);
+            say(&mut socket, &[b"HTTP/1.1 200 OK\r\nContent-Ty"]);
+            hang_up(socket);
+        });
+        for error in errors {
+            assert_dial_error(&error, ErrorKind::ConnectionLost, &endpoint);
+        }
+    });
+}
+
+/// That a tail and a call of recent end by the connect timeout.
+fn assert_timeouts(consumer: Builder, endpoint: &str) {
+    let consumer = consumer.connect_timeout(SHORT).build().unwrap();
+    for error in promptly(|| failures(&consumer)) {
+        assert_dial_error(&error, ErrorKind::Timeout, endpoint);
+    }
+}
+
+#[test]
+fn a_server_that_never_answers_is_a_timeout() {
+    within(DEADLINE, || {
+        let endpoint = ScriptedServer::silent().endpoint();
+        assert_timeouts(builder(&endpoint), &endpoint);
+    });
+}
+
+#[test]
+fn a_server_that_falls_silent_in_the_middle_of_the_head_is_a_timeout() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            read_head(&mut socket);
+            say(&mut socket, &[b"HTTP/1.1 200 OK\r\nContent-Ty"]);
+            drain(socket);
+        });
+        assert_timeouts(builder(&server.endpoint()), &server.endpoint());
+    });
+}
+
+#[test]
+fn a_head_that_comes_in_too_slowly_is_a_timeout() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            say(&mut socket, &[b"HTTP/1.1 200 OK\r\nX: "]);
+            while socket.write_all(b"x").is_ok() {
+                thread::sleep(SHORT / 10);
+            }
+        });
+        assert_timeouts(builder(&server.endpoint()), &server.endpoint());
+    });
+}
+
+#[test]
+fn a_server_that_is_silent_in_the_tls_handshake_is_a_timeout() {
+    within(DEADLINE, || {
+        let endpoint = ScriptedServer::silent().tls_endpoint();
+        assert_timeouts(builder(&endpoint), &endpoint);
+    });
+}
+
+#[test]
+fn a_server_that_speaks_no_tls_is_a_tls_error() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            say(&mut socket, &[&answer("400 Bad Request", &[], b"Client sent something else.")]);
+            hang_up(socket);
+        });
+        for error in failures(&consumer(&server.tls_endpoint())) {
+            assert_dial_error(&error, ErrorKind::Tls, &server.tls_endpoint());
+        }
+    });
+}
+
+#[test]
+fn a_certificate_that_does_not_verify_is_a_tls_error() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|socket| drop(tls::accept(socket)));
+        for error in failures(&consumer(&server.tls_endpoint())) {
+            assert_dial_error(&error, ErrorKind::Tls, &server.tls_endpoint());
+            assert!(error.to_string().contains("certificate"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_certificate_for_another_name_is_a_tls_error() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|socket| drop(tls::accept(socket)));
+        let proxy = ConnectProxy::leading_to(server.address);
+        let consumer = builder("wss://loggregator.example.com")
+            .proxy(Proxy::url(&proxy.url()).unwrap())
+            .tls_connector(tls::trusting())
+            .build()
+            .unwrap();
+        for error in failures(&consumer) {
+            assert_dial_error(&error, ErrorKind::Tls, "wss://loggregator.example.com");
+        }
+    });
+}
+
+#[test]
+fn a_server_that_leaves_in_the_tls_handshake_is_an_error() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            say(&mut socket, &[b"\x16\x03\x03"]);
+            hang_up(socket);
+        });
+        for error in failures(&consumer(&server.tls_endpoint())) {
+            assert_dial_error(&error, ErrorKind::Tls, &server.tls_endpoint());
+        }
+    });
+}

@@ -1,0 +1,307 @@
+//! Frames that no server should send, and some that are odd and all right.
+
+use std::net::TcpStream;
+use std::sync::mpsc;
+
+use loggregator_consumer::{Ending, Error, ErrorKind};
+
+use crate::common::messages::{APP, TOKEN, message, texts};
+use crate::common::{
+    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, close_frame, consumer, frame, hang_up, read_frame,
+    read_head, reset, say, say_without_end, streaming, switching_protocols, tls, upgrading, within,
+};
+use crate::promptly;
+
+const CONTINUATION: u8 = 0;
+const NOT_FINAL: u8 = 0x7f;
+
+/// A frame with another first byte, and so with other flags.
+fn with_flags(mut frame: Vec<u8>, change: impl Fn(u8) -> u8) -> Vec<u8> {
+    frame[0] = change(frame[0]);
+    frame
+}
+
+fn not_final(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    with_flags(frame(opcode, payload), |first| first & NOT_FINAL)
+}
+
+/// The beginning of a frame that claims to have so many bytes.
+fn claim(opcode: u8, length: u64) -> Vec<u8> {
+    [&[0x80 | opcode, 127], &length.to_be_bytes()[..]].concat()
+}
+
+/// How a tail ends by these bytes, behind a message and with nothing behind them.
+fn end_by(bytes: &[u8]) -> (Error, Ending) {
+    let server = ScriptedServer::start(vec![streaming([&frame(BINARY, &message("before")), bytes].concat())]);
+    let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+    assert_eq!(tail.next().unwrap().unwrap().text(), "before");
+    let error = promptly(|| tail.next()).unwrap().unwrap_err();
+    assert!(tail.next().is_none());
+    (error, tail.ending().unwrap().clone())
+}
+
+#[track_caller]
+fn assert_breaks_the_protocol(bytes: &[u8]) {
+    let bytes = bytes.to_vec();
+    within(DEADLINE, move || {
+        let (error, ending) = end_by(&bytes);
+        assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
+        assert!(error.to_string().contains("protocol"), "{error}");
+        assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
+    });
+}
+
+#[test]
+fn a_frame_that_claims_to_be_too_large_is_refused_before_it_comes() {
+    within(DEADLINE, || {
+        for length in [1 << 63, (1 << 63) - 1, u64::MAX, 17 << 20] {
+            let (error, ending) = end_by(&claim(BINARY, length));
+            assert_eq!(error.kind(), ErrorKind::TooLarge, "{length}: {error}");
+            assert_eq!(ending, Ending::TooLarge { limit: 16 << 20 });
+            assert!(error.to_string().contains("16777216"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn the_limit_of_a_message_is_the_one_that_is_set() {
+    within(DEADLINE, || {
+        let large = frame(BINARY, &message(&"x".repeat(1000)));
+        let server = ScriptedServer::always(move |socket| streaming(large.clone())(socket));
+        let tail =
+            |limit| builder(&server.endpoint()).max_message_size(limit).build().unwrap().tail(APP, TOKEN).unwrap();
+        assert_eq!(tail(2000).next().unwrap().unwrap().text().len(), 1000);
+        assert_eq!(tail(1000).next().unwrap().unwrap_err().kind(), ErrorKind::TooLarge);
+    });
+}
+
+#[test]
+fn fragments_without_end_are_too_large() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![upgrading(|mut socket| {
+            say(&mut socket, &[&not_final(BINARY, &[b'x'; 1000])]);
+            say_without_end(&mut socket, &not_final(CONTINUATION, &[b'x'; 1000]));
+        })]);
+        let mut tail = builder(&server.endpoint()).max_message_size(1 << 20).build().unwrap().tail(APP, TOKEN).unwrap();
+        assert_eq!(promptly(|| tail.next()).unwrap().unwrap_err().kind(), ErrorKind::TooLarge);
+    });
+}
+
+#[test]
+fn a_masked_frame_breaks_the_protocol() {
+    let mut masked = frame(BINARY, b"");
+    masked[1] |= 0x80;
+    masked.extend(b"mask");
+    assert_breaks_the_protocol(&masked);
+}
+
+#[test]
+fn reserved_bits_break_the_protocol() {
+    for bit in [0x40, 0x20, 0x10] {
+        assert_breaks_the_protocol(&with_flags(frame(BINARY, &message("x")), |first| first | bit));
+    }
+}
+
+#[test]
+fn reserved_opcodes_break_the_protocol() {
+    for opcode in [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf] {
+        assert_breaks_the_protocol(&frame(opcode, b"x"));
+    }
+}
+
+#[test]
+fn a_fragmented_control_frame_breaks_the_protocol() {
+    for opcode in [PING, CLOSE] {
+        assert_breaks_the_protocol(&not_final(opcode, b""));
+    }
+}
+
+#[test]
+fn a_control_frame_that_is_too_long_breaks_the_protocol() {
+    assert_breaks_the_protocol(&frame(PING, &[0; 126]));
+}
+
+#[test]
+fn a_continuation_of_nothing_breaks_the_protocol() {
+    assert_breaks_the_protocol(&frame(CONTINUATION, b"x"));
+}
+
+#[test]
+fn a_message_within_a_fragmented_one_breaks_the_protocol() {
+    assert_breaks_the_protocol(&[not_final(BINARY, b"x"), frame(BINARY, b"x")].concat());
+}
+
+#[test]
+fn a_text_that_is_no_utf8_breaks_the_protocol() {
+    assert_breaks_the_protocol(&frame(TEXT, b"\xff\xfe"));
+}
+
+#[test]
+fn a_close_frame_of_one_byte_breaks_the_protocol() {
+    assert_breaks_the_protocol(&frame(CLOSE, b"\x03"));
+}
+
+#[test]
+fn a_close_frame_with_a_code_that_is_none_is_no_clean_end() {
+    within(DEADLINE, || {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
+            let (_, ending) = end_by(&frame(CLOSE, &code.to_be_bytes()));
+            assert!(!ending.is_clean(), "{code}: {ending:?}");
+        }
+    });
+}
+
+#[test]
+fn a_close_frame_whose_reason_is_no_utf8_is_no_clean_end() {
+    within(DEADLINE, || {
+        let (_, ending) = end_by(&frame(CLOSE, b"\x03\xe8\xff"));
+        assert!(!ending.is_clean(), "{ending:?}");
+    });
+}
+
+/// The messages of a tail that the server closes well behind these bytes.
+fn messages_of(bytes: &[u8]) -> Vec<String> {
+    let server = ScriptedServer::start(vec![streaming([bytes, &close_frame()].concat())]);
+    let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+    texts(&tail.map(Result::unwrap).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_fragmented_message_is_put_together() {
+    within(DEADLINE, || {
+        let whole = message("in pieces");
+        let (one, other) = whole.split_at(5);
+        let fragments = [
+            not_final(BINARY, one),
+            frame(PING, b"between"),
+            not_final(CONTINUATION, b""),
+            frame(CONTINUATION, other),
+            frame(BINARY, &message("whole")),
+        ];
+        assert_eq!(messages_of(&fragments.concat()), ["in pieces", "whole"]);
+    });
+}
+
+#[test]
+fn a_message_in_a_text_frame_is_a_message() {
+    within(DEADLINE, || assert_eq!(messages_of(&frame(TEXT, &message("text"))), ["text"]));
+}
+
+#[test]
+fn an_empty_frame_is_undecodable_and_the_tail_goes_on() {
+    within(DEADLINE, || {
+        let bytes = [frame(BINARY, b""), frame(BINARY, &message("after"))].concat();
+        let server = ScriptedServer::start(vec![streaming(bytes)]);
+        let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Undecodable);
+        assert_eq!(tail.next().unwrap().unwrap().text(), "after");
+    });
+}
+
+/// A server that sends the same bytes without end behind others, and a sign that it is well into it.
+fn flooding(before: Vec<u8>, bytes: Vec<u8>) -> (ScriptedServer, mpsc::Receiver<()>) {
+    let (sender, under_way) = mpsc::channel();
+    let flood = move |mut socket: TcpStream| {
+        let many = bytes.repeat(1000);
+        say(&mut socket, &[&before, &many]);
+        let _ = sender.send(());
+        say_without_end(&mut socket, &many);
+    };
+    (ScriptedServer::start(vec![upgrading(flood)]), under_way)
+}
+
+#[test]
+fn a_close_is_prompt_in_a_flood_of_pings() {
+    within(DEADLINE, || {
+        let (server, under_way) = flooding(Vec::new(), frame(PING, b"ping"));
+        let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+        under_way.recv().unwrap();
+        promptly(|| tail.close()).unwrap();
+    });
+}
+
+#[test]
+fn a_close_is_prompt_in_a_flood_of_empty_fragments() {
+    within(DEADLINE, || {
+        let (server, under_way) = flooding(not_final(BINARY, b""), not_final(CONTINUATION, b""));
+        let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+        under_way.recv().unwrap();
+        promptly(|| tail.close()).unwrap();
+    });
+}
+
+#[test]
+fn a_close_is_prompt_in_a_flood_of_messages_that_nobody_takes() {
+    within(DEADLINE, || {
+        let (server, under_way) = flooding(Vec::new(), frame(BINARY, &message("x")));
+        let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+        under_way.recv().unwrap();
+        promptly(|| tail.close()).unwrap();
+    });
+}
+
+#[test]
+fn a_message_gets_through_a_flood_of_pings() {
+    within(DEADLINE, || {
+        let pings = frame(PING, b"ping").repeat(10_000);
+        assert_eq!(messages_of(&[pings, frame(BINARY, &message("after"))].concat()), ["after"]);
+    });
+}
+
+/// How a tail ends by what the server does behind a message.
+fn end_at(then: fn(TcpStream)) -> (Error, Ending) {
+    let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
+        say(&mut socket, &[&frame(BINARY, &message("before"))]);
+        // The client's first frame: by now it has no unread bytes of ours that a reset would destroy.
+        read_frame(&mut socket).unwrap();
+        then(socket);
+    })]);
+    let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+    let error = tail.find_map(Result::err).expect("an end that is no clean one");
+    assert!(tail.next().is_none());
+    (error, tail.ending().unwrap().clone())
+}
+
+#[test]
+fn an_end_without_a_close_frame_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let (error, ending) = end_at(hang_up);
+        assert_eq!((error.kind(), ending), (ErrorKind::ConnectionLost, Ending::Eof));
+    });
+}
+
+#[test]
+fn an_end_over_tls_without_a_goodbye_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![Box::new(|socket| {
+            let mut stream = tls::accept(socket).unwrap();
+            let answer = switching_protocols(&read_head(&mut stream));
+            say(&mut stream, &[&answer, &frame(BINARY, &message("before"))]);
+            hang_up(stream.get_ref().try_clone().unwrap());
+        })]);
+        let settings = builder(&server.tls_endpoint()).tls_connector(tls::trusting());
+        let mut tail = settings.build().unwrap().tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().text(), "before");
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::ConnectionLost);
+        assert_eq!(tail.ending(), Some(&Ending::Eof));
+    });
+}
+
+#[test]
+fn an_end_in_the_middle_of_a_frame_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let (error, ending) = end_at(|mut socket| {
+            say(&mut socket, &[&claim(BINARY, 100), b"not all"]);
+            hang_up(socket);
+        });
+        assert_eq!((error.kind(), ending), (ErrorKind::ConnectionLost, Ending::Eof));
+    });
+}
+
+#[test]
+fn a_reset_is_a_lost_connection() {
+    within(DEADLINE, || {
+        let (error, ending) = end_at(reset);
+        assert_eq!((error.kind(), ending), (ErrorKind::ConnectionLost, Ending::Reset));
+    });
+}

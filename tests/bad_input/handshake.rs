@@ -1,0 +1,229 @@
+//! Heads of answers: what is no upgrade, what has no end, and what is odd and all right.
+
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use loggregator_consumer::{Error, ErrorKind};
+
+use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, answer, head, message, multipart, recent_answer, texts};
+use crate::common::{
+    BINARY, DEADLINE, ScriptedServer, Untouched, accept_key, answering, assert_dial_error, builder, close_frame,
+    consumer, drain, failures, frame, hang_up, read_head, say, say_without_end, switching_protocols, within,
+};
+use crate::{SHORT, promptly};
+
+/// How a tail fails at a server with this answer to the handshake, in which `KEY` is the right accept key.
+fn tail_error(answer: &str) -> Error {
+    let answer = answer.to_owned();
+    let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+        let key = accept_key(&read_head(&mut socket));
+        say(&mut socket, &[answer.replace("KEY", &key).as_bytes()]);
+        hang_up(socket);
+    })]);
+    let error = promptly(|| consumer(&server.endpoint()).tail(APP, TOKEN).unwrap_err());
+    if error.status().is_none() {
+        assert_dial_error(&error, ErrorKind::BadResponse, &server.endpoint());
+    }
+    error
+}
+
+#[test]
+fn a_101_with_a_wrong_accept_key_is_a_bad_response() {
+    within(DEADLINE, || {
+        for accept in ["", "Sec-WebSocket-Accept:\r\n", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"] {
+            let error =
+                tail_error(&format!("HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{accept}\r\n"));
+            assert!(error.to_string().contains("Sec-WebSocket-Accept"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_101_that_is_no_upgrade_to_websocket_is_a_bad_response() {
+    within(DEADLINE, || {
+        for headers in [
+            "Connection: Upgrade\r\n",
+            "Upgrade: websocket\r\n",
+            "Upgrade: h2c\r\nConnection: Upgrade\r\n",
+            "Upgrade: websocket\r\nConnection: keep-alive\r\n",
+        ] {
+            let error = tail_error(&format!("HTTP/1.1 101 X\r\n{headers}Sec-WebSocket-Accept: KEY\r\n\r\n"));
+            assert!(error.to_string().contains("upgrade"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_101_with_an_extension_or_a_protocol_that_was_not_offered_is_a_bad_response() {
+    within(DEADLINE, || {
+        for header in ["Sec-WebSocket-Extensions: permessage-deflate", "Sec-WebSocket-Protocol: chat"] {
+            let error = tail_error(&format!(
+                "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n\
+                 {header}\r\n\r\n"
+            ));
+            assert!(error.to_string().contains("not offered"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_200_to_the_handshake_is_a_bad_response() {
+    within(DEADLINE, || {
+        let error = tail_error("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nHello there.");
+        assert_eq!(error.kind(), ErrorKind::BadResponse);
+        assert_eq!(error.status(), Some(200));
+        assert_eq!(error.body(), Some("Hello there."));
+    });
+}
+
+#[test]
+fn a_101_to_a_request_for_recent_messages_is_a_bad_response() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::answering("HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+        let error = promptly(|| consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
+    });
+}
+
+#[test]
+fn an_answer_that_is_no_http_is_a_bad_response() {
+    within(DEADLINE, || {
+        for garbage in ["SSH-2.0-OpenSSH_9.6\r\n", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "HTTP/1.1 abc\r\n\r\n"] {
+            let server = ScriptedServer::always(|mut socket| {
+                read_head(&mut socket);
+                say(&mut socket, &[garbage.as_bytes()]);
+                hang_up(socket);
+            });
+            for error in promptly(|| failures(&consumer(&server.endpoint()))) {
+                assert_dial_error(&error, ErrorKind::BadResponse, &server.endpoint());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_head_without_an_end_is_a_bad_response() {
+    within(DEADLINE, || {
+        for endless in [&b"X-Header: value\r\n"[..], b"x"] {
+            let server = ScriptedServer::always(|mut socket| {
+                read_head(&mut socket);
+                say(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
+                say_without_end(&mut socket, endless);
+            });
+            for error in promptly(|| failures(&consumer(&server.endpoint()))) {
+                assert_dial_error(&error, ErrorKind::BadResponse, &server.endpoint());
+            }
+        }
+    });
+}
+
+#[test]
+fn interim_answers_without_an_end_are_an_error() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            read_head(&mut socket);
+            say_without_end(&mut socket, b"HTTP/1.1 100 Continue\r\n\r\n");
+        });
+        let consumer = builder(&server.endpoint()).connect_timeout(SHORT).build().unwrap();
+        for error in promptly(|| failures(&consumer)) {
+            assert!(matches!(error.kind(), ErrorKind::BadResponse | ErrorKind::Timeout), "{error:?}");
+        }
+    });
+}
+
+/// Writes each byte in a segment of its own, slowly enough for most to be read alone.
+fn dribble(socket: &mut impl Write, bytes: &[u8]) {
+    for byte in bytes {
+        say(socket, &[&[*byte]]);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_head_that_dribbles_in_byte_by_byte_is_fine() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![Box::new(|mut socket| {
+            let key = accept_key(&read_head(&mut socket));
+            let accept = format!("Sec-WebSocket-Accept: {key}");
+            dribble(&mut socket, &head("101 X", &["Upgrade: websocket", "Connection: Upgrade", &accept]));
+            dribble(&mut socket, &frame(BINARY, &message("hello")));
+            drain(socket);
+        })]);
+        let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hello");
+
+        let server = ScriptedServer::start(vec![Box::new(|mut socket| {
+            read_head(&mut socket);
+            dribble(&mut socket, &recent_answer(&["hello"]));
+            drain(socket);
+        })]);
+        let messages = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap();
+        assert_eq!(texts(&messages), ["hello"]);
+    });
+}
+
+#[test]
+fn an_upgrade_in_other_words_is_fine() {
+    within(DEADLINE, || {
+        for headers in [
+            &["Upgrade: websocket", "Connection: keep-alive, Upgrade"][..],
+            &["upgrade: WebSocket", "CONNECTION: upgrade"],
+            &["Upgrade: websocket", "Connection: keep-alive", "Connection: Upgrade"],
+        ] {
+            let headers: Vec<_> = headers.iter().map(|header| header.to_string()).collect();
+            let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+                let accept = format!("sec-websocket-accept:{}", accept_key(&read_head(&mut socket)));
+                let headers: Vec<_> = headers.iter().map(|header| &**header).chain([&*accept]).collect();
+                say(&mut socket, &[&head("101 Switching Protocols", &headers)]);
+                drain(socket);
+            })]);
+            consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+        }
+    });
+}
+
+#[test]
+fn frames_that_come_in_one_segment_with_the_101_are_not_lost() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![Box::new(|mut socket| {
+            let answer = switching_protocols(&read_head(&mut socket));
+            say(&mut socket, &[&[answer, frame(BINARY, &message("hello")), close_frame()].concat()]);
+            drain(socket);
+        })]);
+        let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+        assert_eq!(texts(&tail.map(Result::unwrap).collect::<Vec<_>>()), ["hello"]);
+    });
+}
+
+#[test]
+fn a_redirect_is_not_followed_and_takes_the_token_nowhere() {
+    within(DEADLINE, || {
+        for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
+            let other = Untouched::start();
+            let location = format!("Location: http://{}/tail/", other.address());
+            let server = ScriptedServer::always(move |mut socket| {
+                read_head(&mut socket);
+                say(&mut socket, &[&answer(status, &[&location], b"over there")]);
+                hang_up(socket);
+            });
+            for error in failures(&consumer(&server.endpoint())) {
+                assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
+                assert_eq!(error.status(), status[..3].parse().ok());
+            }
+            other.assert_untouched();
+        }
+    });
+}
+
+#[test]
+fn a_redirect_on_the_same_server_is_not_followed_either() {
+    within(DEADLINE, || {
+        // Whoever asks a second time is answered well.
+        let redirect = answer("302 Found", &["Location: /recent?app=other"], b"");
+        let good = answer("200 OK", &[CONTENT_TYPE], &multipart(&["of another app"]));
+        let server = ScriptedServer::start(vec![answering(redirect), answering(good)]);
+        let error = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err();
+        assert_eq!((error.kind(), error.status()), (ErrorKind::BadResponse, Some(302)));
+    });
+}

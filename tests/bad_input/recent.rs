@@ -1,0 +1,396 @@
+//! Bodies of recent messages, and dumps, that end too soon or never.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use loggregator_consumer::{Builder, Error, ErrorKind};
+
+use crate::common::messages::{
+    APP, BOUNDARY, CONTENT_TYPE, TOKEN, answer, chunk, head, message, multipart, part, texts,
+};
+use crate::common::{
+    BINARY, CLOSE, DEADLINE, PING, Script, ScriptedServer, answering, builder, close_frame, consumer, drain, frame,
+    hang_up, read_head, reset, say, say_without_end, streaming, tls, upgrading, within,
+};
+use crate::{SHORT, promptly};
+
+/// How recent fails, promptly, at a server that does the first of these with a connection, and the second with its
+/// next.
+fn error_at(settings: fn(Builder) -> Builder, scripts: Vec<Script>) -> Error {
+    let server = ScriptedServer::start(scripts);
+    let consumer = settings(builder(&server.endpoint())).build().unwrap();
+    promptly(|| consumer.recent(APP, TOKEN).unwrap_err())
+}
+
+/// A good head, and then what is to be done.
+fn after_the_head(then: impl FnOnce(TcpStream) + Send + 'static) -> Vec<Script> {
+    vec![Box::new(|mut socket| {
+        read_head(&mut socket);
+        say(&mut socket, &[&head("200 OK", &[CONTENT_TYPE])]);
+        then(socket);
+    })]
+}
+
+/// Two good messages, and then what is to be done.
+fn after_two(then: impl FnOnce(TcpStream) + Send + 'static) -> Vec<Script> {
+    after_the_head(move |mut socket| {
+        say(&mut socket, &[&two()]);
+        then(socket);
+    })
+}
+
+fn two() -> Vec<u8> {
+    [part(&message("one")), part(&message("two"))].concat()
+}
+
+/// Two good messages in a dump over a websocket, and then what is to be done.
+fn after_two_of_a_dump(then: impl FnOnce(TcpStream) + Send + 'static) -> Vec<Script> {
+    vec![
+        answering(answer("400 Bad Request", &[], b"")),
+        upgrading(move |mut socket| {
+            say(&mut socket, &[&["one", "two"].map(|text| frame(BINARY, &message(text))).concat()]);
+            then(socket);
+        }),
+    ]
+}
+
+/// That two messages were saved.
+#[track_caller]
+fn assert_recovered(error: Error, kind: ErrorKind) {
+    assert_eq!(error.kind(), kind, "{error:?}");
+    assert_eq!(texts(error.recovered()), ["one", "two"]);
+    assert_eq!(texts(&error.into_recovered()), ["one", "two"]);
+}
+
+// The end comes too soon.
+
+#[test]
+fn a_body_of_a_known_length_that_is_cut_short_is_truncated() {
+    within(DEADLINE, || {
+        let whole = answer("200 OK", &[CONTENT_TYPE], &multipart(&["one", "two", "three"]));
+        let error = error_at(|b| b, vec![answering(&whole[..whole.len() - 45])]);
+        assert_recovered(error, ErrorKind::Truncated);
+    });
+}
+
+#[test]
+fn a_chunked_body_that_is_cut_short_is_truncated() {
+    within(DEADLINE, || {
+        let head = head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]);
+        let begun = [two(), part(b"not all")].concat();
+        // Between two chunks, in the middle of one, in the size of one, and well, but without the closing delimiter.
+        for end in [&b""[..], b"10\r\nabc", b"1", b"0\r\n\r\n"] {
+            let error = error_at(|b| b, vec![answering([&head, &*chunk(&begun), end].concat())]);
+            assert_recovered(error, ErrorKind::Truncated);
+        }
+    });
+}
+
+#[test]
+fn a_chunk_that_is_none_is_truncated() {
+    within(DEADLINE, || {
+        let begun = [head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]), chunk(&two())].concat();
+        for no_chunk in ["no size\r\n", "-1\r\n", "fffffffffffffffffffff\r\n", "1\r\nxyz"] {
+            // What is recovered depends on how much came in one piece with it.
+            let error = error_at(|b| b, vec![answering([&begun, no_chunk.as_bytes()].concat())]);
+            assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_body_until_the_end_of_the_connection_that_is_cut_short_is_truncated() {
+    within(DEADLINE, || {
+        for (end, complete) in [
+            ("", 1),
+            ("\r\n--0123456789abcdef", 1),
+            ("\r\n--0123456789abcdef-", 1),
+            ("\r\n--0123456789abcdef\r\n", 2),
+            ("\r\n--0123456789abcdef\r\n\r\nnot all", 2),
+        ] {
+            let body = [&*two(), end.as_bytes()].concat();
+            let error = error_at(|b| b, vec![answering([head("200 OK", &[CONTENT_TYPE]), body].concat())]);
+            assert_eq!(error.kind(), ErrorKind::Truncated, "{end:?}: {error}");
+            assert_eq!(texts(error.recovered()), ["one", "two"][..complete]);
+        }
+    });
+}
+
+#[test]
+fn a_body_over_tls_that_ends_without_a_goodbye_is_truncated() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![Box::new(|socket| {
+            let mut stream = tls::accept(socket).unwrap();
+            read_head(&mut stream);
+            say(&mut stream, &[&head("200 OK", &[CONTENT_TYPE]), &two(), &part(b"not all")]);
+            hang_up(stream.get_ref().try_clone().unwrap());
+        })]);
+        let consumer = builder(&server.tls_endpoint()).tls_connector(tls::trusting()).build().unwrap();
+        assert_recovered(consumer.recent(APP, TOKEN).unwrap_err(), ErrorKind::Truncated);
+    });
+}
+
+#[test]
+fn no_body_at_all_is_truncated() {
+    within(DEADLINE, || {
+        for body in ["", "no multipart", "\r\n"] {
+            let error = error_at(|b| b, vec![answering(answer("200 OK", &[CONTENT_TYPE], body.as_bytes()))]);
+            assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
+            assert!(error.recovered().is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_reset_in_the_body_is_truncated() {
+    within(DEADLINE, || {
+        // Not all that was sent before a reset need have been read by then.
+        let error = error_at(|b| b, after_two(reset));
+        assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
+    });
+}
+
+#[test]
+fn a_dump_that_ends_without_a_close_frame_has_lost_its_connection() {
+    within(DEADLINE, || {
+        assert_recovered(error_at(|b| b, after_two_of_a_dump(hang_up)), ErrorKind::ConnectionLost);
+    });
+}
+
+#[test]
+fn a_dump_that_the_server_breaks_off_is_an_error() {
+    within(DEADLINE, || {
+        let error = error_at(
+            |b| b,
+            after_two_of_a_dump(|mut socket| {
+                say(&mut socket, &[&frame(CLOSE, b"\x03\xf3out of memory")]);
+                drain(socket);
+            }),
+        );
+        assert!(error.to_string().contains("1011: out of memory"), "{error}");
+        assert_recovered(error, ErrorKind::ClosedByServer);
+    });
+}
+
+// The end never comes.
+
+#[test]
+fn one_part_without_end_is_too_large() {
+    within(DEADLINE, || {
+        let error = error_at(
+            |b| b.max_message_size(1 << 20),
+            after_two(|mut socket| {
+                say(&mut socket, &[&part(b"")]);
+                say_without_end(&mut socket, &[b'x'; 1000]);
+            }),
+        );
+        assert_recovered(error, ErrorKind::TooLarge);
+    });
+}
+
+#[test]
+fn parts_without_end_are_too_large() {
+    within(DEADLINE, || {
+        let error = error_at(
+            |b| b.max_recent_size(100_000),
+            after_the_head(|mut socket| {
+                say_without_end(&mut socket, &part(&message("x")));
+            }),
+        );
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+        assert!(error.to_string().contains("max_recent_size"), "{error}");
+        assert!((100..10_000).contains(&error.recovered().len()), "{}", error.recovered().len());
+    });
+}
+
+#[test]
+fn a_dump_without_end_is_too_large() {
+    within(DEADLINE, || {
+        let error = error_at(
+            |b| b.max_recent_size(100_000),
+            after_two_of_a_dump(|mut socket| {
+                say_without_end(&mut socket, &frame(BINARY, &message("x")));
+            }),
+        );
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+        assert!((100..10_000).contains(&error.recovered().len()), "{}", error.recovered().len());
+    });
+}
+
+#[test]
+fn a_preamble_without_end_is_a_bad_response() {
+    within(DEADLINE, || {
+        let error = error_at(|b| b, after_the_head(|mut socket| say_without_end(&mut socket, &[b'x'; 1000])));
+        assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
+    });
+}
+
+#[test]
+fn headers_of_a_part_without_end_are_an_error() {
+    within(DEADLINE, || {
+        let error = error_at(
+            |b| b.max_message_size(1 << 20),
+            after_two(|mut socket| {
+                say(&mut socket, &[format!("\r\n--{BOUNDARY}\r\n").as_bytes()]);
+                say_without_end(&mut socket, b"X-Header: value\r\n");
+            }),
+        );
+        assert!(matches!(error.kind(), ErrorKind::BadResponse | ErrorKind::TooLarge), "{error:?}");
+        assert_eq!(texts(error.recovered()), ["one", "two"]);
+    });
+}
+
+#[test]
+fn what_follows_the_closing_delimiter_is_not_waited_for() {
+    within(DEADLINE, || {
+        let epilogues: [fn(TcpStream); 2] = [drain, |mut socket| say_without_end(&mut socket, &[b'x'; 1000])];
+        for epilogue in epilogues {
+            let server = ScriptedServer::start(after_the_head(move |mut socket| {
+                say(&mut socket, &[&multipart(&["one", "two"])]);
+                epilogue(socket);
+            }));
+            let messages = promptly(|| consumer(&server.endpoint()).recent(APP, TOKEN).unwrap());
+            assert_eq!(texts(&messages), ["one", "two"]);
+        }
+    });
+}
+
+#[test]
+fn a_silence_without_end_is_a_timeout() {
+    within(DEADLINE, || {
+        // Begun, so that the end of the second message can be seen.
+        let error = error_at(
+            |b| b.read_timeout(SHORT),
+            after_two(|mut socket| {
+                say(&mut socket, &[&part(b"")]);
+                drain(socket);
+            }),
+        );
+        assert_recovered(error, ErrorKind::Timeout);
+    });
+}
+
+#[test]
+fn a_silence_without_end_in_a_dump_is_a_timeout() {
+    within(DEADLINE, || {
+        let error = error_at(|b| b.read_timeout(SHORT), after_two_of_a_dump(drain));
+        assert_recovered(error, ErrorKind::Timeout);
+    });
+}
+
+/// Long enough for two messages to come, even on a machine under load.
+fn short_in_all(builder: Builder) -> Builder {
+    builder.recent_timeout(Duration::from_secs(1))
+}
+
+/// Writes the same bytes over and over, slowly.
+fn drip(mut socket: TcpStream, bytes: &[u8]) {
+    while socket.write_all(bytes).is_ok() {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_part_that_drips_in_without_end_is_a_timeout() {
+    within(DEADLINE, || {
+        let error = error_at(
+            short_in_all,
+            after_two(|mut socket| {
+                say(&mut socket, &[&part(b"")]);
+                drip(socket, b"x");
+            }),
+        );
+        assert_recovered(error, ErrorKind::Timeout);
+    });
+}
+
+#[test]
+fn parts_that_drip_in_without_end_are_a_timeout() {
+    within(DEADLINE, || {
+        let error = error_at(short_in_all, after_the_head(|socket| drip(socket, &part(&message("x")))));
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(!error.recovered().is_empty());
+    });
+}
+
+#[test]
+fn parts_without_end_that_are_no_messages_are_a_timeout() {
+    within(DEADLINE, || {
+        let error = error_at(short_in_all, after_two(|mut socket| say_without_end(&mut socket, &part(b""))));
+        assert_recovered(error, ErrorKind::Timeout);
+    });
+}
+
+#[test]
+fn a_dump_that_only_pings_is_a_timeout() {
+    within(DEADLINE, || {
+        let error = error_at(short_in_all, after_two_of_a_dump(|socket| drip(socket, &frame(PING, b""))));
+        assert_recovered(error, ErrorKind::Timeout);
+    });
+}
+
+#[test]
+fn a_dump_that_floods_with_pings_is_a_timeout() {
+    within(DEADLINE, || {
+        let error = error_at(
+            short_in_all,
+            after_two_of_a_dump(|mut socket| {
+                say_without_end(&mut socket, &frame(PING, b"").repeat(1000));
+            }),
+        );
+        assert_recovered(error, ErrorKind::Timeout);
+    });
+}
+
+#[test]
+fn a_head_that_does_not_come_counts_for_the_whole_time() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::silent();
+        let consumer = builder(&server.endpoint()).recent_timeout(SHORT).build().unwrap();
+        let error = promptly(|| consumer.recent(APP, TOKEN).unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    });
+}
+
+// Not what was asked for.
+
+#[test]
+fn a_content_type_without_a_usable_boundary_is_a_bad_response() {
+    within(DEADLINE, || {
+        let long = format!("multipart/x-protobuf; boundary={}", "x".repeat(71));
+        for content_type in [
+            "",
+            "multipart/x-protobuf",
+            "multipart/x-protobuf; boundary=",
+            "multipart/x-protobuf; boundary=\"\"",
+            "multipart/x-protobuf; boundary=\" \"",
+            "text/html; boundary=0123456789abcdef",
+            &long,
+        ] {
+            let headers = [&*format!("Content-Type: {content_type}")];
+            let error = error_at(|b| b, vec![answering(answer("200 OK", &headers, &multipart(&["one"])))]);
+            assert_eq!(error.kind(), ErrorKind::BadResponse, "{content_type}: {error}");
+        }
+    });
+}
+
+#[test]
+fn parts_that_are_no_messages_are_skipped() {
+    within(DEADLINE, || {
+        let body = [part(b"\xff\xff"), part(&message("one")), part(b""), multipart(&["two"])].concat();
+        let server = ScriptedServer::answering(answer("200 OK", &[CONTENT_TYPE], &body));
+        assert_eq!(texts(&consumer(&server.endpoint()).recent(APP, TOKEN).unwrap()), ["one", "two"]);
+    });
+}
+
+#[test]
+fn frames_of_a_dump_that_are_no_messages_are_skipped() {
+    within(DEADLINE, || {
+        let frames = [frame(BINARY, b"\xff\xff"), frame(BINARY, &message("one")), close_frame()].concat();
+        let dump = streaming(frames);
+        let server = ScriptedServer::start(vec![answering(answer("400 Bad Request", &[], b"")), dump]);
+        assert_eq!(texts(&consumer(&server.endpoint()).recent(APP, TOKEN).unwrap()), ["one"]);
+    });
+}

@@ -1,0 +1,218 @@
+//! The words of a server that refuses, however they come.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+
+use loggregator_consumer::{DebugPrinter, Error, ErrorKind};
+
+use crate::common::messages::{APP, TOKEN, answer, chunk, head};
+use crate::common::{
+    DEADLINE, ScriptedServer, builder, consumer, drain, failures, hang_up, header, read_head, say, say_without_end,
+    within,
+};
+use crate::{SHORT, promptly};
+
+const WORDS: &str = "You are not authorized. Get a new token.";
+
+/// How a tail and a call of recent fail at a server that answers with these pieces, and then hangs up.
+fn failures_at(pieces: Vec<Vec<u8>>) -> [Error; 2] {
+    let server = ScriptedServer::always(move |mut socket| {
+        read_head(&mut socket);
+        say(&mut socket, &pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        hang_up(socket);
+    });
+    failures(&consumer(&server.endpoint()))
+}
+
+fn assert_unauthorized(error: &Error) {
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(401)));
+    assert_eq!(error.body(), Some(WORDS));
+    assert!(error.to_string().contains(WORDS), "{error}");
+}
+
+/// The head of a 401, and its body, in each framing.
+fn framings() -> [(Vec<u8>, Vec<Vec<u8>>); 3] {
+    let (one, other) = WORDS.as_bytes().split_at(10);
+    [
+        (head("401 Unauthorized", &["Content-Length: 40"]), vec![one.to_vec(), other.to_vec()]),
+        (head("401 Unauthorized", &["Transfer-Encoding: chunked"]), vec![chunk(one), chunk(other), chunk(b"")]),
+        (head("401 Unauthorized", &[]), vec![one.to_vec(), other.to_vec()]),
+    ]
+}
+
+#[test]
+fn the_body_of_a_401_is_read_in_each_framing() {
+    within(DEADLINE, || {
+        for (head, body) in framings() {
+            failures_at([vec![head], body].concat()).iter().for_each(assert_unauthorized);
+        }
+    });
+}
+
+/// Tells when the head of the answer has been read.
+struct AtResponse(Mutex<mpsc::Sender<()>>);
+
+impl DebugPrinter for AtResponse {
+    fn print(&self, title: &str, _: &str) {
+        if title == "WEBSOCKET RESPONSE:" {
+            self.0.lock().unwrap().send(()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_body_of_a_401_to_a_tail_may_come_later_than_its_head() {
+    within(DEADLINE, || {
+        for (head, body) in framings() {
+            let (at_response, head_was_read) = mpsc::channel();
+            let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+                read_head(&mut socket);
+                say(&mut socket, &[&head]);
+                head_was_read.recv().unwrap();
+                say(&mut socket, &body.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                hang_up(socket);
+            })]);
+            let printer = AtResponse(Mutex::new(at_response));
+            let consumer = builder(&server.endpoint()).debug_printer(printer).build().unwrap();
+            assert_unauthorized(&consumer.tail(APP, TOKEN).unwrap_err());
+        }
+    });
+}
+
+#[test]
+fn the_body_of_a_401_to_recent_may_come_later_than_its_head() {
+    within(DEADLINE, || {
+        for (head, body) in framings() {
+            let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+                read_head(&mut socket);
+                say(&mut socket, &[&head]);
+                for piece in body {
+                    // Nothing shows that the client has read the head: it gets the time for it.
+                    thread::sleep(SHORT / 10);
+                    say(&mut socket, &[&piece]);
+                }
+                hang_up(socket);
+            })]);
+            assert_unauthorized(&consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err());
+        }
+    });
+}
+
+#[test]
+fn the_words_do_not_wait_for_an_end_that_their_length_tells() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            read_head(&mut socket);
+            say(&mut socket, &[&answer("401 Unauthorized", &[], WORDS.as_bytes())]);
+            drain(socket);
+        });
+        promptly(|| failures(&consumer(&server.endpoint()))).iter().for_each(assert_unauthorized);
+    });
+}
+
+/// That a tail and a call of recent fail, promptly and as the test says, at a server that sends the head of a 401 whose
+/// body has no end, or one that is far, and then does this.
+fn assert_fails_before_an_end(then: fn(TcpStream), check: fn(Error)) {
+    let headers = [&[][..], &["Content-Length: 18446744073709551615"], &["Transfer-Encoding: chunked"]];
+    let attempts = headers.map(|headers| {
+        let server = ScriptedServer::always(move |mut socket| {
+            read_head(&mut socket);
+            say(&mut socket, &[&head("401 Unauthorized", headers)]);
+            then(socket);
+        });
+        let consumer = builder(&server.endpoint()).connect_timeout(5 * SHORT).build().unwrap();
+        thread::spawn(move || promptly(|| failures(&consumer)).into_iter().for_each(check))
+    });
+    attempts.into_iter().for_each(|attempt| attempt.join().unwrap());
+}
+
+#[test]
+fn a_401_with_a_body_without_end_is_cut() {
+    within(DEADLINE, || {
+        let flood = |mut socket: TcpStream| say_without_end(&mut socket, b"6\r\nno no!\r\n");
+        assert_fails_before_an_end(flood, |error| {
+            assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+            let body = error.body().unwrap();
+            assert!(body.contains("no no!"), "{body:.80}");
+            assert!(body.len() <= 64 * 1024, "{}", body.len());
+        });
+    });
+}
+
+#[test]
+fn a_401_whose_body_does_not_come_is_a_401_all_the_same() {
+    within(DEADLINE, || {
+        assert_fails_before_an_end(drain, |error| assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}"));
+    });
+}
+
+#[test]
+fn a_401_whose_body_drips_in_without_end_is_cut_by_the_connect_timeout() {
+    within(DEADLINE, || {
+        let drip = |mut socket: TcpStream| {
+            while socket.write_all(b"1\r\nx\r\n").is_ok() {
+                thread::sleep(SHORT / 10);
+            }
+        };
+        assert_fails_before_an_end(drip, |error| {
+            assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+            assert!(error.body().unwrap().contains('x'), "{error}");
+        });
+    });
+}
+
+#[test]
+fn a_body_of_garbage_is_shown_as_text() {
+    within(DEADLINE, || {
+        for error in failures_at(vec![answer("401 Unauthorized", &[], b"no \xff\xfe\0!")]) {
+            assert_eq!(error.body(), Some("no \u{fffd}\u{fffd}\0!"));
+        }
+        for error in failures_at(vec![head("401 Unauthorized", &["Transfer-Encoding: chunked"]), b"xyz\r\n".to_vec()]) {
+            assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        }
+    });
+}
+
+#[test]
+fn a_token_that_the_server_repeats_is_hidden() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            let request = read_head(&mut socket);
+            let words = format!("invalid token: {}!", header(&request, "authorization").unwrap());
+            say(&mut socket, &[&answer("401 Unauthorized", &[], words.as_bytes())]);
+            hang_up(socket);
+        });
+        let consumer = consumer(&server.endpoint());
+        let token = "bearer s3cr3t-t0ken";
+        for error in [consumer.tail(APP, token).unwrap_err(), consumer.recent(APP, token).unwrap_err()] {
+            assert_eq!(error.body(), Some("invalid token: bearer [PRIVATE DATA HIDDEN]!"));
+            assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error:?}");
+        }
+    });
+}
+
+#[test]
+fn a_server_in_trouble_is_a_server_error_with_its_status_and_words() {
+    within(DEADLINE, || {
+        for (status, code) in [("500 Internal Server Error", 500), ("503 Service Unavailable", 503), ("429 No", 429)] {
+            for error in failures_at(vec![answer(status, &[], b"come back later")]) {
+                assert_eq!(error.kind(), ErrorKind::ServerError);
+                assert_eq!(error.status(), Some(code));
+                assert_eq!(error.body(), Some("come back later"));
+                let text = error.to_string();
+                assert!(text.contains(&code.to_string()) && text.contains("come back later"), "{text}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_404_is_not_found_in_a_tail_too() {
+    within(DEADLINE, || {
+        for error in failures_at(vec![answer("404 Not Found", &[], b"Resource Not Found. /tail")]) {
+            assert_eq!((error.kind(), error.status()), (ErrorKind::NotFound, Some(404)));
+        }
+    });
+}

@@ -1,0 +1,101 @@
+//! A caller's functions may close the consumer, and may panic.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use loggregator_consumer::testing::{Generation, TrafficController};
+use loggregator_consumer::{Builder, Consumer, DebugPrinter, ErrorKind, Proxy};
+
+use crate::common::{DEADLINE, within};
+use crate::states::{self, Call, SOON, patient, start};
+
+/// Prints by a function.
+struct Printer<F>(F);
+
+impl<F: Fn() + Send + Sync> DebugPrinter for Printer<F> {
+    fn print(&self, _: &str, _: &str) {
+        (self.0)();
+    }
+}
+
+type Callback = Box<dyn Fn() + Send + Sync>;
+
+/// The ways to have a function called.
+const CALLBACKS: [fn(Builder, Callback) -> Builder; 3] = [
+    |builder, callback| builder.on_connect(callback),
+    |builder, callback| builder.debug_printer(Printer(callback)),
+    |builder, callback| {
+        builder.proxy(Proxy::custom(move |_| {
+            callback();
+            Ok(None)
+        }))
+    },
+];
+
+/// Servers of this generation are spoken to over a websocket for recent, too: so every function is called.
+fn server() -> TrafficController {
+    TrafficController::builder().generation(Generation::April2014).start().unwrap()
+}
+
+#[test]
+fn a_callback_may_close_the_consumer() {
+    within(DEADLINE, || {
+        for with_callback in CALLBACKS {
+            for call in Call::ALL {
+                let server = server();
+                let itself = Arc::new(OnceLock::<Consumer>::new());
+                let callback = Box::new({
+                    let itself = Arc::clone(&itself);
+                    move || _ = itself.get().unwrap().close()
+                });
+                let consumer = with_callback(patient(&server.endpoint()), callback).build().unwrap();
+                itself.set(consumer.clone()).unwrap();
+                assert_eq!(call.make(&consumer).unwrap_err().kind(), ErrorKind::Closed);
+                assert!(server.wait_until_idle(SOON));
+                assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_tail_that_is_closed_when_it_has_connected_is_closed_well() {
+    within(DEADLINE, || {
+        for tls in [false, true] {
+            let server = start(TrafficController::builder(), tls);
+            let itself = Arc::new(OnceLock::<Consumer>::new());
+            let callback = {
+                let itself = Arc::clone(&itself);
+                move || itself.get().unwrap().close().unwrap()
+            };
+            let consumer = patient(&server.endpoint()).on_connect(callback).build().unwrap();
+            itself.set(consumer.clone()).unwrap();
+            assert_eq!(Call::Tail.make(&consumer).unwrap_err().kind(), ErrorKind::Closed);
+            states::assert_closed_well(&server);
+        }
+    });
+}
+
+#[test]
+fn a_callback_that_panics_leaves_nothing_open_and_the_consumer_goes_on() {
+    within(DEADLINE, || {
+        for with_callback in CALLBACKS {
+            for call in Call::ALL {
+                let server = server();
+                let panics = Arc::new(AtomicBool::new(true));
+                let callback = Box::new({
+                    let panics = Arc::clone(&panics);
+                    move || assert!(!panics.load(Ordering::SeqCst), "a panic for the test")
+                });
+                let consumer = with_callback(patient(&server.endpoint()), callback).build().unwrap();
+                assert!(catch_unwind(AssertUnwindSafe(|| call.make(&consumer))).is_err());
+                assert!(server.wait_until_idle(SOON));
+                assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
+
+                panics.store(false, Ordering::SeqCst);
+                call.make(&consumer).unwrap();
+            }
+        }
+    });
+}

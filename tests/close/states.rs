@@ -1,0 +1,389 @@
+//! Calls and tails in every state in which they can be closed.
+//!
+//! No time limit of the client ends any of these states, and nothing sleeps until one is reached: what the server sees,
+//! or the caller gets, tells.
+#![allow(dead_code)] // Each test file uses its own part.
+
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::sync::LazyLock;
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use loggregator_consumer::testing::{self, Fault, Frame, Generation, Received, TrafficController};
+use loggregator_consumer::{Builder, Consumer, Ending, ErrorKind, LogMessage, Proxy, Result, Tail};
+use native_tls::{Certificate, TlsConnector};
+
+use crate::common::{self, Script, ScriptedServer, read_head, wait_until};
+
+pub const APP: &str = "an-app";
+pub const TOKEN: &str = "bearer a-token";
+
+/// A time limit that nothing here reaches.
+pub const FAR: Duration = Duration::from_secs(3600);
+
+/// How long to wait for what must come.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// A builder without a limit that matters, which trusts the testing servers' certificate.
+pub fn patient(endpoint: &str) -> Builder {
+    // Made once, for that takes a while.
+    static CONNECTOR: LazyLock<TlsConnector> = LazyLock::new(|| {
+        let certificate = Certificate::from_pem(testing::certificate_pem().as_bytes()).unwrap();
+        TlsConnector::builder().disable_built_in_roots(true).add_root_certificate(certificate).build().unwrap()
+    });
+    common::builder(endpoint)
+        .tls_connector(CONNECTOR.clone())
+        .connect_timeout(FAR)
+        .read_timeout(FAR)
+        .recent_timeout(FAR)
+        .max_recent_size(usize::MAX)
+        .max_message_size(usize::MAX)
+}
+
+pub fn consumer_of(server: &TrafficController) -> Consumer {
+    patient(&server.endpoint()).build().unwrap()
+}
+
+pub fn start(server: testing::Builder, tls: bool) -> TrafficController {
+    if tls { server.tls() } else { server }.start().unwrap()
+}
+
+/// What a consumer is called for.
+#[derive(Debug, Clone, Copy)]
+pub enum Call {
+    Tail,
+    Recent,
+}
+
+impl Call {
+    pub const ALL: [Call; 2] = [Call::Tail, Call::Recent];
+
+    pub fn make(self, consumer: &Consumer) -> Result<()> {
+        match self {
+            Call::Tail => consumer.tail(APP, TOKEN).map(drop),
+            Call::Recent => consumer.recent(APP, TOKEN).map(drop),
+        }
+    }
+
+    fn start(self, consumer: &Consumer) -> JoinHandle<Result<()>> {
+        let consumer = consumer.clone();
+        thread::spawn(move || self.make(&consumer))
+    }
+}
+
+/// What makes each state, by its name.
+type States<F> = &'static [(&'static str, F)];
+
+/// A call that waits, and would for ever.
+pub struct Stuck {
+    pub consumer: Consumer,
+    pub call: JoinHandle<Result<()>>,
+    /// Waits until the server has seen the end of the call's connection.
+    pub wait_until_gone: Box<dyn FnOnce() + Send>,
+}
+
+impl Stuck {
+    /// Closes the consumer, and gives what the call has to say, which must be soon. No connection must be left.
+    pub fn close(self) -> Result<()> {
+        let begin = Instant::now();
+        self.consumer.close().unwrap();
+        let result = self.call.join().unwrap();
+        assert!(begin.elapsed() < PROMPT, "it took {:?}", begin.elapsed());
+        (self.wait_until_gone)();
+        assert_eq!(self.consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
+        result
+    }
+}
+
+pub const CALLS: States<fn(Call) -> Stuck> = &[
+    #[cfg(target_os = "linux")]
+    ("connecting", connecting),
+    ("asking a proxy", asking_a_proxy),
+    ("in the TLS handshake with a proxy", in_the_tls_handshake_with_a_proxy),
+    ("in the TLS handshake", in_the_tls_handshake),
+    ("before the answer", |call| before_the_answer(call, false)),
+    ("before the answer, over TLS", |call| before_the_answer(call, true)),
+    ("in the answer's head", |call| in_the_answers_head(call, false)),
+    ("in the answer's head, over TLS", |call| in_the_answers_head(call, true)),
+];
+
+/// The server's backlog is full, so that it does not answer the SYN.
+#[cfg(target_os = "linux")]
+pub fn connecting(call: Call) -> Stuck {
+    use socket2::{Domain, Socket, Type};
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(one) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        queued.push(one);
+    }
+    let consumer = patient(&format!("ws://{address}")).build().unwrap();
+    let call = call.start(&consumer);
+    wait_until("the call connects", || is_connecting(address.port()));
+    let wait_until_gone = move || {
+        wait_until("nobody connects", || !is_connecting(address.port()));
+        drop((listener, queued));
+    };
+    Stuck { consumer, call, wait_until_gone: Box::new(wait_until_gone) }
+}
+
+/// Whether a socket of this machine has sent a SYN to this port of it, and got no answer.
+#[cfg(target_os = "linux")]
+fn is_connecting(port: u16) -> bool {
+    std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&format!(" 0100007F:{port:04X} 02 "))
+}
+
+pub fn asking_a_proxy(call: Call) -> Stuck {
+    let asked = |socket: &mut TcpStream| _ = read_head(socket);
+    unanswered(call, asked, |server| {
+        patient("ws://server.invalid").proxy(Proxy::url(&format!("http://{}", server.address)).unwrap())
+    })
+}
+
+pub fn in_the_tls_handshake_with_a_proxy(call: Call) -> Stuck {
+    unanswered(call, begin_tls, |server| {
+        patient("ws://server.invalid").proxy(Proxy::url(&format!("https://{}", server.address)).unwrap())
+    })
+}
+
+pub fn in_the_tls_handshake(call: Call) -> Stuck {
+    unanswered(call, begin_tls, |server| patient(&format!("wss://{}", server.address)))
+}
+
+/// The client has begun the handshake.
+fn begin_tls(socket: &mut TcpStream) {
+    let mut record_type = [0];
+    socket.read_exact(&mut record_type).unwrap();
+    assert_eq!(record_type, [22]);
+}
+
+/// A server that hears the client out, and then is silent.
+fn unanswered(
+    call: Call,
+    hear: impl FnOnce(&mut TcpStream) + Send + 'static,
+    consumer: impl FnOnce(&ScriptedServer) -> Builder,
+) -> Stuck {
+    let (heard, wait_until_heard) = channel();
+    let (gone, wait_until_gone) = channel();
+    let script: Script = Box::new(move |mut socket| {
+        hear(&mut socket);
+        heard.send(()).unwrap();
+        match io::copy(&mut socket, &mut io::sink()) {
+            // The client is still there at the deadline.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => gone.send(()).unwrap(),
+        }
+    });
+    let consumer = consumer(&ScriptedServer::start(vec![script])).build().unwrap();
+    let call = call.start(&consumer);
+    wait_until_heard.recv_timeout(SOON).unwrap();
+    let wait_until_gone = move || wait_until_gone.recv_timeout(SOON).expect("the client hangs up");
+    Stuck { consumer, call, wait_until_gone: Box::new(wait_until_gone) }
+}
+
+pub fn before_the_answer(call: Call, tls: bool) -> Stuck {
+    stalled(call, start(TrafficController::builder(), tls), 1, [Fault::StallAfter(0)])
+}
+
+pub fn in_the_answers_head(call: Call, tls: bool) -> Stuck {
+    stalled(call, start(TrafficController::builder(), tls), 1, [Fault::StallAfter(20)])
+}
+
+/// The words of a refusal do not all come.
+pub fn in_a_refusal(call: Call) -> Stuck {
+    let refuse = Fault::RefuseStatus { status: 401, body: b"No! ".repeat(1000) };
+    stalled(call, start(TrafficController::builder(), false), 1, [refuse, Fault::StallAfter(1000)])
+}
+
+/// The request to which a server of April 2014 should answer with the recent messages.
+pub fn before_the_dump(tls: bool) -> Stuck {
+    let server = start(TrafficController::builder().generation(Generation::April2014), tls);
+    server.fault([]);
+    stalled(Call::Recent, server, 2, [Fault::StallAfter(0)])
+}
+
+/// A call whose last request gets a faulty answer.
+fn stalled(call: Call, server: TrafficController, requests: usize, faults: impl Into<Vec<Fault>>) -> Stuck {
+    server.fault(faults);
+    let consumer = consumer_of(&server);
+    let call = call.start(&consumer);
+    assert!(server.wait_for_requests(requests, SOON));
+    Stuck { consumer, call, wait_until_gone: idle(server) }
+}
+
+fn idle(server: TrafficController) -> Box<dyn FnOnce() + Send> {
+    Box::new(move || assert!(server.wait_until_idle(SOON), "a socket is left behind"))
+}
+
+pub const RECENT_CALLS: States<fn() -> Stuck> = &[
+    ("in the body", || in_the_recent_messages(Generation::Y2015, false)),
+    ("in the body, over TLS", || in_the_recent_messages(Generation::Y2015, true)),
+    ("in an endless body", || in_endless_recent_messages(Generation::Y2015, false)),
+    ("in an endless body, over TLS", || in_endless_recent_messages(Generation::Y2015, true)),
+    ("in an endless part", || in_an_endless_part(false)),
+    ("in an endless part, over TLS", || in_an_endless_part(true)),
+    ("before the dump", || before_the_dump(false)),
+    ("before the dump, over TLS", || before_the_dump(true)),
+    ("in the dump", || in_the_recent_messages(Generation::April2014, false)),
+    ("in the dump, over TLS", || in_the_recent_messages(Generation::April2014, true)),
+    ("in an endless dump", || in_endless_recent_messages(Generation::April2014, false)),
+    ("in an endless dump, over TLS", || in_endless_recent_messages(Generation::April2014, true)),
+];
+
+/// A server whose recent messages come in the way that the faults say.
+pub fn recent_server(generation: Generation, tls: bool, faults: impl Into<Vec<Fault>>) -> TrafficController {
+    let server = start(TrafficController::builder().generation(generation), tls);
+    server.add_recent(APP, ["one", "two", "three"].map(|text| LogMessage::new(APP, text.repeat(10_000))));
+    if generation == Generation::April2014 {
+        // The request for `/recent`, which it refuses.
+        server.fault([]);
+    }
+    server.fault(faults);
+    server
+}
+
+/// The first message has come, the second began to, and there the server stalls.
+pub fn in_the_recent_messages(generation: Generation, tls: bool) -> Stuck {
+    reading(recent_server(generation, tls, [Fault::StallAfter(40_000)]), 1)
+}
+
+pub fn in_endless_recent_messages(generation: Generation, tls: bool) -> Stuck {
+    reading(recent_server(generation, tls, [Fault::EndlessMessages]), 100)
+}
+
+/// Behind all the messages one more comes, and does not end.
+pub fn in_an_endless_part(tls: bool) -> Stuck {
+    reading(recent_server(Generation::Y2015, tls, [Fault::EndlessBody]), 3)
+}
+
+/// The caller has so many messages, and goes on.
+fn reading(server: TrafficController, messages: usize) -> Stuck {
+    let consumer = consumer_of(&server);
+    let (reads, wait_until_it_reads) = channel();
+    let call = thread::spawn({
+        let consumer = consumer.clone();
+        move || {
+            let mut recent = consumer.recent_iter(APP, TOKEN)?;
+            for _ in 0..messages {
+                recent.next().expect("a message")?;
+            }
+            reads.send(()).unwrap();
+            let end = recent.find(|message| message.is_err());
+            assert!(recent.next().is_none(), "the error is the end");
+            end.map_or(Ok(()), |error| error.map(drop))
+        }
+    });
+    wait_until_it_reads.recv_timeout(SOON).unwrap();
+    Stuck { consumer, call, wait_until_gone: idle(server) }
+}
+
+/// An open tail, and its server.
+pub struct Open {
+    pub server: TrafficController,
+    pub consumer: Consumer,
+    pub tail: Tail,
+}
+
+pub const TAILS: States<fn(bool) -> Open> = &[
+    ("idle", idle_tail),
+    ("under load", tail_under_load),
+    ("with a stalled caller", tail_of_a_stalled_caller),
+    ("of a stalled server", tail_of_a_stalled_server),
+];
+
+impl Open {
+    fn new(tls: bool, faults: impl Into<Vec<Fault>>) -> Self {
+        let server = start(TrafficController::builder(), tls);
+        server.add_recent(APP, [LogMessage::new(APP, "a message of an ordinary length, or one a bit longer")]);
+        server.fault(faults);
+        let consumer = consumer_of(&server);
+        let tail = consumer.tail(APP, TOKEN).unwrap();
+        Open { server, consumer, tail }
+    }
+
+    fn take(mut self, messages: usize) -> Self {
+        self.tail.by_ref().take(messages).for_each(|message| _ = message.unwrap());
+        self
+    }
+
+    /// Closes the tail, which must end soon and well, with a close frame, and leave no socket.
+    pub fn close(self, way: Way) {
+        let Open { server, consumer, tail } = self;
+        let begin = Instant::now();
+        way.close(&consumer, tail);
+        assert!(begin.elapsed() < PROMPT, "it took {:?}", begin.elapsed());
+        assert_closed_well(&server);
+    }
+}
+
+/// How a tail is closed.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    Tail,
+    Drop,
+    Closer,
+    Consumer,
+}
+
+impl Way {
+    pub const ALL: [Way; 4] = [Way::Tail, Way::Drop, Way::Closer, Way::Consumer];
+
+    /// Closes the tail from another thread, while its caller, if the tail is left to it, takes messages to the end.
+    pub fn close(self, consumer: &Consumer, mut tail: Tail) {
+        let closer = tail.closer();
+        thread::scope(|scope| match self {
+            Way::Tail => _ = scope.spawn(|| tail.close().unwrap()),
+            Way::Drop => _ = scope.spawn(|| drop(tail)),
+            Way::Closer | Way::Consumer => {
+                scope.spawn(move || if let Way::Closer = self { closer.close() } else { consumer.close() }.unwrap());
+                tail.by_ref().for_each(|message| _ = message.unwrap());
+                assert_eq!(tail.ending(), Some(&Ending::Closed));
+            }
+        });
+    }
+}
+
+/// Longer than a tail's close takes (0.1 s), by as much as a loaded machine may add.
+pub const PROMPT: Duration = Duration::from_secs(3);
+
+/// That every client has said goodbye properly, and not one socket is left.
+pub fn assert_closed_well(server: &TrafficController) {
+    let closed_well = server.wait_for_received(SOON, |received| received.iter().all(is_closed_well));
+    assert!(closed_well, "{:?}", server.received());
+    assert!(server.wait_until_idle(SOON), "a socket is left behind");
+}
+
+fn is_closed_well(received: &Received) -> bool {
+    let close = Frame::Close(Some((1000, String::new())));
+    received.ended == Some(testing::Ending::ClosedByClient)
+        && received.frames.last().is_some_and(|last| last.frame == close)
+}
+
+pub fn idle_tail(tls: bool) -> Open {
+    let open = Open::new(tls, []);
+    open.server.send(LogMessage::new(APP, "only this"));
+    open.take(1)
+}
+
+/// The server sends as fast as it can, and the caller takes it.
+pub fn tail_under_load(tls: bool) -> Open {
+    Open::new(tls, [Fault::EndlessMessages]).take(10_000)
+}
+
+/// The server sends as fast as it can, and the caller takes nothing.
+pub fn tail_of_a_stalled_caller(tls: bool) -> Open {
+    let open = Open::new(tls, [Fault::EndlessMessages]).take(1);
+    wait_until("the queue is full", || open.tail.receiver().is_full());
+    open
+}
+
+/// The server stops to send in the middle of a frame, and does not answer a close frame.
+pub fn tail_of_a_stalled_server(tls: bool) -> Open {
+    Open::new(tls, [Fault::EndlessMessages, Fault::StallAfter(10_000)]).take(50)
+}

@@ -1,0 +1,209 @@
+//! An open tail is closed from any thread, with a close frame, whatever it is doing.
+
+use std::io::{Read, Write};
+use std::sync::Barrier;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Instant;
+
+use loggregator_consumer::testing::TrafficController;
+use loggregator_consumer::{Ending, ErrorKind, LogMessage};
+
+use crate::common::{DEADLINE, ScriptedServer, frame, read_head, say, switching_protocols, wait_until, within};
+use crate::states::{self, APP, Open, PROMPT, SOON, TOKEN, Way, consumer_of, patient};
+
+/// A message's protobuf: 0a 02 "hi", 10 01, 18 02 (1 in zigzag), 22 03 "app".
+const HI: &[u8] = b"\x0a\x02hi\x10\x01\x18\x02\x22\x03app";
+
+fn assert_closes_well(state: fn(bool) -> Open) {
+    for tls in [false, true] {
+        for way in Way::ALL {
+            within(DEADLINE, move || state(tls).close(way));
+        }
+    }
+}
+
+#[test]
+fn an_idle_tail_closes_well() {
+    assert_closes_well(states::idle_tail);
+}
+
+#[test]
+fn a_tail_under_load_closes_well() {
+    assert_closes_well(states::tail_under_load);
+}
+
+#[test]
+fn a_tail_whose_caller_is_stalled_closes_well() {
+    assert_closes_well(states::tail_of_a_stalled_caller);
+}
+
+#[test]
+fn a_tail_whose_server_is_stalled_closes_well() {
+    assert_closes_well(states::tail_of_a_stalled_server);
+}
+
+#[test]
+fn a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later() {
+    for way in Way::ALL {
+        within(DEADLINE, move || {
+            let (go_on, wait_to_go_on) = channel::<()>();
+            let (sent, what_the_client_sent) = channel();
+            let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+                let request = read_head(&mut socket);
+                say(&mut socket, &[&switching_protocols(&request)]);
+                wait_to_go_on.recv().unwrap();
+                let mut bytes = Vec::new();
+                socket.read_to_end(&mut bytes).unwrap();
+                sent.send(bytes).unwrap();
+            })]);
+            let consumer = patient(&server.endpoint()).build().unwrap();
+            let tail = consumer.tail(APP, TOKEN).unwrap();
+            let begin = Instant::now();
+            way.close(&consumer, tail);
+            assert!(begin.elapsed() < PROMPT);
+            go_on.send(()).unwrap();
+            let bytes = what_the_client_sent.recv_timeout(SOON).unwrap();
+            let [.., close, length, m0, m1, _, _, high, low] = *bytes else { panic!("{bytes:?}") };
+            assert_eq!((close, length), (0x88, 0x82));
+            assert_eq!(u16::from_be_bytes([high ^ m0, low ^ m1]), 1000);
+        });
+    }
+}
+
+#[test]
+fn a_server_that_does_nothing_but_send_learns_of_the_close() {
+    for way in Way::ALL {
+        within(DEADLINE, move || {
+            let (fails, wait_until_it_fails) = channel();
+            let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+                let request = read_head(&mut socket);
+                say(&mut socket, &[&switching_protocols(&request)]);
+                let frames = frame(2, HI).repeat(10_000);
+                while socket.write_all(&frames).is_ok() {}
+                fails.send(()).unwrap();
+            })]);
+            let consumer = patient(&server.endpoint()).build().unwrap();
+            let tail = consumer.tail(APP, TOKEN).unwrap();
+            wait_until("the queue is full", || tail.receiver().is_full());
+            let begin = Instant::now();
+            way.close(&consumer, tail);
+            wait_until_it_fails.recv_timeout(SOON).unwrap();
+            assert!(begin.elapsed() < PROMPT);
+        });
+    }
+}
+
+#[test]
+fn a_close_wakes_a_caller_that_waits_for_a_message() {
+    within(DEADLINE, || {
+        let Open { server: _server, consumer, mut tail } = states::idle_tail(false);
+        let closer = tail.closer();
+        let (waits, wait_until_it_waits) = channel();
+        let caller = thread::spawn(move || {
+            waits.send(()).unwrap();
+            tail.next()
+        });
+        wait_until_it_waits.recv().unwrap();
+        closer.close().unwrap();
+        assert!(caller.join().unwrap().is_none());
+        assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
+    });
+}
+
+#[test]
+fn a_second_close_is_no_error() {
+    within(DEADLINE, || {
+        let Open { server: _server, consumer: _, mut tail } = states::tail_under_load(false);
+        let closer = tail.closer();
+        closer.close().unwrap();
+        closer.close().unwrap();
+        tail.by_ref().for_each(drop);
+        closer.clone().close().unwrap();
+        tail.close().unwrap();
+        closer.close().unwrap();
+    });
+}
+
+#[test]
+fn closes_from_many_threads_at_once_are_one() {
+    within(DEADLINE, || {
+        let Open { server, consumer, tail } = states::tail_under_load(false);
+        let closers = [tail.closer(), tail.closer(), tail.closer()];
+        let at_once = Barrier::new(closers.len() + 2);
+        thread::scope(|scope| {
+            for closer in closers {
+                let at_once = &at_once;
+                scope.spawn(move || {
+                    at_once.wait();
+                    closer.close().unwrap();
+                });
+            }
+            scope.spawn(|| {
+                at_once.wait();
+                // It may be the last, and find nothing any more.
+                let _ = consumer.close();
+            });
+            at_once.wait();
+            tail.close().unwrap();
+        });
+        assert!(server.wait_until_idle(SOON));
+        states::assert_closed_well(&server);
+    });
+}
+
+#[test]
+fn a_tail_can_be_closed_from_inside_the_loop_over_it() {
+    within(DEADLINE, || {
+        for close_consumer in [false, true] {
+            let Open { server, consumer, mut tail } = states::tail_under_load(false);
+            let closer = tail.closer();
+            let mut closed = false;
+            for message in tail.by_ref() {
+                message.unwrap();
+                if !closed {
+                    if close_consumer { consumer.close() } else { closer.close() }.unwrap();
+                    closed = true;
+                }
+            }
+            assert_eq!(tail.ending(), Some(&Ending::Closed));
+            states::assert_closed_well(&server);
+        }
+    });
+}
+
+#[test]
+fn what_arrived_before_a_close_is_given_without_a_gap() {
+    within(DEADLINE, || {
+        let server = TrafficController::start().unwrap();
+        let consumer = consumer_of(&server);
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // Until nobody takes them any more.
+                let mut numbers = 0_i64..;
+                while server.send(LogMessage::new(APP, "x").timestamp(numbers.next().unwrap())) > 0 {}
+            });
+            wait_until("the queue is full", || tail.receiver().is_full());
+            tail.closer().close().unwrap();
+            let numbers: Vec<i64> = tail.by_ref().map(|message| message.unwrap().timestamp).collect();
+            assert!(numbers.len() > 100, "{}", numbers.len());
+            assert!(numbers.iter().copied().eq(0..numbers.len() as i64));
+        });
+    });
+}
+
+#[test]
+fn the_tails_of_all_clones_are_closed_by_one() {
+    within(DEADLINE, || {
+        let server = TrafficController::start().unwrap();
+        let consumer = consumer_of(&server);
+        let mut tails = ["one", "other"].map(|app| consumer.clone().tail(app, TOKEN).unwrap());
+        consumer.close().unwrap();
+        for tail in &mut tails {
+            assert!(tail.next().is_none());
+            assert_eq!(tail.ending(), Some(&Ending::Closed));
+        }
+        states::assert_closed_well(&server);
+    });
+}

@@ -1,0 +1,78 @@
+//! Log messages and multipart answers as the legacy servers send them, put together by hand: an encoder of the crate's
+//! own would make its mistakes twice.
+
+use loggregator_consumer::LogMessage;
+
+pub const APP: &str = "11111111-2222-3333-4444-555555555555";
+pub const TOKEN: &str = "bearer a-token";
+
+pub const BOUNDARY: &str = "0123456789abcdef";
+pub const CONTENT_TYPE: &str = "Content-Type: multipart/x-protobuf; boundary=0123456789abcdef";
+
+/// A protobuf `LogMessage` with what is required, and no more.
+pub fn message(text: &str) -> Vec<u8> {
+    message_at(text, 0)
+}
+
+pub fn message_at(text: &str, nanoseconds: i64) -> Vec<u8> {
+    let mut bytes = bytes_field(1, text.as_bytes());
+    bytes.extend([2 << 3, 1]);
+    bytes.push(3 << 3);
+    bytes.extend(varint(((nanoseconds << 1) ^ (nanoseconds >> 63)) as u64));
+    bytes.extend(bytes_field(4, APP.as_bytes()));
+    bytes
+}
+
+fn bytes_field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    field.extend(varint(content.len() as u64));
+    field.extend_from_slice(content);
+    field
+}
+
+fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+/// One part with the delimiter before it.
+pub fn part(content: &[u8]) -> Vec<u8> {
+    [format!("\r\n--{BOUNDARY}\r\n\r\n").as_bytes(), content].concat()
+}
+
+/// A complete body with these messages.
+pub fn multipart(texts: &[&str]) -> Vec<u8> {
+    let parts: Vec<u8> = texts.iter().flat_map(|text| part(&message(text))).collect();
+    [&parts, format!("\r\n--{BOUNDARY}--\r\n").as_bytes()].concat()
+}
+
+/// A complete answer with these messages.
+pub fn recent_answer(texts: &[&str]) -> Vec<u8> {
+    answer("200 OK", &[CONTENT_TYPE], &multipart(texts))
+}
+
+/// An answer with its `Content-Length`.
+pub fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+    let length = format!("Content-Length: {}", body.len());
+    [head(status, &[headers, &[&length]].concat()), body.to_vec()].concat()
+}
+
+/// The head of an answer.
+pub fn head(status: &str, headers: &[&str]) -> Vec<u8> {
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    format!("HTTP/1.1 {status}\r\n{headers}\r\n").into_bytes()
+}
+
+/// A chunk of a chunked body.
+pub fn chunk(content: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", content.len()).as_bytes(), content, b"\r\n"].concat()
+}
+
+pub fn texts(messages: &[LogMessage]) -> Vec<String> {
+    messages.iter().map(|message| message.text().into_owned()).collect()
+}

@@ -1,0 +1,26 @@
+//! TLS for the servers of the tests, with the crate's own self-signed certificate: it names `localhost`, `127.0.0.1`
+//! and `::1`.
+
+use std::net::TcpStream;
+
+use native_tls::{Certificate, Identity, TlsAcceptor, TlsConnector, TlsStream};
+
+const CERTIFICATE: &[u8] = include_bytes!("../../src/testing/tls/cert.pem");
+const KEY: &[u8] = include_bytes!("../../src/testing/tls/key.pem");
+
+/// The server's side of a handshake. `None` if the client breaks it off.
+pub fn accept(socket: TcpStream) -> Option<TlsStream<TcpStream>> {
+    let identity = Identity::from_pkcs8(CERTIFICATE, KEY).unwrap();
+    TlsAcceptor::new(identity).unwrap().accept(socket).ok()
+}
+
+/// A connector that trusts the certificate.
+pub fn trusting() -> TlsConnector {
+    let certificate = Certificate::from_pem(CERTIFICATE).unwrap();
+    TlsConnector::builder().add_root_certificate(certificate).build().unwrap()
+}
+
+/// A connector that trusts anyone.
+pub fn unverifying() -> TlsConnector {
+    TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap()
+}

@@ -1,0 +1,212 @@
+//! What keeps a connection: the text of the old servers, pings and pongs. And what happens when they stop.
+
+mod common;
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{
+    DEADLINE, ScriptedServer, builder, consumer, frame, hang_up, read_head, say, switching_protocols, wait_until,
+    within,
+};
+use loggregator_consumer::testing::{Frame, Generation, TrafficController};
+use loggregator_consumer::{Ending, ErrorKind, LogMessage};
+
+const APP: &str = "an-app";
+const TOKEN: &str = "bearer a-token";
+
+/// For what must not happen by itself during a test.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// The real times, divided by 25: a ping comes 15 s after each pong, a pong must come within 30 s, ours go out every
+/// 10 s, and the caller takes nothing for 70 s.
+const PING_EVERY: Duration = Duration::from_millis(600);
+const PING_DEADLINE: Duration = Duration::from_millis(1200);
+const KEEP_ALIVE: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(2800);
+
+/// In all more than any system holds for a connection: 64 MiB.
+const MESSAGES: i64 = 1024;
+const SIZE: usize = 64 * 1024;
+
+/// What a caller gets that takes nothing for a while: the messages' numbers, and how the tail ended.
+fn taken_after_a_pause(keep_alive: Duration) -> (Vec<i64>, Ending) {
+    let server = TrafficController::builder()
+        .generation(Generation::Y2016)
+        .ping(PING_EVERY, PING_DEADLINE)
+        .backlog(1 << 20)
+        .retain(0)
+        .start()
+        .unwrap();
+    // The pause is the caller's, and not a silence of the server.
+    let consumer = builder(&server.endpoint()).keep_alive(keep_alive).idle_timeout(PAUSE / 2).build().unwrap();
+    let mut tail = consumer.tail(APP, TOKEN).unwrap();
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let send = |number| server.send(LogMessage::new(APP, [b'x'; SIZE]).timestamp(number));
+            (0..MESSAGES).take_while(|number| send(*number) == 1).for_each(drop);
+            server.close_tails(APP, Some(1000), "");
+        });
+        wait_until("the queue is full", || tail.receiver().is_full());
+        let is_cut_off = server.wait_for_received(PAUSE, |received| received[0].ended.is_some());
+        assert!(is_cut_off || !sending.is_finished(), "there was room for all of it, and so no pause");
+        let numbers = tail.by_ref().map_while(|message| Some(message.ok()?.timestamp)).collect();
+        tail.by_ref().for_each(drop);
+        (numbers, tail.ending().unwrap().clone())
+    })
+}
+
+#[test]
+fn a_caller_that_pauses_for_longer_than_the_server_waits_for_pongs_gets_every_message() {
+    within(3 * DEADLINE, || {
+        let (numbers, ending) = taken_after_a_pause(KEEP_ALIVE);
+        assert_eq!(ending, Ending::ClosedByServer { code: Some(1000), reason: String::new() });
+        assert!(numbers.into_iter().eq(0..MESSAGES));
+    });
+}
+
+/// This is what the test above is worth.
+#[test]
+fn without_the_pongs_that_no_ping_asked_for_such_a_caller_is_cut_off() {
+    within(3 * DEADLINE, || {
+        let (numbers, ending) = taken_after_a_pause(FAR);
+        assert!(!ending.is_clean(), "{ending:?}");
+        assert!((numbers.len() as i64) < MESSAGES);
+    });
+}
+
+#[test]
+fn the_text_is_sent_at_once() {
+    within(DEADLINE, || {
+        let server = TrafficController::start().unwrap();
+        let consumer = builder(&server.endpoint()).keep_alive(FAR).build().unwrap();
+        let _tail = consumer.tail(APP, TOKEN).unwrap();
+        let alive = Frame::Text("I'm alive!".into());
+        assert!(server.wait_for_received(DEADLINE, |received| {
+            received[0].frames.iter().any(|received| received.frame == alive)
+        }));
+    });
+}
+
+/// The opcode and the payload of the next frame of the client, which is masked, and short.
+fn client_frame(mut socket: &TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 6];
+    socket.read_exact(&mut head).unwrap();
+    let [first, length, mask @ ..] = head;
+    assert!((0x80..=0x80 + 125).contains(&length));
+    let mut payload = vec![0; usize::from(length & 0x7f)];
+    socket.read_exact(&mut payload).unwrap();
+    payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    (first & 0x0f, payload)
+}
+
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+/// A message's protobuf: 0a 02 "hi", 10 01, 18 02 (1 in zigzag), 22 03 "app".
+const HI: &[u8] = b"\x0a\x02hi\x10\x01\x18\x02\x22\x03app";
+
+/// A server that makes the handshake, takes the first text and goes on with `then`, while a caller takes all messages.
+fn served_by(then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Ending {
+    let (done, wait_until_done) = channel();
+    let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+        let request = read_head(&mut socket);
+        say(&mut socket, &[&switching_protocols(&request)]);
+        assert_eq!(client_frame(&socket), (1, b"I'm alive!".to_vec()));
+        then(&mut socket);
+        done.send(()).unwrap();
+        hang_up(socket);
+    })]);
+    let mut tail = builder(&server.endpoint()).keep_alive(FAR).build().unwrap().tail(APP, TOKEN).unwrap();
+    tail.by_ref().for_each(drop);
+    wait_until_done.recv().expect("the server is content");
+    tail.ending().unwrap().clone()
+}
+
+#[test]
+fn a_ping_is_answered_at_once_with_its_payload() {
+    within(DEADLINE, || {
+        served_by(|socket| {
+            for payload in [b"".to_vec(), b"a payload".to_vec(), vec![0xff; 125]] {
+                say(socket, &[&frame(PING, &payload)]);
+                assert_eq!(client_frame(socket), (PONG, payload));
+            }
+        });
+    });
+}
+
+#[test]
+fn a_ping_is_answered_while_messages_pour_in() {
+    within(DEADLINE, || {
+        served_by(|socket| {
+            let (enough, stop) = channel();
+            let mut writer = socket.try_clone().unwrap();
+            let pouring = thread::spawn(move || {
+                let messages = frame(2, HI).repeat(1000);
+                let ping = frame(PING, b"in between");
+                while stop.try_recv().is_err() {
+                    say(&mut writer, &[&messages, &ping, &messages]);
+                }
+            });
+            for _ in 0..10 {
+                assert_eq!(client_frame(socket), (PONG, b"in between".to_vec()));
+            }
+            enough.send(()).unwrap();
+            // The rest of the pongs need not be read for it to end.
+            pouring.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_server_that_missed_pongs_is_quoted_with_its_code_and_its_words() {
+    within(DEADLINE, || {
+        let words = "Client did not respond to ping before keep-alive timeout expired.";
+        let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+            let request = read_head(&mut socket);
+            let close = [&1008_u16.to_be_bytes(), words.as_bytes()].concat();
+            say(&mut socket, &[&switching_protocols(&request), &frame(2, HI), &frame(8, &close)]);
+            hang_up(socket);
+        })]);
+        let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
+        let error = tail.next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ClosedByServer);
+        assert_eq!(error.to_string(), format!("the server closed the connection with 1008: {words}"));
+        assert!(tail.next().is_none());
+        assert_eq!(tail.ending(), Some(&Ending::ClosedByServer { code: Some(1008), reason: words.into() }));
+    });
+}
+
+#[test]
+fn a_server_that_falls_silent_ends_the_tail_after_the_idle_timeout() {
+    within(DEADLINE, || {
+        let idle_timeout = Duration::from_millis(200);
+        let server = TrafficController::builder().ping(FAR, FAR).start().unwrap();
+        let consumer = builder(&server.endpoint()).idle_timeout(idle_timeout).build().unwrap();
+        let begin = Instant::now();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        server.send(LogMessage::new(APP, "the last"));
+        assert_eq!(tail.next().unwrap().unwrap().text(), "the last");
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+        assert!(begin.elapsed() >= idle_timeout);
+        assert!(tail.next().is_none());
+        assert_eq!(tail.ending(), Some(&Ending::TimedOut));
+    });
+}
+
+#[test]
+fn pings_are_no_silence() {
+    within(DEADLINE, || {
+        let server = TrafficController::builder().ping(Duration::from_millis(50), FAR).start().unwrap();
+        let idle_timeout = Duration::from_secs(1);
+        let consumer = builder(&server.endpoint()).idle_timeout(idle_timeout).build().unwrap();
+        let tail = consumer.tail(APP, TOKEN).unwrap();
+        let ended = server.wait_for_received(2 * idle_timeout, |received| received[0].ended.is_some());
+        assert!(!ended);
+        assert_eq!(tail.ending(), None);
+    });
+}

@@ -1,0 +1,112 @@
+//! Whatever is opened and closed, and however: no thread, socket or other descriptor stays.
+//!
+//! All of it in one test, for it counts what the whole process has.
+#![cfg(target_os = "linux")]
+
+mod common;
+#[path = "close/states.rs"]
+mod states;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+use common::{DEADLINE, wait_until, within};
+use loggregator_consumer::testing::TrafficController;
+use loggregator_consumer::{ErrorKind, LogMessage};
+use states::{APP, CALLS, Call, RECENT_CALLS, TAILS, TOKEN, Way, consumer_of, patient, start};
+
+#[test]
+fn nothing_is_left_behind() {
+    within(6 * DEADLINE, || {
+        // The first of their kind open what stays, such as a source of random numbers.
+        for tls in [false, true] {
+            states::idle_tail(tls).close(Way::Tail);
+        }
+        leaves_nothing("a thousand tails", a_thousand_tails);
+        for (state, call) in CALLS {
+            for kind in Call::ALL {
+                leaves_nothing(state, || _ = call(kind).close());
+            }
+        }
+        for (state, call) in RECENT_CALLS {
+            leaves_nothing(state, || _ = call().close());
+        }
+        for (state, tail) in TAILS {
+            for way in Way::ALL {
+                leaves_nothing(state, || tail(false).close(way));
+                leaves_nothing(state, || tail(true).close(way));
+            }
+        }
+        leaves_nothing("a panic", a_callback_that_panics);
+        a_tail_that_has_ended_and_is_not_read();
+    });
+}
+
+/// 1,000 rounds of open, use a little and close from another thread, every other one over TLS.
+fn a_thousand_tails() {
+    let servers = [false, true].map(|tls| start(TrafficController::builder(), tls));
+    // Its name instead of its address, so that it has to be resolved.
+    let consumers = [&servers[0], &servers[1]]
+        .map(|server| patient(&server.endpoint().replace("127.0.0.1", "localhost")).build().unwrap());
+    for round in 0..1000 {
+        let (server, consumer) = (&servers[round % 2], &consumers[round % 2]);
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        server.send(LogMessage::new(APP, "hello"));
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hello");
+        let closer = tail.closer();
+        thread::spawn(move || closer.close().unwrap());
+        assert!(tail.next().is_none());
+    }
+}
+
+fn a_callback_that_panics() {
+    let server = TrafficController::start().unwrap();
+    let consumer = patient(&server.endpoint()).on_connect(|| panic!("a panic for the test")).build().unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| consumer.tail(APP, TOKEN))).is_err());
+}
+
+/// When the server has ended a tail, its caller can leave it alone for as long as it likes, and get its messages then.
+fn a_tail_that_has_ended_and_is_not_read() {
+    let server = TrafficController::start().unwrap();
+    let consumer = consumer_of(&server);
+    let before = Open::now();
+    let mut tail = consumer.tail(APP, TOKEN).unwrap();
+    let mut sent = 0;
+    while !tail.receiver().is_full() {
+        // Large enough for a batch of its own.
+        sent += server.send(LogMessage::new(APP, [b'x'; 70_000]));
+        wait_until("it has come", || tail.receiver().len() == sent);
+    }
+    server.drop_tails(APP);
+    wait_until("the tail has ended", || tail.ending().is_some());
+    wait_until("the socket is closed", || Open::now().files <= before.files);
+    assert_eq!(tail.by_ref().take(sent).filter(|message| message.is_ok()).count(), sent);
+    assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::ConnectionLost);
+    assert!(tail.next().is_none());
+}
+
+/// How much this process has open.
+#[derive(Debug)]
+struct Open {
+    threads: usize,
+    files: usize,
+}
+
+impl Open {
+    fn now() -> Self {
+        let count = |directory| fs::read_dir(directory).unwrap().count();
+        Open { threads: count("/proc/self/task"), files: count("/proc/self/fd") }
+    }
+}
+
+#[track_caller]
+fn leaves_nothing(what: &str, act: impl FnOnce()) {
+    let before = Open::now();
+    act();
+    let is_gone = || {
+        let now = Open::now();
+        now.threads <= before.threads && now.files <= before.files
+    };
+    wait_until(&format!("after {what}, no more is open than {before:?}"), is_gone);
+}

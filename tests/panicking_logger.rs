@@ -1,0 +1,57 @@
+//! A logger runs in our threads, too. One that panics there ends a tail, but does not hang it.
+//!
+//! A test binary of its own: there is one logger in a process.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use common::{DEADLINE, consumer, wait_until, within};
+use loggregator_consumer::testing::TrafficController;
+use loggregator_consumer::{ErrorKind, LogMessage};
+
+/// Panics in the threads of a certain name.
+struct Logger {
+    keep_alive: AtomicBool,
+    read: AtomicBool,
+}
+
+static LOGGER: Logger = Logger { keep_alive: AtomicBool::new(false), read: AtomicBool::new(false) };
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, _: &log::Record) {
+        let panics = match thread::current().name() {
+            Some("loggregator-keep-alive") => &self.keep_alive,
+            Some("loggregator-read") => &self.read,
+            _ => return,
+        };
+        assert!(!panics.load(Ordering::SeqCst), "a panic for the test");
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_logger_that_panics_ends_a_tail_and_does_not_hang_it() {
+    log::set_logger(&LOGGER).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    for (panics, kind) in [(&LOGGER.keep_alive, ErrorKind::ConnectionLost), (&LOGGER.read, ErrorKind::BadResponse)] {
+        within(DEADLINE, move || {
+            let server = TrafficController::start().unwrap();
+            panics.store(true, Ordering::SeqCst);
+            let mut tail = consumer(&server.endpoint()).tail("app", "bearer token").unwrap();
+            server.send(LogMessage::new("app", "hello"));
+            wait_until("the tail has ended", || tail.ending().is_some());
+            panics.store(false, Ordering::SeqCst);
+            assert!(!tail.ending().unwrap().is_clean());
+            assert_eq!(tail.find_map(|message| message.err()).unwrap().kind(), kind);
+            drop(tail);
+            assert!(server.wait_until_idle(DEADLINE));
+        });
+    }
+}

@@ -1,0 +1,624 @@
+//! What the real servers sent, replayed byte for byte from a socket, whole and split at every kind of odd place.
+//!
+//! Each capture in `fixtures` is replayed, by what it holds. What must come out is in the capture's sidecar, which the
+//! server's side wrote, or is told here; nothing is expected just because our own decoder gives it.
+
+mod common;
+
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+use std::net::TcpStream;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use common::{DEADLINE, Script, ScriptedServer};
+use crossbeam_channel::{Receiver, unbounded};
+use loggregator_consumer::{Consumer, Ending, Error, ErrorKind, LogMessage, MessageType};
+use memchr::memmem;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const APP: &str = "app-guid";
+const TOKEN: &str = "bearer token";
+
+#[test]
+fn recent_gives_what_the_server_sent() {
+    for_each(Kind::Multipart, |capture, progress| {
+        replay_recent(capture, progress, |split| vec![capture.script("/recent", split)]);
+    });
+}
+
+#[test]
+fn recent_falls_back_to_the_dump_and_gives_what_the_server_sent() {
+    for_each(Kind::Dump, |capture, progress| {
+        replay_recent(capture, progress, |split| vec![no_recent(), capture.script("/dump/", split)]);
+    });
+}
+
+fn replay_recent(capture: &Capture, progress: &Progress, scripts: impl Fn(&Split) -> Vec<Script>) {
+    let splits = splits(&capture.bytes);
+    let server = ScriptedServer::start(splits.iter().flat_map(scripts).collect());
+    let consumer = common::consumer(&server.endpoint());
+    let mut replays = Replays::new(capture.decodable());
+    for split in &splits {
+        progress.at(split);
+        replays.add(consumer.recent(APP, TOKEN).unwrap().into_iter().map(Ok).collect());
+    }
+}
+
+#[test]
+fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
+    for_each(Kind::Tail, |capture, progress| {
+        let frames = frames(&capture.bytes);
+        let messages = frames.iter().filter(|frame| frame.opcode == BINARY).count();
+        let ending = capture.ending();
+        let last_error = match ending {
+            Ending::ClosedByServer { code: None | Some(1000), .. } => None,
+            Ending::ClosedByServer { .. } => Some(ErrorKind::ClosedByServer),
+            _ => Some(ErrorKind::ConnectionLost),
+        };
+        let mut expected = capture.expected();
+        expected.extend(last_error.map(Expected::Error));
+
+        // The system may drop what has not been read yet when a reset arrives: the server waits for a word from here.
+        let (all_taken, wait) = unbounded();
+        let splits = splits(&capture.bytes);
+        let scripts = splits.iter().map(|split| match ending {
+            Ending::Reset => capture.reset_script("/tail/", split, wait.clone()),
+            _ => capture.script("/tail/", split),
+        });
+        let consumer = common::consumer(&ScriptedServer::start(scripts.collect()).endpoint());
+        let mut replays = Replays::new(expected);
+        for split in &splits {
+            progress.at(split);
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            let mut items = Vec::new();
+            for item in tail.by_ref() {
+                items.push(item.map_err(|error| error.kind()));
+                if items.len() == messages {
+                    all_taken.send(()).unwrap();
+                }
+            }
+            assert_eq!(tail.ending(), Some(&ending));
+            replays.add(items);
+        }
+    });
+}
+
+#[test]
+fn a_refused_tail_gives_the_servers_words() {
+    for_each(Kind::Refusal, |capture, progress| {
+        replay_refusal(capture, progress, splits(&capture.bytes), Consumer::tail, |split| {
+            vec![capture.script("/tail/", split)]
+        });
+    });
+}
+
+#[test]
+fn a_refused_recent_gives_the_servers_words() {
+    for_each(Kind::Refusal, |capture, progress| {
+        replay_refusal(capture, progress, splits(&capture.bytes), Consumer::recent, |split| {
+            let mut scripts = vec![capture.script("/recent", split)];
+            if capture.text().starts_with("HTTP/1.1 400 ") {
+                scripts.push(capture.script("/dump/", split));
+            }
+            scripts
+        });
+    });
+}
+
+#[test]
+fn a_refused_dump_gives_the_servers_words() {
+    for_each(Kind::Refusal, |capture, progress| {
+        // Its handshake is the tail's: not every split is needed.
+        replay_refusal(capture, progress, regular_splits(&capture.bytes), Consumer::recent, |split| {
+            vec![no_recent(), capture.script("/dump/", split)]
+        });
+    });
+}
+
+fn replay_refusal<T>(
+    capture: &Capture,
+    progress: &Progress,
+    splits: Vec<Split>,
+    call: fn(&Consumer, &str, &str) -> Result<T, Error>,
+    scripts: impl Fn(&Split) -> Vec<Script>,
+) {
+    let (head, body) = capture.text().split_once("\r\n\r\n").unwrap();
+    let status: u16 = head["HTTP/1.1 ".len()..][..3].parse().unwrap();
+    let kind = match status {
+        400 => ErrorKind::BadRequest,
+        401 => ErrorKind::Unauthorized,
+        404 => ErrorKind::NotFound,
+        status => panic!("which kind of error is a {status}?"),
+    };
+    let server = ScriptedServer::start(splits.iter().flat_map(scripts).collect());
+    let consumer = common::consumer(&server.endpoint());
+    for split in &splits {
+        progress.at(split);
+        let error = call(&consumer, APP, TOKEN).map(drop).unwrap_err();
+        assert_eq!((error.kind(), error.status(), error.body()), (kind, Some(status), Some(body)), "{error}");
+        assert!(error.to_string().ends_with(body.trim()), "{error}");
+    }
+}
+
+#[test]
+fn an_answer_without_messages_that_is_no_refusal_is_a_bad_response() {
+    for_each(Kind::Other, |capture, progress| {
+        let splits = splits(&capture.bytes);
+        let scripts = splits.iter().map(|split| capture.script("/recent", split)).collect();
+        let consumer = common::consumer(&ScriptedServer::start(scripts).endpoint());
+        for split in &splits {
+            progress.at(split);
+            let error = consumer.recent(APP, TOKEN).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
+            assert!(error.to_string().contains("no Content-Type"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn an_end_without_an_answer_is_an_error_that_says_whom_to_ask() {
+    for_each(Kind::Unanswered, |capture, progress| {
+        let whole = Split::whole();
+        progress.at(&whole);
+        let server = ScriptedServer::start(vec![
+            capture.script("/tail/", &whole),
+            capture.script("/recent", &whole),
+            no_recent(),
+            capture.script("/dump/", &whole),
+        ]);
+        let consumer = common::consumer(&server.endpoint());
+        let errors = [
+            consumer.tail(APP, TOKEN).map(drop),
+            consumer.recent(APP, TOKEN).map(drop),
+            consumer.recent(APP, TOKEN).map(drop),
+        ];
+        for error in errors.map(Result::unwrap_err) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{error}");
+            let text = error.to_string();
+            assert!(text.contains("Please ask your Cloud Foundry Operator"), "{text}");
+            assert!(text.contains(&server.endpoint()), "{text}");
+        }
+    });
+}
+
+#[test]
+fn what_is_no_message_is_skipped_with_a_warning_each() {
+    thread_local!(static WARNINGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
+
+    /// Keeps what each thread logs apart: messages are decoded in the caller's.
+    struct Warnings;
+
+    impl log::Log for Warnings {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.level() == log::Level::Warn
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                WARNINGS.with_borrow_mut(|warnings| warnings.push(record.args().to_string()));
+            }
+        }
+
+        fn flush(&self) {}
+    }
+
+    log::set_logger(&Warnings).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    for (name, path) in [("l15-recent-garbage.http", "/recent"), ("l14-dump-garbage.ws", "/dump/")] {
+        common::within(DEADLINE, move || {
+            let capture = Capture::load(name);
+            let mut scripts = vec![capture.script(path, &Split::whole())];
+            if path == "/dump/" {
+                scripts.insert(0, no_recent());
+            }
+            let server = ScriptedServer::start(scripts);
+            common::consumer(&server.endpoint()).recent(APP, TOKEN).unwrap();
+            let warnings = WARNINGS.take();
+            assert_eq!(warnings.len(), 4, "{name}: {warnings:?}");
+            assert!(warnings.iter().all(|warning| warning.contains("no LogMessage")), "{name}: {warnings:?}");
+        });
+    }
+}
+
+/// Which calls a capture is an answer to.
+#[derive(PartialEq)]
+enum Kind {
+    Multipart,
+    Tail,
+    Dump,
+    Refusal,
+    Unanswered,
+    Other,
+}
+
+/// What a server sent on one connection.
+struct Capture {
+    name: String,
+    bytes: Arc<[u8]>,
+}
+
+impl Capture {
+    fn load(name: &str) -> Self {
+        Capture { name: name.to_owned(), bytes: common::fixture(name).into() }
+    }
+
+    fn kind(&self) -> Kind {
+        let starts = |start: &str| self.bytes.starts_with(start.as_bytes());
+        if self.bytes.is_empty() {
+            Kind::Unanswered
+        } else if starts("HTTP/1.1 101 ") {
+            if self.name.contains("-dump-") { Kind::Dump } else { Kind::Tail }
+        } else if starts("HTTP/1.1 4") {
+            Kind::Refusal
+        } else if memmem::find(&self.bytes, b"\r\nContent-Type: multipart/").is_some() {
+            Kind::Multipart
+        } else {
+            Kind::Other
+        }
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
+    }
+
+    /// The script of a server that sends this in answer to a request for the path, and ends as the real one did.
+    fn script(&self, path: &'static str, split: &Split) -> Script {
+        // A refusal that leaves the connection open must be understood while it is open.
+        let stays = self.kind() == Kind::Refusal && !self.text().contains("\r\nConnection: close\r\n");
+        self.script_ending(path, split, move |mut socket| {
+            if stays {
+                let _ = io::copy(&mut socket, &mut io::sink());
+            } else {
+                common::hang_up(socket);
+            }
+        })
+    }
+
+    /// The script of a server that resets the connection as soon as it hears that all has been taken.
+    fn reset_script(&self, path: &'static str, split: &Split, all_taken: Receiver<()>) -> Script {
+        self.script_ending(path, split, move |socket| {
+            let _ = all_taken.recv_timeout(DEADLINE);
+            common::reset(socket);
+        })
+    }
+
+    fn script_ending(&self, path: &'static str, split: &Split, end: impl FnOnce(TcpStream) + Send + 'static) -> Script {
+        let (bytes, cuts) = (Arc::clone(&self.bytes), Arc::clone(&split.cuts));
+        Box::new(move |mut socket| {
+            let request = common::read_head(&mut socket);
+            assert!(
+                request.starts_with(&format!("GET {path}?app={APP} ")),
+                "{path} is not what was asked for: {request}"
+            );
+            let answer = common::fit_accept_key(&bytes, &request);
+            match *common::pieces(&answer, &cuts) {
+                [first, second] => common::say_in_two(&mut socket, [first, second]),
+                ref pieces => common::say(&mut socket, pieces),
+            }
+            end(socket);
+        })
+    }
+
+    /// What a tail must give, but for an error at its end.
+    fn expected(&self) -> Vec<Expected> {
+        if let Some(expected) = without_sidecar(&self.name) {
+            return expected;
+        }
+        let sidecar = common::fixture(&format!("{}.sent.json", self.name));
+        let sidecar: Value = serde_json::from_slice(&sidecar).unwrap();
+        let entries = sidecar["messages"].as_array().unwrap();
+        assert_eq!(sidecar["count"], entries.len());
+        entries.iter().map(Expected::from_entry).collect()
+    }
+
+    /// What a call of `recent` must give.
+    fn decodable(&self) -> Vec<Expected> {
+        let mut expected = self.expected();
+        expected.retain(|item| !matches!(item, Expected::Error(_)));
+        expected
+    }
+
+    /// How a tail must end.
+    fn ending(&self) -> Ending {
+        match frames(&self.bytes).last() {
+            Some(Frame { opcode: CLOSE, payload, .. }) => {
+                let payload = &self.bytes[payload.clone()];
+                let code = payload.first_chunk().map(|&code| u16::from_be_bytes(code));
+                Ending::ClosedByServer {
+                    code,
+                    reason: String::from_utf8(payload[payload.len().min(2)..].into()).unwrap(),
+                }
+            }
+            _ if self.name.contains("-reset") => Ending::Reset,
+            _ => Ending::Eof,
+        }
+    }
+}
+
+/// The first answer of a server that has no `/recent`, and thereby leads to `/dump/`.
+fn no_recent() -> Script {
+    Capture::load("l14-400-recent.http").script("/recent", &Split::whole())
+}
+
+/// Replays the captures of a kind, with a deadline for each split. A failure names the capture and the split.
+fn for_each(kind: Kind, replay: fn(&Capture, &Progress)) {
+    let names = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(".http") || name.ends_with(".ws")).collect();
+    names.sort();
+    let captures: Vec<_> = names.iter().map(|name| Capture::load(name)).filter(|it| it.kind() == kind).collect();
+    assert!(!captures.is_empty());
+    for capture in captures {
+        let name = capture.name.clone();
+        let mut split = String::from("before the first replay");
+        let (progress, splits) = mpsc::channel();
+        let thread = thread::spawn(move || replay(&capture, &Progress(progress)));
+        loop {
+            match splits.recv_timeout(DEADLINE) {
+                Ok(next) => split = next,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("{name}, {split}: it takes longer than {DEADLINE:?}"),
+            }
+        }
+        if let Err(panic) = thread.join() {
+            eprintln!("It was {name}, {split}.");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// Tells which split comes next.
+struct Progress(mpsc::Sender<String>);
+
+impl Progress {
+    fn at(&self, split: &Split) {
+        self.0.send(split.name.clone()).unwrap();
+    }
+}
+
+type Item = Result<LogMessage, ErrorKind>;
+
+/// What the replays of one capture give: what is expected, and each the same.
+struct Replays {
+    expected: Vec<Expected>,
+    first: Option<Vec<Item>>,
+}
+
+impl Replays {
+    fn new(expected: Vec<Expected>) -> Self {
+        Replays { expected, first: None }
+    }
+
+    fn add(&mut self, items: Vec<Item>) {
+        assert_eq!(items.len(), self.expected.len(), "the number of items");
+        let Some(first) = &self.first else {
+            self.expected.iter().zip(&items).enumerate().for_each(|(n, (expected, item))| expected.check(n, item));
+            self.first = Some(items);
+            return;
+        };
+        for (n, item) in items.iter().enumerate() {
+            // Not `assert_eq`, which would print a message of 1 MiB.
+            assert!(*item == first[n], "item {n} is not what it was in the first replay");
+        }
+    }
+}
+
+/// What one item must be.
+enum Expected {
+    /// What this entry of a sidecar says.
+    Entry(Value),
+    Message(LogMessage),
+    /// A message of which no more is known than its source and how its text begins.
+    Text {
+        source: &'static str,
+        start: String,
+    },
+    Error(ErrorKind),
+}
+
+impl Expected {
+    fn from_entry(entry: &Value) -> Self {
+        // The servers' own decoder refuses both of these. But they are LogMessages on the wire: one has fields that
+        // the definition does not have, the other a number that its enum does not have, and to both proto2 says that
+        // a reader goes on. So they are expected to be read, with what their bytes say.
+        match entry["wire_b64"].as_str() {
+            Some("CgJoaRABGAIiAWEoBDIBMEIDQXBwmAYH") => {
+                return Expected::Message(LogMessage::new("a", "hi").timestamp(1).source("App", "0"));
+            }
+            Some("CgJoaRAJGAIiAWE=") => {
+                let message = LogMessage::new("a", "hi").timestamp(1);
+                return Expected::Message(message.message_type(MessageType::Unknown(9)));
+            }
+            _ => {}
+        }
+        if entry["undecodable"] == true {
+            return Expected::Error(ErrorKind::Undecodable);
+        }
+        let mut entry = entry.clone();
+        // Of this message the sidecar contradicts itself: its fields say that the source is absent, but its note that
+        // it is empty. The note is right: the message's bytes end with 32 00 42 00.
+        if entry["note"].as_str().is_some_and(|note| note.ends_with("(translator sets empty strings)")) {
+            entry["source_id"] = "".into();
+            entry["source_name"] = "".into();
+        }
+        Expected::Entry(entry)
+    }
+
+    fn check(&self, n: usize, item: &Item) {
+        match (self, item) {
+            (Expected::Entry(entry), Ok(message)) => check_entry(entry, message),
+            (Expected::Message(expected), Ok(message)) => assert_eq!(message, expected, "item {n}"),
+            (Expected::Text { source, start }, Ok(message)) => {
+                assert_eq!(message.source_name.as_deref(), Some(*source), "item {n}");
+                assert!(message.text().starts_with(start), "item {n}: {message} does not begin with {start}");
+            }
+            (Expected::Error(expected), Err(kind)) => assert_eq!(kind, expected, "item {n}"),
+            (Expected::Error(_), Ok(_)) => panic!("item {n} is a message, and not an error"),
+            (_, Err(kind)) => panic!("item {n} is an error: {kind:?}"),
+        }
+    }
+}
+
+fn check_entry(entry: &Value, message: &LogMessage) {
+    let LogMessage { message_type, timestamp, app_id, source_id, source_name, drain_urls, .. } = message;
+    let number = match message_type {
+        MessageType::Out => 1,
+        MessageType::Err => 2,
+        other => panic!("{other:?} was never sent"),
+    };
+    let digest: String = Sha256::digest(&message.message).iter().map(|byte| format!("{byte:02x}")).collect();
+    // `null` and "" are not the same: an absent field, and an empty one.
+    let mut got = json!({
+        "message_len": message.message.len(),
+        "message_sha256": digest,
+        "message_type": number,
+        "timestamp": timestamp.to_string(),
+        "app_id": app_id,
+        "source_id": source_id,
+        "source_name": source_name,
+        "drain_urls": drain_urls,
+    });
+    if entry.get("message_b64").is_some() {
+        got["message_b64"] = BASE64_STANDARD.encode(&message.message).into();
+    }
+    for (field, value) in got.as_object().unwrap() {
+        assert_eq!(Some(value), entry.get(field), "{field} of message {} ({})", entry["index"], entry["note"]);
+    }
+}
+
+/// What is in the captures that have no sidecar: they were recorded for something else than their messages.
+fn without_sidecar(name: &str) -> Option<Vec<Expected>> {
+    let numbered =
+        |numbers: Range<u32>| numbers.map(|n| Expected::Text { source: "App", start: format!("msg {n:09}") }).collect();
+    // Here the server tells of its own trouble.
+    let lgr =
+        |texts: &[&str]| texts.iter().map(|&text| Expected::Text { source: "LGR", start: text.to_owned() }).collect();
+    let refused = "proxy: error connecting to 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused";
+    Some(match name {
+        "l14-idle-90s.ws"
+        | "l15-idle-nopong.ws"
+        | "l15-idle-nopong-texts.ws"
+        | "l15-idle-pings-50s.ws"
+        | "l15-idle-unsolicited-pong.ws"
+        | "l15-200-auth-cookie.http"
+        | "l15-200-post.http" => numbered(0..1),
+        "l15-tail-half-close.ws" => numbered(0..21),
+        "l15chain-tail.ws" => numbered(6519..6560),
+        "l15chain-recent.http" => numbered(6342..6442),
+        "l15chain-recent-unknown-app.http" => Vec::new(),
+        "l15chain-recent-doppler-down.http" => lgr(&[refused]),
+        "l15chain-recent-doppler-mute.http" => lgr(&[
+            "WebsocketListener.Start: Timed out listening to a doppler server after 5s",
+            "proxy: error connecting to 127.0.0.1:47355: WebsocketListener.Start: Timed out listening to a doppler server",
+        ]),
+        "l15chain-tail-doppler-down.ws" => lgr(&[refused; 12]),
+        _ => return None,
+    })
+}
+
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+
+/// A frame in a capture.
+struct Frame {
+    start: usize,
+    opcode: u8,
+    payload: Range<usize>,
+}
+
+/// The frames behind the handshake: a server's are not masked.
+fn frames(capture: &[u8]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut start = memmem::find(capture, b"\r\n\r\n").unwrap() + 4;
+    while start < capture.len() {
+        let length_bytes = match capture[start + 1] {
+            126 => &capture[start + 2..start + 4],
+            127 => &capture[start + 2..start + 10],
+            _ => &capture[start + 1..start + 2],
+        };
+        let length = length_bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
+        let payload = if length_bytes.len() == 1 { start + 2 } else { start + 2 + length_bytes.len() };
+        frames.push(Frame { start, opcode: capture[start] & 0x0f, payload: payload..payload + length });
+        start = payload + length;
+    }
+    assert_eq!(start, capture.len(), "the last frame is whole");
+    frames
+}
+
+/// Where the bytes of a capture are cut.
+struct Split {
+    name: String,
+    cuts: Arc<[usize]>,
+}
+
+impl Split {
+    fn new(name: impl Into<String>, cuts: impl IntoIterator<Item = usize>) -> Self {
+        Split { name: name.into(), cuts: cuts.into_iter().collect() }
+    }
+
+    fn whole() -> Self {
+        Split::new("whole", [])
+    }
+}
+
+/// The ways to split a capture: the regular ones, and in two, a small one everywhere, a larger one at some odd places.
+fn splits(bytes: &[u8]) -> Vec<Split> {
+    const SMALL: usize = 1024;
+    const REPLAYED_IN_TWO: usize = 1024 * 1024;
+
+    let places = if bytes.len() <= SMALL { (1..bytes.len()).collect() } else { odd_places(bytes) };
+    let at_most = (REPLAYED_IN_TWO / bytes.len()).max(1);
+    let places = places.iter().step_by(places.len().div_ceil(at_most));
+    let in_two = places.map(|&at| Split::new(format!("cut in two at {at}"), [at]));
+    regular_splits(bytes).into_iter().chain(in_two).collect()
+}
+
+/// The splits into many pieces. Those of a large capture into the smallest would take too long.
+fn regular_splits(bytes: &[u8]) -> Vec<Split> {
+    const MAX_PIECES: usize = 32 * 1024;
+
+    let mut splits = vec![Split::whole(), Split::new("cut at the odd places", odd_places(bytes))];
+    for size in [1, 2, 3, 7, 1000, 4095, 16385] {
+        if bytes.len() / size <= MAX_PIECES {
+            splits.push(Split::new(format!("in pieces of {size}"), (size..bytes.len()).step_by(size)));
+        }
+    }
+    splits
+}
+
+/// Before, within and behind all that a parser looks for: line ends, delimiters, and the heads of frames.
+fn odd_places(bytes: &[u8]) -> Vec<usize> {
+    let mut places = Vec::new();
+    for at in memmem::find_iter(bytes, b"\r\n") {
+        places.extend([at, at + 1, at + 2]);
+    }
+    if let Some(boundary) = boundary(bytes) {
+        for at in memmem::find_iter(bytes, boundary) {
+            let end = at + boundary.len();
+            places.extend([at - 1, at, at + 1, at + boundary.len() / 2, end - 1, end, end + 1]);
+        }
+    }
+    if bytes.starts_with(b"HTTP/1.1 101") {
+        for frame in frames(bytes) {
+            places.extend(frame.start..=frame.payload.start);
+            places.extend([frame.payload.start + frame.payload.len() / 2, frame.payload.end]);
+        }
+    }
+    places.retain(|&at| 0 < at && at < bytes.len());
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
+/// What the head says that the delimiters are, out of its quotes if it has any.
+fn boundary(bytes: &[u8]) -> Option<&[u8]> {
+    const NAME: &[u8] = b"boundary=";
+    let value = &bytes[memmem::find(bytes, NAME)? + NAME.len()..];
+    value.split(|byte| b"\"\r".contains(byte)).find(|part| !part.is_empty())
+}

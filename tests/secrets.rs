@@ -1,0 +1,181 @@
+//! The token and the proxy's password are told to nobody but the server and the proxy.
+
+mod common;
+
+use std::fmt::{Debug, Display};
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use common::messages::{APP, answer, message, recent_answer};
+use common::proxy::ConnectProxy;
+use common::watch::{Prints, keep_logs, logs};
+use common::{
+    BINARY, DEADLINE, Refusing, Script, ScriptedServer, answering, builder, close_frame, frame, hang_up, header,
+    read_head, reset, say, switching_protocols, tls, upgrading, within,
+};
+use loggregator_consumer::{Builder, Consumer, Error, Proxy};
+
+const TOKEN: &str = "bearer s3cr3t-t0ken";
+const PASSWORD: &str = "hunter2";
+const CREDENTIALS: &str = "user:hunter2";
+
+/// All that the crate shows, and what must not be in it.
+struct Witness {
+    prints: Prints,
+    shown: String,
+}
+
+impl Witness {
+    /// Logs begin here, for the whole process: so there is one test in this file.
+    fn new() -> Self {
+        keep_logs();
+        Witness { prints: Prints::default(), shown: String::new() }
+    }
+
+    fn debug(&mut self, value: impl Debug) {
+        self.shown += &format!("{value:?}\n{value:#?}\n");
+    }
+
+    fn error(&mut self, error: impl std::error::Error) {
+        self.debug(&error);
+        self.shown += &format!("{error}\n");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            self.shown += &format!("{cause}\n{cause:?}\n");
+            source = cause.source();
+        }
+    }
+
+    fn consumer(&mut self, builder: Builder) -> Consumer {
+        let builder = builder.debug_printer(self.prints.clone());
+        self.debug(&builder);
+        let consumer = builder.build().unwrap();
+        self.debug(&consumer);
+        consumer
+    }
+
+    /// Tails to the end, and gets the recent messages, whatever comes of it.
+    fn use_up(&mut self, consumer: &Consumer) -> [Option<Error>; 2] {
+        let tail_error = consumer.tail(APP, TOKEN).map(|mut tail| {
+            self.debug(&tail);
+            self.debug(tail.closer());
+            self.debug(tail.receiver().try_recv());
+            tail.by_ref().for_each(|item| self.debug(item));
+            self.debug(tail.ending());
+        });
+        let recent_error = consumer.recent_iter(APP, TOKEN).and_then(|mut recent| {
+            self.debug(&recent);
+            recent.try_for_each(|message| message.map(|message| self.debug(message)))
+        });
+        let errors = [tail_error.err(), recent_error.err()];
+        errors.iter().flatten().for_each(|error| self.error(error));
+        errors
+    }
+}
+
+/// A server that lets a tail and a call of recent succeed.
+fn good() -> ScriptedServer {
+    ScriptedServer::always(|mut socket| {
+        let request = read_head(&mut socket);
+        assert_eq!(header(&request, "authorization"), Some(TOKEN));
+        if request.starts_with("GET /tail/") {
+            let frames = [frame(BINARY, &message("hello")), close_frame()].concat();
+            say(&mut socket, &[&switching_protocols(&request), &frames]);
+        } else {
+            say(&mut socket, &[&recent_answer(&["hello"])]);
+        }
+        hang_up(socket);
+    })
+}
+
+/// Servers that let them fail, each in its way, or fall back.
+fn bad() -> Vec<ScriptedServer> {
+    let fail: [fn() -> Script; 6] = [
+        || answering(answer("401 Unauthorized", &["Www-Authenticate: Basic"], b"no")),
+        || answering(answer("302 Found", &["Location: http://127.0.0.1:1/"], b"")),
+        || answering(answer("500 Internal Server Error", &[], b"oh")),
+        || answering("no HTTP at all\r\n\r\n"),
+        || answering(""),
+        || Box::new(reset),
+    ];
+    let mut servers: Vec<_> = fail.map(|script| ScriptedServer::start(vec![script(), script()])).into();
+    let broken = |bytes: &'static [u8]| {
+        upgrading(move |mut socket| {
+            say(&mut socket, &[&frame(BINARY, &message("hello")), bytes]);
+            hang_up(socket);
+        })
+    };
+    let fall_back = answering(answer("400 Bad Request", &[], b""));
+    servers.push(ScriptedServer::start(vec![broken(b"\xff\0"), fall_back, broken(b"")]));
+    servers
+}
+
+fn with_credentials(scheme: &str, address: impl Display) -> Proxy {
+    Proxy::url(&format!("{scheme}://{CREDENTIALS}@{address}")).unwrap()
+}
+
+#[test]
+fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
+    within(DEADLINE, || {
+        let mut witness = Witness::new();
+        let good = good();
+        let consumer = witness.consumer(builder(&good.endpoint()));
+        assert!(matches!(witness.use_up(&consumer), [None, None]));
+        for server in bad() {
+            let consumer = witness.consumer(builder(&server.endpoint()));
+            witness.use_up(&consumer);
+        }
+        let refusing = Refusing::start();
+        let consumer = witness.consumer(builder(&refusing.endpoint()));
+        assert!(matches!(witness.use_up(&consumer), [Some(_), Some(_)]));
+
+        // Through proxies.
+        for (proxy, scheme) in [(ConnectProxy::plain(), "http"), (ConnectProxy::tls(), "https")] {
+            let settings = with_credentials(scheme, proxy.address);
+            witness.debug(&settings);
+            let settings = builder(&good.endpoint()).proxy(settings).tls_connector(tls::unverifying());
+            let consumer = witness.consumer(settings);
+            assert!(matches!(witness.use_up(&consumer), [None, None]));
+            let basic = format!("Basic {}", BASE64_STANDARD.encode(CREDENTIALS));
+            assert_eq!(header(&proxy.request(), "proxy-authorization"), Some(&*basic));
+        }
+        let url = format!("http://{CREDENTIALS}@{}", refusing.address);
+        let function = Proxy::custom(move |_| Ok(Some(url.parse()?)));
+        witness.debug(&function);
+        let refusal = answer("407 Proxy Authentication Required", &["Proxy-Authenticate: Basic"], b"no");
+        let refuser = ScriptedServer::always(move |socket| answering(refusal.clone())(socket));
+        for proxy in [function, with_credentials("http", refuser.address), with_credentials("https", refusing.address)]
+        {
+            let consumer = witness.consumer(builder(&good.endpoint()).proxy(proxy));
+            assert!(matches!(witness.use_up(&consumer), [Some(_), Some(_)]));
+        }
+
+        // Where they do not belong.
+        witness.error(Proxy::url(&format!("socks5://{CREDENTIALS}@proxy")).unwrap_err());
+        witness.error(Proxy::url(&format!("http://{CREDENTIALS}@proxy:no-port")).unwrap_err());
+        witness.error(Consumer::new(&format!("ws://{CREDENTIALS}@host")).unwrap_err());
+        witness.error(builder(&good.endpoint()).build().unwrap().tail(APP, &format!("{TOKEN}\r\n")).unwrap_err());
+
+        let (prints, logs) = (witness.prints.text(), logs());
+        for (what, text) in [("debug prints", &prints), ("logs", &logs), ("values and errors", &witness.shown)] {
+            let encoded = [TOKEN, "s3cr3t-t0ken", CREDENTIALS, PASSWORD].map(|secret| BASE64_STANDARD.encode(secret));
+            for secret in ["s3cr3t-t0ken", PASSWORD].into_iter().chain(encoded.iter().map(String::as_str)) {
+                assert!(!text.contains(secret), "{secret} is in the {what}:\n{text}");
+            }
+        }
+        // There was something to look at.
+        assert!(prints.contains("WEBSOCKET RESPONSE:\nHTTP/1.1 401 Unauthorized"), "{prints}");
+        for target in [" loggregator_consumer", " ureq", " tungstenite"] {
+            assert!(logs.contains(target), "{logs}");
+        }
+        for error in [
+            "401 Unauthorized",
+            "302 Found",
+            "500 Internal",
+            "without a close frame",
+            "broke the websocket protocol",
+            "407 Proxy",
+        ] {
+            assert!(witness.shown.contains(error), "no {error} in\n{}", witness.shown);
+        }
+    });
+}
