@@ -54,7 +54,7 @@ fn wait_for(app: &str, text: &str, timeout: Duration) -> Result<Option<LogMessag
 
     // The tail first: a line between the two is in both rather than in none.
     let mut tail = consumer.tail(app, "")?;
-    let mut find_recent = || Ok::<_, loggregator_consumer::Error>(consumer.recent(app, "")?.into_iter().find(holds));
+    let find_recent = || Ok::<_, loggregator_consumer::Error>(consumer.recent(app, "")?.into_iter().find(holds));
     if let Some(message) = find_recent()? {
         return Ok(Some(message));
     }
