@@ -17,7 +17,7 @@ use crate::foundation::{Choice, Foundation, Via};
 use crate::http::{self, Answer};
 use crate::message::LogMessage;
 use crate::open::Open;
-use crate::recent::Recent;
+use crate::recent::{Recent, Source};
 use crate::tail::{Again, Link, Tail};
 use crate::token::TokenSource;
 use crate::websocket::{Request, WebSocket};
@@ -210,7 +210,7 @@ impl Consumer {
             match choice.via() {
                 Via::Legacy => legacy::recent(&call),
                 Via::Doppler => doppler::recent(&call),
-                Via::LogCache | Via::RlpGateway => log_cache::recent(&call),
+                Via::LogCache | Via::RlpGateway => call.recent_of_log_cache(),
             }
         })?;
         Ok(Recent::new(source, patience, cancel, registration))
@@ -352,6 +352,20 @@ impl Call<'_> {
     /// Makes a GET request.
     pub(crate) fn get(&self, path: &str) -> Result<Answer> {
         self.inner.get(self.server, path, self.token, self.patience, self.cancel)
+    }
+
+    fn recent_of_log_cache(&self) -> Result<Source> {
+        let Settings { connect_timeout, max_message_size, max_recent_size, recent_limit, .. } = self.inner.settings;
+        let access = log_cache::Access {
+            dialer: &self.inner.dialer,
+            endpoint: self.server,
+            connect_timeout,
+            patience: self.patience,
+            max_message_size,
+            max_size: max_recent_size,
+        };
+        let messages = log_cache::recent(&access, self.app_guid, self.token, recent_limit, self.cancel)?;
+        Ok(Source::Messages(messages.into_iter()))
     }
 
     /// Opens a websocket.

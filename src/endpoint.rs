@@ -136,13 +136,30 @@ pub(crate) fn escaped_guid(app_guid: &str) -> Result<String> {
 
 /// What to say of a server's "no" if the GUID is none: Cloud Foundry's servers only say 401 or 404 then.
 pub(crate) fn guid_hint(app_guid: &str) -> String {
-    let parts: Vec<_> = app_guid.split('-').collect();
-    let is_guid = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
-        && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    if is_guid {
+    if is_guid(app_guid) {
         return String::new();
     }
     format!(". And {app_guid:?} is no GUID: if it is the app's name, `cf app {app_guid} --guid` prints its GUID")
+}
+
+/// Adds to an error by which a server says that it knows no such app, or that the token is not for it, what is often
+/// the reason: that the app was given by its name.
+pub(crate) fn explain_guid(error: Error, app_guid: &str) -> Error {
+    match error.status() {
+        Some(401 | 404) if !is_guid(app_guid) => error.with_hint(&format!(
+            ". `{0}` is no GUID: is it the app's name? `cf app {0} --guid` prints its GUID",
+            app_guid.escape_debug()
+        )),
+        _ => error,
+    }
+}
+
+/// Whether a text is five groups of hexadecimal digits.
+fn is_guid(text: &str) -> bool {
+    let mut groups = text.split('-');
+    [8, 4, 4, 4, 12].into_iter().all(|length| {
+        groups.next().is_some_and(|group| group.len() == length && group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    }) && groups.next().is_none()
 }
 
 #[cfg(test)]
@@ -204,5 +221,25 @@ mod tests {
         assert_eq!(escaped_guid("a-b_c.d~0").unwrap(), "a-b_c.d~0");
         assert_eq!(escaped_guid("a&b=c/ü%\r\n").unwrap(), "a%26b%3Dc%2F%C3%BC%25%0D%0A");
         assert_eq!(escaped_guid(" ").unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn an_app_that_is_not_found_by_what_is_no_guid_may_be_called_so() {
+        let explained =
+            |status, app| explain_guid(Error::status_answer(status, "", "tail", String::new()), app).to_string();
+        let hint = ". `my-app` is no GUID: is it the app's name? `cf app my-app --guid` prints its GUID";
+        assert!(explained(404, "my-app").ends_with(hint));
+        assert!(explained(401, "my-app").ends_with(hint));
+        assert!(!explained(500, "my-app").contains("GUID"));
+        assert!(!explained(404, "00000021-aaaa-BBBB-cccc-000000000021").contains("GUID"));
+        for no_guid in [
+            "",
+            "00000021-aaaa-bbbb-cccc-00000000002",
+            "00000021-aaaa-bbbb-cccc-000000000021-",
+            "00000021-aaaa-bbbb-cccc-00000000002g",
+            "00000021-aaaa-bbbb-cccc",
+        ] {
+            assert!(explained(404, no_guid).contains("is no GUID"), "{no_guid}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use crate::debug::HIDDEN;
 use crate::message::LogMessage;
+use crate::v2;
 use crate::websocket::Ending;
 
 /// A boxed error of any type, as a [proxy function](crate::Proxy::custom) returns it.
@@ -132,7 +133,8 @@ impl Error {
         error
     }
 
-    /// An answer of the server that is no success: the kind follows from the status, the text holds the body.
+    /// An answer of the server that is no success: the kind follows from the status, the text holds the body, or, if
+    /// that is JSON, its message.
     pub(crate) fn status_answer(status: u16, reason: &str, what: impl fmt::Display, body: String) -> Self {
         let kind = match status {
             400 => ErrorKind::BadRequest,
@@ -142,7 +144,8 @@ impl Error {
             _ => ErrorKind::ServerError,
         };
         let mut text = format!("{what}: the server answered {status} {reason}").trim_end().to_owned();
-        let words = body.trim();
+        let message = v2::error_message(&body);
+        let words = message.as_deref().unwrap_or(&body).trim();
         if !words.is_empty() {
             text.push_str(": ");
             text.push_str(words);
@@ -165,13 +168,14 @@ impl Error {
         Error::new(ErrorKind::Closed, "the connection was closed from this side")
     }
 
-    pub(crate) fn with_recovered(mut self, messages: Vec<LogMessage>) -> Self {
-        self.0.recovered = messages;
+    /// Says what the error is, where the status alone would mislead.
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
         self
     }
 
-    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
-        self.0.kind = kind;
+    pub(crate) fn with_recovered(mut self, messages: Vec<LogMessage>) -> Self {
+        self.0.recovered = messages;
         self
     }
 
@@ -301,6 +305,9 @@ mod tests {
         assert_eq!(error.to_string(), "recent: the server answered 401 Unauthorized: You are not authorized. x");
         assert_eq!(error.body(), Some("You are not authorized. x\n"));
         assert_eq!(error.status(), Some(401));
+        let error = Error::status_answer(500, "", "recent", r#"{"code":2,"message":"no","details":[]}"#.into());
+        assert_eq!(error.to_string(), "recent: the server answered 500: no");
+        assert_eq!(error.body(), Some(r#"{"code":2,"message":"no","details":[]}"#));
         for (status, kind) in [(404, ErrorKind::NotFound), (400, ErrorKind::BadRequest), (503, ErrorKind::ServerError)]
         {
             assert_eq!(Error::status_answer(status, "", "x", String::new()).kind(), kind);

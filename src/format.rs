@@ -24,7 +24,11 @@ impl Format {
         match self {
             Format::Legacy => messages.push_back(decode::legacy(frame)),
             Format::Doppler => messages.extend(decode::doppler(frame).transpose()),
-            Format::Gateway => v2::batch(frame, &mut |message| messages.push_back(message)),
+            Format::Gateway => {
+                if let Err(error) = v2::batch(frame, &mut |message| messages.push_back(message)) {
+                    messages.push_back(Err(error));
+                }
+            }
         }
     }
 }

@@ -102,7 +102,7 @@ impl Head {
 }
 
 /// The content of as many chunks as are there, and whether the last of them is.
-fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+pub(crate) fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut content = Vec::new();
     loop {
         match httparse::parse_chunk_size(bytes) {

@@ -88,6 +88,8 @@ mod recent;
 mod tail;
 mod backoff;
 mod error;
+#[cfg(test)]
+mod captures;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;

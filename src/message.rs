@@ -146,6 +146,16 @@ impl MessageType {
             other => MessageType::Unknown(other),
         }
     }
+
+    /// Its number in the protobuf messages.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            MessageType::Out => 1,
+            MessageType::Err => 2,
+            MessageType::Unknown(number) => number,
+        }
+    }
 }
 
 /// `OUT`, `ERR`, or the number.

@@ -122,12 +122,7 @@ impl Iterator for Recent {
     type Item = Result<LogMessage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let message = self.read().map_err(|error| match error.kind() {
-            ErrorKind::Timeout if self.patience.is_over() => late(),
-            ErrorKind::Timeout => error.with_hint(": see Builder::read_timeout"),
-            _ => error,
-        });
-        let message = message.transpose();
+        let message = self.read().map_err(|error| explain_timeout(error, self.patience)).transpose();
         if !matches!(message, Some(Ok(_))) {
             self.source = None;
         }
@@ -171,7 +166,16 @@ impl Dump {
     }
 }
 
-fn late() -> Error {
+/// Says of a timeout in an answer which limit it was that ran out.
+pub(crate) fn explain_timeout(error: Error, patience: Patience) -> Error {
+    match error.kind() {
+        ErrorKind::Timeout if patience.is_over() => late(),
+        ErrorKind::Timeout => error.with_hint(": see Builder::read_timeout"),
+        _ => error,
+    }
+}
+
+pub(crate) fn late() -> Error {
     Error::new(ErrorKind::Timeout, "the recent messages did not end in time: see Builder::recent_timeout")
 }
 

@@ -69,7 +69,6 @@ mod batch;
 mod builder;
 mod connection;
 mod doppler;
-mod encode;
 mod fault;
 mod foundation;
 mod frames;

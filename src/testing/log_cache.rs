@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use super::access::{Access, Case};
 use super::builder::EqualTimes;
 use super::connection::Connection;
-use super::encode::encode_v2;
 use super::fault::Endless;
 use super::http::Response;
 use super::logged::Logged;
 use super::record::Request;
+use crate::v2;
 
 const DEFAULT_LIMIT: usize = 100;
 const LARGEST_LIMIT: i64 = 1000;
@@ -163,7 +163,7 @@ impl Held {
         let mut message = self.logged.message()?.clone().timestamp(self.time);
         message.message.retain(|&byte| byte != 0);
         message.message = message.message.trim_ascii().to_vec();
-        Some(encode_v2(&message))
+        Some(v2::encode(&message))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::encode::{encode_doppler, encode_v2};
 use super::frames;
-use crate::decode::encode_legacy;
+use crate::decode::{encode_doppler, encode_legacy};
 use crate::message::LogMessage;
+use crate::v2;
 
 pub(super) enum Logged {
     Message(LogMessage),
@@ -32,7 +32,7 @@ impl Logged {
             Logged::Message(message) => match wire {
                 Wire::Legacy => encode_legacy(message).into(),
                 Wire::Doppler => encode_doppler(message).into(),
-                Wire::Gateway => format!(r#"{{"batch":[{}]}}"#, encode_v2(message)).into_bytes().into(),
+                Wire::Gateway => format!(r#"{{"batch":[{}]}}"#, v2::encode(message)).into_bytes().into(),
             },
         }
     }
