@@ -1,8 +1,10 @@
-//! An in-process Traffic Controller to test against (feature `testing`).
+//! A Cloud Foundry to test against, in this process (feature `testing`): as much of it as has to do with logs.
 //!
-//! A [`TrafficController`] is a legacy Loggregator server on a free port of 127.0.0.1. It answers `/recent`, `/tail/`
-//! and `/dump/` as the real ones did, byte for byte where it matters, and it can be told to [fail](Fault): to refuse, to
-//! stall, to break off at any byte, to drip. What clients sent is [recorded](TrafficController::received).
+//! A [`TrafficController`] is a server on a free port of 127.0.0.1. By default it is the legacy Loggregator server of
+//! 2015; by its [`Generation`] it is another one, or a foundation of today: an API that tells where the logs are, a UAA
+//! that gives tokens, Doppler's streams, Log Cache and the RLP gateway, all at one address. It answers as the real ones
+//! do, byte for byte where it matters, and it can be told to [fail](Fault): to refuse, to stall, to break off at any
+//! byte, to drip. What clients sent is [recorded](TrafficController::received).
 //!
 //! ```
 //! use loggregator_consumer::testing::TrafficController;
@@ -13,6 +15,23 @@
 //! let mut tail = consumer.tail("my-app", "bearer token")?;
 //! server.send(LogMessage::new("my-app", "hello"));
 //! assert_eq!(tail.next().unwrap()?.message, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The same on a foundation of today, where an app's id must be a GUID:
+//!
+//! ```
+//! use loggregator_consumer::testing::{Generation, TrafficController};
+//! use loggregator_consumer::{Builder, LogMessage, Proxy};
+//!
+//! const APP: &str = "11111111-1111-1111-1111-111111111111";
+//!
+//! let server = TrafficController::of(Generation::Today)?;
+//! let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+//! let mut tail = consumer.tail(APP, &server.issue_token())?; // over Doppler
+//! server.send(LogMessage::new(APP, "hello"));
+//! assert_eq!(tail.next().unwrap()?.message, b"hello");
+//! assert_eq!(consumer.recent(APP, &server.issue_token())?[0].message, b"hello"); // from Log Cache
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -44,21 +63,36 @@
 //! It is made for tests: it keeps a record of every request and frame for as long as it lives, and its TLS key is
 //! public.
 
+mod access;
+mod api;
+mod batch;
 mod builder;
 mod connection;
+mod doppler;
 mod fault;
+mod foundation;
 mod frames;
+mod gateway;
+mod generation;
 mod http;
+mod legacy;
+mod log_cache;
+mod logged;
+mod multipart;
 mod outbox;
+mod random;
 mod record;
+mod routes;
 mod shared;
 mod stream;
 mod tail;
 mod tls;
+mod uaa;
 mod wake;
 
-pub use builder::{BodyFraming, Builder, Generation};
+pub use builder::{BodyFraming, Builder, EqualTimes};
 pub use fault::Fault;
+pub use generation::Generation;
 pub use record::{Ending, Frame, Received, ReceivedFrame, Request, RequestKind};
 pub use tls::certificate_pem;
 
@@ -70,14 +104,14 @@ use std::{fmt, io};
 
 use native_tls::TlsConnector;
 
-use crate::decode::encode_legacy;
 use crate::message::LogMessage;
 use builder::Settings;
+use logged::{Logged, Wire};
 use outbox::{Last, Outbox};
 use shared::Shared;
 use wake::Waker;
 
-/// A legacy Loggregator server in this process. See the [module](self) for the whole picture.
+/// A Loggregator server, or a whole foundation's, in this process. See the [module](self) for the whole picture.
 ///
 /// It stops when it is dropped: then every connection ends without a word, and all its threads are joined.
 pub struct TrafficController {
@@ -105,6 +139,23 @@ impl TrafficController {
         Self::builder().start()
     }
 
+    /// Starts a server of this generation, with all other settings as they are by default.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// assert_eq!(server.api(), format!("http://{}", server.address()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](TrafficController::start).
+    pub fn of(generation: Generation) -> io::Result<Self> {
+        Self::builder().generation(generation).start()
+    }
+
     /// Settings for another server.
     pub fn builder() -> Builder {
         Builder::default()
@@ -115,7 +166,7 @@ impl TrafficController {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::new(settings));
+        let shared = Arc::new(Shared::new(settings, address));
         let accept_waker = Arc::new(Waker::new()?);
         let accept_thread = thread::Builder::new().name("traffic controller".into()).spawn({
             let (shared, waker) = (Arc::clone(&shared), Arc::clone(&accept_waker));
@@ -127,7 +178,7 @@ impl TrafficController {
     /// What to give to a client: `ws://127.0.0.1:<port>`, or `wss://` with [TLS](Builder::tls). The certificate holds
     /// for the address.
     pub fn endpoint(&self) -> String {
-        format!("{}://{}", if self.shared.settings.tls { "wss" } else { "ws" }, self.address)
+        self.shared.websocket_url()
     }
 
     /// Where it listens.
@@ -159,26 +210,28 @@ impl TrafficController {
         tls::connector().expect("the built-in certificate is sound")
     }
 
-    /// Adds messages to what is kept for an app: what `/recent` and `/dump/` answer with, in this order. They are not
-    /// sent to tails. Only the [latest ones](Builder::retain) are kept.
+    /// Adds messages to what is kept for an app: what `/recent`, `/dump/` and `/recentlogs` answer with, in this order,
+    /// and Log Cache in the order of their times. They are not sent to tails. Only the [latest ones](Builder::retain)
+    /// are kept.
     pub fn add_recent(&self, app: &str, messages: impl IntoIterator<Item = LogMessage>) {
         for message in messages {
-            self.shared.keep(app, encode_legacy(&message));
+            self.shared.keep(app, Arc::new(Logged::Message(message)));
         }
     }
 
-    /// Logs a message: sends it to every open tail of its app, keeps it for `/recent`, and says to how many tails it
-    /// was sent.
+    /// Logs a message: sends it to every open tail of its app, be it a websocket or a stream of the RLP gateway, keeps
+    /// it as a [recent](TrafficController::add_recent) one, and says to how many tails it was sent.
     ///
     /// A tail is open from before its client can know it, so what is sent once a client is connected is not missed.
     ///
     /// When too many bytes [wait](Builder::backlog) for a tail whose client does not read, this waits for it: until
     /// the client reads, or the tail or the server ends. (The real servers drop messages instead.)
     pub fn send(&self, message: LogMessage) -> usize {
-        self.send_raw(&message.app_id, encode_legacy(&message))
+        self.log(&message.app_id.clone(), Logged::Message(message))
     }
 
-    /// [`send`](TrafficController::send), with a payload that need not be a message.
+    /// [`send`](TrafficController::send), with a payload that need not be a message: it is what a frame or a part
+    /// holds, or, on the RLP gateway, the data of an event. Log Cache does without it.
     ///
     /// ```
     /// use loggregator_consumer::testing::TrafficController;
@@ -189,15 +242,22 @@ impl TrafficController {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn send_raw(&self, app: &str, payload: impl Into<Vec<u8>>) -> usize {
-        let payload = payload.into();
-        let mut frame = Vec::with_capacity(payload.len() + 10);
-        frames::binary(&payload, &mut frame);
-        push_to_each(&self.shared.keep(app, payload), &frame)
+        self.log(app, Logged::Raw(payload.into()))
+    }
+
+    fn log(&self, app: &str, logged: Logged) -> usize {
+        let logged = Arc::new(logged);
+        let mut tails = self.shared.keep(app, Arc::clone(&logged));
+        // It is encoded once for each kind of them.
+        tails.sort_by_key(|tail| tail.wire);
+        let kinds = tails.chunk_by(|one, other| one.wire == other.wire);
+        kinds.map(|tails| push_to_each(tails, &logged.frame(tails[0].wire))).sum()
     }
 
     /// Sends bytes to every open tail of an app as they are, behind the frames sent before: for frames that no server
-    /// sends, such as fragments, and for many frames with one call. They are not kept for `/recent`. Says to how many
-    /// tails they were sent, and waits as [`send`](TrafficController::send) does.
+    /// sends, such as fragments, and for many frames with one call. On the RLP gateway they are events, or pieces of
+    /// them. They are not kept. Says to how many tails they were sent, and waits as [`send`](TrafficController::send)
+    /// does.
     ///
     /// The server's own pings and pongs may come behind the bytes of each call, so a call should send whole frames.
     pub fn send_bytes(&self, app: &str, bytes: &[u8]) -> usize {
@@ -205,8 +265,9 @@ impl TrafficController {
     }
 
     /// Closes every open tail of an app, behind what was sent before: with a close frame of this code and reason, or
-    /// with an empty one (the reason counts only with a code). Says how many there were. They are open no longer when
-    /// this returns, though what was sent may still be on its way.
+    /// with an empty one (the reason counts only with a code). A stream of the RLP gateway has no such frames: its
+    /// answer just ends, as when what is behind the gateway dies. Says how many there were. They are open no longer
+    /// when this returns, though what was sent may still be on its way.
     pub fn close_tails(&self, app: &str, code: Option<u16>, reason: &str) -> usize {
         self.end_tails(app, Last::Close, |out| frames::close(code, reason, out))
     }
@@ -225,7 +286,12 @@ impl TrafficController {
 
     fn end_tails(&self, app: &str, last: Last, write: impl Fn(&mut Vec<u8>)) -> usize {
         let tails = self.shared.update(|state| state.tails.remove(app)).unwrap_or_default();
-        tails.iter().filter(|outbox| outbox.end(last, &write)).count()
+        let write_frame = |tail: &Outbox, out: &mut Vec<u8>| {
+            if tail.wire != Wire::Gateway {
+                write(out)
+            }
+        };
+        tails.iter().filter(|tail| tail.end(last, |out| write_frame(tail, out))).count()
     }
 
     fn tails(&self, app: &str) -> Vec<Arc<Outbox>> {

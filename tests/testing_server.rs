@@ -1,6 +1,8 @@
 //! The testing server, seen by clients that are bare sockets.
 
-use std::io::{self, ErrorKind, Read, Write};
+mod bare;
+
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,85 +12,13 @@ use loggregator_consumer::testing::{
 };
 use loggregator_consumer::{LogMessage, MessageType};
 
-/// The limit of every wait for something that must come.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// How long to look for something that must not come.
-const QUIET: Duration = Duration::from_millis(60);
-/// For what must not happen by itself during a test.
-const NEVER: Duration = Duration::from_secs(3600);
-
-const PING: (u8, &[u8]) = (0x89, b"");
+use bare::*;
 
 /// The message's protobuf: 0a 02 "hi", 10 01, 18 02 (1 in zigzag), 22 03 "app".
 const HI: &[u8] = b"\x0a\x02hi\x10\x01\x18\x02\x22\x03app";
 
 fn hi() -> LogMessage {
     LogMessage::new("app", "hi").timestamp(1)
-}
-
-fn connect(server: &TrafficController) -> TcpStream {
-    let client = TcpStream::connect(server.address()).unwrap();
-    client.set_read_timeout(Some(DEADLINE)).unwrap();
-    client.set_write_timeout(Some(DEADLINE)).unwrap();
-    client
-}
-
-/// Sends the head of a request with these header lines.
-fn request(client: &mut impl Write, line: &str, headers: &[&str]) {
-    let mut head = format!("{line} HTTP/1.1\r\nHost: x\r\n");
-    for header in headers {
-        head.push_str(header);
-        head.push_str("\r\n");
-    }
-    client.write_all((head + "\r\n").as_bytes()).unwrap();
-}
-
-/// Reads a head, and not one byte more.
-fn head(client: &mut impl Read) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        client.read_exact(&mut byte).unwrap();
-        head.extend_from_slice(&byte);
-    }
-    String::from_utf8(head).unwrap()
-}
-
-/// The answer to a GET: its head and its body.
-fn get(server: &TrafficController, target: &str, headers: &[&str]) -> (String, Vec<u8>) {
-    let mut client = connect(server);
-    request(&mut client, &format!("GET {target}"), headers);
-    let head = head(&mut client);
-    let mut body = Vec::new();
-    client.read_to_end(&mut body).unwrap();
-    (head, body)
-}
-
-/// What an answer without a refusal must hold besides: the status, the headers without the date, the body.
-fn get_text(server: &TrafficController, target: &str, headers: &[&str]) -> (String, Vec<String>, String) {
-    let (head, body) = get(server, target, headers);
-    let mut lines = head.trim_end().split("\r\n").map(str::to_owned);
-    let status = lines.next().unwrap();
-    let (dates, headers): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with("Date: "));
-    assert_eq!(dates.len(), 1);
-    (status, headers, String::from_utf8(body).unwrap())
-}
-
-const HANDSHAKE: [&str; 4] = [
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Version: 13",
-    // The key and its answer are RFC 6455's example.
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-];
-const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-
-fn open_websocket(server: &TrafficController, target: &str) -> TcpStream {
-    let mut client = connect(server);
-    request(&mut client, &format!("GET {target}"), &HANDSHAKE);
-    assert_eq!(head(&mut client), SWITCHING);
-    client
 }
 
 /// A tail of `app` that has had its first ping.
@@ -98,85 +28,10 @@ fn tail(server: &TrafficController) -> TcpStream {
     client
 }
 
-/// Reads a frame: its first byte and its payload.
-fn frame(client: &mut impl Read) -> (u8, Vec<u8>) {
-    let mut head = [0; 2];
-    client.read_exact(&mut head).unwrap();
-    assert!(head[1] & 0x80 == 0, "servers do not mask");
-    let length = match head[1] {
-        126 => {
-            let mut length = [0; 2];
-            client.read_exact(&mut length).unwrap();
-            u16::from_be_bytes(length).into()
-        }
-        127 => {
-            let mut length = [0; 8];
-            client.read_exact(&mut length).unwrap();
-            u64::from_be_bytes(length)
-        }
-        length => length.into(),
-    };
-    let mut payload = Vec::new();
-    client.take(length).read_to_end(&mut payload).unwrap();
-    assert_eq!(payload.len() as u64, length);
-    (head[0], payload)
-}
-
-/// A short frame as a client sends it.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [1, 2, 3, 4];
-    let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap()];
-    frame.extend_from_slice(&mask);
-    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
-}
-
-fn close_payload(code: u16, reason: &str) -> Vec<u8> {
-    [&code.to_be_bytes(), reason.as_bytes()].concat()
-}
-
-fn rest(client: &mut impl Read) -> Vec<u8> {
-    let mut rest = Vec::new();
-    client.read_to_end(&mut rest).unwrap();
-    rest
-}
-
-fn assert_quiet(client: &TcpStream) {
-    client.set_read_timeout(Some(QUIET)).unwrap();
-    let error = { client }.read(&mut [0]).expect_err("there should be nothing to read");
-    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
-    client.set_read_timeout(Some(DEADLINE)).unwrap();
-}
-
-fn assert_reset(result: io::Result<usize>) {
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionReset);
-}
-
 fn ending(server: &TrafficController) -> Option<Ending> {
     let is_over = |received: &[Received]| received.first().is_some_and(|one| one.ended.is_some());
     server.wait_for_received(DEADLINE, is_over);
     server.received()[0].ended
-}
-
-/// A multipart body, put together from another description than the server's.
-fn multipart(boundary: &str, parts: &[&[u8]]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for part in parts {
-        body.extend_from_slice(format!("--{boundary}\r\n\r\n").as_bytes());
-        body.extend_from_slice(part);
-        body.extend_from_slice(b"\r\n");
-    }
-    if parts.is_empty() {
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-    body
-}
-
-/// The boundary that a 200's head names.
-fn boundary(head: &str) -> &str {
-    let (_, rest) = head.split_once("\r\nContent-Type: multipart/x-protobuf; boundary=").unwrap();
-    rest.split("\r\n").next().unwrap()
 }
 
 mod recent {
@@ -706,8 +561,7 @@ mod faults {
             let (mut client, mut bytes) = (connect(&server), Vec::new());
             // At the first byte it can come before the request has been written.
             let asked = client.write_all(b"GET /recent?app=app HTTP/1.1\r\nHost: x\r\n\r\n");
-            let error = asked.and_then(|()| client.read_to_end(&mut bytes)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            assert_reset(asked.and_then(|()| client.read_to_end(&mut bytes)));
             assert!(bytes.len() as u64 <= length);
         }
         assert!(server.wait_until_idle(DEADLINE));

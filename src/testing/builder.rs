@@ -4,11 +4,19 @@ use std::io;
 use std::time::Duration;
 
 use super::TrafficController;
+use super::generation::Generation;
 
 /// How many messages are kept for each app, as long as [`Builder::retain`] says nothing else.
 pub(super) const RETAIN: usize = 1000;
 /// How many bytes may wait for each tail, as long as [`Builder::backlog`] says nothing else.
 pub(super) const BACKLOG: usize = 8 << 20;
+/// How long an access token lives, as long as [`Builder::token_life`] says nothing else: as long as the real ones.
+pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(600);
+/// As much as the real Log Cache's gateway takes from behind it, in bytes.
+pub(super) const LARGEST_ANSWER: usize = 50 << 20;
+/// The real RLP gateway's.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const STREAM_TIMEOUT: Duration = Duration::from_secs(14 * 60);
 /// The real servers' ping interval and deadline.
 pub(super) const PING: Ping = Ping { every: Duration::from_secs(15), deadline: Duration::from_secs(30) };
 
@@ -43,6 +51,14 @@ pub(super) struct Settings {
     pub(super) framing: BodyFraming,
     pub(super) retain: usize,
     pub(super) backlog: usize,
+    pub(super) token_life: Duration,
+    pub(super) rotate_refresh_tokens: bool,
+    pub(super) equal_times: EqualTimes,
+    pub(super) largest_answer: usize,
+    pub(super) heartbeat: Duration,
+    pub(super) stream_timeout: Duration,
+    pub(super) most_streams: Option<usize>,
+    pub(super) batch_window: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -61,27 +77,19 @@ impl Default for Settings {
             framing: BodyFraming::ContentLength,
             retain: RETAIN,
             backlog: BACKLOG,
+            token_life: TOKEN_LIFE,
+            rotate_refresh_tokens: false,
+            equal_times: EqualTimes::Together,
+            largest_answer: LARGEST_ANSWER,
+            heartbeat: HEARTBEAT,
+            stream_timeout: STREAM_TIMEOUT,
+            most_streams: None,
+            batch_window: Duration::ZERO,
         }
     }
 }
 
-/// The servers that differ in what a client sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Generation {
-    /// April 2014: `/recent` is answered with 400, `/dump/` is a websocket, close frames are empty, there are no pings,
-    /// and the body of a 401 holds a protobuf message in text form.
-    April2014,
-    /// May 2014: `/recent` is multipart over HTTP with its boundary in quotes; all else is as in April.
-    May2014,
-    /// 2015: `/recent` and `/dump/` are multipart over HTTP, websockets are pinged, and the server closes them with
-    /// 1000 and no reason, for want of pongs too.
-    Y2015,
-    /// 2016: as 2015, but it closes with 1008 and a reason for want of pongs, and has other words for 401 and 404.
-    Y2016,
-}
-
-/// How the body of a multipart answer ends.
+/// How the body of an answer with recent messages ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BodyFraming {
@@ -91,6 +99,18 @@ pub enum BodyFraming {
     Chunked,
     /// It ends with the connection.
     UntilClose,
+}
+
+/// What Log Cache does with messages of one app that have equal times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EqualTimes {
+    /// They are in one answer, even if it then has more messages than its limit: Log Cache of today.
+    Together,
+    /// A limit parts them, so that no time tells where to go on.
+    Parted,
+    /// Each is moved to the next nanosecond that is free.
+    Spread,
 }
 
 impl Builder {
@@ -107,7 +127,10 @@ impl Builder {
     }
 
     /// Accepts this `Authorization` (the whole value, with its `bearer `) besides those given before, and refuses the
-    /// others with 401. Default: any is accepted, and none at all.
+    /// others as the real servers do. Default: any is accepted, and none at all.
+    ///
+    /// The [tokens of the server's own UAA](TrafficController::issue_token) are accepted besides, until they expire.
+    /// Only the legacy paths insist on the case of `bearer`.
     pub fn token(self, token: impl Into<String>) -> Self {
         self.tokens([token])
     }
@@ -126,14 +149,14 @@ impl Builder {
         self
     }
 
-    /// How the bodies of `/recent` and `/dump/` end. Default: [`BodyFraming::ContentLength`].
+    /// How the bodies of answers with recent messages end. Default: [`BodyFraming::ContentLength`].
     pub fn body_framing(mut self, framing: BodyFraming) -> Self {
         self.settings.framing = framing;
         self
     }
 
-    /// How many messages, the latest ones, are kept for each app for `/recent` and `/dump/`, however they came.
-    /// Default: 1000.
+    /// How many messages, the latest ones, are kept for each app, however they came: for `/recent`, `/dump/`,
+    /// `/recentlogs` and Log Cache. Default: 1000.
     pub fn retain(mut self, messages: usize) -> Self {
         self.settings.retain = messages;
         self
@@ -144,6 +167,57 @@ impl Builder {
     /// buffers comes on top.) Default: 8 MiB.
     pub fn backlog(mut self, bytes: usize) -> Self {
         self.settings.backlog = bytes.max(1);
+        self
+    }
+
+    /// How long the [tokens of the server's UAA](TrafficController::issue_token) live. Default: 10 minutes. What they
+    /// say of it is in whole seconds, cut, and one at least.
+    pub fn token_life(mut self, life: Duration) -> Self {
+        self.settings.token_life = life;
+        self
+    }
+
+    /// Gives another refresh token with each access token, and refuses the one before from then on.
+    pub fn rotate_refresh_tokens(mut self) -> Self {
+        self.settings.rotate_refresh_tokens = true;
+        self
+    }
+
+    /// What Log Cache does with messages of equal times. Default: [`EqualTimes::Together`].
+    pub fn equal_times(mut self, equal_times: EqualTimes) -> Self {
+        self.settings.equal_times = equal_times;
+        self
+    }
+
+    /// How large an answer of Log Cache may be: a request for a larger one is answered with 429. Default: 50 MiB.
+    pub fn largest_answer(mut self, bytes: usize) -> Self {
+        self.settings.largest_answer = bytes;
+        self
+    }
+
+    /// How often a stream of the RLP gateway has a heartbeat while there is nothing else. Default: 15 s.
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.settings.heartbeat = every;
+        self
+    }
+
+    /// After how long the RLP gateway [closes](TrafficController::close_streams) a stream. Default: 14 minutes.
+    pub fn stream_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.stream_timeout = timeout;
+        self
+    }
+
+    /// How many streams of the RLP gateway may be open at a time: one more ends as soon as it has begun. Default: any
+    /// number.
+    pub fn most_streams(mut self, streams: usize) -> Self {
+        self.settings.most_streams = Some(streams);
+        self
+    }
+
+    /// How long the RLP gateway collects messages before it sends them in one batch, of which each has 100 at most.
+    /// Default: not at all, so that every message is a batch of its own. The real one takes 100 ms.
+    pub fn batch_window(mut self, window: Duration) -> Self {
+        self.settings.batch_window = window;
         self
     }
 

@@ -10,7 +10,8 @@ use native_tls::{HandshakeError, TlsAcceptor};
 use rustix::event::PollFlags;
 
 use super::fault::Plan;
-use super::http::{self, Answer};
+use super::gateway;
+use super::routes::{self, Answer};
 use super::shared::Shared;
 use super::stream::{Broken, Gate, Stream, Transport};
 use super::tail;
@@ -124,13 +125,17 @@ impl Connection {
         if self.plan.silent {
             return self.linger();
         }
-        match http::answer(self)? {
-            Answer::Http(response) => response.send(self),
-            Answer::Raw(bytes) => {
-                self.send(&bytes)?;
-                self.hang_up()
+        loop {
+            match routes::answer(self)? {
+                Answer::Http(response) => return response.send(self),
+                Answer::Raw(bytes) => {
+                    self.send(&bytes)?;
+                    return self.hang_up();
+                }
+                Answer::Websocket(opening) => return tail::serve(self, opening),
+                // The one answer that leaves the connection open behind its end.
+                Answer::Events(subscription) => gateway::serve(self, subscription)?,
             }
-            Answer::Websocket(opening) => tail::serve(self, opening),
         }
     }
 

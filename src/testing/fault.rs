@@ -48,16 +48,18 @@ pub enum Fault {
     /// These bytes are the answer, instead of HTTP.
     Garbage(Vec<u8>),
     /// The body of the answer comes so much later than its head, be it a success or a refusal. Websockets are not
-    /// delayed.
+    /// delayed, but streams of the RLP gateway are.
     DelayedBody(Duration),
-    /// The body has no end: behind what the answer holds comes one more part (on a websocket: one more frame) that
-    /// never ends. The length is not announced, for there is none.
+    /// The body has no end: behind what the answer holds comes one more part, which never ends (on a websocket: one more
+    /// frame; from Log Cache: an envelope; on the RLP gateway: an event). The length is not announced, for there is
+    /// none.
     EndlessBody,
-    /// The messages that are kept for the app come over and over without end, in the answer of `/recent` and on
-    /// websockets. It needs [`add_recent`](super::TrafficController::add_recent).
+    /// The messages that are kept for the app come over and over without end, in answers with recent messages and on
+    /// tails. It needs [`add_recent`](super::TrafficController::add_recent).
     EndlessMessages,
     /// The connection ends (without a reset) in the middle of the body. The head promised all of it: by
-    /// Content-Length, by a chunked body's last chunk that is missing, or by the closing delimiter that is.
+    /// Content-Length, by a chunked body's last chunk that is missing, or by the closing delimiter that is. Streams of
+    /// the RLP gateway, which have no middle, are left alone.
     Truncate,
     /// The connection ends after so many bytes: TCP's FIN, without a close frame and without TLS's `close_notify`.
     DropAfter(u64),

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::logged::Wire;
 use super::wake::Waker;
 
-/// Frames in their wire form, one behind the other, so that the tail's thread writes many of them with one call.
+/// Frames or events in their wire form, one behind the other, so that the tail's thread writes many of them with one call.
 pub(super) struct Outbox {
+    /// What the frames are in.
+    pub(super) wire: Wire,
     queue: Mutex<Queue>,
     /// There is room again, or the tail is over.
     drained: Condvar,
@@ -37,8 +40,8 @@ pub(super) enum Last {
 }
 
 impl Outbox {
-    pub(super) fn new(waker: Arc<Waker>, limit: usize) -> Self {
-        Outbox { queue: Mutex::default(), drained: Condvar::new(), waker, limit }
+    pub(super) fn new(wire: Wire, waker: Arc<Waker>, limit: usize) -> Self {
+        Outbox { wire, queue: Mutex::default(), drained: Condvar::new(), waker, limit }
     }
 
     /// Adds what `write` writes, waiting for room first. Says whether it will be sent.

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 /// A request that a client sent, as [`TrafficController::requests`](super::TrafficController::requests) gives it.
 ///
-/// Its `Debug` form leaves out the values of the headers that hold secrets.
+/// Its `Debug` form leaves out the values of the headers that hold secrets, and the body.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
@@ -19,6 +19,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// What it asks for.
     pub kind: RequestKind,
+    /// The form in the body of a request for a [token](RequestKind::Token). Other bodies are not read.
+    pub body: Vec<u8>,
     /// When its head was complete.
     pub at: Instant,
 }
@@ -33,27 +35,39 @@ pub enum RequestKind {
     Tail,
     /// `/dump/`
     Dump,
-    /// Another path, which the server does not know.
+    /// `/apps/<guid>/stream`
+    Stream,
+    /// `/apps/<guid>/recentlogs`
+    RecentLogs,
+    /// `/api/v1/read/<guid>`, Log Cache's
+    LogCacheRead,
+    /// `/api/v1/meta`, Log Cache's
+    LogCacheMeta,
+    /// `/api/v1/info`, Log Cache's
+    LogCacheInfo,
+    /// `/v2/read`, the RLP gateway's
+    Gateway,
+    /// `/`, the API's
+    ApiRoot,
+    /// `/v2/info`, the API's
+    ApiInfo,
+    /// `/oauth/token`, the UAA's
+    Token,
+    /// Another path, which no server knows.
     Other,
 }
 
 impl Request {
     pub(super) fn new(method: &str, target: &str, headers: &[httparse::Header<'_>]) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        let mut request = Request {
+        Request {
             method: method.to_owned(),
             target: target.to_owned(),
             headers: headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect(),
-            kind: RequestKind::Other,
+            kind: RequestKind::of(target.split('?').next().unwrap_or_default()),
+            body: Vec::new(),
             at: Instant::now(),
-        };
-        request.kind = match request.path() {
-            "/recent" => RequestKind::Recent,
-            "/tail/" => RequestKind::Tail,
-            "/dump/" => RequestKind::Dump,
-            _ => RequestKind::Other,
-        };
-        request
+        }
     }
 
     /// The target without its query, as it was sent.
@@ -61,11 +75,27 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// The GUID of the app that it asks about: the query's `app`, decoded. Empty when there is none.
+    /// The GUID of the app that it asks about, decoded: from its path, or the query's `app` or `source_id`. Empty when
+    /// there is none.
     pub fn app(&self) -> String {
+        self.apps().into_iter().next().unwrap_or_default()
+    }
+
+    /// The GUIDs of all the apps that it asks about: the RLP gateway streams several.
+    pub(super) fn apps(&self) -> Vec<String> {
+        let in_path = match self.kind {
+            RequestKind::Gateway => return self.query_values("source_id"),
+            RequestKind::Stream | RequestKind::RecentLogs => app_in_path(self.path()).map(|(app, _)| app),
+            RequestKind::LogCacheRead => self.path().strip_prefix(LOG_CACHE_READ),
+            _ => return self.query_values("app"),
+        };
+        in_path.map(|app| percent_decode_str(app).decode_utf8_lossy().into_owned()).into_iter().collect()
+    }
+
+    /// The values of this name in the query, decoded.
+    pub(super) fn query_values(&self, name: &str) -> Vec<String> {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        let app = query.split('&').find_map(|pair| pair.strip_prefix("app="));
-        percent_decode_str(&app.unwrap_or_default().replace('+', " ")).decode_utf8_lossy().into_owned()
+        form_values(query, name).collect()
     }
 
     /// The value of the first header of this name, in whatever case.
@@ -79,9 +109,56 @@ impl Request {
     }
 }
 
+const LOG_CACHE_READ: &str = "/api/v1/read/";
+
+/// The app of one of Doppler's paths, and what is asked for of it.
+fn app_in_path(path: &str) -> Option<(&str, &str)> {
+    let (app, what) = path.strip_prefix("/apps/")?.split_once('/')?;
+    (!app.is_empty()).then_some((app, what))
+}
+
+impl RequestKind {
+    fn of(path: &str) -> Self {
+        match path {
+            "/recent" => RequestKind::Recent,
+            "/tail/" => RequestKind::Tail,
+            "/dump/" => RequestKind::Dump,
+            "/api/v1/meta" => RequestKind::LogCacheMeta,
+            "/api/v1/info" => RequestKind::LogCacheInfo,
+            "/v2/read" => RequestKind::Gateway,
+            "/" => RequestKind::ApiRoot,
+            "/v2/info" => RequestKind::ApiInfo,
+            "/oauth/token" => RequestKind::Token,
+            _ if path.strip_prefix(LOG_CACHE_READ).is_some_and(|source| !source.is_empty()) => {
+                RequestKind::LogCacheRead
+            }
+            _ => match app_in_path(path) {
+                Some((_, "stream")) => RequestKind::Stream,
+                Some((_, "recentlogs")) => RequestKind::RecentLogs,
+                _ => RequestKind::Other,
+            },
+        }
+    }
+}
+
+/// The values of this name in a form or a query, decoded.
+pub(super) fn form_values(form: &str, name: &str) -> impl Iterator<Item = String> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    form.split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(move |(key, _)| decode(key) == name)
+        .map(move |(_, value)| decode(value))
+}
+
+/// Whether an id has the form of a GUID, as those of apps have.
+pub(super) fn is_guid(id: &str) -> bool {
+    let parts = || id.split('-');
+    parts().map(str::len).eq([8, 4, 4, 4, 12]) && parts().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Request { method, target, headers, kind, at } = self;
+        let Request { method, target, headers, kind, body, at } = self;
         let secret = |name: &str| {
             ["authorization", "proxy-authorization", "cookie"].iter().any(|other| name.eq_ignore_ascii_case(other))
         };
@@ -94,6 +171,7 @@ impl fmt::Debug for Request {
             .field("target", target)
             .field("headers", &headers)
             .field("kind", kind)
+            .field("body", &format_args!("{} bytes", body.len()))
             .field("at", at)
             .finish()
     }

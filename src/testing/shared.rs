@@ -1,6 +1,7 @@
 //! [`Shared`]: what the connections' threads and the test share, behind one lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,12 +10,15 @@ use parking_lot::{Condvar, Mutex};
 
 use super::builder::Settings;
 use super::fault::{Fault, Plan};
+use super::logged::Logged;
 use super::outbox::Outbox;
 use super::record::{Received, Request};
+use super::uaa::Tokens;
 use super::wake::Waker;
 
 pub(super) struct Shared {
     pub(super) settings: Settings,
+    address: SocketAddr,
     state: Mutex<State>,
     /// Something changed that a test may wait for.
     changed: Condvar,
@@ -23,9 +27,16 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct State {
-    /// What each app has logged, encoded.
-    pub(super) recent: HashMap<String, VecDeque<Vec<u8>>>,
+    /// What each app has logged.
+    pub(super) recent: HashMap<String, VecDeque<Arc<Logged>>>,
     pub(super) tails: HashMap<String, Vec<Arc<Outbox>>>,
+    /// How many of the tails are streams of events.
+    pub(super) streams: usize,
+    /// The apps that nobody may see.
+    pub(super) hidden: HashSet<String>,
+    pub(super) tokens: Tokens,
+    /// How many tokens more are refused whatever they are.
+    pub(super) refusals: usize,
     /// The connections that are open.
     pub(super) connections: HashMap<u64, Arc<Waker>>,
     /// For the next connections, one each.
@@ -36,9 +47,25 @@ pub(super) struct State {
     pub(super) received: Vec<Received>,
 }
 
+impl State {
+    pub(super) fn remove_tail(&mut self, app: &str, tail: &Arc<Outbox>) {
+        if let Some(tails) = self.tails.get_mut(app) {
+            tails.retain(|other| !Arc::ptr_eq(other, tail));
+        }
+    }
+}
+
 impl Shared {
-    pub(super) fn new(settings: Settings) -> Self {
-        Shared { settings, state: Mutex::default(), changed: Condvar::new(), stopping: AtomicBool::new(false) }
+    pub(super) fn new(settings: Settings, address: SocketAddr) -> Self {
+        Shared { settings, address, state: Mutex::default(), changed: Condvar::new(), stopping: AtomicBool::new(false) }
+    }
+
+    pub(super) fn websocket_url(&self) -> String {
+        format!("{}://{}", if self.settings.tls { "wss" } else { "ws" }, self.address)
+    }
+
+    pub(super) fn http_url(&self) -> String {
+        format!("{}://{}", if self.settings.tls { "https" } else { "http" }, self.address)
     }
 
     /// Looks at the state, or changes what nobody waits for.
@@ -67,20 +94,25 @@ impl Shared {
         true
     }
 
-    /// Keeps a message for `/recent`, and says who tails the app at this moment.
-    pub(super) fn keep(&self, app: &str, payload: Vec<u8>) -> Vec<Arc<Outbox>> {
+    /// Keeps a message, and says who tails the app at this moment.
+    pub(super) fn keep(&self, app: &str, logged: Arc<Logged>) -> Vec<Arc<Outbox>> {
         self.with(|state| {
             if !state.recent.contains_key(app) {
                 state.recent.insert(app.to_owned(), VecDeque::new());
             }
             if let Some(kept) = state.recent.get_mut(app) {
-                kept.push_back(payload);
+                kept.push_back(logged);
                 while kept.len() > self.settings.retain {
                     kept.pop_front();
                 }
             }
             state.tails.get(app).cloned().unwrap_or_default()
         })
+    }
+
+    /// What is kept of an app, in the order in which it came.
+    pub(super) fn kept(&self, app: &str) -> Vec<Arc<Logged>> {
+        self.with(|state| state.recent.get(app).into_iter().flatten().cloned().collect())
     }
 
     /// What is to happen to the connection that has just come.

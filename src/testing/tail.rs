@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::builder::{Generation, Ping};
+use tungstenite::handshake::derive_accept_key;
+
+use super::builder::Ping;
 use super::connection::Connection;
 use super::fault::Endless;
 use super::frames::{self, FrameReader, ProtocolError};
+use super::generation::Generation;
+use super::logged::Wire;
 use super::outbox::{Last, Outbox};
 use super::record::{Ending, Frame, Received, ReceivedFrame, Request, RequestKind};
 use super::stream::{Broken, Cut};
@@ -20,6 +24,7 @@ const FILLER: usize = 64 * 1024;
 pub(super) struct Opening {
     pub(super) request: Request,
     pub(super) kind: Kind,
+    pub(super) wire: Wire,
     /// The 101.
     pub(super) head: String,
 }
@@ -29,6 +34,25 @@ pub(super) enum Kind {
     Tail,
     /// What is kept, and then a close frame.
     Dump,
+}
+
+/// The 101, when the request is a websocket handshake.
+pub(super) fn upgrade(connection: &Connection, request: Request, kind: Kind, wire: Wire) -> Option<Opening> {
+    let key = request.header("Sec-WebSocket-Key").filter(|key| !key.is_empty())?;
+    let is_handshake = request.method == "GET"
+        && request.header_lists("Upgrade", "websocket")
+        && request.header_lists("Connection", "Upgrade")
+        && request.header("Sec-WebSocket-Version") == Some("13");
+    if !is_handshake {
+        return None;
+    }
+    let key = if connection.plan.wrong_accept_key { "another key" } else { key };
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        derive_accept_key(key.as_bytes())
+    );
+    Some(Opening { request, kind, wire, head })
 }
 
 pub(super) fn serve(connection: &mut Connection, opening: Opening) -> Result<(), Broken> {
@@ -67,15 +91,13 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn open(connection: &'a mut Connection, opening: Opening) -> Self {
-        let Opening { request, kind, head } = opening;
+        let Opening { request, kind, wire, head } = opening;
         let (shared, plan) = (Arc::clone(connection.shared()), &connection.plan);
         let settings = &shared.settings;
         let app = request.app();
         let mut kept = Vec::new();
         if request.kind == RequestKind::Dump || plan.endless == Some(Endless::Messages) {
-            shared.with(|state| {
-                state.recent.get(&app).into_iter().flatten().for_each(|message| frames::binary(message, &mut kept));
-            });
+            kept.extend(shared.kept(&app).iter().flat_map(|logged| logged.frame(wire)));
         }
 
         let mut out = head.into_bytes();
@@ -91,7 +113,7 @@ impl<'a> Session<'a> {
             (_, Kind::Tail) => {}
             (_, Kind::Dump) => {
                 out.extend_from_slice(&kept);
-                frames::close(close_code(settings.generation), "", &mut out);
+                frames::close(settings.generation.close_code(), "", &mut out);
                 last = Some(Last::Close);
             }
         }
@@ -99,11 +121,8 @@ impl<'a> Session<'a> {
             connection.stream.cut_at((content + (out.len() - content) / 2) as u64, Cut::Drop);
         }
 
-        let outbox = Arc::new(Outbox::new(Arc::clone(connection.waker()), settings.backlog));
-        let keep_alive = match settings.generation {
-            Generation::April2014 | Generation::May2014 => None,
-            Generation::Y2015 | Generation::Y2016 => Some(KeepAlive::new(settings.ping)),
-        };
+        let outbox = Arc::new(Outbox::new(wire, Arc::clone(connection.waker()), settings.backlog));
+        let keep_alive = (!settings.generation.is_of_2014()).then(|| KeepAlive::new(settings.ping));
         // From here on messages are sent to this tail: before its client knows that it is one, so that none is missed.
         let record = shared.update(|state| {
             if kind == Kind::Tail {
@@ -183,7 +202,7 @@ impl<'a> Session<'a> {
         let mut buffer = [0; 16 * 1024];
         while let Some(read) = self.connection.stream.read(&mut buffer)? {
             if read == 0 {
-                self.close(Ending::Eof, close_code(self.generation()), "");
+                self.close(Ending::Eof, self.generation().close_code(), "");
                 break;
             }
             self.reader.push(&buffer[..read]);
@@ -204,9 +223,10 @@ impl<'a> Session<'a> {
         match frame {
             Frame::Ping(payload) => frames::pong(&payload, &mut self.out),
             Frame::Pong(_) => self.keep_alive.iter_mut().for_each(KeepAlive::pong),
-            Frame::Close(_) => {
+            Frame::Close(close) => {
                 self.is_closed_by_client = true;
-                self.close(Ending::ClosedByClient, None, "");
+                let code = close.map(|(code, _)| code).filter(|_| self.generation().echoes_close_code());
+                self.close(Ending::ClosedByClient, code, "");
             }
             Frame::Text(_) | Frame::Binary(_) | Frame::Fragment(_) => {}
         }
@@ -218,11 +238,10 @@ impl<'a> Session<'a> {
         }
         match self.keep_alive.as_mut().and_then(KeepAlive::due) {
             Some(Due::Ping) => frames::ping(&mut self.out),
-            Some(Due::End) if self.generation() == Generation::Y2016 => {
-                let reason = "Client did not respond to ping before keep-alive timeout expired.";
-                self.close(Ending::ClosedByServer, Some(1008), reason);
+            Some(Due::End) => {
+                let (code, reason) = self.generation().close_without_pongs();
+                self.close(Ending::ClosedByServer, code, reason);
             }
-            Some(Due::End) => self.close(Ending::ClosedByServer, close_code(self.generation()), ""),
             None => {}
         }
     }
@@ -246,9 +265,7 @@ impl<'a> Session<'a> {
         self.filler = Vec::new();
         self.outbox.abandon();
         self.connection.shared().update(|state| {
-            if let Some(tails) = state.tails.get_mut(&self.app) {
-                tails.retain(|outbox| !Arc::ptr_eq(outbox, &self.outbox));
-            }
+            state.remove_tail(&self.app, &self.outbox);
             state.received[self.record].ended = Some(ending);
         });
     }
@@ -260,14 +277,6 @@ impl<'a> Session<'a> {
     fn deadline(&self) -> Option<Instant> {
         let keep_alive = self.keep_alive.as_ref().filter(|_| self.last.is_none());
         self.give_up.into_iter().chain(keep_alive.map(|keep_alive| keep_alive.next)).min()
-    }
-}
-
-/// The code with which a server ends a websocket that it has no reason to end.
-fn close_code(generation: Generation) -> Option<u16> {
-    match generation {
-        Generation::April2014 | Generation::May2014 => None,
-        Generation::Y2015 | Generation::Y2016 => Some(1000),
     }
 }
 

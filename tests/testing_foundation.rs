@@ -1,0 +1,891 @@
+//! The testing server as a whole foundation, seen by clients that are bare sockets: what the real servers of today
+//! answer, byte for byte.
+
+mod bare;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use loggregator_consumer::LogMessage;
+use loggregator_consumer::testing::{
+    BodyFraming, Builder, Ending, EqualTimes, Fault, Generation, Received, RequestKind, TrafficController,
+};
+use serde_json::{Value, json};
+
+use bare::*;
+
+const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
+const OTHER_APP: &str = "22222222-aaaa-bbbb-cccc-000000000002";
+
+const TEXT: &str = "Content-Type: text/plain; charset=utf-8";
+const NO_SNIFF: &str = "X-Content-Type-Options: nosniff";
+const CLOSE: &str = "Connection: close";
+
+fn today() -> Builder {
+    TrafficController::builder().generation(Generation::Today)
+}
+
+/// A message whose time is this many microseconds.
+fn message(text: &str, time: i64) -> LogMessage {
+    LogMessage::new(APP, text).timestamp(time * 1000).source("APP/PROC/WEB", "0")
+}
+
+/// The JSON of the same.
+fn envelope(payload: &str, nanoseconds: i64) -> String {
+    format!(
+        r#"{{"timestamp":"{nanoseconds}","source_id":"{APP}","instance_id":"0","deprecated_tags":{{}},"tags":{{"source_type":"APP/PROC/WEB"}},"log":{{"payload":"{payload}","type":"OUT"}}}}"#
+    )
+}
+
+fn get_json(server: &TrafficController, target: &str) -> Value {
+    let (head, body) = get(server, target, &[]);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: application/json"), "{head}");
+    serde_json::from_slice(&body).unwrap()
+}
+
+/// Asserts on a refusal's status line and headers but the date, and its body.
+fn assert_answer(
+    server: &TrafficController,
+    target: &str,
+    headers: &[&str],
+    expected: (&str, &[&str], impl AsRef<str>),
+) {
+    let (status, headers, body) = get_text(server, target, headers);
+    let (expected_status, expected_headers, expected_body) = (expected.0, expected.1, expected.2.as_ref());
+    assert_eq!((status.as_str(), body.as_str()), (format!("HTTP/1.1 {expected_status}").as_str(), expected_body));
+    let length = format!("Content-Length: {}", body.len());
+    assert_eq!(headers, [expected_headers, &[&length, CLOSE]].concat(), "{target}");
+}
+
+fn assert_no_such_path(server: &TrafficController, target: &str) {
+    assert_answer(server, target, &[], ("404 Not Found", &[TEXT, NO_SNIFF], "404 page not found\n"));
+}
+
+mod api {
+    use super::*;
+
+    #[test]
+    fn of_today_links_to_all_servers() {
+        let server = today().start().unwrap();
+        let links = get_json(&server, "/")["links"].take();
+        for name in ["self", "login", "uaa", "log_cache", "log_stream"] {
+            assert_eq!(links[name], json!({ "href": server.api() }), "{name}");
+        }
+        assert_eq!(links["logging"], json!({ "href": server.endpoint() }));
+        let server = today().tls().start().unwrap();
+        assert!(server.api().starts_with("https://127.0.0.1:"));
+    }
+
+    #[test]
+    fn of_2018_has_no_log_cache() {
+        let server = TrafficController::of(Generation::Y2018).unwrap();
+        let links = get_json(&server, "/")["links"].take();
+        assert_eq!(links["logging"], json!({ "href": server.endpoint() }));
+        assert!(links["log_cache"].is_null() && links["log_stream"].is_null());
+    }
+
+    #[test]
+    fn before_has_only_its_info() {
+        for (generation, has_legacy, has_doppler) in [
+            (Generation::April2014, true, false),
+            (Generation::May2014, true, false),
+            (Generation::Y2015, true, true),
+            (Generation::Y2016, true, true),
+            (Generation::Y2018, false, true),
+            (Generation::Today, false, true),
+        ] {
+            let server = TrafficController::builder().generation(generation).token("bearer x").start().unwrap();
+            if has_legacy {
+                assert!(get(&server, "/", &[]).0.starts_with("HTTP/1.1 404 "), "{generation:?}");
+            }
+            let info = get_json(&server, "/v2/info");
+            let logging = |is_there: bool| if is_there { Value::from(server.endpoint()) } else { Value::Null };
+            assert_eq!(info["logging_endpoint"], logging(has_legacy), "{generation:?}");
+            assert_eq!(info["doppler_logging_endpoint"], logging(has_doppler), "{generation:?}");
+            assert_eq!(info["authorization_endpoint"], server.api());
+            assert_eq!(info["token_endpoint"], server.api());
+        }
+    }
+}
+
+mod uaa {
+    use super::*;
+
+    /// `cf:` in base64: the client that has no secret.
+    const CF: &str = "Authorization: Basic Y2Y6";
+
+    /// Asks for a token with a form: the answer's status line and JSON.
+    fn ask(server: &TrafficController, authorization: &str, form: &str) -> (String, Value) {
+        let mut client = connect(server);
+        let length = format!("Content-Length: {}", form.len());
+        request(&mut client, "POST /oauth/token", &[authorization, &length]);
+        client.write_all(form.as_bytes()).unwrap();
+        let head = head(&mut client);
+        assert!(head.contains("\r\nContent-Type: application/json;charset=UTF-8\r\n"), "{head}");
+        let status = head.lines().next().unwrap().to_owned();
+        (status, serde_json::from_slice(&rest(&mut client)).unwrap())
+    }
+
+    fn refresh(server: &TrafficController, refresh_token: &str) -> (String, Value) {
+        ask(server, CF, &format!("grant_type=refresh_token&refresh_token={refresh_token}"))
+    }
+
+    /// Whether an endpoint of each kind that takes tokens takes this one.
+    fn accepts(server: &TrafficController, token: &str) -> bool {
+        let read = get(server, &format!("/api/v1/read/{APP}"), &[&format!("Authorization: {token}")]);
+        read.0.starts_with("HTTP/1.1 200 ")
+    }
+
+    #[test]
+    fn gives_jwts_for_refresh_tokens() {
+        let server = today().token("bearer x").token_life(Duration::from_secs(60)).start().unwrap();
+        let refresh_token = server.issue_refresh_token();
+        let (status, answer) = refresh(&server, &refresh_token);
+        assert_eq!(status, "HTTP/1.1 200 OK");
+        assert_eq!((&answer["token_type"], &answer["expires_in"]), (&json!("bearer"), &json!(60)));
+        assert_eq!(answer["refresh_token"], refresh_token.as_str());
+        let token = answer["access_token"].as_str().unwrap();
+        let parts: Vec<&str> = token.split('.').collect();
+        assert_eq!(parts.len(), 3);
+        let is_url_safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        assert!(parts.iter().all(|part| !part.is_empty() && part.bytes().all(is_url_safe)), "{token}");
+
+        assert!(accepts(&server, &format!("bearer {token}")) && accepts(&server, &format!("Bearer {token}")));
+        assert!(!accepts(&server, &format!("bearer {token}x")) && !accepts(&server, token));
+        let (_, again) = refresh(&server, &refresh_token);
+        assert_ne!(again["access_token"], answer["access_token"]);
+        assert_eq!(server.refreshes(), 2);
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        let server = today().start().unwrap();
+        let token = server.issue_refresh_token();
+        let form = format!("refresh_token={token}&grant_type=refresh_token");
+        for (authorization, form, status, error) in [
+            (CF, "grant_type=refresh_token&refresh_token=nope", "401 Unauthorized", "invalid_token"),
+            (CF, "grant_type=refresh_token", "401 Unauthorized", "invalid_token"),
+            ("Authorization: Basic eDp5", &form, "401 Unauthorized", "unauthorized"),
+            ("X: y", &form, "401 Unauthorized", "unauthorized"),
+            (CF, "grant_type=password", "400 Bad Request", "unsupported_grant_type"),
+            (CF, "", "400 Bad Request", "invalid_request"),
+        ] {
+            let (is, answer) = ask(&server, authorization, form);
+            assert_eq!((is, &answer["error"]), (format!("HTTP/1.1 {status}"), &json!(error)));
+        }
+        assert!(get(&server, "/oauth/token", &[]).0.starts_with("HTTP/1.1 405 "));
+        assert_eq!(server.refreshes(), 0);
+        server.revoke_refresh_tokens();
+        assert_eq!(refresh(&server, &token).0, "HTTP/1.1 401 Unauthorized");
+    }
+
+    #[test]
+    fn rotates_refresh_tokens_when_told_to() {
+        let server = today().rotate_refresh_tokens().start().unwrap();
+        let first = server.issue_refresh_token();
+        let (_, answer) = refresh(&server, &first);
+        let second = answer["refresh_token"].as_str().unwrap();
+        assert_ne!(second, first);
+        assert_eq!(refresh(&server, &first).0, "HTTP/1.1 401 Unauthorized");
+        assert_eq!(refresh(&server, second).0, "HTTP/1.1 200 OK");
+    }
+
+    #[test]
+    fn tokens_are_good_until_they_expire() {
+        // Any other token is accepted.
+        let server = today().start().unwrap();
+        let token = server.issue_token();
+        assert!(accepts(&server, &token) && accepts(&server, "bearer x"));
+        server.expire_tokens();
+        assert!(!accepts(&server, &token) && accepts(&server, "bearer x"));
+        assert!(accepts(&server, &server.issue_token()));
+
+        let server = today().token_life(Duration::from_millis(20)).start().unwrap();
+        let token = server.issue_token();
+        let issued = Instant::now();
+        while accepts(&server, &token) {
+            assert!(issued.elapsed() < DEADLINE);
+        }
+        assert!(issued.elapsed() >= Duration::from_millis(19));
+    }
+
+    #[test]
+    fn tokens_can_be_refused_whatever_they_are() {
+        let server = today().start().unwrap();
+        server.refuse_tokens(2);
+        assert_eq!([(); 3].map(|()| accepts(&server, "bearer x")), [false, false, true]);
+    }
+
+    #[test]
+    fn tokens_are_good_for_every_generation() {
+        for (generation, target) in [
+            (Generation::May2014, format!("/recent?app={APP}")),
+            (Generation::Y2015, format!("/recent?app={APP}")),
+            (Generation::Y2016, format!("/apps/{APP}/recentlogs")),
+            (Generation::Y2018, format!("/apps/{APP}/recentlogs")),
+            (Generation::Today, format!("/api/v1/read/{APP}")),
+        ] {
+            let server = TrafficController::builder().generation(generation).tokens([""; 0]).start().unwrap();
+            let status = |server: &TrafficController, token: &str| {
+                let (head, _) = get(server, &target, &[&format!("Authorization: {token}")]);
+                head.split(' ').nth(1).map(str::to_owned).unwrap()
+            };
+            let token = server.issue_token();
+            assert_eq!(status(&server, &token), "200", "{generation:?}");
+            server.expire_tokens();
+            assert!(["401", "404"].contains(&&*status(&server, &token)), "{generation:?}");
+        }
+    }
+
+    #[test]
+    fn requests_are_recorded_with_their_forms_and_hidden_secrets() {
+        let server = today().start().unwrap();
+        refresh(&server, "hush");
+        let request = &server.requests()[0];
+        assert_eq!(request.kind, RequestKind::Token);
+        assert_eq!(request.body, b"grant_type=refresh_token&refresh_token=hush");
+        assert!(!format!("{request:?}").contains("hush"));
+    }
+}
+
+mod doppler {
+    use super::*;
+
+    /// Opens an app's stream, up to its first ping.
+    fn stream(server: &TrafficController) -> TcpStream {
+        let mut client = open_websocket(server, &format!("/apps/{APP}/stream"));
+        assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
+        client
+    }
+
+    /// The bytes of an envelope with `message("hi", 1)`.
+    fn hi() -> Vec<u8> {
+        let log =
+            [b"\x0a\x02hi\x10\x01\x18\xe8\x07\x22\x24", APP.as_bytes(), b"\x2a\x0cAPP/PROC/WEB\x32\x010"].concat();
+        [b"\x0a\x14loggregator-consumer\x10\x05\x30\xe8\x07\x42", &[log.len() as u8][..], &log].concat()
+    }
+
+    #[test]
+    fn streams_envelopes() {
+        let server = today().start().unwrap();
+        let mut client = stream(&server);
+        assert_eq!(server.open_tails(APP), 1);
+        assert_eq!(server.send(message("hi", 1)), 1);
+        assert_eq!(server.send_raw(APP, "raw"), 1);
+        assert_eq!(frame(&mut client), (0x82, hi()));
+        assert_eq!(frame(&mut client), (0x82, b"raw".to_vec()));
+        assert_eq!(server.close_streams(APP), 0);
+        assert_eq!(server.close_tails(APP, Some(1000), ""), 1);
+        assert_eq!(frame(&mut client), (0x88, close_payload(1000, "")));
+        assert_eq!(rest(&mut client), b"");
+    }
+
+    #[test]
+    fn pings_and_closes_for_want_of_pongs() {
+        let server = today().ping(NEVER, Duration::from_millis(1)).start().unwrap();
+        let mut client = open_websocket(&server, &format!("/apps/{APP}/stream"));
+        assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
+        let reason = "Client did not respond to ping before keep-alive timeout expired.";
+        assert_eq!(frame(&mut client), (0x88, close_payload(1008, reason)));
+    }
+
+    #[test]
+    fn answers_a_close_frame_with_its_code() {
+        let server = today().start().unwrap();
+        let mut client = stream(&server);
+        client.write_all(&masked(0x88, &close_payload(1000, "bye"))).unwrap();
+        assert_eq!(frame(&mut client), (0x88, close_payload(1000, "")));
+        let is_over = |received: &[Received]| received[0].ended == Some(Ending::ClosedByClient);
+        assert!(server.wait_for_received(DEADLINE, is_over));
+        // And the end of the stream with 1000.
+        let mut client = stream(&server);
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(frame(&mut client), (0x88, close_payload(1000, "")));
+    }
+
+    #[test]
+    fn refuses_without_words() {
+        const BASIC: &[&str] = &["Www-Authenticate: Basic"];
+        for generation in [Generation::Y2018, Generation::Today] {
+            let server = TrafficController::builder().generation(generation).token("bearer good").start().unwrap();
+            server.hide_app(OTHER_APP);
+            let stream = format!("/apps/{APP}/stream");
+            let good = ["Authorization: Bearer good"];
+            for (target, headers, status, basic) in [
+                (&stream, &["X: y"], "401 Unauthorized", BASIC),
+                (&stream, &["Authorization: bearer bad"], "401 Unauthorized", BASIC),
+                (&stream, &["Authorization: good"], "401 Unauthorized", BASIC),
+                (&"/apps/not-a-guid/stream".to_owned(), &good, "401 Unauthorized", &[]),
+                (&format!("/apps/{OTHER_APP}/stream"), &good, "404 Not Found", &[]),
+            ] {
+                assert_answer(&server, target, &[&HANDSHAKE[..], headers].concat(), (status, basic, ""));
+            }
+            let headers = [TEXT, "Sec-Websocket-Version: 13", NO_SNIFF];
+            assert_answer(&server, &stream, &good, ("400 Bad Request", &headers, "Bad Request\n"));
+        }
+    }
+
+    #[test]
+    fn has_no_legacy_paths_any_more() {
+        for generation in [Generation::Y2018, Generation::Today] {
+            let server = TrafficController::of(generation).unwrap();
+            for target in ["/recent?app=a", "/tail/?app=a", "/dump/?app=a", "/apps//stream", "/firehose/x", "/nowhere"]
+            {
+                assert_no_such_path(&server, target);
+            }
+        }
+        let server = TrafficController::of(Generation::Today).unwrap();
+        assert_no_such_path(&server, &format!("/apps/{APP}/recentlogs"));
+        let server = TrafficController::of(Generation::Y2018).unwrap();
+        for target in ["/api/v1/info", "/api/v1/meta", &format!("/api/v1/read/{APP}"), "/v2/read?log"] {
+            assert_no_such_path(&server, target);
+        }
+    }
+
+    #[test]
+    fn had_recent_logs_until_log_cache_came() {
+        for generation in [Generation::Y2015, Generation::Y2016, Generation::Y2018] {
+            let server = TrafficController::of(generation).unwrap();
+            server.add_recent(APP, [message("hi", 1)]);
+            server.send_raw(APP, "raw");
+            let (head, body) = get(&server, &format!("/apps/{APP}/recentlogs"), &[]);
+            assert_eq!(body, multipart(boundary(&head), &[&hi(), b"raw"]));
+            assert_eq!(server.requests()[0].kind, RequestKind::RecentLogs);
+        }
+    }
+
+    #[test]
+    fn of_2015_has_the_manners_of_the_legacy_paths() {
+        let server = TrafficController::builder().token("bearer good").start().unwrap();
+        let (status, _, body) = get_text(&server, "/apps/any-app/stream", &HANDSHAKE);
+        assert_eq!(status, "HTTP/1.1 401 Unauthorized");
+        assert_eq!(body, "You are not authorized. Error: Authorization not provided");
+        // Both kinds of tails get what is sent, each in its own encoding.
+        let mut clients = ["/apps/any-app/stream", "/tail/?app=any-app"].map(|target| {
+            let mut client = connect(&server);
+            let headers = [&HANDSHAKE[..], &["Authorization: bearer good"]].concat();
+            request(&mut client, &format!("GET {target}"), &headers);
+            assert_eq!(head(&mut client), SWITCHING);
+            assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
+            client
+        });
+        assert_eq!(server.send(LogMessage::new("any-app", "hi")), 2);
+        let [doppler, legacy] = clients.each_mut().map(|client| frame(client).1);
+        assert!(doppler.starts_with(b"\x0a\x14loggregator-consumer"));
+        assert!(legacy.starts_with(b"\x0a\x02hi"));
+    }
+}
+
+mod log_cache {
+    use super::*;
+
+    fn read(query: &str) -> String {
+        format!("/api/v1/read/{APP}?envelope_types=LOG{query}")
+    }
+
+    /// The messages in an answer, as their texts.
+    fn texts(server: &TrafficController, query: &str) -> Vec<String> {
+        let body = get_json(server, &read(query));
+        let decode = |payload: &str| {
+            use base64::Engine as _;
+            String::from_utf8(base64::prelude::BASE64_STANDARD.decode(payload).unwrap()).unwrap()
+        };
+        let batch = body["envelopes"]["batch"].as_array().unwrap();
+        batch.iter().map(|envelope| decode(envelope["log"]["payload"].as_str().unwrap())).collect()
+    }
+
+    /// The numbers of the messages in an answer.
+    fn numbers(server: &TrafficController, query: &str) -> Vec<i64> {
+        texts(server, query).iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// A server with messages at the microseconds 0, 1, 2 …, whose texts say them.
+    fn server_with(messages: i64) -> TrafficController {
+        let server = today().retain(5000).start().unwrap();
+        server.add_recent(APP, (0..messages).map(|time| message(&time.to_string(), time)));
+        server
+    }
+
+    #[test]
+    fn answers_with_envelopes() {
+        let server = today().start().unwrap();
+        server.add_recent(APP, [message("hi", 1)]);
+        server.send_raw(APP, "what is no message is not here");
+        server.send(message("ho", 2));
+        let (head, body) = get(&server, &read("&descending=true&limit=10"), &[]);
+        let head_end = format!("\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let head_begin = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nGrpc-Metadata-Content-Type: application/grpc\r\nDate: ";
+        assert!(head.starts_with(head_begin) && head.ends_with(&head_end), "{head}");
+        let expected =
+            format!("{{\"envelopes\":{{\"batch\":[{},{}]}}}}\n", envelope("aG8=", 2000), envelope("aGk=", 1000));
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
+        assert_eq!((server.requests()[0].kind, server.requests()[0].app().as_str()), (RequestKind::LogCacheRead, APP));
+    }
+
+    #[test]
+    fn can_answer_in_chunks() {
+        let server = today().body_framing(BodyFraming::Chunked).start().unwrap();
+        let (head, body) = get(&server, &read(""), &[]);
+        assert!(head.contains("\r\nTransfer-Encoding: chunked\r\n"), "{head}");
+        assert_eq!(body, b"1b\r\n{\"envelopes\":{\"batch\":[]}}\n\r\n0\r\n\r\n");
+    }
+
+    #[test]
+    fn of_an_unknown_source_is_empty() {
+        let (_, body) = get(&today().start().unwrap(), "/api/v1/read/nobody", &[]);
+        assert_eq!(body, b"{\"envelopes\":{\"batch\":[]}}\n");
+    }
+
+    #[test]
+    fn gives_a_page_of_a_window() {
+        let server = server_with(1200);
+        let range = |from: i64, to: i64| (from..to).collect::<Vec<_>>();
+        let reversed = |from: i64, to: i64| (from..to).rev().collect::<Vec<_>>();
+        assert_eq!(numbers(&server, ""), range(0, 100));
+        assert_eq!(numbers(&server, "&limit=0"), range(0, 100));
+        assert_eq!(numbers(&server, "&descending=true"), reversed(1100, 1200));
+        assert_eq!(numbers(&server, "&limit=1000&descending=false"), range(0, 1000));
+        assert_eq!(numbers(&server, "&limit=1000&start_time=1150000"), range(1150, 1200));
+        assert_eq!(numbers(&server, "&start_time=2000&end_time=5000"), range(2, 5));
+        assert_eq!(numbers(&server, "&start_time=2001&end_time=5001"), range(3, 6));
+        assert_eq!(numbers(&server, "&descending=1&limit=2&end_time=5000"), [4, 3]);
+        assert_eq!(numbers(&server, "&start_time=5000&end_time=5000"), range(0, 0));
+        assert_eq!(numbers(&server, "&start_time=9000000000"), range(0, 0));
+        assert_eq!(numbers(&server, "&limit=1&unknown=parameter&envelope_types=COUNTER"), [0]);
+        let (_, body) = get(&server, &format!("/api/v1/read/{APP}?envelope_types=GAUGE"), &[]);
+        assert_eq!(body, b"{\"envelopes\":{\"batch\":[]}}\n");
+    }
+
+    #[test]
+    fn is_sorted_by_time_and_ends_now() {
+        let server = today().start().unwrap();
+        // In the year 2262, and before the epoch.
+        server.add_recent(APP, [message("2", 2), message("future", i64::MAX / 1000), message("1", 1)]);
+        server.add_recent(APP, [message("past", -1)]);
+        assert_eq!(texts(&server, ""), ["1", "2"]);
+        assert_eq!(texts(&server, "&start_time=-1000"), ["past", "1", "2"]);
+        assert_eq!(texts(&server, &format!("&end_time={}", i64::MAX)), ["1", "2", "future"]);
+    }
+
+    #[test]
+    fn keeps_the_latest() {
+        let server = today().retain(2).start().unwrap();
+        server.add_recent(APP, (0..4).map(|time| message(&time.to_string(), time)));
+        assert_eq!(numbers(&server, ""), [2, 3]);
+    }
+
+    #[test]
+    fn holds_what_syslog_leaves() {
+        let server = today().start().unwrap();
+        server.add_recent(APP, [message("\r\n\t a\0 b \0\n", 1).timestamp(1999)]);
+        let body = get_json(&server, &read(""));
+        assert_eq!(body["envelopes"]["batch"][0]["timestamp"], "1000");
+        assert_eq!(texts(&server, ""), ["a b"]);
+    }
+
+    #[test]
+    fn treats_equal_times_as_it_is_told() {
+        let times = |body: &Value| -> Vec<String> {
+            let batch = body["envelopes"]["batch"].as_array().unwrap();
+            batch.iter().map(|envelope| envelope["timestamp"].as_str().unwrap().to_owned()).collect()
+        };
+        for (equal_times, ascending, descending) in [
+            (EqualTimes::Together, &["1000", "2000", "2000", "2000"][..], &["3000", "2000", "2000", "2000"][..]),
+            (EqualTimes::Parted, &["1000", "2000"], &["3000", "2000"]),
+            (EqualTimes::Spread, &["1000", "2000"], &["3000", "2002"]),
+        ] {
+            let server = today().equal_times(equal_times).start().unwrap();
+            server.add_recent(
+                APP,
+                [(1, "1"), (2, "2"), (2, "3"), (2, "4"), (3, "5")].map(|(time, text)| message(text, time)),
+            );
+            assert_eq!(times(&get_json(&server, &read("&limit=2"))), ascending);
+            assert_eq!(times(&get_json(&server, &read("&limit=2&descending=true"))), descending);
+            assert_eq!(numbers(&server, ""), [1, 2, 3, 4, 5]);
+            assert_eq!(numbers(&server, "&descending=true"), [5, 4, 3, 2, 1]);
+        }
+    }
+
+    #[test]
+    fn says_what_it_can_not_answer() {
+        const JSON: &[&str] = &["Content-Type: application/json"];
+        let server = today().start().unwrap();
+        for (query, status, code, words) in [
+            ("limit=1001", "500 Internal Server Error", 2, "limit (1001) must be 1000 or less"),
+            ("limit=-1", "500 Internal Server Error", 2, "limit (-1) must be greater than zero"),
+            ("start_time=20&end_time=10", "500 Internal Server Error", 2, "StartTime (20) must be before EndTime (10)"),
+            (
+                "limit=ten",
+                "400 Bad Request",
+                3,
+                r#"parsing field \"limit\": strconv.ParseInt: parsing \"ten\": invalid syntax"#,
+            ),
+            (
+                "end_time=",
+                "400 Bad Request",
+                3,
+                r#"parsing field \"end_time\": strconv.ParseInt: parsing \"\": invalid syntax"#,
+            ),
+            (
+                "descending=yes",
+                "400 Bad Request",
+                3,
+                r#"parsing field \"descending\": strconv.ParseBool: parsing \"yes\": invalid syntax"#,
+            ),
+            (
+                "envelope_types=log",
+                "400 Bad Request",
+                3,
+                r#"parsing list \"envelope_types\": \"log\" is not a valid value"#,
+            ),
+        ] {
+            let body = format!("{{\"code\":{code},\"message\":\"{words}\",\"details\":[]}}\n");
+            assert_answer(&server, &format!("/api/v1/read/{APP}?{query}"), &[], (status, JSON, body));
+        }
+        let mut client = connect(&server);
+        request(&mut client, &format!("POST /api/v1/read/{APP}"), &["Content-Length: 0"]);
+        assert!(head(&mut client).starts_with("HTTP/1.1 501 Not Implemented\r\n"));
+        assert_eq!(rest(&mut client), b"{\"code\":12,\"message\":\"Method Not Allowed\",\"details\":[]}\n");
+    }
+
+    #[test]
+    fn refuses_answers_that_are_too_large() {
+        let one = envelope("MA==", 0).len() + "{\"envelopes\":{\"batch\":[]}}\n".len();
+        let server = today().largest_answer(one).start().unwrap();
+        server.add_recent(APP, (0..2).map(|time| message("0", time)));
+        assert_eq!(numbers(&server, "&limit=1"), [0]);
+        let (head, body) = get(&server, &read("&limit=2"), &[]);
+        assert!(head.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{head}");
+        assert!(body.starts_with(br#"{"code":8,"message":"grpc: received message larger than max ("#));
+    }
+
+    #[test]
+    fn has_one_answer_for_every_trouble_with_a_token() {
+        let server = today().token("bearer good").start().unwrap();
+        server.hide_app(OTHER_APP);
+        let good = "Authorization: BEARER good";
+        for (target, header) in [
+            (format!("/api/v1/read/{APP}"), "X: y"),
+            (format!("/api/v1/read/{APP}?limit=no"), "Authorization: bearer bad"),
+            (format!("/api/v1/read/{OTHER_APP}"), good),
+            ("/api/v1/meta".to_owned(), "X: y"),
+        ] {
+            assert_answer(&server, &target, &[header], ("404 Not Found", &[], ""));
+        }
+        assert!(get(&server, &read(""), &[good]).0.starts_with("HTTP/1.1 200 "));
+        assert_answer(
+            &server,
+            "/api/v1/info",
+            &[],
+            ("200 OK", &[TEXT], "{\"version\":\"3.2.12\",\"vm_uptime\":\"2204\"}\n"),
+        );
+        assert_no_such_path(&server, "/api/v1/read/");
+        assert_no_such_path(&server, "/api/v1/nope");
+    }
+
+    #[test]
+    fn has_meta_of_its_sources() {
+        let server = server_with(3);
+        server.add_recent(OTHER_APP, [LogMessage::new(OTHER_APP, "x")]);
+        server.hide_app(OTHER_APP);
+        let body = format!(
+            "{{\"meta\":{{\"{APP}\":{{\"count\":\"3\", \"oldestTimestamp\":\"0\", \"newestTimestamp\":\"2000\"}}}}}}\n"
+        );
+        assert_answer(&server, "/api/v1/meta", &[], ("200 OK", &[TEXT], body));
+    }
+
+    #[test]
+    fn breaks_where_a_fault_wants_it_to() {
+        let server = server_with(2);
+        let (_, whole) = get(&server, &read(""), &[]);
+        server.fault(Fault::Truncate);
+        let (head, body) = get(&server, &read(""), &[]);
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", whole.len())), "{head}");
+        assert!(body.len() < whole.len() && whole.starts_with(&body));
+
+        for (fault, behind) in [
+            (Fault::EndlessMessages, format!(",{0},{1},{0}", envelope("MA==", 0), envelope("MQ==", 1000))),
+            (Fault::EndlessBody, r#",{"log":{"payload":"xxxxxxxxx"#.to_owned()),
+        ] {
+            server.fault([fault, Fault::DropAfter(100_000)]);
+            let (head, body) = get(&server, &read(""), &[]);
+            assert!(!head.contains("Content-Length"), "{head}");
+            assert_eq!(head.len() + body.len(), 100_000);
+            let begin = whole.strip_suffix(b"]}}\n").unwrap();
+            assert_eq!(body[..begin.len() + behind.len()], [begin, behind.as_bytes()].concat());
+        }
+    }
+}
+
+mod gateway {
+    use super::*;
+
+    const NOT_FOUND: &str = "{\"message\":\"resource not found\",\"error\":\"not_found\"}\n\n";
+
+    /// Opens a stream of one app.
+    fn stream(server: &TrafficController) -> TcpStream {
+        let mut client = connect(server);
+        begin(&mut client);
+        client
+    }
+
+    fn begin(client: &mut TcpStream) {
+        request(client, &format!("GET /v2/read?log&source_id={APP}"), &["Accept: text/event-stream"]);
+        let head = head(client);
+        let (before, date) = head.split_once("Date: ").unwrap();
+        let begin = "HTTP/1.1 200 OK\r\nCache-Control: no-cache\r\nConnection: keep-alive\r\n\
+                     Content-Type: text/event-stream\r\n";
+        assert_eq!(before, begin);
+        assert!(date.ends_with(" GMT\r\nTransfer-Encoding: chunked\r\n\r\n"), "{head}");
+    }
+
+    /// Reads a chunk; the last one is empty.
+    fn chunk(client: &mut TcpStream) -> String {
+        let mut size = Vec::new();
+        while !size.ends_with(b"\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            size.extend_from_slice(&byte);
+        }
+        let size = usize::from_str_radix(str::from_utf8(&size).unwrap().trim_end(), 16).unwrap();
+        let mut chunk = vec![0; size + 2];
+        client.read_exact(&mut chunk).unwrap();
+        String::from_utf8(chunk).unwrap().strip_suffix("\r\n").unwrap().to_owned()
+    }
+
+    fn batch(envelopes: &[String]) -> String {
+        format!("data: {{\"batch\":[{}]}}\n\n", envelopes.join(","))
+    }
+
+    const CLOSING: &str = "event: closing\ndata: closing due to stream timeout\n\n";
+
+    #[test]
+    fn streams_batches() {
+        let server = today().start().unwrap();
+        let mut client = stream(&server);
+        assert_eq!(server.open_tails(APP), 1);
+        assert_eq!(server.send(message("hi", 1)), 1);
+        assert_eq!(server.send(message("ho", 2)), 1);
+        assert_eq!(server.send_raw(APP, "{\"no\": \"batch\"}"), 1);
+        assert_eq!(server.send_bytes(APP, b"event: other\ndata: x"), 1);
+        assert_eq!(chunk(&mut client), batch(&[envelope("aGk=", 1000)]));
+        assert_eq!(chunk(&mut client), batch(&[envelope("aG8=", 2000)]));
+        assert_eq!(chunk(&mut client), "data: {\"no\": \"batch\"}\n\n");
+        assert_eq!(chunk(&mut client), "event: other\ndata: x");
+        assert_eq!((server.requests()[0].kind, server.requests()[0].app().as_str()), (RequestKind::Gateway, APP));
+        drop(client);
+        assert!(server.wait_for_tails(APP, 0, DEADLINE));
+        assert!(server.wait_until_idle(DEADLINE));
+    }
+
+    #[test]
+    fn collects_envelopes_for_a_window_or_until_they_are_100() {
+        let window = Duration::from_millis(200);
+        let server = today().batch_window(window).start().unwrap();
+        let mut client = stream(&server);
+        let start = Instant::now();
+        for time in 0..150 {
+            server.send(message("0", time));
+        }
+        let envelopes: Vec<_> = (0..150).map(|time| envelope("MA==", time * 1000)).collect();
+        assert_eq!(chunk(&mut client), batch(&envelopes[..100]));
+        assert_eq!(chunk(&mut client), batch(&envelopes[100..]));
+        assert!(start.elapsed() >= window);
+        // What ends the stream, or is no batch, does not wait, and has the batch before it.
+        let server = today().batch_window(NEVER).start().unwrap();
+        let mut client = stream(&server);
+        server.send(message("hi", 1));
+        server.send_raw(APP, "x");
+        server.send(message("hi", 1));
+        server.close_tails(APP, None, "");
+        let hi = batch(&[envelope("aGk=", 1000)]);
+        assert_eq!([(); 4].map(|()| chunk(&mut client)), [&hi, "data: x\n\n", &hi, ""]);
+    }
+
+    #[test]
+    fn streams_several_apps() {
+        let server = today().start().unwrap();
+        let mut client = connect(&server);
+        request(&mut client, &format!("GET /v2/read?counter&log&source_id={APP}&source_id={OTHER_APP}"), &[]);
+        head(&mut client);
+        assert_eq!(server.send(message("hi", 1)) + server.send(LogMessage::new(OTHER_APP, "hi")), 2);
+        assert_eq!(chunk(&mut client), batch(&[envelope("aGk=", 1000)]));
+        assert!(chunk(&mut client).contains(OTHER_APP));
+        // Without logs, there is nothing to be had.
+        let mut client = connect(&server);
+        request(&mut client, &format!("GET /v2/read?counter&source_id={APP}"), &[]);
+        head(&mut client);
+        assert_eq!(server.send(message("hi", 1)), 1);
+        assert_quiet(&client);
+    }
+
+    #[test]
+    fn has_heartbeats_while_there_is_nothing_else() {
+        let server = today().heartbeat(Duration::from_millis(10)).start().unwrap();
+        let mut client = stream(&server);
+        for _ in 0..3 {
+            let event = chunk(&mut client);
+            let time = event.strip_prefix("event: heartbeat\ndata: ").and_then(|rest| rest.strip_suffix("\n\n"));
+            assert!(time.is_some_and(|time| time.parse::<u64>().is_ok()), "{event}");
+        }
+        let server = today().heartbeat(NEVER).start().unwrap();
+        assert_quiet(&stream(&server));
+    }
+
+    #[test]
+    fn says_that_it_closes_and_leaves_the_connection_open() {
+        let server = today().start().unwrap();
+        let mut client = stream(&server);
+        server.send(message("hi", 1));
+        assert_eq!(server.close_streams(APP), 1);
+        assert_eq!(server.close_streams(APP), 0);
+        assert_eq!(chunk(&mut client), batch(&[envelope("aGk=", 1000)]));
+        assert_eq!([(); 2].map(|()| chunk(&mut client)), [CLOSING, ""]);
+        assert_eq!(server.open_tails(APP), 0);
+        assert_quiet(&client);
+        // For another request.
+        begin(&mut client);
+        assert_eq!(server.send(message("ho", 2)), 1);
+        assert_eq!(chunk(&mut client), batch(&[envelope("aG8=", 2000)]));
+
+        let server = today().stream_timeout(Duration::from_millis(20)).start().unwrap();
+        let mut client = stream(&server);
+        assert_eq!([(); 2].map(|()| chunk(&mut client)), [CLOSING, ""]);
+    }
+
+    #[test]
+    fn ends_without_a_word() {
+        let server = today().start().unwrap();
+        let mut client = stream(&server);
+        assert_eq!(server.close_tails(APP, Some(1000), "no websocket"), 1);
+        assert_eq!(chunk(&mut client), "");
+        assert_quiet(&client);
+
+        let mut client = stream(&server);
+        assert_eq!(server.drop_tails(APP), 1);
+        assert_eq!(rest(&mut client), b"");
+        let mut client = stream(&server);
+        assert_eq!(server.reset_tails(APP), 1);
+        assert_reset(client.read(&mut [0]));
+        // The client's own end is the stream's.
+        let mut client = stream(&server);
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(rest(&mut client), b"0\r\n\r\n");
+    }
+
+    #[test]
+    fn has_a_limit_of_streams() {
+        let server = today().most_streams(1).start().unwrap();
+        let first = stream(&server);
+        let mut second = stream(&server);
+        assert_eq!(chunk(&mut second), "");
+        assert!(server.wait_for_tails(APP, 1, DEADLINE));
+        drop(first);
+        assert!(server.wait_for_tails(APP, 0, DEADLINE));
+        begin(&mut second);
+        assert!(server.wait_for_tails(APP, 1, DEADLINE));
+        assert_quiet(&second);
+    }
+
+    #[test]
+    fn refuses_in_json_that_is_served_as_text() {
+        const HEADERS: &[&str] = &[TEXT, NO_SNIFF];
+        let server = today().token("bearer good").start().unwrap();
+        server.hide_app(OTHER_APP);
+        let good = "Authorization: bearer good";
+        for (query, header) in [
+            (format!("log&source_id={APP}"), "X: y"),
+            (format!("log&source_id={APP}"), "Authorization: bearer bad"),
+            (format!("log&source_id={APP}&source_id={OTHER_APP}"), good),
+            ("log&source_id=doppler".to_owned(), good),
+            ("log".to_owned(), good),
+        ] {
+            assert_answer(&server, &format!("/v2/read?{query}"), &[header], ("404 Not Found", HEADERS, NOT_FOUND));
+        }
+        let words =
+            "{\"message\":\"query must provide at least one envelope type\",\"error\":\"missing_envelope_type\"}\n\n";
+        let target = format!("/v2/read?source_id={APP}");
+        assert_answer(&server, &target, &[good], ("400 Bad Request", HEADERS, words));
+        let mut client = connect(&server);
+        request(&mut client, &format!("POST {target}&log"), &[good, "Content-Length: 0"]);
+        assert!(head(&mut client).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
+        assert_eq!(rest(&mut client), b"{\"message\":\"method not allowed\",\"error\":\"method_not_allowed\"}\n\n");
+        assert_no_such_path(&server, "/v1/read");
+    }
+
+    #[test]
+    fn breaks_where_a_fault_wants_it_to() {
+        let server = today().start().unwrap();
+        server.add_recent(APP, [message("hi", 1)]);
+        let all = |server: &TrafficController, faults: &[Fault]| {
+            server.fault(faults.to_vec());
+            let mut client = connect(server);
+            request(&mut client, &format!("GET /v2/read?log&source_id={APP}"), &[]);
+            let head = head(&mut client);
+            (head.len(), rest(&mut client))
+        };
+        let (head, body) = all(&server, &[Fault::DropAfter(200_000), Fault::EndlessMessages]);
+        assert_eq!(head + body.len(), 200_000);
+        let event = batch(&[envelope("aGk=", 1000)]);
+        let (_, chunks) = body.split_at(body.iter().position(|&byte| byte == b'\n').unwrap() + 1);
+        assert!(chunks.starts_with(event.repeat(3).as_bytes()));
+        let (head, body) = all(&server, &[Fault::DropAfter(200_000), Fault::EndlessBody]);
+        assert_eq!(head + body.len(), 200_000);
+        assert!(body.starts_with(b"10\r\ndata: {\"batch\":[\r\n10000\r\nxxxxxx"));
+
+        let delay = Duration::from_millis(50);
+        server.fault(Fault::DelayedBody(delay));
+        let mut client = stream(&server);
+        let start = Instant::now();
+        server.send(message("hi", 1));
+        assert_eq!(chunk(&mut client), event);
+        assert!(start.elapsed() >= delay / 2);
+        server.fault(Fault::DropAfter(200));
+        let mut client = connect(&server);
+        request(&mut client, &format!("GET /v2/read?log&source_id={APP}"), &[]);
+        assert!(server.wait_for_tails(APP, 2, DEADLINE));
+        server.send(message("hi", 1));
+        assert_eq!(rest(&mut client).len(), 200);
+    }
+}
+
+mod cf_home {
+    use super::*;
+
+    fn session(server: &TrafficController, name: &str) -> Value {
+        let home = std::env::temp_dir().join(format!("loggregator-consumer-{name}-{}", std::process::id()));
+        server.cf_home(&home).unwrap();
+        let session = std::fs::read(home.join(".cf/config.json")).unwrap();
+        std::fs::remove_dir_all(home).unwrap();
+        serde_json::from_slice(&session).unwrap()
+    }
+
+    #[test]
+    fn is_a_session_of_the_foundation() {
+        let server = today().tls().token("bearer x").start().unwrap();
+        let session = session(&server, "today");
+        for name in ["Target", "UaaEndpoint", "AuthorizationEndpoint", "LogCacheEndPoint"] {
+            assert_eq!(session[name], server.api(), "{name}");
+        }
+        assert_eq!(session["DopplerEndPoint"], server.endpoint());
+        assert_eq!((&session["UAAOAuthClient"], &session["SSLDisabled"]), (&json!("cf"), &json!(true)));
+        assert!(session["AccessToken"].as_str().unwrap().starts_with("bearer "));
+    }
+
+    #[test]
+    fn has_only_the_servers_that_there_are_and_tokens_that_are_good() {
+        let server = TrafficController::builder().generation(Generation::Y2018).tokens([""; 0]).start().unwrap();
+        let session = session(&server, "2018");
+        assert_eq!((&session["LogCacheEndPoint"], &session["SSLDisabled"]), (&json!(""), &json!(false)));
+        let token = format!("Authorization: {}", session["AccessToken"].as_str().unwrap());
+        let (head, _) = get(&server, &format!("/apps/{APP}/recentlogs"), &[&token]);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        let form = format!("grant_type=refresh_token&refresh_token={}", session["RefreshToken"].as_str().unwrap());
+        let mut client = connect(&server);
+        let length = format!("Content-Length: {}", form.len());
+        request(&mut client, "POST /oauth/token", &["Authorization: Basic Y2Y6", &length]);
+        client.write_all(form.as_bytes()).unwrap();
+        assert!(bare::head(&mut client).starts_with("HTTP/1.1 200 OK\r\n"));
+    }
+}
