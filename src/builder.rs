@@ -15,6 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::foundation::{Addresses, Foundation};
 use crate::token::TokenSource;
 
+const LARGEST_MESSAGE_SIZE: usize = 1 << 30;
+
 /// What of a builder's settings the calls use.
 pub(crate) struct Settings {
     pub(crate) keep_alive: Duration,
@@ -220,8 +222,10 @@ impl Builder {
     /// The largest message, in bytes as they come over the wire, that is accepted. By default 16 MiB. A larger one
     /// ends a tail with [`Ending::TooLarge`](crate::Ending::TooLarge), and the recent messages with
     /// [`ErrorKind::TooLarge`].
+    ///
+    /// It can be 1 GiB at the most, because there must be room for a message as soon as a server announces it.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.settings.max_message_size = bytes;
+        self.settings.max_message_size = bytes.min(LARGEST_MESSAGE_SIZE);
         self
     }
 
