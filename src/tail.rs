@@ -443,10 +443,6 @@ impl Reader {
                 Link::Events(stream) => stream.receive(&mut frames),
             };
             if self.shared.cancel.is_thrown() {
-                if let Link::WebSocket(websocket) = &connection.link {
-                    // Under load the keep-alive thread might wait for the lock; here it is free.
-                    websocket.close();
-                }
                 frames.clear();
             } else if !frames.is_empty() {
                 had_data = true;
