@@ -22,7 +22,7 @@ use memchr::memmem;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-const APP: &str = "app-guid";
+const APP: &str = "11111111-1111-1111-1111-111111111111";
 const TOKEN: &str = "bearer token";
 
 #[test]
