@@ -15,9 +15,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::foundation::{Addresses, Foundation};
 use crate::token::TokenSource;
 
+const LARGEST_MESSAGE_SIZE: usize = 1 << 30;
+
 /// What of a builder's settings the calls use.
 pub(crate) struct Settings {
     pub(crate) keep_alive: Duration,
+    pub(crate) pong_every: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) read_timeout: Duration,
@@ -34,6 +37,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             keep_alive: Duration::from_secs(25),
+            pong_every: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: None,
             read_timeout: Duration::from_secs(30),
@@ -178,6 +182,15 @@ impl Builder {
         self
     }
 
+    /// How often a tail sends a pong that no ping asked for. By default every 10 s.
+    ///
+    /// Servers give a client 30 s to answer a ping, and take any pong for the answer (seen on those of 2015, 2016 and
+    /// today): so a tail whose caller pauses, and which therefore does not read the server's pings, is not cut off.
+    pub fn pong_every(mut self, every: Duration) -> Self {
+        self.settings.pong_every = every;
+        self
+    }
+
     /// How long it may take to connect, from name resolution to the end of the answer's head, with the proxy and TLS
     /// in between. By default 10 s.
     pub fn connect_timeout(mut self, d: Duration) -> Self {
@@ -209,8 +222,10 @@ impl Builder {
     /// The largest message, in bytes as they come over the wire, that is accepted. By default 16 MiB. A larger one
     /// ends a tail with [`Ending::TooLarge`](crate::Ending::TooLarge), and the recent messages with
     /// [`ErrorKind::TooLarge`].
+    ///
+    /// It can be 1 GiB at the most, because there must be room for a message as soon as a server announces it.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.settings.max_message_size = bytes;
+        self.settings.max_message_size = bytes.min(LARGEST_MESSAGE_SIZE);
         self
     }
 
@@ -250,8 +265,8 @@ impl Builder {
                 rlp_gateway: parse(self.rlp_gateway, Scheme::Http)?,
             },
         )?;
-        if self.settings.keep_alive.is_zero() {
-            return Err(Error::new(ErrorKind::InvalidInput, "the keep-alive must be longer than nothing"));
+        if self.settings.keep_alive.is_zero() || self.settings.pong_every.is_zero() {
+            return Err(Error::new(ErrorKind::InvalidInput, "keep-alives and pongs need some time between them"));
         }
         let dialer = Dialer::new(self.tls_connector, self.proxy.unwrap_or_default());
         Ok(Inner::consumer(self.settings, dialer, foundation, self.tokens))

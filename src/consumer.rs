@@ -10,7 +10,7 @@ use crate::builder::{Builder, Settings};
 use crate::cancel::Cancel;
 use crate::deadline::{Patience, after};
 use crate::dial::Dialer;
-use crate::endpoint::{Endpoint, escaped_guid, guid_hint};
+use crate::endpoint::{Endpoint, escaped_guid, explain_guid};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
 use crate::foundation::{Choice, Foundation, Via};
@@ -210,7 +210,9 @@ impl Consumer {
             match choice.via() {
                 Via::Legacy => legacy::recent(&call),
                 Via::Doppler => doppler::recent(&call),
-                Via::LogCache | Via::RlpGateway => call.recent_of_log_cache(),
+                Via::LogCache | Via::RlpGateway => {
+                    log_cache::recent(&call).map(|lines| Source::Messages(lines.into_iter()))
+                }
             }
         })?;
         Ok(Recent::new(source, patience, cancel, registration))
@@ -288,12 +290,7 @@ impl Inner {
         cancel: &Arc<Cancel>,
         call: impl Fn(&str) -> Result<T>,
     ) -> Result<T> {
-        let attempt = |token: &str| {
-            call(token).map_err(|error| match error.kind() {
-                ErrorKind::Unauthorized | ErrorKind::NotFound => error.hiding(token).with_hint(&guid_hint(app_guid)),
-                _ => error.hiding(token),
-            })
-        };
+        let attempt = |token: &str| call(token).map_err(|error| explain_guid(error.hiding(token), app_guid));
         let Some(tokens) = self.tokens.as_ref().filter(|_| given.is_empty()) else { return attempt(given) };
         let token = tokens.token(None, &self.dialer, cancel)?;
         match attempt(&token) {
@@ -352,20 +349,6 @@ impl Call<'_> {
     /// Makes a GET request.
     pub(crate) fn get(&self, path: &str) -> Result<Answer> {
         self.inner.get(self.server, path, self.token, self.patience, self.cancel)
-    }
-
-    fn recent_of_log_cache(&self) -> Result<Source> {
-        let Settings { connect_timeout, max_message_size, max_recent_size, recent_limit, .. } = self.inner.settings;
-        let access = log_cache::Access {
-            dialer: &self.inner.dialer,
-            endpoint: self.server,
-            connect_timeout,
-            patience: self.patience,
-            max_message_size,
-            max_size: max_recent_size,
-        };
-        let messages = log_cache::recent(&access, self.app_guid, self.token, recent_limit, self.cancel)?;
-        Ok(Source::Messages(messages.into_iter()))
     }
 
     /// Opens a websocket.

@@ -134,14 +134,6 @@ pub(crate) fn escaped_guid(app_guid: &str) -> Result<String> {
     Ok(utf8_percent_encode(app_guid, ESCAPED).to_string())
 }
 
-/// What to say of a server's "no" if the GUID is none: Cloud Foundry's servers only say 401 or 404 then.
-pub(crate) fn guid_hint(app_guid: &str) -> String {
-    if is_guid(app_guid) {
-        return String::new();
-    }
-    format!(". And {app_guid:?} is no GUID: if it is the app's name, `cf app {app_guid} --guid` prints its GUID")
-}
-
 /// Adds to an error by which a server says that it knows no such app, or that the token is not for it, what is often
 /// the reason: that the app was given by its name.
 pub(crate) fn explain_guid(error: Error, app_guid: &str) -> Error {

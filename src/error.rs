@@ -72,8 +72,8 @@ pub enum ErrorKind {
     Tls,
     /// A time limit ran out. Try again, or set a longer one.
     Timeout,
-    /// The server refused the token (401), or there is none: nobody is logged in, or the session has expired. The text
-    /// and [`Error::body`] hold the server's words. Get a new token.
+    /// The server refused the token (401, or 404 from servers that don't tell the two apart), or there is none: nobody
+    /// is logged in, or the session has expired. The text and [`Error::body`] hold the server's words. Get a new token.
     Unauthorized,
     /// The server knows no such path or app (404).
     NotFound,

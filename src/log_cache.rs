@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
+use crate::consumer::Call;
 use crate::deadline::{Patience, after};
 use crate::dial::Dialer;
-use crate::endpoint::{Endpoint, escaped_guid, explain_guid};
+use crate::endpoint::{Endpoint, escaped_guid};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, body_error};
 use crate::message::LogMessage;
@@ -38,24 +39,31 @@ pub(crate) struct Access<'a> {
     pub(crate) max_size: usize,
 }
 
-/// The newest `limit` lines of an app, oldest first. An error has what came before it, in the same order.
-pub(crate) fn recent(
-    access: &Access<'_>,
-    app_guid: &str,
-    token: &str,
-    limit: usize,
-    cancel: &Arc<Cancel>,
-) -> Result<Vec<LogMessage>> {
-    let guid = escaped_guid(app_guid)?;
-    newest(limit, PAGE, access.max_size, |end, limit, page| {
-        let end = end.map_or_else(String::new, |end| format!("&end_time={end}"));
-        let path = format!("/api/v1/read/{guid}?envelope_types=LOG&descending=true&limit={limit}{end}");
-        access.read_page(&path, token, cancel, page)
-    })
-    .map_err(|error| explain_guid(error, app_guid))
+/// The newest lines of an app, as many as the settings say, oldest first. An error has what came before it, in the same
+/// order.
+pub(crate) fn recent(call: &Call<'_>) -> Result<Vec<LogMessage>> {
+    let settings = &call.inner.settings;
+    let access = Access {
+        dialer: &call.inner.dialer,
+        endpoint: call.server,
+        connect_timeout: settings.connect_timeout,
+        patience: call.patience,
+        max_message_size: settings.max_message_size,
+        max_size: settings.max_recent_size,
+    };
+    access.newest(call.app_guid, call.token, settings.recent_limit, call.cancel)
 }
 
 impl Access<'_> {
+    fn newest(&self, app_guid: &str, token: &str, limit: usize, cancel: &Arc<Cancel>) -> Result<Vec<LogMessage>> {
+        let guid = escaped_guid(app_guid)?;
+        newest(limit, PAGE, self.max_size, |end, limit, page| {
+            let end = end.map_or_else(String::new, |end| format!("&end_time={end}"));
+            let path = format!("/api/v1/read/{guid}?envelope_types=LOG&descending=true&limit={limit}{end}");
+            self.read_page(&path, token, cancel, page)
+        })
+    }
+
     /// Reads one page, and says how many envelopes it had.
     fn read_page(&self, path: &str, token: &str, cancel: &Arc<Cancel>, page: &mut Page) -> Result<usize> {
         if self.patience.is_over() {

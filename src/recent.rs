@@ -22,12 +22,11 @@ use crate::websocket::{Ending, Frames, Progress, WebSocket};
 /// and then nothing more. Parts that are no log message are skipped, with a warning in the log.
 pub struct Recent {
     // `None` when it has ended.
-    source: Option<Source>,
+    open: Option<(Source, Registration)>,
     /// What has been decoded and not been taken.
     decoded: VecDeque<Result<LogMessage>>,
     patience: Patience,
     cancel: Arc<Cancel>,
-    _registration: Registration,
 }
 
 /// Where the messages come from.
@@ -64,7 +63,7 @@ pub(crate) struct Dump {
 
 impl Recent {
     pub(crate) fn new(source: Source, patience: Patience, cancel: Arc<Cancel>, registration: Registration) -> Self {
-        Recent { source: Some(source), decoded: VecDeque::new(), patience, cancel, _registration: registration }
+        Recent { open: Some((source, registration)), decoded: VecDeque::new(), patience, cancel }
     }
 
     /// All that is still to come; an error has what came before it.
@@ -98,7 +97,7 @@ impl Recent {
                 }
                 None => {}
             }
-            let Some(source) = &mut self.source else { return Ok(None) };
+            let Some((source, _)) = &mut self.open else { return Ok(None) };
             // What the system holds of the answer, megabytes at times, would still come.
             self.cancel.check()?;
             // An answer that never lets us wait can be late too.
@@ -124,7 +123,7 @@ impl Iterator for Recent {
     fn next(&mut self) -> Option<Self::Item> {
         let message = self.read().map_err(|error| explain_timeout(error, self.patience)).transpose();
         if !matches!(message, Some(Ok(_))) {
-            self.source = None;
+            self.open = None;
         }
         message
     }
@@ -194,6 +193,6 @@ fn split_error(error: SplitError, cancel: &Cancel) -> Error {
 
 impl fmt::Debug for Recent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recent").field("ended", &self.source.is_none()).finish_non_exhaustive()
+        f.debug_struct("Recent").field("ended", &self.open.is_none()).finish_non_exhaustive()
     }
 }

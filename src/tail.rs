@@ -27,11 +27,6 @@ use crate::websocket::{CLOSE_GRACE, Ending, Frames, Progress, WebSocket};
 /// reached nothing more is read, and TCP slows the server down.
 const WAITING_BATCHES: usize = 8;
 
-/// How often a pong goes out unasked, at the least. Servers give a client 30 s to answer a ping, and take any pong for the answer
-/// (seen on the servers of 2015, 2016 and today): so a tail whose caller pauses, and which therefore does not read
-/// the server's pings, is not cut off.
-const PONG_EVERY: Duration = Duration::from_secs(10);
-
 /// The threads' own needs are small, and there can be two thousand of them.
 const STACK_SIZE: usize = 256 * 1024;
 
@@ -115,15 +110,16 @@ impl Tail {
     ) -> Result<Self> {
         let shared = Arc::new(Shared { cancel, ending: OnceLock::new() });
         let (sender, batches) = bounded(WAITING_BATCHES);
+        let beat = Beat { text: settings.keep_alive, pong: settings.pong_every };
         let reader = Reader {
             again,
-            keep_alive: settings.keep_alive,
+            beat,
             idle_timeout: settings.idle_timeout,
             shared: Arc::clone(&shared),
             registration,
             batches: sender,
         };
-        let first = Connection::open(connection, settings.keep_alive, &shared)?;
+        let first = Connection::open(connection, beat, &shared)?;
         let thread = start("loggregator-read", move || reader.run(first))?;
         Ok(Tail { batches, current: Batch::default(), shared, end_given: false, reader: Some(thread) })
     }
@@ -326,14 +322,14 @@ struct Connection {
 }
 
 impl Connection {
-    fn open((link, format): (Link, Format), keep_alive: Duration, shared: &Arc<Shared>) -> Result<Self> {
+    fn open((link, format): (Link, Format), beat: Beat, shared: &Arc<Shared>) -> Result<Self> {
         let keeper = match &link {
             Link::WebSocket(websocket) => {
                 // From here on a close is the keep-alive thread's to carry out, with a close frame.
                 shared.cancel.wake_by_signal()?;
                 let (done, reader_done) = bounded(0);
                 let websocket = Arc::clone(websocket);
-                let keeper = Keeper { websocket, every: keep_alive, shared: Arc::clone(shared), reader_done };
+                let keeper = Keeper { websocket, beat, shared: Arc::clone(shared), reader_done };
                 Some((done, start("loggregator-keep-alive", move || keeper.run())?))
             }
             // HTTP has nothing to say at a close, and needs no keeping alive.
@@ -355,7 +351,7 @@ impl Drop for Connection {
 /// The thread that reads.
 struct Reader {
     again: Option<Again>,
-    keep_alive: Duration,
+    beat: Beat,
     idle_timeout: Option<Duration>,
     shared: Arc<Shared>,
     registration: Registration,
@@ -423,7 +419,7 @@ impl Reader {
             // Nothing is ever sent: it is the time, or a close.
             let _ = self.shared.cancel.signal().recv_timeout(pause);
             self.shared.cancel.check()?;
-            match (again.connect)().and_then(|link| Connection::open(link, self.keep_alive, &self.shared)) {
+            match (again.connect)().and_then(|link| Connection::open(link, self.beat, &self.shared)) {
                 Ok(connection) => {
                     (again.connected)();
                     return Ok(connection);
@@ -447,10 +443,6 @@ impl Reader {
                 Link::Events(stream) => stream.receive(&mut frames),
             };
             if self.shared.cancel.is_thrown() {
-                if let Link::WebSocket(websocket) = &connection.link {
-                    // Under load the keep-alive thread might wait for the lock; here it is free.
-                    websocket.close();
-                }
                 frames.clear();
             } else if !frames.is_empty() {
                 had_data = true;
@@ -479,10 +471,17 @@ fn hand_over(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
     }
 }
 
+/// How often a websocket is told that we are there.
+#[derive(Debug, Clone, Copy)]
+struct Beat {
+    text: Duration,
+    pong: Duration,
+}
+
 /// The thread that keeps the connection alive, and closes it in the end.
 struct Keeper {
     websocket: Arc<WebSocket>,
-    every: Duration,
+    beat: Beat,
     shared: Arc<Shared>,
     reader_done: Receiver<Infallible>,
 }
@@ -498,19 +497,17 @@ impl Keeper {
 
     /// Whether it is ours to close the connection: if not, the reader has seen its end.
     fn keep_alive_until_close(&self) -> bool {
-        // Who wants texts more often has a server, or a network, of less patience.
-        let pong_every = PONG_EVERY.min(self.every);
         let mut next_text = Instant::now();
-        let mut next_pong = after(pong_every);
+        let mut next_pong = after(self.beat.pong);
         loop {
             let now = Instant::now();
             if now >= next_text {
                 self.websocket.send_keep_alive();
-                next_text = after(self.every);
+                next_text = after(self.beat.text);
             }
             if now >= next_pong {
                 self.websocket.send_pong();
-                next_pong = after(pong_every);
+                next_pong = after(self.beat.pong);
             }
             select! {
                 recv(self.shared.cancel.signal()) -> _ => return true,

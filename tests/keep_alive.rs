@@ -2,21 +2,18 @@
 
 mod common;
 
-use std::io::Read;
 use std::net::TcpStream;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::messages::{APP, TOKEN, message};
 use common::{
-    DEADLINE, ScriptedServer, builder, consumer, frame, hang_up, read_head, say, switching_protocols, wait_until,
-    within,
+    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, consumer, frame, hang_up, read_frame, say, streaming,
+    upgrading, wait_until, within,
 };
 use loggregator_consumer::testing::{Frame, Generation, TrafficController};
 use loggregator_consumer::{Ending, ErrorKind, LogMessage};
-
-const APP: &str = "an-app";
-const TOKEN: &str = "bearer a-token";
 
 /// For what must not happen by itself during a test.
 const FAR: Duration = Duration::from_secs(3600);
@@ -25,7 +22,7 @@ const FAR: Duration = Duration::from_secs(3600);
 /// 10 s, and the caller takes nothing for 70 s.
 const PING_EVERY: Duration = Duration::from_millis(600);
 const PING_DEADLINE: Duration = Duration::from_millis(1200);
-const KEEP_ALIVE: Duration = Duration::from_millis(400);
+const PONG_EVERY: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_millis(2800);
 
 /// In all more than any system holds for a connection: 64 MiB.
@@ -33,7 +30,7 @@ const MESSAGES: i64 = 1024;
 const SIZE: usize = 64 * 1024;
 
 /// What a caller gets that takes nothing for a while: the messages' numbers, and how the tail ended.
-fn taken_after_a_pause(keep_alive: Duration) -> (Vec<i64>, Ending) {
+fn taken_after_a_pause(pong_every: Duration) -> (Vec<i64>, Ending) {
     let server = TrafficController::builder()
         .generation(Generation::Y2016)
         .ping(PING_EVERY, PING_DEADLINE)
@@ -42,7 +39,7 @@ fn taken_after_a_pause(keep_alive: Duration) -> (Vec<i64>, Ending) {
         .start()
         .unwrap();
     // The pause is the caller's, and not a silence of the server.
-    let consumer = builder(&server.endpoint()).keep_alive(keep_alive).idle_timeout(PAUSE / 2).build().unwrap();
+    let consumer = builder(&server.endpoint()).pong_every(pong_every).idle_timeout(PAUSE / 2).build().unwrap();
     let mut tail = consumer.tail(APP, TOKEN).unwrap();
     thread::scope(|scope| {
         let sending = scope.spawn(|| {
@@ -62,7 +59,7 @@ fn taken_after_a_pause(keep_alive: Duration) -> (Vec<i64>, Ending) {
 #[test]
 fn a_caller_that_pauses_for_longer_than_the_server_waits_for_pongs_gets_every_message() {
     within(3 * DEADLINE, || {
-        let (numbers, ending) = taken_after_a_pause(KEEP_ALIVE);
+        let (numbers, ending) = taken_after_a_pause(PONG_EVERY);
         assert_eq!(ending, Ending::ClosedByServer { code: Some(1000), reason: String::new() });
         assert!(numbers.into_iter().eq(0..MESSAGES));
     });
@@ -91,31 +88,13 @@ fn the_text_is_sent_at_once() {
     });
 }
 
-/// The opcode and the payload of the next frame of the client, which is masked, and short.
-fn client_frame(mut socket: &TcpStream) -> (u8, Vec<u8>) {
-    let mut head = [0; 6];
-    socket.read_exact(&mut head).unwrap();
-    let [first, length, mask @ ..] = head;
-    assert!((0x80..=0x80 + 125).contains(&length));
-    let mut payload = vec![0; usize::from(length & 0x7f)];
-    socket.read_exact(&mut payload).unwrap();
-    payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
-    (first & 0x0f, payload)
-}
-
-const PING: u8 = 9;
 const PONG: u8 = 10;
-
-/// A message's protobuf: 0a 02 "hi", 10 01, 18 02 (1 in zigzag), 22 03 "app".
-const HI: &[u8] = b"\x0a\x02hi\x10\x01\x18\x02\x22\x03app";
 
 /// A server that makes the handshake, takes the first text and goes on with `then`, while a caller takes all messages.
 fn served_by(then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Ending {
     let (done, wait_until_done) = channel();
-    let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
-        let request = read_head(&mut socket);
-        say(&mut socket, &[&switching_protocols(&request)]);
-        assert_eq!(client_frame(&socket), (1, b"I'm alive!".to_vec()));
+    let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
+        assert_eq!(read_frame(&mut socket), Some((TEXT, b"I'm alive!".to_vec())));
         then(&mut socket);
         done.send(()).unwrap();
         hang_up(socket);
@@ -132,7 +111,7 @@ fn a_ping_is_answered_at_once_with_its_payload() {
         served_by(|socket| {
             for payload in [b"".to_vec(), b"a payload".to_vec(), vec![0xff; 125]] {
                 say(socket, &[&frame(PING, &payload)]);
-                assert_eq!(client_frame(socket), (PONG, payload));
+                assert_eq!(read_frame(socket), Some((PONG, payload)));
             }
         });
     });
@@ -145,14 +124,14 @@ fn a_ping_is_answered_while_messages_pour_in() {
             let (enough, stop) = channel();
             let mut writer = socket.try_clone().unwrap();
             let pouring = thread::spawn(move || {
-                let messages = frame(2, HI).repeat(1000);
+                let messages = frame(BINARY, &message("hi")).repeat(1000);
                 let ping = frame(PING, b"in between");
                 while stop.try_recv().is_err() {
                     say(&mut writer, &[&messages, &ping, &messages]);
                 }
             });
             for _ in 0..10 {
-                assert_eq!(client_frame(socket), (PONG, b"in between".to_vec()));
+                assert_eq!(read_frame(socket), Some((PONG, b"in between".to_vec())));
             }
             enough.send(()).unwrap();
             // The rest of the pongs need not be read for it to end.
@@ -165,12 +144,9 @@ fn a_ping_is_answered_while_messages_pour_in() {
 fn a_server_that_missed_pongs_is_quoted_with_its_code_and_its_words() {
     within(DEADLINE, || {
         let words = "Client did not respond to ping before keep-alive timeout expired.";
-        let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
-            let request = read_head(&mut socket);
-            let close = [&1008_u16.to_be_bytes(), words.as_bytes()].concat();
-            say(&mut socket, &[&switching_protocols(&request), &frame(2, HI), &frame(8, &close)]);
-            hang_up(socket);
-        })]);
+        let close = [&1008_u16.to_be_bytes(), words.as_bytes()].concat();
+        let frames = [frame(BINARY, &message("hi")), frame(CLOSE, &close)].concat();
+        let server = ScriptedServer::start(vec![streaming(frames)]);
         let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
         assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
         let error = tail.next().unwrap().unwrap_err();

@@ -262,7 +262,7 @@ impl Server {
             max_size: 1 << 30,
         };
         set(&mut access);
-        recent(&access, app, TOKEN, limit, &Cancel::new())
+        access.newest(app, TOKEN, limit, &Cancel::new())
     }
 
     /// The request line of the next request.
@@ -395,10 +395,8 @@ fn a_refused_token_is_told_from_a_wrong_address() {
 }
 
 #[test]
-fn an_app_that_is_called_by_its_name_is_told_so() {
-    let server = Server::saying([status("404 Not Found", "")]);
-    let error = server.recent("my-app", 10).unwrap_err();
-    assert!(error.to_string().ends_with("`cf app my-app --guid` prints its GUID"), "{error}");
+fn an_empty_guid_is_refused() {
+    let server = Server::saying([]);
     assert_eq!(server.recent("", 10).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
@@ -462,7 +460,7 @@ fn close_interrupts_it() {
                 max_message_size: 1 << 20,
                 max_size: 1 << 30,
             };
-            recent(&access, APP, TOKEN, 10, &cancel).unwrap_err()
+            access.newest(APP, TOKEN, 10, &cancel).unwrap_err()
         });
         server.request();
         cancel.throw();

@@ -76,6 +76,18 @@ fn the_limit_of_a_message_is_the_one_that_is_set() {
 }
 
 #[test]
+fn a_limit_that_is_none_takes_no_frame_that_no_memory_could_hold() {
+    within(DEADLINE, || {
+        for length in [(1 << 63) - 1, 1 << 62, 1 << 40] {
+            let server = ScriptedServer::start(vec![streaming(claim(BINARY, length))]);
+            let consumer = builder(&server.endpoint()).max_message_size(usize::MAX).build().unwrap();
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            assert_eq!(promptly(|| tail.next()).unwrap().unwrap_err().kind(), ErrorKind::TooLarge);
+        }
+    });
+}
+
+#[test]
 fn fragments_without_end_are_too_large() {
     within(DEADLINE, || {
         let server = ScriptedServer::start(vec![upgrading(|mut socket| {

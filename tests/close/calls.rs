@@ -180,6 +180,21 @@ fn a_closed_consumer_can_be_used_again() {
 }
 
 #[test]
+fn recent_messages_that_are_at_their_end_are_not_open() {
+    within(DEADLINE, || {
+        for generation in [Generation::Y2015, Generation::April2014] {
+            let server = recent_server(generation, false, []);
+            let consumer = consumer_of(&server);
+            let mut recent = consumer.recent_iter(APP, TOKEN).unwrap();
+            assert_eq!(recent.by_ref().filter(|message| message.is_ok()).count(), 3);
+            assert!(server.wait_until_idle(SOON));
+            assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
+            drop(recent);
+        }
+    });
+}
+
+#[test]
 fn a_close_with_nothing_open_says_so() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();

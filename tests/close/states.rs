@@ -15,10 +15,8 @@ use loggregator_consumer::testing::{self, Fault, Frame, Generation, Received, Tr
 use loggregator_consumer::{Builder, Consumer, Ending, ErrorKind, LogMessage, Proxy, Result, Tail};
 use native_tls::{Certificate, TlsConnector};
 
+pub use crate::common::messages::{APP, TOKEN};
 use crate::common::{self, Script, ScriptedServer, read_head, wait_until};
-
-pub const APP: &str = "an-app";
-pub const TOKEN: &str = "bearer a-token";
 
 /// A time limit that nothing here reaches.
 pub const FAR: Duration = Duration::from_secs(3600);

@@ -1,6 +1,6 @@
 //! An open tail is closed from any thread, with a close frame, whatever it is doing.
 
-use std::io::{Read, Write};
+use std::iter;
 use std::sync::Barrier;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -9,11 +9,11 @@ use std::time::Instant;
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Ending, ErrorKind, LogMessage};
 
-use crate::common::{DEADLINE, ScriptedServer, frame, read_head, say, switching_protocols, wait_until, within};
+use crate::common::messages::message;
+use crate::common::{
+    BINARY, CLOSE, DEADLINE, ScriptedServer, frame, read_frame, say_without_end, upgrading, wait_until, within,
+};
 use crate::states::{self, APP, Open, PROMPT, SOON, TOKEN, Way, consumer_of, patient};
-
-/// A message's protobuf: 0a 02 "hi", 10 01, 18 02 (1 in zigzag), 22 03 "app".
-const HI: &[u8] = b"\x0a\x02hi\x10\x01\x18\x02\x22\x03app";
 
 fn assert_closes_well(state: fn(bool) -> Open) {
     for tls in [false, true] {
@@ -48,14 +48,10 @@ fn a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later
     for way in Way::ALL {
         within(DEADLINE, move || {
             let (go_on, wait_to_go_on) = channel::<()>();
-            let (sent, what_the_client_sent) = channel();
-            let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
-                let request = read_head(&mut socket);
-                say(&mut socket, &[&switching_protocols(&request)]);
+            let (sent, what_the_client_sent_last) = channel();
+            let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
                 wait_to_go_on.recv().unwrap();
-                let mut bytes = Vec::new();
-                socket.read_to_end(&mut bytes).unwrap();
-                sent.send(bytes).unwrap();
+                sent.send(iter::from_fn(|| read_frame(&mut socket)).last()).unwrap();
             })]);
             let consumer = patient(&server.endpoint()).build().unwrap();
             let tail = consumer.tail(APP, TOKEN).unwrap();
@@ -63,10 +59,8 @@ fn a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later
             way.close(&consumer, tail);
             assert!(begin.elapsed() < PROMPT);
             go_on.send(()).unwrap();
-            let bytes = what_the_client_sent.recv_timeout(SOON).unwrap();
-            let [.., close, length, m0, m1, _, _, high, low] = *bytes else { panic!("{bytes:?}") };
-            assert_eq!((close, length), (0x88, 0x82));
-            assert_eq!(u16::from_be_bytes([high ^ m0, low ^ m1]), 1000);
+            let last = what_the_client_sent_last.recv_timeout(SOON).unwrap();
+            assert_eq!(last, Some((CLOSE, 1000_u16.to_be_bytes().to_vec())));
         });
     }
 }
@@ -76,11 +70,8 @@ fn a_server_that_does_nothing_but_send_learns_of_the_close() {
     for way in Way::ALL {
         within(DEADLINE, move || {
             let (fails, wait_until_it_fails) = channel();
-            let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
-                let request = read_head(&mut socket);
-                say(&mut socket, &[&switching_protocols(&request)]);
-                let frames = frame(2, HI).repeat(10_000);
-                while socket.write_all(&frames).is_ok() {}
+            let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
+                say_without_end(&mut socket, &frame(BINARY, &message("hi")).repeat(10_000));
                 fails.send(()).unwrap();
             })]);
             let consumer = patient(&server.endpoint()).build().unwrap();
