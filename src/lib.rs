@@ -56,7 +56,7 @@
 //!
 //! # Features
 //!
-//! * `testing`: an in-process server to test a tool against, the module [`testing`].
+//! * `testing`: an in-process server, of any generation, to test a tool against: the module [`testing`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // In the order in which the data goes.
