@@ -18,8 +18,8 @@ const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
 const GENERATIONS: [(Generation, Via, Via); 6] = [
     (Generation::April2014, Via::Legacy, Via::Legacy),
     (Generation::May2014, Via::Legacy, Via::Legacy),
-    (Generation::Y2015, Via::Doppler, Via::Legacy),
-    (Generation::Y2016, Via::Doppler, Via::Legacy),
+    (Generation::Y2015, Via::Doppler, Via::Doppler),
+    (Generation::Y2016, Via::Doppler, Via::Doppler),
     (Generation::Y2018, Via::Doppler, Via::Doppler),
     (Generation::Today, Via::Doppler, Via::LogCache),
 ];
