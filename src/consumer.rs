@@ -131,7 +131,7 @@ impl Consumer {
     /// # Errors
     ///
     /// [`Unauthorized`](ErrorKind::Unauthorized) if the server refuses the token, with its words;
-    /// [`NotFound`](ErrorKind::NotFound) if it has no such path or app; [`Dial`](ErrorKind::Dial),
+    /// [`NotFound`](ErrorKind::NotFound) if it has no such path or app, as far as it tells that from a refused token; [`Dial`](ErrorKind::Dial),
     /// [`Proxy`](ErrorKind::Proxy), [`Tls`](ErrorKind::Tls) or [`Timeout`](ErrorKind::Timeout) if it can't be
     /// reached; [`InvalidInput`](ErrorKind::InvalidInput) for an empty GUID, or a token that is no header value;
     /// [`Closed`](ErrorKind::Closed) if the consumer was closed meanwhile.
@@ -178,7 +178,8 @@ impl Consumer {
     /// [`recent`](Consumer::recent), giving each message as soon as it has come. No more than one message is held at
     /// a time, so neither [`max_recent_size`](Builder::max_recent_size) nor the
     /// [recent timeout](Builder::recent_timeout) applies. Only Log Cache, which gives the newest first, has to be
-    /// read to the end before there is a first message.
+    /// read to the end before there is a first message: of these as many are held as
+    /// [`recent_limit`](Builder::recent_limit) and [`max_recent_size`](Builder::max_recent_size) allow.
     ///
     /// ```
     /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
