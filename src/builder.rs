@@ -161,8 +161,8 @@ impl Builder {
         self
     }
 
-    /// Has tails connect again when their connection ends, however the server ends it: see [`Reconnect`]. By default they
-    /// end with it.
+    /// Has tails connect again when their connection ends, however the server ends it: see [`Reconnect`]. By default
+    /// they end with it.
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.settings.reconnect = Some(policy);
         self
@@ -245,16 +245,16 @@ impl Builder {
         self
     }
 
-    /// How large, in bytes of memory, the messages that [`Consumer::recent`] collects may be in all; from Log Cache, also
-    /// those of [`Consumer::recent_iter`]. By default 256 MiB. More of them is an [`ErrorKind::TooLarge`].
+    /// How large, in bytes of memory, the messages that [`Consumer::recent`] collects may be in all; from Log Cache,
+    /// also those of [`Consumer::recent_iter`]. By default 256 MiB. More of them is an [`ErrorKind::TooLarge`].
     pub fn max_recent_size(mut self, bytes: usize) -> Self {
         self.settings.max_recent_size = bytes;
         self
     }
 
-    /// A function to be called when a tail has been connected, in the thread that called [`tail`](Consumer::tail), before
-    /// `tail` returns; and each time that it is [connected again](Builder::reconnect), then in a thread of the tail. It
-    /// may close the consumer. If it panics, so does `tail`, and a tail that connects again ends.
+    /// A function to be called when a tail has been connected, in the thread that called [`tail`](Consumer::tail),
+    /// before `tail` returns; and each time that it is [connected again](Builder::reconnect), then in a thread of the
+    /// tail. It may close the consumer. If it panics, so does `tail`, and a tail that connects again ends.
     ///
     /// [`recent`](Consumer::recent) calls it too if it has to use a websocket: on the servers of April 2014.
     pub fn on_connect(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
@@ -272,8 +272,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if there is no address, or one is no URL of its scheme, or keep-alives or pongs have no
-    /// time between them.
+    /// [`ErrorKind::InvalidInput`] if there is no address, or one is no URL of its scheme, or keep-alives or pongs have
+    /// no time between them.
     pub fn build(self) -> Result<Consumer> {
         let parse = |url: Option<String>, scheme| url.map(|url| Endpoint::parse(&url, scheme)).transpose();
         let foundation = Foundation::new(

@@ -45,8 +45,8 @@ struct Inner {
     gap: Option<Gap>,
 }
 
-/// A break in a tail that [reconnects](crate::Builder::reconnect): between the messages before and behind it, others may
-/// be missing.
+/// A break in a tail that [reconnects](crate::Builder::reconnect): between the messages before and behind it, others
+/// may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {

@@ -34,8 +34,8 @@ const STACK_SIZE: usize = 256 * 1024;
 /// An app's log messages as they arrive: an iterator that blocks until the next one.
 ///
 /// An item is a message, or the error that says why a message could not be decoded, or, of a tail that
-/// [connects again](crate::Builder::reconnect), the [gap](ErrorKind::Gap) where it did; the tail goes on behind these. A
-/// tail that ends well (by a [`close`](Closer::close), or by a server that says it is done) just ends; one that ends
+/// [connects again](crate::Builder::reconnect), the [gap](ErrorKind::Gap) where it did; the tail goes on behind these.
+/// A tail that ends well (by a [`close`](Closer::close), or by a server that says it is done) just ends; one that ends
 /// badly gives a last error first. [`ending`](Tail::ending) tells how it ended.
 ///
 /// What arrives waits in a bounded buffer of at most 10 batches. On the wire, each is less than 64 KiB and one more
@@ -43,9 +43,10 @@ const STACK_SIZE: usize = 256 * 1024;
 /// messages at the most. So it is about 10 × (64 KiB + [`max_message_size`](crate::Builder::max_message_size)) at the
 /// very worst, and mostly much less.
 ///
-/// When it is full, TCP slows the server down; a websocket is kept alive meanwhile, for as long as the caller likes. But
-/// servers do not wait for clients that do not keep up. Old ones drop messages, and say so in a message of the source
-/// `LGR`; Doppler of today cuts the connection after some 5 s; the RLP gateway drops messages and does not say so.
+/// When it is full, TCP slows the server down; a websocket is kept alive meanwhile, for as long as the caller likes.
+/// But servers do not wait for clients that do not keep up. Old ones drop messages, and say so in a message of the
+/// source `LGR`; Doppler of today cuts the connection after some 5 s; the RLP gateway drops messages and does not say
+/// so.
 ///
 /// A tail over a websocket has two threads: one reads, the other keeps the connection alive and closes it. One over the
 /// RLP gateway has only the first. Dropping a tail closes it, waits for its threads, and leaves no socket behind; that
@@ -132,7 +133,8 @@ impl Tail {
         Ok(Tail { batches, current: Batch::default(), shared, end_given: false, reader: Some(thread) })
     }
 
-    /// The channel itself, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and other channels.
+    /// The channel itself, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and other
+    /// channels.
     ///
     /// It gives the messages in [`Batch`]es, and is disconnected when the tail has ended; an end that is an error is
     /// the last batch's last item. A message is given once: what has been taken here does not come from the iterator.
