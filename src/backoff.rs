@@ -9,6 +9,10 @@ use std::time::Duration;
 /// pause a random part, up to a half, is left out, so that the clients of a server that has broken down do not all
 /// come back at once. A [`close`](crate::Closer::close) interrupts it.
 ///
+/// That goes for every end that the server or the network makes, be it a normal close frame, or the RLP gateway's word
+/// after 14 minutes that it is closing. A refusal (of the token, the app or the request) is final: the tail ends with
+/// it.
+///
 /// Each break is an item of the tail: an error of the kind [`ErrorKind::Gap`](crate::ErrorKind::Gap), which says
 /// [when it was and why](crate::Error::as_gap). Behind it messages may be missing: no server of logs can be asked for
 /// those that were written meanwhile, other than by [`recent`](crate::Consumer::recent).

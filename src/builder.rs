@@ -56,11 +56,13 @@ impl Default for Settings {
 ///
 /// ```
 /// use std::time::Duration;
-/// use loggregator_consumer::{Consumer, Proxy};
+/// use loggregator_consumer::{Builder, Proxy, Reconnect};
 ///
-/// let consumer = Consumer::builder("wss://loggregator.example.com")
+/// let consumer = Builder::new()
+///     .api("https://api.example.com")
 ///     .proxy(Proxy::none())
 ///     .connect_timeout(Duration::from_secs(3))
+///     .reconnect(Reconnect::default())
 ///     .on_connect(|| eprintln!("connected"))
 ///     .build()?;
 /// # Ok::<(), loggregator_consumer::Error>(())
@@ -144,13 +146,23 @@ impl Builder {
         Ok(self)
     }
 
-    /// Where tokens come from for calls that are given an empty one.
+    /// Where tokens come from for calls that are given an empty one. A tail that [connects again](Builder::reconnect)
+    /// after hours needs this, for the token of then has expired.
+    ///
+    /// ```
+    /// use loggregator_consumer::{Builder, TokenSource, Uaa};
+    ///
+    /// let service = Uaa::new("https://uaa.example.com").client("my-service", "its secret");
+    /// let consumer = Builder::new().api("https://api.example.com").tokens(TokenSource::uaa(service)?).build()?;
+    /// # Ok::<(), loggregator_consumer::Error>(())
+    /// ```
     pub fn tokens(mut self, tokens: TokenSource) -> Self {
         self.tokens = Some(tokens);
         self
     }
 
-    /// Has tails connect again when their connection breaks: see [`Reconnect`]. By default they end.
+    /// Has tails connect again when their connection ends, however the server ends it: see [`Reconnect`]. By default
+    /// they end with it.
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.settings.reconnect = Some(policy);
         self
@@ -163,26 +175,27 @@ impl Builder {
         self
     }
 
-    /// How TLS is made, for `wss://` endpoints and `https://` proxies: which certificates are trusted, with which
-    /// one's own. By default the system's certificates are, with TLS 1.2 or later.
+    /// How TLS is made, for `wss://` and `https://` servers, the UAA, and `https://` proxies: which certificates are
+    /// trusted, with which one's own. By default the system's certificates are, with TLS 1.2 or later.
     pub fn tls_connector(mut self, c: TlsConnector) -> Self {
         self.tls_connector = Some(c);
         self
     }
 
-    /// Through which proxy the server is reached. By default [`Proxy::from_env`].
+    /// Through which proxy the servers are reached. By default [`Proxy::from_env`].
     pub fn proxy(mut self, p: Proxy) -> Self {
         self.proxy = Some(p);
         self
     }
 
-    /// How often a tail sends the text that keeps its connection. By default every 25 s, and first at once.
+    /// How often a tail over a websocket sends the text that keeps its connection. By default every 25 s, and first at
+    /// once.
     pub fn keep_alive(mut self, every: Duration) -> Self {
         self.settings.keep_alive = every;
         self
     }
 
-    /// How often a tail sends a pong that no ping asked for. By default every 10 s.
+    /// How often a tail over a websocket sends a pong that no ping asked for. By default every 10 s.
     ///
     /// Servers give a client 30 s to answer a ping, and take any pong for the answer (seen on those of 2015, 2016 and
     /// today): so a tail whose caller pauses, and which therefore does not read the server's pings, is not cut off.
@@ -223,21 +236,27 @@ impl Builder {
     /// ends a tail with [`Ending::TooLarge`](crate::Ending::TooLarge), and the recent messages with
     /// [`ErrorKind::TooLarge`].
     ///
+    /// In the JSON of Log Cache and of the RLP gateway a message takes a third more than its own bytes, and what the
+    /// gateway sends at a time, up to 100 messages, counts as one.
+    ///
     /// It can be 1 GiB at the most, because there must be room for a message as soon as a server announces it.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.settings.max_message_size = bytes.min(LARGEST_MESSAGE_SIZE);
         self
     }
 
-    /// How large, in bytes of memory, the messages that [`Consumer::recent`] collects may be in all. By default
-    /// 256 MiB.
+    /// How large, in bytes of memory, the messages that [`Consumer::recent`] collects may be in all; from Log Cache,
+    /// also those of [`Consumer::recent_iter`]. By default 256 MiB. More of them is an [`ErrorKind::TooLarge`].
     pub fn max_recent_size(mut self, bytes: usize) -> Self {
         self.settings.max_recent_size = bytes;
         self
     }
 
-    /// A function to be called when a websocket has been connected, in the thread that called
-    /// [`tail`](Consumer::tail), before `tail` returns. It may close the consumer. If it panics, so does `tail`.
+    /// A function to be called when a tail has been connected, in the thread that called [`tail`](Consumer::tail),
+    /// before `tail` returns; and each time that it is [connected again](Builder::reconnect), then in a thread of the
+    /// tail. It may close the consumer. If it panics, so does `tail`, and a tail that connects again ends.
+    ///
+    /// [`recent`](Consumer::recent) calls it too if it has to use a websocket: on the servers of April 2014.
     pub fn on_connect(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
         self.settings.on_connect = Some(Box::new(f));
         self
@@ -253,7 +272,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if there is no address, or one is no URL of its scheme, or the keep-alive is zero.
+    /// [`ErrorKind::InvalidInput`] if there is no address, or one is no URL of its scheme, or keep-alives or pongs have
+    /// no time between them.
     pub fn build(self) -> Result<Consumer> {
         let parse = |url: Option<String>, scheme| url.map(|url| Endpoint::parse(&url, scheme)).transpose();
         let foundation = Foundation::new(

@@ -131,10 +131,10 @@ impl Consumer {
     /// # Errors
     ///
     /// [`Unauthorized`](ErrorKind::Unauthorized) if the server refuses the token, with its words;
-    /// [`NotFound`](ErrorKind::NotFound) if it has no such path or app; [`Dial`](ErrorKind::Dial),
-    /// [`Proxy`](ErrorKind::Proxy), [`Tls`](ErrorKind::Tls) or [`Timeout`](ErrorKind::Timeout) if it can't be
-    /// reached; [`InvalidInput`](ErrorKind::InvalidInput) for an empty GUID, or a token that is no header value;
-    /// [`Closed`](ErrorKind::Closed) if the consumer was closed meanwhile.
+    /// [`NotFound`](ErrorKind::NotFound) if it has no such path or app, as far as it tells that from a refused token;
+    /// [`Dial`](ErrorKind::Dial), [`Proxy`](ErrorKind::Proxy), [`Tls`](ErrorKind::Tls) or
+    /// [`Timeout`](ErrorKind::Timeout) if it can't be reached; [`InvalidInput`](ErrorKind::InvalidInput) for an empty
+    /// GUID, or a token that is no header value; [`Closed`](ErrorKind::Closed) if the consumer was closed meanwhile.
     pub fn tail(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check_token(auth_token)?;
         let (cancel, registration) = self.inner.open.register();
@@ -178,7 +178,8 @@ impl Consumer {
     /// [`recent`](Consumer::recent), giving each message as soon as it has come. No more than one message is held at
     /// a time, so neither [`max_recent_size`](Builder::max_recent_size) nor the
     /// [recent timeout](Builder::recent_timeout) applies. Only Log Cache, which gives the newest first, has to be
-    /// read to the end before there is a first message.
+    /// read to the end before there is a first message: of these as many are held as
+    /// [`recent_limit`](Builder::recent_limit) and [`max_recent_size`](Builder::max_recent_size) allow.
     ///
     /// ```
     /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
@@ -218,8 +219,8 @@ impl Consumer {
         Ok(Recent::new(source, patience, cancel, registration))
     }
 
-    /// Where [`tail`](Consumer::tail) reads from, and why. Asks the API first if that has not been done; that blocks for
-    /// the [connect timeout](Builder::connect_timeout) at the most, and [`close`](Consumer::close) interrupts it.
+    /// Where [`tail`](Consumer::tail) reads from, and why. Asks the API first if that has not been done; that blocks
+    /// for the [connect timeout](Builder::connect_timeout) at the most, and [`close`](Consumer::close) interrupts it.
     ///
     /// # Errors
     ///
@@ -266,7 +267,8 @@ impl Inner {
     }
 
     fn connect_tail(&self, app_guid: &str, auth_token: &str, cancel: &Arc<Cancel>) -> Result<(Link, Format)> {
-        // How long a tail may be silent is not the connection's affair, but the RLP gateway's stream is one HTTP answer.
+        // How long a tail may be silent is not the connection's affair, but the RLP gateway's stream is one HTTP
+        // answer.
         let silence = self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT);
         let patience = Patience { silence, end: None };
         self.authorized(app_guid, auth_token, cancel, |token| {

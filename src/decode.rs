@@ -65,7 +65,7 @@ fn text(bytes: Vec<u8>) -> String {
 ///
 /// # Errors
 ///
-/// Those of [`legacy`].
+/// Those of [`legacy()`].
 pub(crate) fn doppler(bytes: &[u8]) -> Result<Option<LogMessage>> {
     let no_envelope = |cause: BoxError| {
         Error::caused(ErrorKind::Undecodable, format_args!("{} bytes are no Envelope", bytes.len()), cause)

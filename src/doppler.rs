@@ -1,6 +1,6 @@
 //! Generation 2, Doppler's protocol of 2014 to today: its paths.
 //!
-//! Source: the Traffic Controller of loggregator-release. `/recentlogs` went with its version 107.
+//! Source: the Traffic Controller of loggregator-release. `/recentlogs` went with its version 107, of December 2022.
 
 use crate::consumer::Call;
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ fn advise(error: Error) -> Error {
         (Some(401), Some("")) => error.with_hint(": is the token expired? `cf oauth-token` prints a new one"),
         (Some(404), Some("")) => error.with_hint(": there is no such app, or the token's user may not see it"),
         (Some(404), _) => error.with_hint(
-            ". Doppler has no recent messages since 2019, Log Cache has: see Builder::log_cache and Consumer::discover",
+            ". Doppler has no recent messages since the end of 2022, Log Cache has: see Builder::log_cache and Consumer::discover",
         ),
         _ => error,
     }

@@ -45,8 +45,8 @@ struct Inner {
     gap: Option<Gap>,
 }
 
-/// A break in a tail that [reconnects](crate::Builder::reconnect): between the messages before and behind it, others may
-/// be missing.
+/// A break in a tail that [reconnects](crate::Builder::reconnect): between the messages before and behind it, others
+/// may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
@@ -75,7 +75,7 @@ pub enum ErrorKind {
     /// The server refused the token (401, or 404 from servers that don't tell the two apart), or there is none: nobody
     /// is logged in, or the session has expired. The text and [`Error::body`] hold the server's words. Get a new token.
     Unauthorized,
-    /// The server knows no such path or app (404).
+    /// The server knows no such path or app (404). The text says which of the two is likely.
     NotFound,
     /// The server could not make sense of the request (400).
     BadRequest,
@@ -100,7 +100,9 @@ pub enum ErrorKind {
     Closed,
     /// There was nothing to close.
     NotConnected,
-    /// The server sent more than the limits allow. See [`Builder::max_message_size`](crate::Builder::max_message_size).
+    /// The server sent more than the limits allow: a message than
+    /// [`Builder::max_message_size`](crate::Builder::max_message_size), or recent messages, all together, than
+    /// [`Builder::max_recent_size`](crate::Builder::max_recent_size).
     TooLarge,
 }
 
@@ -214,8 +216,11 @@ impl Error {
         self.0.body.as_deref()
     }
 
-    /// The messages that a [truncated](ErrorKind::Truncated) answer had given before it broke, in the server's
-    /// order. Empty for other errors.
+    /// The messages that a call of [`recent`](crate::Consumer::recent) had got before it failed, in the order in which
+    /// it would have given them. Any error in the middle of the answers may have some:
+    /// [`Truncated`](ErrorKind::Truncated), [`Timeout`](ErrorKind::Timeout), [`TooLarge`](ErrorKind::TooLarge),
+    /// [`ConnectionLost`](ErrorKind::ConnectionLost), [`Closed`](ErrorKind::Closed) and, where Log Cache is asked for
+    /// several pages, all that the request for one of them can fail with.
     pub fn recovered(&self) -> &[LogMessage] {
         &self.0.recovered
     }

@@ -126,7 +126,7 @@ impl Addresses {
         choose([
             (&self.log_cache, Via::LogCache, "it is where the recent messages are today"),
             // Before the legacy one: APIs named that for years after it was gone.
-            (&self.doppler, Via::Doppler, "there is no address of Log Cache, so this may be a foundation before 2019"),
+            (&self.doppler, Via::Doppler, "there is no address of Log Cache, so this may be an old foundation"),
             (&self.legacy, Via::Legacy, "it is the only address for recent messages"),
         ])
     }

@@ -1,12 +1,14 @@
 //! A blocking client for Loggregator, the log system of Cloud Foundry: [tail](Consumer::tail) an app's logs, or get its
-//! [recent](Consumer::recent) ones. For sync tools and scripts: no async runtime is needed, and none is pulled in.
+//! [recent](Consumer::recent) ones, from a foundation of any year since 2013. For sync tools and scripts: no async
+//! runtime is needed, and none is pulled in.
 //!
 //! # From the top
 //!
 //! There are three types to know:
 //!
-//! * [`Consumer`]: a server, and how to speak to it. [`Consumer::new`] takes its endpoint; [`Consumer::builder`] also TLS,
-//!   [proxies](Proxy) and time limits.
+//! * [`Consumer`]: a foundation, and how to speak to it. [`Consumer::discover`] takes the address of its API and finds
+//!   the rest; [`Consumer::from_cf_cli`] needs not even that, but a `cf login`. A [`Builder`] has the settings: tokens,
+//!   TLS, [proxies](Proxy), [reconnecting](Reconnect), limits, and each address by hand.
 //! * [`Tail`]: the live messages of an app. An iterator that blocks; [`Tail::recv_timeout`], [`Tail::try_recv`] and
 //!   [`Tail::receiver`] are for those who can't, and [`Tail::closer`] ends it from another thread.
 //! * [`LogMessage`]: one message. [Displayed](LogMessage#impl-Display-for-LogMessage) it is the line that `cf logs`
@@ -15,8 +17,8 @@
 //! ```no_run
 //! use loggregator_consumer::{Consumer, sort_recent};
 //!
-//! let consumer = Consumer::new("wss://loggregator.example.com:443")?;
-//! let (app, token) = ("app-guid", "bearer eyJ...");
+//! let consumer = Consumer::discover("https://api.example.com")?;
+//! let (app, token) = ("11111111-1111-1111-1111-111111111111", "bearer eyJ...");
 //!
 //! let mut recent = consumer.recent(app, token)?;
 //! sort_recent(&mut recent);
@@ -30,41 +32,58 @@
 //! # Ok::<(), loggregator_consumer::Error>(())
 //! ```
 //!
+//! An access token is good for minutes. Where that is not enough, give an empty one to the calls, and the consumer a
+//! [`TokenSource`], which gets others: from a UAA, from the session of the `cf` command line, or from a function.
+//!
 //! # The way the data goes
 //!
 //! ```text
-//! endpoint ──► dial (DNS → TCP → proxy CONNECT → TLS) ──► websocket ──► frames ──► channel ──► decode ──► caller   tail
-//!                └──────────────────────────────────────► http (ureq) ──► multipart ──► decode ──► caller        recent
+//! by hand, API, cf CLI ──► addresses ──► dial (DNS → TCP → proxy CONNECT → TLS)
+//!   ├──► websocket: legacy, Doppler ──► frames ───┐
+//!   ├──► http: RLP gateway ──► events ────────────┴──► channel ──► decode ──► caller    tail
+//!   ├──► http: legacy, Doppler ──► multipart ────────────────────► decode ──► caller    recent
+//!   └──► http: Log Cache ──► pages of JSON ──────────────────────► decode ──► caller    recent
 //! ```
 //!
-//! A tail has two threads: one reads its websocket and hands frames over in batches, the other sends keep-alives and,
-//! in the end, closes the connection. What waits between them and the caller is bounded; then TCP slows the server
-//! down. Messages are decoded in the caller's thread. A call of [`recent`](Consumer::recent) uses only the caller's
-//! thread, and a short-lived one that resolves the host's name.
+//! ([`Via`] has the generations. Legacy servers of April 2014 give recent messages over a websocket.)
+//!
+//! # Threads
+//!
+//! A tail over a websocket has two: one reads, and hands frames over in batches; the other sends keep-alives and, in
+//! the end, closes the connection. A tail over the RLP gateway has only the one that reads. What waits between it and
+//! the caller is [bounded](Tail); then TCP slows the server down. Messages are decoded in the caller's thread. A tail
+//! that reconnects does so in the thread that reads.
+//!
+//! A call uses the caller's thread, and a short-lived one that resolves the server's name. When a token is to be
+//! renewed, another short-lived one does that for all who need it.
 //!
 //! # Errors and endings
 //!
-//! There is one [`Error`] type; its [`kind`](Error::kind) tells what a caller can do. Nothing that ended badly looks like
-//! a clean end: an answer of [`recent`](Consumer::recent) that is cut short is an error, which has the messages that
-//! [came before](Error::recovered), and a tail tells apart [how it ended](Ending).
+//! There is one [`Error`] type; its [`kind`](Error::kind) tells what a caller can do. Nothing that ended badly looks
+//! like a clean end: an answer of [`recent`](Consumer::recent) that is cut short is an error, which has the messages
+//! that [came before](Error::recovered), and a tail tells apart [how it ended](Ending). Where a tail that reconnects
+//! was broken, it has a [gap](ErrorKind::Gap).
+//!
+//! The opposite can't be had: messages have no number and no id, on any wire, and no server resumes a stream. So an end
+//! that looks good is no proof that nothing was lost before it.
 //!
 //! # Secrets
 //!
-//! A token or a proxy's password is in no error, no `Debug` form, no [debug print](DebugPrinter) and no line that this
-//! crate logs (through the `log` crate, under its own name). The crates that it is made of log too: ureq and tungstenite
-//! never see a token, but log what they read, which is an app's messages, at the level TRACE.
+//! A token, a client's secret or a proxy's password is in no error, no `Debug` form, no [debug print](DebugPrinter) and
+//! no line that this crate logs (through the `log` crate, under its own name). The crates that it is made of log too:
+//! ureq and tungstenite never see a token, but log what they read, which is an app's messages, at the level TRACE.
 //!
 //! # Features
 //!
-//! * `testing`: an in-process server, of any generation, to test a tool against: the module [`testing`].
+//! * `testing`: an in-process foundation, of any generation, to test a tool against: the module [`testing`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // In the order in which the data goes.
-mod builder;
 mod consumer;
+mod builder;
 mod foundation;
-mod token;
 mod cf_cli;
+mod token;
 mod open;
 mod cancel;
 mod endpoint;
@@ -93,6 +112,10 @@ mod captures;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+
+/// The crates whose types are in this one's API, so that a tool need not match their versions.
+#[doc(no_inline)]
+pub use {crossbeam_channel, native_tls};
 
 pub use ::http::Uri;
 pub use backoff::Reconnect;

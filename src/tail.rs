@@ -1,4 +1,5 @@
-//! [`Tail`]: an app's messages as they are written. Two threads feed a channel, the caller's thread decodes.
+//! [`Tail`]: an app's messages as they are written. A thread reads, one more keeps a websocket alive, and the caller's
+//! decodes what comes through the channel between them.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -32,16 +33,24 @@ const STACK_SIZE: usize = 256 * 1024;
 
 /// An app's log messages as they arrive: an iterator that blocks until the next one.
 ///
-/// An item is a message, or the error that says why a message could not be decoded; the tail goes on behind it. A
-/// tail that ends well (by a [`close`](Closer::close), or by a server that says it is done) just ends; one that ends
+/// An item is a message, or the error that says why a message could not be decoded, or, of a tail that
+/// [connects again](crate::Builder::reconnect), the [gap](ErrorKind::Gap) where it did; the tail goes on behind these.
+/// A tail that ends well (by a [`close`](Closer::close), or by a server that says it is done) just ends; one that ends
 /// badly gives a last error first. [`ending`](Tail::ending) tells how it ended.
 ///
-/// What arrives waits in a bounded buffer: of at most 10 batches, each of at most 1024 messages and 64 KiB, or of one
-/// larger message. When it is full, TCP slows the server down; the connection is kept alive meanwhile, for as long as
-/// the caller likes. But servers drop messages for clients that do not keep up, and say so in a message of the source
-/// `LGR`.
+/// What arrives waits in a bounded buffer of at most 10 batches. On the wire, each is less than 64 KiB and one more
+/// message (of the RLP gateway: one more of its events, which holds up to 100 messages), and on a websocket it is 1024
+/// messages at the most. So it is about 10 × (64 KiB + [`max_message_size`](crate::Builder::max_message_size)) at the
+/// very worst, and mostly much less.
 ///
-/// Dropping a tail closes it, waits for its two threads, and leaves no socket behind; that takes 0.1 s at the most.
+/// When it is full, TCP slows the server down; a websocket is kept alive meanwhile, for as long as the caller likes.
+/// But servers do not wait for clients that do not keep up. Old ones drop messages, and say so in a message of the
+/// source `LGR`; Doppler of today cuts the connection after some 5 s; the RLP gateway drops messages and does not say
+/// so.
+///
+/// A tail over a websocket has two threads: one reads, the other keeps the connection alive and closes it. One over the
+/// RLP gateway has only the first. Dropping a tail closes it, waits for its threads, and leaves no socket behind; that
+/// takes 0.1 s at the most.
 ///
 /// ```
 /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
@@ -124,7 +133,8 @@ impl Tail {
         Ok(Tail { batches, current: Batch::default(), shared, end_given: false, reader: Some(thread) })
     }
 
-    /// The channel itself, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and other channels.
+    /// The channel itself, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and other
+    /// channels.
     ///
     /// It gives the messages in [`Batch`]es, and is disconnected when the tail has ended; an end that is an error is
     /// the last batch's last item. A message is given once: what has been taken here does not come from the iterator.
@@ -183,7 +193,8 @@ impl Tail {
     ///
     /// # Errors
     ///
-    /// The error that the tail had ended with before, if it ended badly and the error has not been taken yet.
+    /// The error that the tail had ended with before, if it ended badly and the error has not been taken yet. One that
+    /// was taken through the [`receiver`](Tail::receiver) counts as not taken, and is given once more.
     pub fn close(mut self) -> Result<()> {
         self.join();
         match self.ending().and_then(Ending::error) {

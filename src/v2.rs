@@ -1,4 +1,4 @@
-//! Generation 3's envelopes ("v2"), as JSON, to [`LogMessage`]s: the only file that names serde.
+//! Generation 3's envelopes ("v2"), as JSON, to [`LogMessage`]s: the only file that knows their form.
 //!
 //! What the servers write is protobuf's JSON, which they write differently: fields are named in snake or camel case,
 //! those that are zero, empty or absent are left out, written or null, 64-bit numbers are mostly strings, and enums

@@ -21,9 +21,9 @@ use no_proxy::NoProxy;
 /// [`Builder::proxy`](crate::Builder::proxy).
 ///
 /// A proxy is an `http://` one, or an `https://` one, to which the connection is itself TLS. Whatever the target, the
-/// proxy is asked for a tunnel to it with `CONNECT`: for `wss://`, for plain `ws://` too, and for both calls, so there
-/// is one kind of tunnel to set up. Many proxies allow `CONNECT` only to port 443 unless they are told otherwise;
-/// Loggregator often listens at another, such as 4443, and plain `ws://` at 80.
+/// proxy is asked for a tunnel to it with `CONNECT`: for `wss://` and `https://`, and for plain `ws://` and `http://`
+/// too, so there is one kind of tunnel to set up. Many proxies allow `CONNECT` only to port 443 unless they are told
+/// otherwise; Loggregator often listens at another, such as 4443, and plain `ws://` at 80.
 ///
 /// A proxy's URL is `http://host:port`, or `http://user:password@host:port` for a proxy that wants Basic
 /// authentication:
