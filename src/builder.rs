@@ -236,8 +236,10 @@ impl Builder {
         self
     }
 
-    /// A function to be called when a websocket has been connected, in the thread that called
-    /// [`tail`](Consumer::tail), before `tail` returns. It may close the consumer. If it panics, so does `tail`.
+    /// A function to be called when a tail has been connected, in the thread that called [`tail`](Consumer::tail),
+    /// before `tail` returns. It may close the consumer. If it panics, so does `tail`.
+    ///
+    /// A tail that [reconnects](Builder::reconnect) calls it each time, from its own thread; a panic there ends it.
     pub fn on_connect(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
         self.settings.on_connect = Some(Box::new(f));
         self
