@@ -11,6 +11,7 @@
 use std::env;
 use std::error::Error;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
@@ -26,15 +27,17 @@ fn main() -> ExitCode {
         eprintln!("wait_for: {seconds:?} is no number of seconds");
         return ExitCode::from(2);
     };
+    let no_line = || {
+        eprintln!("wait_for: no line with {text:?} came in {seconds} s");
+        ExitCode::FAILURE
+    };
     match wait_for(app, text, Duration::from_secs(seconds)) {
         Ok(Some(line)) => {
             println!("{line}");
             ExitCode::SUCCESS
         }
-        Ok(None) => {
-            eprintln!("wait_for: no line with {text:?} came in {seconds} s");
-            ExitCode::FAILURE
-        }
+        Ok(None) => no_line(),
+        Err(error) if is_closed(&*error) => no_line(),
         Err(error) => {
             eprintln!("wait_for: {error}");
             ExitCode::FAILURE
@@ -51,6 +54,13 @@ fn wait_for(app: &str, text: &str, timeout: Duration) -> Result<Option<LogMessag
         .recent_timeout(timeout)
         .reconnect(Reconnect::default())
         .build()?;
+
+    // Whatever waits at the deadline, be it for a connection or for a token, waits no longer.
+    let closing = consumer.clone();
+    thread::spawn(move || {
+        thread::sleep(timeout);
+        let _ = closing.close();
+    });
 
     // The tail first: a line between the two is in both rather than in none.
     let mut tail = consumer.tail(app, "")?;
@@ -70,8 +80,13 @@ fn wait_for(app: &str, text: &str, timeout: Duration) -> Result<Option<LogMessag
             }
             Ok(Err(error)) if error.kind() == ErrorKind::Undecodable => {}
             Ok(Err(error)) => return Err(error.into()),
-            Err(RecvTimeoutError::Timeout) => return Ok(None),
-            Err(RecvTimeoutError::Disconnected) => return Err("the server ended the stream".into()),
+            // Without an error before it, the end is our own.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
         }
     }
+}
+
+/// Whether the deadline came in the middle of a call.
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<loggregator_consumer::Error>().is_some_and(|error| error.kind() == ErrorKind::Closed)
 }

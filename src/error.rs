@@ -160,7 +160,8 @@ impl Error {
 
     /// A tail's connection has broken, and another will be made.
     pub(crate) fn gap(ending: Ending) -> Self {
-        let mut error = Error::new(ErrorKind::Gap, format!("{ending}. Messages may be missing; connecting again"));
+        let mut error =
+            Error::new(ErrorKind::Gap, format!("{ending}. Connecting again: what is logged meanwhile is missed"));
         error.0.gap = Some(Gap { at: SystemTime::now(), ending });
         error
     }

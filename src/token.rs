@@ -7,6 +7,7 @@ mod uaa;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -25,13 +26,18 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 /// How long a call waits for another token while the one that is there is still good.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a renewal goes on that all who waited for it have left: long enough for an answer that is on its way, which
+/// may bring a refresh token that replaces the one before.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Where tokens come from: always the [same](TokenSource::fixed), from a [function](TokenSource::from_fn), from a
 /// [UAA](TokenSource::uaa), or from the session of the [`cf` CLI](TokenSource::cf_cli).
 ///
 /// All but the fixed one are asked for another token when the server refuses the one they gave; and ahead of that when
 /// the token, if it is a JWT that tells its end, has less than a tenth of its life left, and less than 30 s. One call
-/// does that for all that need it, in a short-lived thread of its own. Clones are one source, and share its token; so
-/// can several [consumers](crate::Consumer).
+/// does that for all that need it, in a short-lived thread of its own, which ends a second after the last of them is
+/// closed, unless it runs a [function](TokenSource::from_fn). Clones are one source, and share its token; so can several
+/// [consumers](crate::Consumer).
 ///
 /// Whether a token is given as `bearer eyJ...`, as `Bearer eyJ...` or as the JWT alone, it is sent with `bearer ` in
 /// lower case: some servers know it only so.
@@ -53,7 +59,7 @@ impl TokenSource {
     /// ```
     /// use loggregator_consumer::TokenSource;
     ///
-    /// let token = TokenSource::fixed("bearer eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjE3MDAwMDAwMDB9.c2lnbmF0dXJl");
+    /// let token = TokenSource::fixed("bearer eyJhbGci...");
     /// assert_eq!(format!("{token:?}"), "TokenSource::fixed(..)");
     /// ```
     pub fn fixed(token: &str) -> Self {
@@ -64,7 +70,8 @@ impl TokenSource {
     ///
     /// It is called when there is no token yet, when the one that it gave last is about to expire, and when a server
     /// has refused that one: then it gets the refused token, and must give another one or fail. It runs in a thread of
-    /// its own and never twice at a time. It may take its time, since a call that is closed does not wait for it.
+    /// its own and never twice at a time. It may take its time, since a call that is closed does not wait for it; but nothing
+    /// can interrupt it, so one that hangs keeps its thread, and with it every later call that needs another token.
     ///
     /// If it fails, calls that have no good token do, with an [`ErrorKind::Unauthorized`] whose text ends with that of
     /// the function's error.
@@ -158,12 +165,34 @@ struct State {
     renewal: Option<Arc<Renewal>>,
 }
 
-/// Another token is being got, in a thread of its own: so whoever waits for it can leave, and what it brings is kept
-/// even if all have left. A refresh token may be good for only one use.
+/// Another token is being got, in a thread of its own: so whoever waits for it can leave, and what it brings within the
+/// [grace](GRACE) is kept even if all have left. A refresh token may be good for only one use.
 struct Renewal {
     /// Disconnected when it is over, whether well or by a panic; nothing is ever sent.
     over: Receiver<Infallible>,
     outcome: OnceLock<Result<String>>,
+    /// How many calls need it: those that were closed do not.
+    needed_by: AtomicUsize,
+    cancel: Arc<Cancel>,
+}
+
+impl Renewal {
+    /// A call that needed it was closed. The last of them leaves somebody who puts an end to it.
+    fn leave(self: &Arc<Self>) {
+        if self.needed_by.fetch_sub(1, Ordering::Relaxed) > 1 {
+            return;
+        }
+        let this = Arc::clone(self);
+        let watch = move || {
+            let _ = this.over.recv_timeout(GRACE);
+            if this.needed_by.load(Ordering::Relaxed) == 0 {
+                this.cancel.throw();
+            }
+        };
+        if thread::Builder::new().name("loggregator-token".into()).spawn(watch).is_err() {
+            self.cancel.throw();
+        }
+    }
 }
 
 impl Renewed {
@@ -188,13 +217,18 @@ impl Renewed {
             select! {
                 recv(renewal.over) -> _ => {}
                 recv(impatience) -> _ => {}
-                recv(cancel.signal()) -> _ => return Err(Error::closed()),
+                recv(cancel.signal()) -> _ => {
+                    renewal.leave();
+                    return Err(Error::closed());
+                }
             }
             match (renewal.outcome.get(), still_good) {
                 // It was begun before anybody knew of the refusal.
                 (Some(Ok(token)), _) if refused == Some(token) => {}
                 (Some(Ok(token)), _) => return Ok(token.clone()),
                 (_, Some(token)) => return Ok(token),
+                // It was given up just before we came.
+                (Some(Err(error)), None) if error.kind() == ErrorKind::Closed => {}
                 (Some(Err(error)), None) => return Err(error.clone()),
                 (None, None) => return Err(Error::new(ErrorKind::Unauthorized, "the token function panicked")),
             }
@@ -211,16 +245,18 @@ impl Renewed {
         if let Some(renewal) = &state.renewal
             && renewal.over.try_recv() == Err(TryRecvError::Empty)
         {
+            renewal.needed_by.fetch_add(1, Ordering::Relaxed);
             return Ok(Arc::clone(renewal));
         }
         let (running, over) = bounded(0);
-        let renewal = Arc::new(Renewal { over, outcome: OnceLock::new() });
+        let renewal =
+            Arc::new(Renewal { over, outcome: OnceLock::new(), needed_by: AtomicUsize::new(1), cancel: Cancel::new() });
         let run = {
             let (this, renewal, dialer) = (Arc::clone(self), Arc::clone(&renewal), Arc::clone(dialer));
             let refused = refused.map(str::to_owned);
             move || {
                 let _running = running;
-                let _ = renewal.outcome.set(this.renew(refused.as_deref(), &dialer));
+                let _ = renewal.outcome.set(this.renew(refused.as_deref(), &dialer, &renewal.cancel));
             }
         };
         thread::Builder::new()
@@ -232,8 +268,8 @@ impl Renewed {
     }
 
     /// Gets another token and keeps it.
-    fn renew(&self, refused: Option<&str>, dialer: &Dialer) -> Result<String> {
-        let outcome = self.get_lasting(refused, dialer);
+    fn renew(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<String> {
+        let outcome = self.get_lasting(refused, dialer, cancel);
         let mut state = self.state.lock();
         match outcome {
             Ok(token) => {
@@ -241,6 +277,7 @@ impl Renewed {
                 state.current = Some(token);
                 Ok(text)
             }
+            Err(_) if cancel.is_thrown() => Err(Error::closed()),
             Err(error) => {
                 let now = SystemTime::now();
                 if let Some(current) = state.current.as_mut().filter(|current| current.is_alive(now)) {
@@ -253,25 +290,25 @@ impl Renewed {
     }
 
     /// Gets a token that is not about to end with the present second.
-    fn get_lasting(&self, refused: Option<&str>, dialer: &Dialer) -> Result<Token> {
+    fn get_lasting(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
         let current = self.state.lock().current.clone();
         if let Some(current) = current {
-            current.wait_out();
+            current.wait_out(cancel)?;
         }
-        let token = self.origin.get(refused, dialer)?;
-        if token.wait_out() { self.origin.get(refused, dialer) } else { Ok(token) }
+        let token = self.origin.get(refused, dialer, cancel)?;
+        if token.wait_out(cancel)? { self.origin.get(refused, dialer, cancel) } else { Ok(token) }
     }
 }
 
 impl Origin {
-    fn get(&self, refused: Option<&str>, dialer: &Dialer) -> Result<Token> {
+    fn get(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
         let token = match self {
             Origin::Function(function) => {
                 let token = function(refused)
                     .map_err(|cause| Error::caused(ErrorKind::Unauthorized, "the token function failed", cause))?;
                 Token::found(&token)?
             }
-            Origin::Session(session) => session.get(refused, dialer)?,
+            Origin::Session(session) => session.get(refused, dialer, cancel)?,
         };
         if refused == Some(&*token.text) { Err(no_other()) } else { Ok(token) }
     }
@@ -315,13 +352,15 @@ impl Token {
     }
 
     /// Waits for its end if no better one is to be had before it: see [`Life::wait`]. Whether there was such a wait.
-    fn wait_out(&self) -> bool {
+    fn wait_out(&self, cancel: &Cancel) -> Result<bool> {
         let mut waited = false;
         while let Some(wait) = self.life.map(|life| life.wait(SystemTime::now())).filter(|wait| !wait.is_zero()) {
-            thread::sleep(wait);
+            // Nothing is ever sent: it is the time, or a close.
+            let _ = cancel.signal().recv_timeout(wait);
+            cancel.check()?;
             waited = true;
         }
-        waited
+        Ok(waited)
     }
 }
 

@@ -7,10 +7,10 @@ mod common;
 #[path = "close/states.rs"]
 mod states;
 
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
+use common::leftovers::{Open, leaves_nothing};
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{ErrorKind, LogMessage};
@@ -84,29 +84,4 @@ fn a_tail_that_has_ended_and_is_not_read() {
     assert_eq!(tail.by_ref().take(sent).filter(|message| message.is_ok()).count(), sent);
     assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::ConnectionLost);
     assert!(tail.next().is_none());
-}
-
-/// How much this process has open.
-#[derive(Debug)]
-struct Open {
-    threads: usize,
-    files: usize,
-}
-
-impl Open {
-    fn now() -> Self {
-        let count = |directory| fs::read_dir(directory).unwrap().count();
-        Open { threads: count("/proc/self/task"), files: count("/proc/self/fd") }
-    }
-}
-
-#[track_caller]
-fn leaves_nothing(what: &str, act: impl FnOnce()) {
-    let before = Open::now();
-    act();
-    let is_gone = || {
-        let now = Open::now();
-        now.threads <= before.threads && now.files <= before.files
-    };
-    wait_until(&format!("after {what}, no more is open than {before:?}"), is_gone);
 }

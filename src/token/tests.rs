@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{RecvTimeoutError, unbounded};
 use proptest::prelude::*;
 
 use super::scripted::{DEADLINE, ScriptedUaa, ask, begin, dialer, ending_jwt, fresh_jwt, granted, jwt, now};
@@ -320,6 +320,32 @@ fn a_renewal_that_all_have_left_still_brings_its_token() {
     drop(open);
     assert_eq!(stays.recv_timeout(DEADLINE).unwrap().unwrap(), bearer(&fresh));
     assert!(uaa.requests.is_empty());
+}
+
+#[test]
+fn a_renewal_that_all_have_left_is_given_up() {
+    let (open, gate) = unbounded::<()>();
+    let uaa = ScriptedUaa::start(move |_| {
+        let _ = gate.recv();
+        granted(&fresh_jwt())
+    });
+    let source = session(&uaa, &jwt(1, 2));
+    let cancels = [Cancel::new(), Cancel::new()];
+    let calls = cancels.each_ref().map(|cancel| begin(&source, None, cancel));
+    uaa.next_request();
+    wait_for_waiters(&source, 2);
+    let Source::Renewed(renewed) = &source.0 else { panic!("it has no renewals") };
+    let renewal = renewed.state.lock().renewal.clone().unwrap();
+
+    cancels[0].throw();
+    assert_eq!(calls[0].recv_timeout(DEADLINE).unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(renewal.over.recv_timeout(GRACE * 3 / 2), Err(RecvTimeoutError::Timeout), "one still waits");
+    cancels[1].throw();
+    assert_eq!(calls[1].recv_timeout(DEADLINE).unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    // Sooner than the UAA's time is over.
+    assert_eq!(renewal.over.recv_timeout(GRACE * 7), Err(RecvTimeoutError::Disconnected));
+    drop(open);
+    assert!(ask(&source, None).is_ok(), "the next call begins another one");
 }
 
 #[test]

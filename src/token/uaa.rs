@@ -125,7 +125,7 @@ impl Session {
     }
 
     /// Another token than `refused`: one that somebody else got, or one from the UAA.
-    pub(super) fn get(&self, refused: Option<&str>, dialer: &Dialer) -> Result<Token> {
+    pub(super) fn get(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
         let mut login = self.login.lock();
         if let Some(token) = self.reread(&mut login)?
             && refused != Some(&*token.text)
@@ -134,7 +134,8 @@ impl Session {
             log::debug!("going on with the token that another has got from the UAA {self}");
             return Ok(token);
         }
-        let grant = self.ask(&login, dialer).map_err(|error| error.with_context(&format!("the UAA {self}: ")))?;
+        let grant =
+            self.ask(&login, dialer, cancel).map_err(|error| error.with_context(&format!("the UAA {self}: ")))?;
         if let Some(rotated) = grant.refresh_token.filter(|token| !token.is_empty()) {
             login.rotated = Some(rotated);
         }
@@ -165,13 +166,11 @@ impl Session {
 
     /// Asks the UAA for an access token. ureq has no part in it: at the level TRACE it logs whatever goes through it,
     /// and here both the request and the answer hold secrets.
-    fn ask(&self, login: &Login, dialer: &Dialer) -> Result<Grant> {
+    fn ask(&self, login: &Login, dialer: &Dialer, cancel: &Cancel) -> Result<Grant> {
         let form = login.form()?;
         log::debug!("asking the UAA {self} for a token");
-        // Never thrown: what the answer brings may not be had a second time.
-        let cancel = Cancel::new();
         let deadline = after(TIMEOUT);
-        let mut stream = dialer.dial(&self.endpoint, deadline, &cancel)?;
+        let mut stream = dialer.dial(&self.endpoint, deadline, cancel)?;
         let what = format!("the request for {PATH}");
         stream
             .write_all_by(login.request(&self.endpoint, &form).as_bytes(), deadline)

@@ -1,0 +1,327 @@
+//! A tail over each generation whose connection breaks: with `Builder::reconnect` it goes on, without it ends.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant, SystemTime};
+
+use common::messages::{APP, TOKEN};
+use common::{DEADLINE, within};
+use loggregator_consumer::testing::{Fault, Generation, TrafficController};
+use loggregator_consumer::{Builder, Ending, Error, ErrorKind, LogMessage, Proxy, Reconnect, Tail, TokenSource, Via};
+
+const VIAS: [Via; 3] = [Via::Legacy, Via::Doppler, Via::RlpGateway];
+
+/// So far away that no test gets there.
+const FAR: Duration = Duration::from_secs(3600);
+
+fn serve(via: Via) -> TrafficController {
+    let generation = if via == Via::Legacy { Generation::Y2015 } else { Generation::Today };
+    TrafficController::of(generation).unwrap()
+}
+
+fn builder(via: Via, server: &TrafficController) -> Builder {
+    let builder = Builder::new().proxy(Proxy::none());
+    match via {
+        Via::Legacy => builder.legacy(&server.endpoint()),
+        Via::Doppler => builder.doppler(&server.endpoint()),
+        _ => builder.rlp_gateway(&server.api()),
+    }
+}
+
+fn at_once() -> Reconnect {
+    Reconnect::default().first(Duration::from_millis(1)).longest(Duration::from_millis(1))
+}
+
+/// Sends a message to the one tail, once it is there, and gives what the caller gets.
+#[track_caller]
+fn assert_arrives(server: &TrafficController, tail: &mut Tail, text: &str) {
+    assert!(server.wait_for_tails(APP, 1, DEADLINE));
+    server.send(LogMessage::new(APP, text));
+    assert_eq!(tail.next().unwrap().unwrap().text(), text);
+}
+
+#[track_caller]
+fn next_error(tail: &mut Tail) -> Error {
+    tail.next().expect("it has not ended").expect_err("it is no message")
+}
+
+#[track_caller]
+fn assert_gap(tail: &mut Tail) -> Ending {
+    let error = next_error(tail);
+    assert_eq!(error.kind(), ErrorKind::Gap, "{error}");
+    error.as_gap().unwrap().ending.clone()
+}
+
+type Break = fn(&TrafficController) -> usize;
+
+/// What can break a tail, and what the caller is told.
+fn breaks(via: Via) -> Vec<(Break, fn(&Ending) -> bool)> {
+    let drop: Break = |server| server.drop_tails(APP);
+    let reset: Break = |server| server.reset_tails(APP);
+    if via == Via::RlpGateway {
+        return vec![
+            (
+                |server| server.close_streams(APP),
+                |ending| matches!(ending, Ending::Closing { reason } if !reason.is_empty()),
+            ),
+            (|server| server.close_tails(APP, None, ""), |ending| *ending == Ending::Eof),
+            (drop, |ending| *ending == Ending::Eof),
+            // The HTTP library tells no reset from an end.
+            (reset, |ending| matches!(ending, Ending::Eof | Ending::Reset)),
+        ];
+    }
+    vec![
+        (
+            |server| server.close_tails(APP, Some(1008), "too slow"),
+            |ending| matches!(ending, Ending::ClosedByServer { code: Some(1008), reason } if reason == "too slow"),
+        ),
+        (|server| server.close_tails(APP, Some(1000), ""), Ending::is_clean),
+        // What we say to a server that has just gone makes it a reset.
+        (drop, |ending| matches!(ending, Ending::Eof | Ending::Reset)),
+        (reset, |ending| *ending == Ending::Reset),
+    ]
+}
+
+#[test]
+fn each_break_is_one_item_between_the_messages_of_two_connections() {
+    for via in VIAS {
+        within(DEADLINE, move || {
+            let server = serve(via);
+            let connected = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&connected);
+            let on_connect = move || _ = count.fetch_add(1, Ordering::SeqCst);
+            let consumer = builder(via, &server).reconnect(at_once()).on_connect(on_connect).build().unwrap();
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            assert_arrives(&server, &mut tail, "at first");
+            for (n, (break_it, is_expected)) in breaks(via).into_iter().enumerate() {
+                let before = SystemTime::now();
+                assert_eq!(break_it(&server), 1);
+                let error = next_error(&mut tail);
+                assert_eq!(error.kind(), ErrorKind::Gap);
+                let gap = error.as_gap().unwrap();
+                assert!(is_expected(&gap.ending), "{via:?}: {:?}", gap.ending);
+                assert!(gap.at >= before && gap.at <= SystemTime::now());
+                assert!(error.to_string().starts_with(&gap.ending.to_string()), "{error}");
+                assert_eq!(tail.ending(), None);
+                // What comes next is a message: there is no second item for the break.
+                assert_arrives(&server, &mut tail, &format!("after break {n}"));
+                assert_eq!(connected.load(Ordering::SeqCst), 2 + n);
+            }
+            tail.closer().close().unwrap();
+            assert!(tail.next().is_none());
+            assert_eq!(tail.ending(), Some(&Ending::Closed));
+            assert!(server.wait_until_idle(DEADLINE));
+            assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
+        });
+    }
+}
+
+#[test]
+fn only_messages_make_the_attempts_count_from_the_first_again() {
+    for via in VIAS {
+        within(DEADLINE, move || {
+            let server = serve(via);
+            let consumer = builder(via, &server).reconnect(at_once().max_attempts(2)).build().unwrap();
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            for round in 0..4 {
+                assert_arrives(&server, &mut tail, &format!("round {round}"));
+                server.drop_tails(APP);
+                assert_gap(&mut tail);
+            }
+            // Two more connections without a message.
+            for _ in 0..2 {
+                assert!(server.wait_for_tails(APP, 1, DEADLINE));
+                server.drop_tails(APP);
+                assert_gap(&mut tail);
+            }
+            let error = next_error(&mut tail);
+            assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+            assert!(error.to_string().contains("given up"), "{error}");
+            assert!(tail.next().is_none());
+            assert!(matches!(tail.ending(), Some(Ending::Failed(_))));
+            assert_eq!(server.requests().len(), 1 + 4 + 1);
+            assert!(server.wait_until_idle(DEADLINE));
+        });
+    }
+}
+
+#[test]
+fn attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail() {
+    for via in VIAS {
+        within(DEADLINE, move || {
+            let server = serve(via);
+            let policy = Reconnect::default().first(Duration::from_millis(20)).max_attempts(4);
+            let consumer = builder(via, &server).reconnect(policy).build().unwrap();
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            assert_arrives(&server, &mut tail, "hello");
+            for n in 1..=4 {
+                server.fault(Fault::RefuseStatus { status: 503, body: format!("refusal {n}").into() });
+            }
+            server.drop_tails(APP);
+            assert_gap(&mut tail);
+            // The attempts that failed are no items: nothing more can be missing.
+            let error = next_error(&mut tail);
+            assert_eq!((error.kind(), error.status()), (ErrorKind::ServerError, Some(503)));
+            let text = error.to_string();
+            assert!(text.contains("refusal 4") && text.contains("given up"), "{text}");
+            assert!(tail.next().is_none());
+            let times: Vec<_> = server.requests().iter().map(|request| request.at).collect();
+            assert_eq!(times.len(), 5);
+            // At least a half of each pause is there.
+            for (two, least) in times[1..].windows(2).zip([20, 40, 80]) {
+                assert!(two[1] - two[0] >= Duration::from_millis(least), "{:?} of {least} ms", two[1] - two[0]);
+            }
+        });
+    }
+}
+
+#[test]
+fn an_attempt_that_fails_is_followed_by_one_that_does_not() {
+    within(DEADLINE, || {
+        for via in VIAS {
+            let server = serve(via);
+            let (connected, connections) = channel();
+            let on_connect = move || connected.send(()).unwrap();
+            let consumer = builder(via, &server).reconnect(at_once()).on_connect(on_connect).build().unwrap();
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            connections.recv().unwrap();
+            server.fault(Fault::DropAfter(0));
+            server.fault(Fault::ResetAfter(10));
+            server.fault(Fault::Garbage(b"this is no HTTP\r\n\r\n".to_vec()));
+            server.fault(Fault::RefuseStatus { status: 502, body: "no".into() });
+            server.drop_tails(APP);
+            assert_gap(&mut tail);
+            // At the server, an attempt that fails can be a tail for a moment.
+            connections.recv().unwrap();
+            server.send(LogMessage::new(APP, "hello"));
+            assert_eq!(tail.next().unwrap().unwrap().text(), "hello");
+        }
+    });
+}
+
+#[test]
+fn a_refusal_ends_it_at_once() {
+    within(DEADLINE, || {
+        for via in VIAS {
+            for (status, kind) in [(401, ErrorKind::Unauthorized), (404, ErrorKind::NotFound)] {
+                let server = serve(via);
+                let tokens = TokenSource::fixed(TOKEN);
+                let consumer = builder(via, &server).tokens(tokens).reconnect(at_once()).build().unwrap();
+                for token in [TOKEN, ""] {
+                    let mut tail = consumer.tail(APP, token).unwrap();
+                    let before = server.requests().len();
+                    server.always(Fault::RefuseStatus { status, body: "no".into() });
+                    server.drop_tails(APP);
+                    assert_gap(&mut tail);
+                    assert_eq!(next_error(&mut tail).kind(), kind, "{via:?}");
+                    assert!(tail.next().is_none());
+                    assert!(matches!(tail.ending(), Some(Ending::Failed(_))));
+                    assert_eq!(server.requests().len(), before + 1, "{via:?}");
+                    server.always([]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_close_does_not_wait_for_the_next_attempt() {
+    within(DEADLINE, || {
+        for via in VIAS {
+            let server = serve(via);
+            let consumer =
+                builder(via, &server).reconnect(Reconnect::default().first(FAR).longest(FAR)).build().unwrap();
+            let in_backoff = || {
+                let mut tail = consumer.tail(APP, TOKEN).unwrap();
+                server.drop_tails(APP);
+                assert_gap(&mut tail);
+                assert!(server.wait_until_idle(DEADLINE), "nothing is open meanwhile");
+                tail
+            };
+            let ways: [fn(&mut Tail, &dyn Fn()); 2] =
+                [|tail, _| tail.closer().close().unwrap(), |_, close_consumer| close_consumer()];
+            for close in ways {
+                let mut tail = in_backoff();
+                let began = Instant::now();
+                close(&mut tail, &|| consumer.close().unwrap());
+                assert!(tail.next().is_none());
+                assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+                assert_eq!(tail.ending(), Some(&Ending::Closed));
+                tail.close().unwrap();
+            }
+            let tail = in_backoff();
+            let began = Instant::now();
+            tail.close().unwrap();
+            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
+            assert!(server.wait_until_idle(DEADLINE));
+        }
+    });
+}
+
+#[test]
+fn without_reconnect_a_break_is_the_end() {
+    within(DEADLINE, || {
+        for via in VIAS {
+            for (break_it, is_expected) in breaks(via) {
+                let server = serve(via);
+                let mut tail = builder(via, &server).build().unwrap().tail(APP, TOKEN).unwrap();
+                assert_eq!(break_it(&server), 1);
+                let error = tail.next().map(|item| item.expect_err("it is no message"));
+                let ending = tail.ending().unwrap();
+                assert!(is_expected(ending), "{via:?}: {ending}");
+                let kind = match ending {
+                    Ending::ClosedByServer { code: Some(1000), .. } => None,
+                    Ending::ClosedByServer { .. } | Ending::Closing { .. } => Some(ErrorKind::ClosedByServer),
+                    _ => Some(ErrorKind::ConnectionLost),
+                };
+                assert_eq!(error.as_ref().map(Error::kind), kind, "{via:?}: {ending}");
+                assert!(error.is_none_or(|error| error.as_gap().is_none()));
+                assert!(tail.next().is_none());
+                assert_eq!(server.requests().len(), 1);
+                assert!(server.wait_until_idle(DEADLINE));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_silence_is_a_break_too() {
+    within(DEADLINE, || {
+        let silent = || {
+            TrafficController::builder().generation(Generation::Today).ping(FAR, FAR).heartbeat(FAR).start().unwrap()
+        };
+        for via in [Via::Doppler, Via::RlpGateway] {
+            let server = silent();
+            let builder = || builder(via, &server).idle_timeout(Duration::from_millis(200));
+            let mut tail = builder().build().unwrap().tail(APP, TOKEN).unwrap();
+            assert_eq!(next_error(&mut tail).kind(), ErrorKind::Timeout, "{via:?}");
+            assert!(tail.next().is_none());
+            assert_eq!(tail.ending(), Some(&Ending::TimedOut));
+
+            let mut tail = builder().reconnect(at_once()).build().unwrap().tail(APP, TOKEN).unwrap();
+            for _ in 0..2 {
+                assert_eq!(assert_gap(&mut tail), Ending::TimedOut, "{via:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn heartbeats_alone_keep_a_stream_of_the_gateway() {
+    within(DEADLINE, || {
+        let server = TrafficController::builder()
+            .generation(Generation::Today)
+            .heartbeat(Duration::from_millis(50))
+            .start()
+            .unwrap();
+        let limit = Duration::from_secs(1);
+        let mut tail = builder(Via::RlpGateway, &server).idle_timeout(limit).build().unwrap().tail(APP, TOKEN).unwrap();
+        assert!(tail.recv_timeout(limit * 2).is_err());
+        assert_eq!(tail.ending(), None);
+        assert_arrives(&server, &mut tail, "still here");
+    });
+}

@@ -1,0 +1,222 @@
+//! Tokens that do not last, through the public calls: on Doppler, Log Cache and the RLP gateway.
+
+mod common;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use common::messages::APP;
+use common::{DEADLINE, within};
+use loggregator_consumer::testing::{self, Generation, RequestKind, TrafficController};
+use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Reconnect, TokenSource, Uaa};
+
+/// A foundation that accepts only tokens of its UAA.
+fn strict() -> testing::Builder {
+    TrafficController::builder().generation(Generation::Today).tokens([""; 0])
+}
+
+fn uaa(server: &TrafficController) -> TokenSource {
+    TokenSource::uaa(Uaa::new(&server.api()).refresh_token(&server.issue_refresh_token())).unwrap()
+}
+
+/// Tails over Doppler, with recent messages from Log Cache; and tails over the RLP gateway.
+fn consumers(server: &TrafficController, tokens: &TokenSource) -> [Consumer; 2] {
+    let doppler = Builder::new().doppler(&server.endpoint()).log_cache(&server.api());
+    [doppler, Builder::new().rlp_gateway(&server.api())]
+        .map(|builder| builder.proxy(Proxy::none()).tokens(tokens.clone()).build().unwrap())
+}
+
+type Call = fn(&[Consumer; 2]) -> loggregator_consumer::Result<()>;
+
+/// A call to each server, with the request that it makes.
+const CALLS: [(Call, RequestKind); 3] = [
+    (|[doppler, _]| doppler.tail(APP, "").map(drop), RequestKind::Stream),
+    (|[log_cache, _]| log_cache.recent(APP, "").map(drop), RequestKind::LogCacheRead),
+    (|[_, gateway]| gateway.tail(APP, "").map(drop), RequestKind::Gateway),
+];
+
+/// For how many seconds the test below runs. With 60 it is a minute of tails and recents.
+const SECONDS: &str = "LOGGREGATOR_CONSUMER_TEST_SECONDS";
+
+#[test]
+fn with_tokens_of_one_second_no_call_fails_and_one_a_second_is_got() {
+    let seconds = env::var(SECONDS).map_or(6, |seconds| seconds.parse().unwrap());
+    within(DEADLINE + Duration::from_secs(seconds), move || {
+        let server = strict().token_life(Duration::from_secs(1)).start().unwrap();
+        let tokens = uaa(&server);
+        let end = Instant::now() + Duration::from_secs(seconds);
+        let calls: Vec<usize> = thread::scope(|scope| {
+            let run = |(call, _): (Call, RequestKind)| {
+                let consumers = consumers(&server, &tokens);
+                scope.spawn(move || {
+                    let mut count = 0;
+                    while Instant::now() < end {
+                        call(&consumers).unwrap_or_else(|error| panic!("call {count} failed: {error}"));
+                        count += 1;
+                        // The machine is not ours alone.
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                    count
+                })
+            };
+            let threads: Vec<_> = CALLS.map(run).into_iter().collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let refreshes = server.refreshes();
+        println!("{calls:?} calls and {refreshes} refreshes in {seconds} s");
+        let seconds = seconds as usize;
+        assert!(calls.iter().all(|&count| count >= seconds / 2), "{calls:?}");
+        // One a second, and one each for the seconds that were cut at the beginning and the end.
+        assert!((seconds / 2..=seconds + 2).contains(&refreshes), "{refreshes} refreshes in {seconds} s");
+    });
+}
+
+#[test]
+fn a_refused_token_is_refreshed_once() {
+    within(DEADLINE, || {
+        for (call, kind) in CALLS {
+            let server = strict().start().unwrap();
+            let consumers = consumers(&server, &uaa(&server));
+            let requests = || server.requests().iter().filter(|request| request.kind == kind).count();
+            call(&consumers).unwrap();
+            assert_eq!((requests(), server.refreshes()), (1, 1));
+            server.refuse_tokens(1);
+            call(&consumers).unwrap();
+            assert_eq!((requests(), server.refreshes()), (3, 2), "{kind:?}");
+            // A new token that is refused, too, is the end of it.
+            server.refuse_tokens(10);
+            assert_eq!(call(&consumers).unwrap_err().kind(), ErrorKind::Unauthorized, "{kind:?}");
+            assert_eq!((requests(), server.refreshes()), (5, 3), "{kind:?}");
+        }
+    });
+}
+
+#[test]
+fn many_calls_with_an_expired_token_share_one_refresh() {
+    within(DEADLINE, || {
+        let server = strict().start().unwrap();
+        let consumers = consumers(&server, &uaa(&server));
+        CALLS[1].0(&consumers).unwrap();
+        server.expire_tokens();
+        thread::scope(|scope| {
+            let call = |n: usize| {
+                let (call, consumers) = (CALLS[n % 3].0, &consumers);
+                scope.spawn(move || call(consumers))
+            };
+            let calls: Vec<_> = (0..12).map(call).collect();
+            calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
+        });
+        assert_eq!(server.refreshes(), 2);
+    });
+}
+
+#[test]
+fn a_tail_that_connects_again_gets_a_token_for_it() {
+    within(DEADLINE, || {
+        for address in
+            [(|server| Builder::new().doppler(&server.endpoint())) as fn(&TrafficController) -> Builder, |server| {
+                Builder::new().rlp_gateway(&server.api())
+            }]
+        {
+            let server = strict().start().unwrap();
+            let policy = Reconnect::default().first(Duration::from_millis(1));
+            let consumer =
+                address(&server).proxy(Proxy::none()).tokens(uaa(&server)).reconnect(policy).build().unwrap();
+            let mut tail = consumer.tail(APP, "").unwrap();
+            server.expire_tokens();
+            server.drop_tails(APP);
+            assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
+            assert!(server.wait_for_tails(APP, 1, DEADLINE));
+            server.send(LogMessage::new(APP, "hello"));
+            assert_eq!(tail.next().unwrap().unwrap().text(), "hello");
+            assert_eq!(server.refreshes(), 2);
+            // When the session is over, so is the tail.
+            server.expire_tokens();
+            server.revoke_refresh_tokens();
+            server.drop_tails(APP);
+            assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
+            assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Unauthorized);
+            assert!(tail.next().is_none());
+        }
+    });
+}
+
+#[test]
+fn bearer_goes_out_in_lower_case() {
+    within(DEADLINE, || {
+        const JWT: &str = "eyJhbGciOiJub25lIn0.e30.c2ln";
+        let server = TrafficController::of(Generation::Today).unwrap();
+        for given in [format!("Bearer {JWT}"), format!("BEARER {JWT}"), JWT.to_owned()] {
+            let own = consumers(&server, &TokenSource::fixed(&given));
+            for (call, kind) in CALLS {
+                call(&own).unwrap();
+                let last = server.requests().pop().unwrap();
+                assert_eq!((last.kind, last.header("authorization")), (kind, Some(&*format!("bearer {JWT}"))));
+            }
+            let [doppler, gateway] = &own;
+            drop((doppler.tail(APP, &given).unwrap(), doppler.recent(APP, &given).unwrap()));
+            drop(gateway.tail(APP, &given).unwrap());
+            let requests = server.requests();
+            for request in requests.iter().rev().take(3) {
+                assert_eq!(request.header("authorization"), Some(&*format!("bearer {JWT}")), "{:?}", request.kind);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_session_of_cf_is_followed_and_not_written() {
+    const NAME: &str = "the_session_of_cf_is_followed_and_not_written";
+    // The environment can be set only for another process: this test, run by itself.
+    if env::var_os("CF_HOME").is_some_and(|home| home.to_string_lossy().ends_with(NAME)) {
+        return follow_the_session(false);
+    }
+    if env::var_os("CF_HOME").is_some_and(|home| home.to_string_lossy().ends_with("tls")) {
+        return follow_the_session(true);
+    }
+    within(DEADLINE, || {
+        for kind in [NAME, "tls"] {
+            let home = env::temp_dir().join(format!("loggregator-consumer-{}-{kind}", std::process::id()));
+            let test = Command::new(env::current_exe().unwrap())
+                .args(["--exact", NAME])
+                .env("CF_HOME", &home)
+                .env("no_proxy", "*")
+                .output()
+                .unwrap();
+            let _ = fs::remove_dir_all(&home);
+            assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stdout));
+            assert!(String::from_utf8_lossy(&test.stdout).contains("1 passed"));
+        }
+    });
+}
+
+fn follow_the_session(tls: bool) {
+    let home = env::var_os("CF_HOME").unwrap();
+    let error = Consumer::from_cf_cli().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert!(error.to_string().contains("cf login"), "{error}");
+
+    let server = if tls { strict().tls() } else { strict() }.start().unwrap();
+    server.cf_home(&home).unwrap();
+    let file = std::path::Path::new(&home).join(".cf/config.json");
+    let session = fs::read(&file).unwrap();
+    let consumer = Consumer::from_cf_cli().unwrap();
+    let call = || {
+        drop(consumer.tail(APP, "").unwrap());
+        assert_eq!(consumer.recent(APP, "").unwrap(), []);
+        server.refreshes()
+    };
+    assert_eq!(call(), 0, "its token is good");
+    server.expire_tokens();
+    assert_eq!(call(), 1);
+    assert_eq!(fs::read(&file).unwrap(), session, "it is not written");
+    // `cf` gets a new token; ours ends.
+    server.expire_tokens();
+    server.cf_home(&home).unwrap();
+    assert_eq!(call(), 1, "the token of `cf` is used");
+    // Logged out.
+    server.expire_tokens();
+    fs::remove_file(&file).unwrap();
+    assert_eq!(consumer.recent(APP, "").unwrap_err().kind(), ErrorKind::Unauthorized);
+}
