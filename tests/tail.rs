@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN};
-use common::{DEADLINE, builder, consumer, wait_until, within};
+use common::{DEADLINE, builder, consumer, wait_for_first_words, wait_until, within};
 use crossbeam_channel::{RecvTimeoutError, TryRecvError, select};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Ending, ErrorKind, LogMessage, Result, Tail};
@@ -18,6 +18,7 @@ const QUIET: Duration = Duration::from_millis(50);
 fn server_and_tail() -> (TrafficController, Tail) {
     let server = TrafficController::start().unwrap();
     let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+    wait_for_first_words(&server);
     (server, tail)
 }
 
@@ -131,6 +132,7 @@ fn the_ending_tells_the_ends_apart() {
                 let server = if tls { server.tls() } else { server }.start().unwrap();
                 let consumer = builder(&server.endpoint()).tls_connector(server.tls_connector()).build().unwrap();
                 let mut tail = consumer.tail(APP, TOKEN).unwrap();
+                wait_for_first_words(&server);
                 assert_eq!(tail.ending(), None);
                 end(&server);
                 assert_eq!(tail.next().map(|end| end.unwrap_err().kind()), error, "{ending:?}, TLS {tls}");

@@ -3,7 +3,7 @@
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Consumer, Ending, ErrorKind, LogMessage, Tail};
 
-use crate::common::{DEADLINE, wait_until, within};
+use crate::common::{DEADLINE, wait_for_first_words, wait_until, within};
 use crate::states::{APP, SOON, TOKEN, consumer_of, start};
 
 /// A way for a server to end a tail.
@@ -29,6 +29,7 @@ fn for_every_end(look: fn(End, &Consumer, Tail)) {
                 let tail = consumer.tail(APP, TOKEN).unwrap();
                 server.send(LogMessage::new(APP, "the last"));
                 wait_until("the message has come", || !tail.receiver().is_empty());
+                wait_for_first_words(&server);
                 (end.by)(&server);
                 wait_until("the tail has ended", || tail.ending().is_some());
                 assert_ne!(tail.ending(), Some(&Ending::Closed));

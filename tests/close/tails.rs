@@ -178,7 +178,8 @@ fn what_arrived_before_a_close_is_given_without_a_gap() {
             wait_until("the queue is full", || tail.receiver().is_full());
             tail.closer().close().unwrap();
             let numbers: Vec<i64> = tail.by_ref().map(|message| message.unwrap().timestamp).collect();
-            assert!(numbers.len() > 100, "{}", numbers.len());
+            // Of each batch one at the least.
+            assert!(numbers.len() >= 8, "{}", numbers.len());
             assert!(numbers.iter().copied().eq(0..numbers.len() as i64));
         });
     });

@@ -14,6 +14,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use loggregator_consumer::testing::{Frame, TrafficController};
 use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy};
 use socket2::{Domain, SockRef, Socket, Type};
 use tungstenite::handshake::derive_accept_key;
@@ -43,6 +44,20 @@ pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "still not so: {what}");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Waits until what a client says by itself has arrived: the text that keeps the connection, and its answer to the first
+/// ping. When a server hangs up, what is still on its way meets a reset, which can take messages with it.
+#[track_caller]
+pub fn wait_for_first_words(server: &TrafficController) {
+    let has_come = server.wait_for_received(DEADLINE, |received| {
+        received.iter().all(|one| {
+            let mut frames = one.frames.iter().map(|received| &received.frame);
+            frames.clone().any(|frame| matches!(frame, Frame::Text(_)))
+                && frames.any(|frame| matches!(frame, Frame::Pong(_)))
+        })
+    });
+    assert!(has_come, "{:?}", server.received());
 }
 
 /// Settings that no environment changes.
