@@ -14,7 +14,7 @@ use common::leftovers::{Open, leaves_nothing};
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{ErrorKind, LogMessage};
-use states::{APP, CALLS, Call, RECENT_CALLS, TAILS, TOKEN, Way, consumer_of, patient, start};
+use states::{APP, BROKEN_TAILS, CALLS, Call, RECENT_CALLS, TAILS, TOKEN, Way, consumer_of, patient, start};
 
 #[test]
 fn nothing_is_left_behind() {
@@ -36,6 +36,11 @@ fn nothing_is_left_behind() {
             for way in Way::ALL {
                 leaves_nothing(state, || tail(false).close(way));
                 leaves_nothing(state, || tail(true).close(way));
+            }
+        }
+        for (state, tail) in BROKEN_TAILS {
+            for way in Way::ALL {
+                leaves_nothing(state, || _ = tail().abandon(way));
             }
         }
         leaves_nothing("a panic", a_callback_that_panics);

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use loggregator_consumer::testing::{self, Fault, Frame, Generation, Received, TrafficController};
-use loggregator_consumer::{Builder, Consumer, Ending, ErrorKind, LogMessage, Proxy, Result, Tail};
+use loggregator_consumer::{Builder, Consumer, Ending, ErrorKind, LogMessage, Proxy, Reconnect, Result, Tail};
 use native_tls::{Certificate, TlsConnector};
 
 pub use crate::common::messages::{APP, TOKEN};
@@ -312,11 +312,18 @@ impl Open {
 
     /// Closes the tail, which must end soon and well, with a close frame, and leave no socket.
     pub fn close(self, way: Way) {
+        assert_closed_well(&self.abandon(way));
+    }
+
+    /// Closes the tail, which must end soon, and leave no socket.
+    pub fn abandon(self, way: Way) -> TrafficController {
         let Open { server, consumer, tail } = self;
         let begin = Instant::now();
         way.close(&consumer, tail);
         assert!(begin.elapsed() < PROMPT, "it took {:?}", begin.elapsed());
-        assert_closed_well(&server);
+        assert!(server.wait_until_idle(SOON), "a socket is left behind");
+        assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
+        server
     }
 }
 
@@ -384,4 +391,32 @@ pub fn tail_of_a_stalled_caller(tls: bool) -> Open {
 /// The server stops to send in the middle of a frame, and does not answer a close frame.
 pub fn tail_of_a_stalled_server(tls: bool) -> Open {
     Open::new(tls, [Fault::EndlessMessages, Fault::StallAfter(10_000)]).take(50)
+}
+
+pub const BROKEN_TAILS: States<fn() -> Open> = &[
+    ("in the pause before it connects again", tail_before_it_connects_again),
+    ("while it connects again", tail_that_connects_again),
+];
+
+/// Its connection broke, and it is long until it makes another.
+pub fn tail_before_it_connects_again() -> Open {
+    broken_tail(Reconnect::default().first(FAR).longest(FAR))
+}
+
+/// Its connection broke, and it waits for the answer on another.
+pub fn tail_that_connects_again() -> Open {
+    let open = broken_tail(Reconnect::default().first(Duration::from_millis(1)));
+    assert!(open.server.wait_for_requests(2, SOON));
+    open
+}
+
+/// The caller knows of the break. The next connection will get no answer.
+fn broken_tail(reconnect: Reconnect) -> Open {
+    let server = TrafficController::start().unwrap();
+    let consumer = patient(&server.endpoint()).reconnect(reconnect).build().unwrap();
+    let mut tail = consumer.tail(APP, TOKEN).unwrap();
+    server.fault(Fault::StallAfter(0));
+    server.drop_tails(APP);
+    assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
+    Open { server, consumer, tail }
 }

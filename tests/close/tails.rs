@@ -43,6 +43,22 @@ fn a_tail_whose_server_is_stalled_closes_well() {
     assert_closes_well(states::tail_of_a_stalled_server);
 }
 
+fn assert_can_be_left(state: fn() -> Open) {
+    for way in Way::ALL {
+        within(DEADLINE, move || _ = state().abandon(way));
+    }
+}
+
+#[test]
+fn a_tail_that_waits_to_connect_again_is_closed_at_once() {
+    assert_can_be_left(states::tail_before_it_connects_again);
+}
+
+#[test]
+fn a_tail_that_is_connecting_again_is_closed_at_once() {
+    assert_can_be_left(states::tail_that_connects_again);
+}
+
 #[test]
 fn a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later() {
     for way in Way::ALL {
