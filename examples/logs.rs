@@ -37,9 +37,14 @@ fn main() -> ExitCode {
 fn run(app: &str, recent: bool) -> Result<(), Box<dyn Error>> {
     let consumer = Builder::new().cf_cli()?.reconnect(Reconnect::default()).build()?;
     if recent {
-        let mut messages = consumer.recent(app, "")?;
+        // An answer that broke off has its worth, too.
+        let (mut messages, error) = match consumer.recent(app, "") {
+            Ok(messages) => (messages, None),
+            Err(error) => (error.recovered().to_vec(), Some(error)),
+        };
         sort_recent(&mut messages);
-        return messages.iter().try_for_each(|message| Ok(print(message)?));
+        messages.iter().try_for_each(print)?;
+        return error.map_or(Ok(()), |error| Err(error.into()));
     }
     tail(&consumer, app)
 }

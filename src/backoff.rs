@@ -42,7 +42,7 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// The first pause. By default 500 ms.
+    /// The first pause. By default 500 ms; 10 ms at the least.
     pub fn first(mut self, pause: Duration) -> Self {
         self.first = pause;
         self
@@ -61,6 +61,9 @@ impl Reconnect {
         self
     }
 }
+
+/// No setting has a tail try again and again without a pause.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// The pauses before the attempts that follow each other without success.
 #[derive(Debug)]
@@ -81,7 +84,7 @@ impl Backoff {
 
     fn full_pause(&self) -> Duration {
         let doubled = 2_u32.saturating_pow(self.attempts);
-        self.policy.first.saturating_mul(doubled).min(self.policy.longest)
+        self.policy.first.saturating_mul(doubled).min(self.policy.longest).max(SHORTEST)
     }
 }
 

@@ -213,8 +213,8 @@ impl Builder {
 
     /// After how long a silence, pings and heartbeats included, a tail ends with
     /// [`Ending::TimedOut`](crate::Ending::TimedOut). By default after a minute on the RLP gateway, which sends a
-    /// heartbeat every 15 s, and never on websockets: servers of 2014 are silent for as long as an app is. Those of
-    /// 2015 and later ping every 15 s, so that a minute without a byte from them means that they are gone.
+    /// heartbeat every 15 s, and on Doppler, which pings as often; and never on the legacy servers, of which those of
+    /// 2014 are silent for as long as an app is.
     pub fn idle_timeout(mut self, d: Duration) -> Self {
         self.settings.idle_timeout = Some(d);
         self

@@ -19,7 +19,7 @@ use crate::message::LogMessage;
 use crate::open::Open;
 use crate::recent::{Recent, Source};
 use crate::tail::{Again, Link, Tail};
-use crate::token::TokenSource;
+use crate::token::{TokenSource, is_no_other};
 use crate::websocket::{Request, WebSocket};
 use crate::{doppler, legacy, log_cache, rlp_gateway};
 
@@ -298,7 +298,12 @@ impl Inner {
         match attempt(&token) {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
                 log::debug!("a token was refused, getting another");
-                attempt(&tokens.token(Some(&token), &self.dialer, cancel)?)
+                match tokens.token(Some(&token), &self.dialer, cancel) {
+                    Ok(other) => attempt(&other),
+                    // The server's words say more than that there is no other token.
+                    Err(no_other) if is_no_other(&no_other) => Err(error),
+                    Err(failure) => Err(failure),
+                }
             }
             result => result,
         }

@@ -107,10 +107,9 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Whether trying again can't help.
-    pub(crate) fn is_final(self) -> bool {
-        use ErrorKind::{BadRequest, Closed, InvalidInput, NotFound, Unauthorized};
-        matches!(self, InvalidInput | Unauthorized | NotFound | BadRequest | Closed)
+    /// Whether a server said no, and may go on saying so.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(self, ErrorKind::Unauthorized | ErrorKind::NotFound | ErrorKind::BadRequest)
     }
 }
 

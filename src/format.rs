@@ -2,9 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::{decode, v2};
+
+/// More messages than this have no batch that means well: the gateway sends a hundred. In memory each takes many times
+/// the bytes that it can have in JSON.
+const MAX_BATCH: usize = 10_000;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,9 +29,18 @@ impl Format {
             Format::Legacy => messages.push_back(decode::legacy(frame)),
             Format::Doppler => messages.extend(decode::doppler(frame).transpose()),
             Format::Gateway => {
-                if let Err(error) = v2::batch(frame, &mut |message| messages.push_back(message)) {
-                    messages.push_back(Err(error));
+                let mut count = 0;
+                let decoded = v2::batch(frame, &mut |message| {
+                    count += 1;
+                    if count <= MAX_BATCH {
+                        messages.push_back(message);
+                    }
+                });
+                if count > MAX_BATCH {
+                    let text = format!("a batch has {count} messages, of which those beyond {MAX_BATCH} are dropped");
+                    messages.push_back(Err(Error::new(ErrorKind::Undecodable, text)));
                 }
+                messages.extend(decoded.err().map(Err));
             }
         }
     }

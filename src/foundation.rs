@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::cancel::Cancel;
 use crate::consumer::Inner;
-use crate::deadline::Patience;
+use crate::deadline::{Patience, after};
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::body_error;
@@ -262,7 +262,8 @@ fn address(value: Option<&Value>, scheme: Scheme) -> Result<Option<Endpoint>> {
 }
 
 fn fetch(inner: &Inner, api: &Endpoint, path: &str, cancel: &Arc<Cancel>) -> Result<Value> {
-    let patience = Patience { silence: inner.settings.connect_timeout, end: None };
+    let end = after(inner.settings.connect_timeout);
+    let patience = Patience { silence: inner.settings.connect_timeout, end: Some(end) };
     let answer = inner.get(api, path, "", patience, cancel)?;
     if answer.status != 200 {
         return Err(answer.into_error());

@@ -16,7 +16,7 @@ use crate::open::Registration;
 use crate::websocket::{Ending, Frames, Progress, WebSocket};
 
 /// How many parts that are no message are skipped: each is a line in the log, and an answer of nothing else has no end.
-const MAX_SKIPPED: usize = 1000;
+pub(crate) const MAX_SKIPPED: usize = 1000;
 
 /// An iterator over an app's recent messages, in the server's order: see
 /// [`Consumer::recent_iter`](crate::Consumer::recent_iter).

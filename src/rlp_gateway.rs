@@ -18,6 +18,9 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// What one read takes at the most.
 const READ_SIZE: usize = 64 * 1024;
 
+/// How much larger than a message an event may be: it has up to a hundred of them, in base64.
+const EVENT_FACTOR: usize = 4;
+
 /// Opens the stream of an app's logs.
 pub(crate) fn tail(call: &Call<'_>) -> Result<EventStream> {
     let path = format!("/v2/read?log&source_id={}", call.guid()?);
@@ -57,7 +60,12 @@ pub(crate) struct EventStream {
 
 impl EventStream {
     fn new(body: Body, max_size: usize) -> Self {
-        EventStream { body, parser: Parser::new(max_size), buffer: vec![0; READ_SIZE].into(), max_size }
+        EventStream {
+            body,
+            parser: Parser::new(max_size.saturating_mul(EVENT_FACTOR)),
+            buffer: vec![0; READ_SIZE].into(),
+            max_size,
+        }
     }
 
     /// Waits for what comes next, and adds the batches of envelopes in it to `frames`.

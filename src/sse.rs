@@ -44,6 +44,7 @@ impl Parser {
                 self.take_line(&line, &mut each)?;
                 self.line = line;
                 self.line.clear();
+                self.line.shrink_to(64 * 1024);
             }
         }
         if self.line.len() + bytes.len() > self.max_size {

@@ -28,6 +28,13 @@ use crate::websocket::{CLOSE_GRACE, Ending, Frames, Progress, WebSocket};
 /// reached nothing more is read, and TCP slows the server down.
 const WAITING_BATCHES: usize = 8;
 
+/// After how many refusals in a row a tail that connects again is taken for refused: while a platform is restarted, its
+/// router, or a server that can't check a token, answers 404 for a while, too.
+const MAX_REFUSALS: u32 = 3;
+
+/// After how long a silence a stream of Doppler is taken for dead, if no other time is set: its server pings four times.
+const DOPPLER_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The threads' own needs are small, and there can be two thousand of them.
 const STACK_SIZE: usize = 256 * 1024;
 
@@ -421,6 +428,7 @@ impl Reader {
 
     fn connect_again(&self, again: &Again, backoff: &mut Backoff) -> Result<Connection> {
         let mut last_error = None;
+        let mut refusals = 0;
         loop {
             let Some(pause) = backoff.next() else {
                 let error =
@@ -435,8 +443,12 @@ impl Reader {
                     (again.connected)();
                     return Ok(connection);
                 }
-                Err(error) if error.kind().is_final() => return Err(error),
+                Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::InvalidInput) => return Err(error),
                 Err(error) => {
+                    refusals = if error.kind().is_refusal() { refusals + 1 } else { 0 };
+                    if refusals == MAX_REFUSALS {
+                        return Err(error);
+                    }
                     log::info!("connecting again failed: {error}");
                     last_error = Some(error);
                 }
@@ -446,9 +458,15 @@ impl Reader {
 
     /// Reads a connection to its end, however that comes; and whether anything came before.
     fn read(&self, connection: &mut Connection) -> (Ending, bool) {
+        let by_default = (connection.format == Format::Doppler).then_some(DOPPLER_IDLE_TIMEOUT);
+        let idle_timeout = self.idle_timeout.or(by_default);
         let mut frames = Frames::default();
         let mut had_data = false;
         loop {
+            if self.shared.cancel.is_thrown() && matches!(connection.link, Link::Events(_)) {
+                // What the system still holds of it need not be read.
+                return (Ending::Closed, had_data);
+            }
             let progress = match &mut connection.link {
                 Link::WebSocket(websocket) => websocket.receive(&mut frames),
                 Link::Events(stream) => stream.receive(&mut frames),
@@ -460,10 +478,12 @@ impl Reader {
                 hand_over(&self.batches, &self.shared.cancel, Batch::of(frames.take(), connection.format));
             }
             match (progress, &connection.link) {
+                // A stream that ends because its time is over was a good one, even if the app had nothing to say.
+                (Progress::Ended(ending @ Ending::Closing { .. }), _) => return (ending, true),
                 (Progress::Ended(ending), _) => return (ending, had_data),
                 (Progress::Idle, Link::WebSocket(websocket)) => {
                     // Another failure than the deadline's shows in what is read next.
-                    let waited = websocket.wait(self.idle_timeout.map(after));
+                    let waited = websocket.wait(idle_timeout.map(after));
                     if waited.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
                         return (Ending::TimedOut, had_data);
                     }

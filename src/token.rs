@@ -365,11 +365,16 @@ impl Token {
 }
 
 fn no_other() -> Error {
-    Error::new(
-        ErrorKind::Unauthorized,
-        "the server refused the token, and there is no other: get a new one, such as with `cf oauth-token`",
-    )
+    Error::new(ErrorKind::Unauthorized, NO_OTHER)
 }
+
+/// Whether all that is wrong is that a source has no other token than the one that was refused.
+pub(crate) fn is_no_other(error: &Error) -> bool {
+    error.to_string() == NO_OTHER
+}
+
+const NO_OTHER: &str =
+    "the server refused the token, and there is no other: get a new one, such as with `cf oauth-token`";
 
 /// A token as today's servers want it: with `bearer` in lower case, which some of them cut off by these very letters,
 /// and without what surrounds it. What is neither that nor a JWT stays as it is.

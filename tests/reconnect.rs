@@ -56,9 +56,11 @@ fn assert_gap(tail: &mut Tail) -> Ending {
 }
 
 type Break = fn(&TrafficController) -> usize;
+type IsExpected = fn(&Ending) -> bool;
+type Close = fn(&mut Tail, &dyn Fn());
 
 /// What can break a tail, and what the caller is told.
-fn breaks(via: Via) -> Vec<(Break, fn(&Ending) -> bool)> {
+fn breaks(via: Via) -> Vec<(Break, IsExpected)> {
     let drop: Break = |server| server.drop_tails(APP);
     let reset: Break = |server| server.reset_tails(APP);
     if via == Via::RlpGateway {
@@ -203,7 +205,7 @@ fn an_attempt_that_fails_is_followed_by_one_that_does_not() {
 }
 
 #[test]
-fn a_refusal_ends_it_at_once() {
+fn a_refusal_that_is_repeated_ends_it() {
     within(DEADLINE, || {
         for via in VIAS {
             for (status, kind) in [(401, ErrorKind::Unauthorized), (404, ErrorKind::NotFound)] {
@@ -219,7 +221,7 @@ fn a_refusal_ends_it_at_once() {
                     assert_eq!(next_error(&mut tail).kind(), kind, "{via:?}");
                     assert!(tail.next().is_none());
                     assert!(matches!(tail.ending(), Some(Ending::Failed(_))));
-                    assert_eq!(server.requests().len(), before + 1, "{via:?}");
+                    assert_eq!(server.requests().len(), before + 3, "{via:?}");
                     server.always([]);
                 }
             }
@@ -241,8 +243,7 @@ fn a_close_does_not_wait_for_the_next_attempt() {
                 assert!(server.wait_until_idle(DEADLINE), "nothing is open meanwhile");
                 tail
             };
-            let ways: [fn(&mut Tail, &dyn Fn()); 2] =
-                [|tail, _| tail.closer().close().unwrap(), |_, close_consumer| close_consumer()];
+            let ways: [Close; 2] = [|tail, _| tail.closer().close().unwrap(), |_, close_consumer| close_consumer()];
             for close in ways {
                 let mut tail = in_backoff();
                 let began = Instant::now();
