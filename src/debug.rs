@@ -49,6 +49,13 @@ const SHOWN: [&str; 15] = [
 /// Stands where a secret stood.
 pub(crate) const HIDDEN: &str = "[PRIVATE DATA HIDDEN]";
 
+/// A text without this token, which a server may have repeated.
+pub(crate) fn hide(text: &str, token: &str) -> String {
+    let secret = token.split_once(' ').map_or(token, |(_scheme, secret)| secret).trim();
+    // A shorter one is no secret, but maybe a word.
+    if secret.len() < 8 { text.to_owned() } else { text.replace(secret, HIDDEN) }
+}
+
 /// The head of a request or an answer, with the values of unknown headers hidden.
 pub(crate) fn dump<'a>(first_line: &str, headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut dump = format!("{first_line}\n");

@@ -19,7 +19,7 @@ use generated::{envelope as dropsonde, log_message as legacy};
 /// [`ErrorKind::Undecodable`] when it is no protobuf, or lacks one of the required fields. Text that is no UTF-8 is
 /// no error: what is not is replaced by U+FFFD, for the line itself is worth more than its source's name.
 pub(crate) fn legacy(bytes: &[u8]) -> Result<LogMessage> {
-    let message = legacy::LogMessage::parse_from_bytes(bytes).map_err(|cause| {
+    let message: legacy::LogMessage = parse(bytes).map_err(|cause| {
         Error::caused(ErrorKind::Undecodable, format_args!("{} bytes are no LogMessage", bytes.len()), cause)
     })?;
     let legacy::LogMessage { message, message_type, timestamp, app_id, source_id, drain_urls, source_name, .. } =
@@ -36,6 +36,27 @@ pub(crate) fn legacy(bytes: &[u8]) -> Result<LogMessage> {
     })
 }
 
+/// More fields than this has no message that means well: most have seven. Each can take fifty times the memory of its
+/// bytes.
+const MAX_FIELDS: usize = 4096;
+
+/// Parses a message, unless it has so many fields that its memory would be out of proportion to its bytes.
+fn parse<M: protobuf::Message>(bytes: &[u8]) -> Result<M, BoxError> {
+    // A field has two bytes at the least.
+    if bytes.len() > 2 * MAX_FIELDS {
+        let mut input = CodedInputStream::from_bytes(bytes);
+        let mut fields = 0;
+        while let Some(tag) = input.read_raw_tag_or_eof()? {
+            protobuf::rt::skip_field_for_tag(tag, &mut input)?;
+            fields += 1;
+            if fields > MAX_FIELDS {
+                return Err("it has too many fields".into());
+            }
+        }
+    }
+    Ok(M::parse_from_bytes(bytes)?)
+}
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
@@ -49,7 +70,7 @@ pub(crate) fn doppler(bytes: &[u8]) -> Result<Option<LogMessage>> {
     let no_envelope = |cause: BoxError| {
         Error::caused(ErrorKind::Undecodable, format_args!("{} bytes are no Envelope", bytes.len()), cause)
     };
-    let log = match Envelope::parse(bytes).map_err(|cause| no_envelope(cause.into()))? {
+    let log = match Envelope::parse(bytes).map_err(no_envelope)? {
         Envelope { event_type: Some(LOG), log: Some(log) } => log,
         Envelope { event_type: Some(LOG), log: None } => return Err(no_envelope("it has no log message".into())),
         Envelope { event_type: Some(_), .. } => return Ok(None),
@@ -78,7 +99,7 @@ struct Envelope {
 }
 
 impl Envelope {
-    fn parse(bytes: &[u8]) -> protobuf::Result<Self> {
+    fn parse(bytes: &[u8]) -> Result<Self, BoxError> {
         // A field's number, times 8, plus its wire type.
         const EVENT_TYPE: u32 = 2 << 3;
         const LOG_MESSAGE: u32 = (8 << 3) + 2;
@@ -94,7 +115,7 @@ impl Envelope {
                     let start = input.pos() as usize;
                     input.skip_raw_bytes(length)?;
                     let log = &bytes[start..input.pos() as usize];
-                    envelope.log = Some(dropsonde::LogMessage::parse_from_bytes(log)?);
+                    envelope.log = Some(parse(log)?);
                 }
                 tag => protobuf::rt::skip_field_for_tag(tag, &mut input)?,
             }
@@ -180,6 +201,20 @@ mod tests {
         assert_eq!(message.source_id.as_deref(), Some("\u{fffd}"));
         assert_eq!(message.source_name.as_deref(), Some("\u{fffd}"));
         assert_eq!(message.drain_urls, ["\u{fffd}"]);
+    }
+
+    #[test]
+    fn what_would_take_many_times_its_bytes_in_memory_is_no_message() {
+        let many = |field: &[u8]| [encode_legacy(&full()), field.repeat(MAX_FIELDS)].concat();
+        for field in [&b"\x3a\x00"[..], b"\x98\x06\x07"] {
+            let error = legacy(&many(field)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Undecodable);
+            assert!(error.to_string().ends_with("it has too many fields"), "{error}");
+        }
+        let mut large = full();
+        large.message = vec![b'x'; 1 << 20];
+        large.drain_urls = vec!["syslog://10.0.0.1:514".into(); 1000];
+        assert_eq!(legacy(&encode_legacy(&large)).unwrap(), large);
     }
 
     #[test]

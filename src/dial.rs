@@ -60,7 +60,11 @@ impl Dialer {
         stream
             .write_all_by(&proxy.connect_request(&to.host, to.port), deadline)
             .map_err(|cause| io_error(&what, cause))?;
-        let head = Head::read(&mut stream, &what, deadline)?;
+        // What a proxy says that is no HTTP is no bad answer of the server.
+        let head = Head::read(&mut stream, &what, deadline).map_err(|error| match error.kind() {
+            ErrorKind::BadResponse => error.with_kind(ErrorKind::Proxy),
+            _ => error,
+        })?;
         if !(200..300).contains(&head.status) {
             let text = format!("{what}: it answered {} {}", head.status, head.reason);
             return Err(Error::new(ErrorKind::Proxy, text.trim_end()));

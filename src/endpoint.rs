@@ -8,6 +8,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result};
 
+/// As much as an endpoint or a GUID may have, in bytes.
+const MAX_LENGTH: usize = 1024;
+
 /// What a GUID may hold unescaped, in a path or a query: the unreserved characters of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -55,6 +58,9 @@ impl Endpoint {
                 ),
             )
         };
+        if text.len() > MAX_LENGTH {
+            return Err(Error::new(ErrorKind::InvalidInput, format!("an endpoint of {} bytes is none", text.len())));
+        }
         let uri: Uri = text.parse().map_err(|cause| refuse(&format!("is no URL ({cause})")))?;
         let secure = match uri.scheme_str() {
             Some(scheme) if scheme.eq_ignore_ascii_case(plain) => false,
@@ -130,6 +136,9 @@ impl fmt::Display for Endpoint {
 pub(crate) fn escaped_guid(app_guid: &str) -> Result<String> {
     if app_guid.trim().is_empty() {
         return Err(Error::new(ErrorKind::InvalidInput, "the app GUID is empty: `cf app NAME --guid` tells an app's"));
+    }
+    if app_guid.len() > MAX_LENGTH {
+        return Err(Error::new(ErrorKind::InvalidInput, format!("an app GUID of {} bytes is none", app_guid.len())));
     }
     Ok(utf8_percent_encode(app_guid, ESCAPED).to_string())
 }
@@ -213,6 +222,7 @@ mod tests {
         assert_eq!(escaped_guid("a-b_c.d~0").unwrap(), "a-b_c.d~0");
         assert_eq!(escaped_guid("a&b=c/ü%\r\n").unwrap(), "a%26b%3Dc%2F%C3%BC%25%0D%0A");
         assert_eq!(escaped_guid(" ").unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(escaped_guid(&"a".repeat(1025)).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[test]

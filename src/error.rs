@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fmt, io};
 
-use crate::debug::HIDDEN;
+use crate::debug::hide;
 use crate::message::LogMessage;
 use crate::v2;
 use crate::websocket::Ending;
@@ -183,12 +183,8 @@ impl Error {
 
     /// Hides a token that the server repeats in its words.
     pub(crate) fn hiding(mut self, token: &str) -> Self {
-        let secret = token.split_once(' ').map_or(token, |(_scheme, secret)| secret).trim();
-        // A shorter one is no secret, but maybe a word.
-        if secret.len() >= 8 {
-            self.0.text = self.0.text.replace(secret, HIDDEN);
-            self.0.body = self.0.body.map(|body| body.replace(secret, HIDDEN));
-        }
+        self.0.text = hide(&self.0.text, token);
+        self.0.body = self.0.body.map(|body| hide(&body, token));
         self
     }
 

@@ -125,8 +125,9 @@ impl Addresses {
     fn recent(&self) -> Option<Choice> {
         choose([
             (&self.log_cache, Via::LogCache, "it is where the recent messages are today"),
-            (&self.legacy, Via::Legacy, "there is no address of Log Cache"),
+            // Before the legacy one: APIs named that for years after it was gone.
             (&self.doppler, Via::Doppler, "there is no address of Log Cache, so this may be an old foundation"),
+            (&self.legacy, Via::Legacy, "it is the only address for recent messages"),
         ])
     }
 
@@ -169,37 +170,49 @@ impl Foundation {
 
     /// Which server a tail is read from.
     pub(crate) fn tail(&self, inner: &Inner, cancel: &Arc<Cancel>) -> Result<Choice> {
-        self.choose(Addresses::tail, "tail", inner, cancel)
+        self.choose("tail", Addresses::tail, Via::Doppler, inner, cancel)
     }
 
     /// Which server recent messages are read from.
     pub(crate) fn recent(&self, inner: &Inner, cancel: &Arc<Cancel>) -> Result<Choice> {
-        self.choose(Addresses::recent, "recent", inner, cancel)
+        self.choose("recent", Addresses::recent, Via::LogCache, inner, cancel)
     }
 
+    /// The API is asked only if there is one, and what was given lacks the best server.
     fn choose(
         &self,
-        choose: fn(&Addresses) -> Option<Choice>,
         call: &str,
+        choose: fn(&Addresses) -> Option<Choice>,
+        best: Via,
         inner: &Inner,
         cancel: &Arc<Cancel>,
     ) -> Result<Choice> {
-        // Addresses by hand may lack the best server on purpose: the API is asked only if nothing else is known.
-        let choice = match choose(&self.given) {
-            Some(choice) => Some(choice),
-            None => choose(&self.given.or(self.discover(inner, cancel)?)),
+        let given = choose(&self.given);
+        let choice = match &self.api {
+            Some(api) if given.as_ref().is_none_or(|choice| choice.via != best) => {
+                match self.discover(api, inner, cancel) {
+                    Ok(found) => choose(&self.given.or(found)),
+                    Err(error) if given.is_none() || cancel.is_thrown() => return Err(error),
+                    Err(error) => {
+                        log::warn!("going on with the addresses that were given: {error}");
+                        given
+                    }
+                }
+            }
+            _ => given,
         };
         let choice = choice.ok_or_else(|| {
-            let text = format!("there is no address of a server for `{call}`: see Builder::api");
-            Error::new(ErrorKind::InvalidInput, text)
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("there is no address of a server for `{call}`: see Builder::api"),
+            )
         })?;
         log::debug!("{call} is read from {choice}");
         Ok(choice)
     }
 
     /// What the API tells, asked once.
-    fn discover(&self, inner: &Inner, cancel: &Arc<Cancel>) -> Result<Addresses> {
-        let Some(api) = &self.api else { return Ok(Addresses::default()) };
+    fn discover(&self, api: &Endpoint, inner: &Inner, cancel: &Arc<Cancel>) -> Result<Addresses> {
         // Not held while asking: two callers may ask, and each can be interrupted.
         if let Some(addresses) = &*self.discovered.lock() {
             return Ok(addresses.clone());

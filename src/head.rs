@@ -30,9 +30,9 @@ impl Head {
         loop {
             let piece = match stream.read_by(&mut buffer, deadline).map_err(|cause| io_error(what, cause))? {
                 0 if bytes.is_empty() => {
-                    return Err(hung_up(what, "the server closed the connection without an answer"));
+                    return Err(hung_up(what, "the connection was closed without an answer"));
                 }
-                0 => return Err(hung_up(what, "the server closed the connection in the middle of its answer's head")),
+                0 => return Err(hung_up(what, "the connection was closed in the middle of the answer's head")),
                 n => &buffer[..n],
             };
             bytes.extend_from_slice(piece);
@@ -43,7 +43,7 @@ impl Head {
                 return Ok(head);
             }
             if bytes.len() > MAX_HEAD {
-                return Err(bad(what, "the head of the server's answer has no end"));
+                return Err(bad(what, "the head of the answer has no end"));
             }
         }
     }
@@ -55,8 +55,8 @@ impl Head {
         let length = match response.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(httparse::Error::TooManyHeaders) => return Err("the server's answer has too many headers"),
-            Err(_) => return Err("the server's answer is no HTTP"),
+            Err(httparse::Error::TooManyHeaders) => return Err("the answer has too many headers"),
+            Err(_) => return Err("the answer is no HTTP"),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Some(Head {
@@ -81,6 +81,10 @@ impl Head {
     pub(crate) fn read_words(&mut self, stream: &mut Stream, deadline: Instant) -> String {
         let chunked = self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
         let length = self.header("content-length").and_then(|value| value.trim().parse().ok());
+        if matches!(self.status, 100..=199 | 204 | 304) {
+            // These have none.
+            return String::new();
+        }
         let mut body = std::mem::take(&mut self.rest);
         let mut buffer = [0; 4096];
         loop {

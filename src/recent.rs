@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::deadline::Patience;
@@ -13,6 +14,9 @@ use crate::message::LogMessage;
 use crate::multipart::{self, SplitError, Splitter};
 use crate::open::Registration;
 use crate::websocket::{Ending, Frames, Progress, WebSocket};
+
+/// How many parts that are no message are skipped: each is a line in the log, and an answer of nothing else has no end.
+const MAX_SKIPPED: usize = 1000;
 
 /// An iterator over an app's recent messages, in the server's order: see
 /// [`Consumer::recent_iter`](crate::Consumer::recent_iter).
@@ -25,6 +29,7 @@ pub struct Recent {
     open: Option<(Source, Registration)>,
     /// What has been decoded and not been taken.
     decoded: VecDeque<Result<LogMessage>>,
+    skipped: usize,
     patience: Patience,
     cancel: Arc<Cancel>,
 }
@@ -56,6 +61,7 @@ impl Source {
 pub(crate) struct Dump {
     websocket: WebSocket,
     patience: Patience,
+    silent_until: Instant,
     frames: Frames,
     next: usize,
     ending: Option<Ending>,
@@ -63,7 +69,7 @@ pub(crate) struct Dump {
 
 impl Recent {
     pub(crate) fn new(source: Source, patience: Patience, cancel: Arc<Cancel>, registration: Registration) -> Self {
-        Recent { open: Some((source, registration)), decoded: VecDeque::new(), patience, cancel }
+        Recent { open: Some((source, registration)), decoded: VecDeque::new(), skipped: 0, patience, cancel }
     }
 
     /// All that is still to come; an error has what came before it.
@@ -92,6 +98,11 @@ impl Recent {
             match self.decoded.pop_front() {
                 Some(Ok(message)) => return Ok(Some(message)),
                 Some(Err(error)) => {
+                    self.skipped += 1;
+                    if self.skipped > MAX_SKIPPED {
+                        let error = error.with_kind(ErrorKind::BadResponse);
+                        return Err(error.with_context("too many of the recent messages are none: "));
+                    }
                     log::warn!("skipped a recent message: {error}");
                     continue;
                 }
@@ -131,7 +142,8 @@ impl Iterator for Recent {
 
 impl Dump {
     pub(crate) fn new(websocket: WebSocket, patience: Patience) -> Self {
-        Dump { websocket, patience, frames: Frames::default(), next: 0, ending: None }
+        let silent_until = patience.deadline();
+        Dump { websocket, patience, silent_until, frames: Frames::default(), next: 0, ending: None }
     }
 
     /// The next frame; `None` when the server has closed the connection well.
@@ -147,6 +159,11 @@ impl Dump {
             if self.patience.is_over() {
                 return Err(late());
             }
+            // Pings are no messages: a server that sends nothing else is as good as silent.
+            if Instant::now() >= self.silent_until {
+                self.ending = Some(Ending::TimedOut);
+                continue;
+            }
             self.frames.clear();
             self.next = 0;
             match self.websocket.receive(&mut self.frames) {
@@ -154,12 +171,13 @@ impl Dump {
                 Progress::Ended(ending) => self.ending = Some(ending),
                 Progress::Idle if !self.frames.is_empty() => {}
                 Progress::Idle => {
-                    if self.websocket.wait(Some(self.patience.deadline())).is_err() {
+                    if self.websocket.wait(Some(self.silent_until)).is_err() {
                         self.ending = Some(Ending::TimedOut);
                     }
                 }
             }
         }
+        self.silent_until = self.patience.deadline();
         self.next += 1;
         Ok(self.frames.get(self.next - 1))
     }

@@ -53,7 +53,7 @@ impl TokenSource {
     /// ```
     /// use loggregator_consumer::TokenSource;
     ///
-    /// let token = TokenSource::fixed("bearer eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjE3MDAwMDAwMDB9.c2lnbmF0dXJl");
+    /// let token = TokenSource::fixed("bearer eyJ...");
     /// assert_eq!(format!("{token:?}"), "TokenSource::fixed(..)");
     /// ```
     pub fn fixed(token: &str) -> Self {

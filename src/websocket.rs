@@ -19,7 +19,7 @@ use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error as WsError, Message};
 
 use crate::cancel::Cancel;
-use crate::debug::{DebugPrinter, dump};
+use crate::debug::{DebugPrinter, dump, hide};
 use crate::dial::stream::{Stream, wait};
 use crate::dial::{Dialer, io_error};
 use crate::endpoint::Endpoint;
@@ -99,7 +99,7 @@ impl Request<'_> {
 
     fn print(&self, title: &str, dump: impl FnOnce() -> String) {
         if let Some(printer) = self.debug_printer {
-            printer.print(title, &dump());
+            printer.print(title, &hide(&dump(), self.token));
         }
     }
 }
@@ -192,7 +192,8 @@ pub enum Ending {
     ///
     /// 1000, or no code, is a normal end; but some servers of 2015 also close with 1000 when they missed a pong.
     ClosedByServer {
-        /// The close frame's code (RFC 6455, section 7.4), if it had one.
+        /// The close frame's code (RFC 6455, section 7.4), if it had one. For a code that no server may send, 1002
+        /// stands here.
         code: Option<u16>,
         /// The server's words; mostly empty.
         reason: String,

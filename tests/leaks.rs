@@ -43,13 +43,13 @@ fn nothing_is_left_behind() {
     });
 }
 
-/// 1,000 rounds of open, use a little and close from another thread, every other one over TLS.
+/// 1,000 rounds of open, use a little and close from another thread over TCP, and as many over TLS.
 fn a_thousand_tails() {
     let servers = [false, true].map(|tls| start(TrafficController::builder(), tls));
     // Its name instead of its address, so that it has to be resolved.
     let consumers = [&servers[0], &servers[1]]
         .map(|server| patient(&server.endpoint().replace("127.0.0.1", "localhost")).build().unwrap());
-    for round in 0..1000 {
+    for round in 0..2000 {
         let (server, consumer) = (&servers[round % 2], &consumers[round % 2]);
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         server.send(LogMessage::new(APP, "hello"));

@@ -6,19 +6,13 @@
 mod common;
 
 use std::cell::RefCell;
-use std::fs;
-use std::io;
-use std::net::TcpStream;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use common::{DEADLINE, Script, ScriptedServer};
+use common::replay::{self, Capture, Progress, Split, frames, regular_splits, splits};
+use common::{BINARY, DEADLINE, Script, ScriptedServer};
 use crossbeam_channel::{Receiver, unbounded};
 use loggregator_consumer::{Consumer, Ending, Error, ErrorKind, LogMessage, MessageType};
-use memchr::memmem;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -28,14 +22,14 @@ const TOKEN: &str = "bearer token";
 #[test]
 fn recent_gives_what_the_server_sent() {
     for_each(Kind::Multipart, |capture, progress| {
-        replay_recent(capture, progress, |split| vec![capture.script("/recent", split)]);
+        replay_recent(capture, progress, |split| vec![capture.answer("/recent", split)]);
     });
 }
 
 #[test]
 fn recent_falls_back_to_the_dump_and_gives_what_the_server_sent() {
     for_each(Kind::Dump, |capture, progress| {
-        replay_recent(capture, progress, |split| vec![no_recent(), capture.script("/dump/", split)]);
+        replay_recent(capture, progress, |split| vec![no_recent(), capture.answer("/dump/", split)]);
     });
 }
 
@@ -55,7 +49,7 @@ fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
     for_each(Kind::Tail, |capture, progress| {
         let frames = frames(&capture.bytes);
         let messages = frames.iter().filter(|frame| frame.opcode == BINARY).count();
-        let ending = capture.ending();
+        let ending = if capture.name.contains("-reset") { Ending::Reset } else { capture.ending() };
         let last_error = match ending {
             Ending::ClosedByServer { code: None | Some(1000), .. } => None,
             Ending::ClosedByServer { .. } => Some(ErrorKind::ClosedByServer),
@@ -68,8 +62,8 @@ fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
         let (all_taken, wait) = unbounded();
         let splits = splits(&capture.bytes);
         let scripts = splits.iter().map(|split| match ending {
-            Ending::Reset => capture.reset_script("/tail/", split, wait.clone()),
-            _ => capture.script("/tail/", split),
+            Ending::Reset => capture.answer_and_reset("/tail/", split, wait.clone()),
+            _ => capture.answer("/tail/", split),
         });
         let consumer = common::consumer(&ScriptedServer::start(scripts.collect()).endpoint());
         let mut replays = Replays::new(expected);
@@ -93,7 +87,7 @@ fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
 fn a_refused_tail_gives_the_servers_words() {
     for_each(Kind::Refusal, |capture, progress| {
         replay_refusal(capture, progress, splits(&capture.bytes), Consumer::tail, |split| {
-            vec![capture.script("/tail/", split)]
+            vec![capture.answer("/tail/", split)]
         });
     });
 }
@@ -102,9 +96,9 @@ fn a_refused_tail_gives_the_servers_words() {
 fn a_refused_recent_gives_the_servers_words() {
     for_each(Kind::Refusal, |capture, progress| {
         replay_refusal(capture, progress, splits(&capture.bytes), Consumer::recent, |split| {
-            let mut scripts = vec![capture.script("/recent", split)];
+            let mut scripts = vec![capture.answer("/recent", split)];
             if capture.text().starts_with("HTTP/1.1 400 ") {
-                scripts.push(capture.script("/dump/", split));
+                scripts.push(capture.answer("/dump/", split));
             }
             scripts
         });
@@ -116,7 +110,7 @@ fn a_refused_dump_gives_the_servers_words() {
     for_each(Kind::Refusal, |capture, progress| {
         // Its handshake is the tail's: not every split is needed.
         replay_refusal(capture, progress, regular_splits(&capture.bytes), Consumer::recent, |split| {
-            vec![no_recent(), capture.script("/dump/", split)]
+            vec![no_recent(), capture.answer("/dump/", split)]
         });
     });
 }
@@ -128,8 +122,7 @@ fn replay_refusal<T>(
     call: fn(&Consumer, &str, &str) -> Result<T, Error>,
     scripts: impl Fn(&Split) -> Vec<Script>,
 ) {
-    let (head, body) = capture.text().split_once("\r\n\r\n").unwrap();
-    let status: u16 = head["HTTP/1.1 ".len()..][..3].parse().unwrap();
+    let (status, body) = capture.refusal();
     let kind = match status {
         400 => ErrorKind::BadRequest,
         401 => ErrorKind::Unauthorized,
@@ -150,7 +143,7 @@ fn replay_refusal<T>(
 fn an_answer_without_messages_that_is_no_refusal_is_a_bad_response() {
     for_each(Kind::Other, |capture, progress| {
         let splits = splits(&capture.bytes);
-        let scripts = splits.iter().map(|split| capture.script("/recent", split)).collect();
+        let scripts = splits.iter().map(|split| capture.answer("/recent", split)).collect();
         let consumer = common::consumer(&ScriptedServer::start(scripts).endpoint());
         for split in &splits {
             progress.at(split);
@@ -167,10 +160,10 @@ fn an_end_without_an_answer_is_an_error_that_says_whom_to_ask() {
         let whole = Split::whole();
         progress.at(&whole);
         let server = ScriptedServer::start(vec![
-            capture.script("/tail/", &whole),
-            capture.script("/recent", &whole),
+            capture.answer("/tail/", &whole),
+            capture.answer("/recent", &whole),
             no_recent(),
-            capture.script("/dump/", &whole),
+            capture.answer("/dump/", &whole),
         ]);
         let consumer = common::consumer(&server.endpoint());
         let errors = [
@@ -212,8 +205,8 @@ fn what_is_no_message_is_skipped_with_a_warning_each() {
     log::set_max_level(log::LevelFilter::Warn);
     for (name, path) in [("l15-recent-garbage.http", "/recent"), ("l14-dump-garbage.ws", "/dump/")] {
         common::within(DEADLINE, move || {
-            let capture = Capture::load(name);
-            let mut scripts = vec![capture.script(path, &Split::whole())];
+            let capture = load(name);
+            let mut scripts = vec![capture.answer(path, &Split::whole())];
             if path == "/dump/" {
                 scripts.insert(0, no_recent());
             }
@@ -237,71 +230,33 @@ enum Kind {
     Other,
 }
 
-/// What a server sent on one connection.
-struct Capture {
-    name: String,
-    bytes: Arc<[u8]>,
-}
-
 impl Capture {
-    fn load(name: &str) -> Self {
-        Capture { name: name.to_owned(), bytes: common::fixture(name).into() }
-    }
-
     fn kind(&self) -> Kind {
-        let starts = |start: &str| self.bytes.starts_with(start.as_bytes());
         if self.bytes.is_empty() {
             Kind::Unanswered
-        } else if starts("HTTP/1.1 101 ") {
+        } else if self.starts_with("HTTP/1.1 101 ") {
             if self.name.contains("-dump-") { Kind::Dump } else { Kind::Tail }
-        } else if starts("HTTP/1.1 4") {
+        } else if self.starts_with("HTTP/1.1 4") {
             Kind::Refusal
-        } else if memmem::find(&self.bytes, b"\r\nContent-Type: multipart/").is_some() {
+        } else if self.contains("\r\nContent-Type: multipart/") {
             Kind::Multipart
         } else {
             Kind::Other
         }
     }
 
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.bytes).unwrap()
-    }
-
     /// The script of a server that sends this in answer to a request for the path, and ends as the real one did.
-    fn script(&self, path: &'static str, split: &Split) -> Script {
+    fn answer(&self, path: &'static str, split: &Split) -> Script {
         // A refusal that leaves the connection open must be understood while it is open.
-        let stays = self.kind() == Kind::Refusal && !self.text().contains("\r\nConnection: close\r\n");
-        self.script_ending(path, split, move |mut socket| {
-            if stays {
-                let _ = io::copy(&mut socket, &mut io::sink());
-            } else {
-                common::hang_up(socket);
-            }
-        })
+        let stays = self.kind() == Kind::Refusal && !self.contains("\r\nConnection: close\r\n");
+        self.script(split, asks_for(path), if stays { common::drain } else { common::hang_up })
     }
 
     /// The script of a server that resets the connection as soon as it hears that all has been taken.
-    fn reset_script(&self, path: &'static str, split: &Split, all_taken: Receiver<()>) -> Script {
-        self.script_ending(path, split, move |socket| {
+    fn answer_and_reset(&self, path: &'static str, split: &Split, all_taken: Receiver<()>) -> Script {
+        self.script(split, asks_for(path), move |socket| {
             let _ = all_taken.recv_timeout(DEADLINE);
             common::reset(socket);
-        })
-    }
-
-    fn script_ending(&self, path: &'static str, split: &Split, end: impl FnOnce(TcpStream) + Send + 'static) -> Script {
-        let (bytes, cuts) = (Arc::clone(&self.bytes), Arc::clone(&split.cuts));
-        Box::new(move |mut socket| {
-            let request = common::read_head(&mut socket);
-            assert!(
-                request.starts_with(&format!("GET {path}?app={APP} ")),
-                "{path} is not what was asked for: {request}"
-            );
-            let answer = common::fit_accept_key(&bytes, &request);
-            match *common::pieces(&answer, &cuts) {
-                [first, second] => common::say_in_two(&mut socket, [first, second]),
-                ref pieces => common::say(&mut socket, pieces),
-            }
-            end(socket);
         })
     }
 
@@ -310,8 +265,7 @@ impl Capture {
         if let Some(expected) = without_sidecar(&self.name) {
             return expected;
         }
-        let sidecar = common::fixture(&format!("{}.sent.json", self.name));
-        let sidecar: Value = serde_json::from_slice(&sidecar).unwrap();
+        let sidecar = self.sidecar();
         let entries = sidecar["messages"].as_array().unwrap();
         assert_eq!(sidecar["count"], entries.len());
         entries.iter().map(Expected::from_entry).collect()
@@ -323,63 +277,27 @@ impl Capture {
         expected.retain(|item| !matches!(item, Expected::Error(_)));
         expected
     }
+}
 
-    /// How a tail must end.
-    fn ending(&self) -> Ending {
-        match frames(&self.bytes).last() {
-            Some(Frame { opcode: CLOSE, payload, .. }) => {
-                let payload = &self.bytes[payload.clone()];
-                let code = payload.first_chunk().map(|&code| u16::from_be_bytes(code));
-                Ending::ClosedByServer {
-                    code,
-                    reason: String::from_utf8(payload[payload.len().min(2)..].into()).unwrap(),
-                }
-            }
-            _ if self.name.contains("-reset") => Ending::Reset,
-            _ => Ending::Eof,
-        }
+fn asks_for(path: &'static str) -> impl FnOnce(&str) {
+    move |request| {
+        assert!(request.starts_with(&format!("GET {path}?app={APP} ")), "{path} is not what was asked for: {request}");
     }
 }
 
 /// The first answer of a server that has no `/recent`, and thereby leads to `/dump/`.
 fn no_recent() -> Script {
-    Capture::load("l14-400-recent.http").script("/recent", &Split::whole())
+    load("l14-400-recent.http").answer("/recent", &Split::whole())
 }
 
-/// Replays the captures of a kind, with a deadline for each split. A failure names the capture and the split.
+fn load(name: &str) -> Capture {
+    Capture::load("", name)
+}
+
+/// Replays the captures of a kind.
 fn for_each(kind: Kind, replay: fn(&Capture, &Progress)) {
-    let names = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).unwrap();
-    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| name.ends_with(".http") || name.ends_with(".ws")).collect();
-    names.sort();
-    let captures: Vec<_> = names.iter().map(|name| Capture::load(name)).filter(|it| it.kind() == kind).collect();
-    assert!(!captures.is_empty());
-    for capture in captures {
-        let name = capture.name.clone();
-        let mut split = String::from("before the first replay");
-        let (progress, splits) = mpsc::channel();
-        let thread = thread::spawn(move || replay(&capture, &Progress(progress)));
-        loop {
-            match splits.recv_timeout(DEADLINE) {
-                Ok(next) => split = next,
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("{name}, {split}: it takes longer than {DEADLINE:?}"),
-            }
-        }
-        if let Err(panic) = thread.join() {
-            eprintln!("It was {name}, {split}.");
-            std::panic::resume_unwind(panic);
-        }
-    }
-}
-
-/// Tells which split comes next.
-struct Progress(mpsc::Sender<String>);
-
-impl Progress {
-    fn at(&self, split: &Split) {
-        self.0.send(split.name.clone()).unwrap();
-    }
+    let captures = Capture::all("").into_iter().filter(|capture| capture.kind() == kind);
+    replay::each(captures.collect(), replay);
 }
 
 type Item = Result<LogMessage, ErrorKind>;
@@ -520,105 +438,4 @@ fn without_sidecar(name: &str) -> Option<Vec<Expected>> {
         "l15chain-tail-doppler-down.ws" => lgr(&[refused; 12]),
         _ => return None,
     })
-}
-
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-
-/// A frame in a capture.
-struct Frame {
-    start: usize,
-    opcode: u8,
-    payload: Range<usize>,
-}
-
-/// The frames behind the handshake: a server's are not masked.
-fn frames(capture: &[u8]) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    let mut start = memmem::find(capture, b"\r\n\r\n").unwrap() + 4;
-    while start < capture.len() {
-        let length_bytes = match capture[start + 1] {
-            126 => &capture[start + 2..start + 4],
-            127 => &capture[start + 2..start + 10],
-            _ => &capture[start + 1..start + 2],
-        };
-        let length = length_bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
-        let payload = if length_bytes.len() == 1 { start + 2 } else { start + 2 + length_bytes.len() };
-        frames.push(Frame { start, opcode: capture[start] & 0x0f, payload: payload..payload + length });
-        start = payload + length;
-    }
-    assert_eq!(start, capture.len(), "the last frame is whole");
-    frames
-}
-
-/// Where the bytes of a capture are cut.
-struct Split {
-    name: String,
-    cuts: Arc<[usize]>,
-}
-
-impl Split {
-    fn new(name: impl Into<String>, cuts: impl IntoIterator<Item = usize>) -> Self {
-        Split { name: name.into(), cuts: cuts.into_iter().collect() }
-    }
-
-    fn whole() -> Self {
-        Split::new("whole", [])
-    }
-}
-
-/// The ways to split a capture: the regular ones, and in two, a small one everywhere, a larger one at some odd places.
-fn splits(bytes: &[u8]) -> Vec<Split> {
-    const SMALL: usize = 1024;
-    const REPLAYED_IN_TWO: usize = 1024 * 1024;
-
-    let places = if bytes.len() <= SMALL { (1..bytes.len()).collect() } else { odd_places(bytes) };
-    let at_most = (REPLAYED_IN_TWO / bytes.len()).max(1);
-    let places = places.iter().step_by(places.len().div_ceil(at_most));
-    let in_two = places.map(|&at| Split::new(format!("cut in two at {at}"), [at]));
-    regular_splits(bytes).into_iter().chain(in_two).collect()
-}
-
-/// The splits into many pieces. Those of a large capture into the smallest would take too long.
-fn regular_splits(bytes: &[u8]) -> Vec<Split> {
-    const MAX_PIECES: usize = 32 * 1024;
-
-    let mut splits = vec![Split::whole(), Split::new("cut at the odd places", odd_places(bytes))];
-    for size in [1, 2, 3, 7, 1000, 4095, 16385] {
-        if bytes.len() / size <= MAX_PIECES {
-            splits.push(Split::new(format!("in pieces of {size}"), (size..bytes.len()).step_by(size)));
-        }
-    }
-    splits
-}
-
-/// Before, within and behind all that a parser looks for: line ends, delimiters, and the heads of frames.
-fn odd_places(bytes: &[u8]) -> Vec<usize> {
-    let mut places = Vec::new();
-    for at in memmem::find_iter(bytes, b"\r\n") {
-        places.extend([at, at + 1, at + 2]);
-    }
-    if let Some(boundary) = boundary(bytes) {
-        for at in memmem::find_iter(bytes, boundary) {
-            let end = at + boundary.len();
-            places.extend([at - 1, at, at + 1, at + boundary.len() / 2, end - 1, end, end + 1]);
-        }
-    }
-    if bytes.starts_with(b"HTTP/1.1 101") {
-        for frame in frames(bytes) {
-            places.extend(frame.start..=frame.payload.start);
-            places.extend([frame.payload.start + frame.payload.len() / 2, frame.payload.end]);
-        }
-    }
-    places.retain(|&at| 0 < at && at < bytes.len());
-    places.sort_unstable();
-    places.dedup();
-    places
-}
-
-/// What the head says that the delimiters are, out of its quotes if it has any.
-fn boundary(bytes: &[u8]) -> Option<&[u8]> {
-    const NAME: &[u8] = b"boundary=";
-    let value = &bytes[memmem::find(bytes, NAME)? + NAME.len()..];
-    value.split(|byte| b"\"\r".contains(byte)).find(|part| !part.is_empty())
 }

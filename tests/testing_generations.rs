@@ -11,6 +11,7 @@ use loggregator_consumer::testing::{EqualTimes, Fault, Generation, RequestKind, 
 use loggregator_consumer::{
     Builder, Consumer, Ending, ErrorKind, LogMessage, MessageType, Proxy, TokenSource, Uaa, Via, sort_recent,
 };
+use proptest::prelude::*;
 
 const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
 
@@ -18,8 +19,8 @@ const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
 const GENERATIONS: [(Generation, Via, Via); 6] = [
     (Generation::April2014, Via::Legacy, Via::Legacy),
     (Generation::May2014, Via::Legacy, Via::Legacy),
-    (Generation::Y2015, Via::Doppler, Via::Legacy),
-    (Generation::Y2016, Via::Doppler, Via::Legacy),
+    (Generation::Y2015, Via::Doppler, Via::Doppler),
+    (Generation::Y2016, Via::Doppler, Via::Doppler),
     (Generation::Y2018, Via::Doppler, Via::Doppler),
     (Generation::Today, Via::Doppler, Via::LogCache),
 ];
@@ -124,6 +125,43 @@ fn log_cache_is_read_page_by_page() {
             assert!(pages > 10, "{pages}");
         }
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 20, ..ProptestConfig::default() })]
+
+    #[test]
+    fn paging_through_20_000_lines_loses_none_and_doubles_none(
+        // How many lines each have one time, of which some are more than a page has; and how many texts there are.
+        runs in prop::collection::vec(prop_oneof![9 => 1..50_usize, 1 => 900..1100_usize], 100..200),
+        texts in prop_oneof![Just(1), Just(7), Just(20_000)],
+        spread: bool,
+        newer in 0..3000_usize,
+    ) {
+        const LINES: usize = 20_000;
+        let count = LINES + newer;
+        let times = (0_i64..).zip(runs.into_iter().cycle()).flat_map(|(time, run)| std::iter::repeat_n(time, run));
+        let lines: Vec<_> = (0..count)
+            .zip(times)
+            .map(|(n, time)| LogMessage::new(APP, format!("line {}", n % texts)).timestamp(time * 1_000_000))
+            .collect();
+        let expected = lines[newer..].to_vec();
+        let recent = within(DEADLINE, move || {
+            let equal_times = if spread { EqualTimes::Spread } else { EqualTimes::Together };
+            let server = TrafficController::builder().generation(Generation::Today).retain(count);
+            let server = server.equal_times(equal_times).start().unwrap();
+            server.add_recent(APP, lines);
+            let mut recent = builder(&server).recent_limit(LINES).build().unwrap().recent(APP, "bearer token").unwrap();
+            if spread {
+                // A line's own time is the millisecond that the run begins at.
+                recent.iter_mut().for_each(|line| line.timestamp -= line.timestamp % 1_000_000);
+            }
+            recent
+        });
+        // Not `assert_eq`, which would print them all.
+        prop_assert_eq!(recent.len(), expected.len());
+        prop_assert!(recent == expected);
+    }
 }
 
 #[test]

@@ -36,6 +36,27 @@ pub(super) const PING: Ping = Ping { every: Duration::from_secs(15), deadline: D
 /// assert!(server.endpoint().starts_with("wss://127.0.0.1:"));
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// And of a foundation of today, in a hurry:
+///
+/// ```
+/// use std::time::Duration;
+/// use loggregator_consumer::testing::{EqualTimes, Generation, TrafficController};
+///
+/// let server = TrafficController::builder()
+///     .generation(Generation::Today)
+///     .token_life(Duration::from_secs(1))
+///     .rotate_refresh_tokens()
+///     .retain(100_000)
+///     .equal_times(EqualTimes::Parted)
+///     .largest_answer(1 << 20)
+///     .heartbeat(Duration::from_millis(50))
+///     .stream_timeout(Duration::from_secs(2))
+///     .batch_window(Duration::from_millis(10))
+///     .start()?;
+/// assert!(server.api().starts_with("http://127.0.0.1:"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[must_use = "a builder does nothing until it is started"]
 #[derive(Default)]
 pub struct Builder {

@@ -1,5 +1,6 @@
 //! The threads: one that accepts, and one for each [`Connection`].
 
+use crate::deadline::after;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -167,7 +168,7 @@ impl Connection {
     }
 
     pub(super) fn pause(&mut self, pause: Duration) -> Result<(), Broken> {
-        let end = Instant::now() + pause;
+        let end = after(pause);
         while Instant::now() < end {
             self.stream.discard_input()?;
             self.wait(false, Some(end))?;

@@ -46,6 +46,22 @@ impl TrafficController {
 
     /// A new refresh token, for which the UAA gives access tokens to the client `cf`, which has no secret: to
     /// `POST /oauth/token` with `grant_type=refresh_token`. Unknown ones are answered with 401.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, Proxy, TokenSource, Uaa};
+    ///
+    /// const APP: &str = "11111111-1111-1111-1111-111111111111";
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// let tokens = TokenSource::uaa(Uaa::new(&server.api()).refresh_token(&server.issue_refresh_token()))?;
+    /// let consumer = Builder::new().api(&server.api()).tokens(tokens).proxy(Proxy::none()).build()?;
+    /// consumer.recent(APP, "")?;
+    /// server.expire_tokens();
+    /// consumer.recent(APP, "")?; // with another one
+    /// assert_eq!(server.refreshes(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn issue_refresh_token(&self) -> String {
         self.shared.update(|state| state.tokens.issue_refresh_token())
     }
@@ -65,7 +81,7 @@ impl TrafficController {
         self.shared.update(|state| state.tokens.revoke_refresh_tokens());
     }
 
-    /// Refuses the next so many requests for logs, whatever their tokens are.
+    /// Refuses the next so many requests for logs, whatever their tokens are, as each server refuses a bad one.
     pub fn refuse_tokens(&self, requests: usize) {
         self.shared.update(|state| state.refusals = requests);
     }
@@ -79,6 +95,21 @@ impl TrafficController {
     /// Ends every stream of the RLP gateway of an app as its [timeout](super::Builder::stream_timeout) does: with the
     /// event `closing`, and then the end of the answer, behind which the connection stays open. Says how many there
     /// were. Websockets are left alone.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, Ending, Proxy};
+    ///
+    /// const APP: &str = "11111111-1111-1111-1111-111111111111";
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// let consumer = Builder::new().rlp_gateway(&server.api()).proxy(Proxy::none()).build()?;
+    /// let mut tail = consumer.tail(APP, "bearer token")?;
+    /// assert_eq!(server.close_streams(APP), 1);
+    /// while tail.next().is_some() {}
+    /// assert!(matches!(tail.ending(), Some(Ending::Closing { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close_streams(&self, app: &str) -> usize {
         let tails = self.tails(app).into_iter();
         let streams = tails.filter(|tail| tail.wire == Wire::Gateway);

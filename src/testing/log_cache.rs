@@ -40,6 +40,7 @@ pub(super) fn read(connection: &Connection, request: &Request) -> Response {
 fn answer(connection: &Connection, envelopes: &[String]) -> Response {
     let list = envelopes.join(",");
     let (end, filler) = match connection.plan.endless {
+        Some(Endless::Part) if envelopes.is_empty() => (r#"{"log":{"payload":""#, String::new()),
         Some(Endless::Part) => (r#",{"log":{"payload":""#, String::new()),
         Some(Endless::Messages) if !envelopes.is_empty() => ("", format!(",{list}")),
         _ => ("]}}\n", String::new()),

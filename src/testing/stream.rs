@@ -1,5 +1,6 @@
 //! [`Stream`]: a connection's non-blocking socket, plain or TLS, which breaks where a fault wants it to break.
 
+use crate::deadline::after;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -116,7 +117,7 @@ impl Stream {
         let Some(written) = now_or_later(written)? else { return Ok(None) };
         self.sent += written as u64;
         if let Some(pause) = self.drip {
-            self.next_drop = Instant::now() + pause;
+            self.next_drop = after(pause);
         }
         Ok(Some(written))
     }

@@ -1,5 +1,6 @@
 //! A websocket, from its handshake's answer to its end.
 
+use crate::deadline::after;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -303,7 +304,7 @@ impl KeepAlive {
     fn pong(&mut self) {
         if self.is_waiting {
             self.is_waiting = false;
-            self.next = Instant::now() + self.ping.every;
+            self.next = after(self.ping.every);
         } else {
             self.has_early_pong = true;
         }
@@ -317,7 +318,7 @@ impl KeepAlive {
             return Some(Due::End);
         }
         self.is_waiting = true;
-        self.next = Instant::now() + self.ping.deadline;
+        self.next = after(self.ping.deadline);
         if self.has_early_pong {
             self.has_early_pong = false;
             self.pong();

@@ -58,3 +58,14 @@ fn a_token_with_a_line_break_is_refused_before_anything_is_sent_and_not_shown() 
         }
     }
 }
+
+#[test]
+fn an_endpoint_or_a_guid_that_is_far_too_long_is_refused() {
+    for length in [1025, 65_520, 70_000] {
+        let error = Consumer::new(&format!("ws://{}", "a".repeat(length))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        for error in refused(&"a".repeat(length), TOKEN) {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+    }
+}

@@ -44,9 +44,9 @@ fn a_proxy_that_refuses_is_a_proxy_error() {
 }
 
 #[test]
-fn a_proxy_that_answers_garbage_is_a_bad_response() {
+fn a_proxy_that_answers_garbage_is_to_blame() {
     for garbage in ["SSH-2.0-OpenSSH_9.6\r\n", "\0\0\0\0\0\0\0\0", "HTTP/9 what\r\n\r\n"] {
-        assert_fails(|b| b, ErrorKind::BadResponse, answers(garbage.into()));
+        assert_fails(|b| b, ErrorKind::Proxy, answers(garbage.into()));
     }
 }
 
@@ -69,11 +69,11 @@ fn a_proxy_that_falls_silent_in_its_answer_is_a_timeout() {
 }
 
 #[test]
-fn a_proxy_whose_head_has_no_end_is_a_bad_response() {
+fn a_proxy_whose_head_has_no_end_is_to_blame() {
     for endless in [&b"X-Header: value\r\n"[..], b"x"] {
         assert_fails(
             |b| b,
-            ErrorKind::BadResponse,
+            ErrorKind::Proxy,
             move |mut socket| {
                 read_head(&mut socket);
                 say(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);

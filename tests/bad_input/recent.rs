@@ -316,10 +316,21 @@ fn parts_that_drip_in_without_end_are_a_timeout() {
 }
 
 #[test]
-fn parts_without_end_that_are_no_messages_are_a_timeout() {
+fn parts_without_end_that_are_no_messages_are_a_bad_response() {
     within(DEADLINE, || {
-        let error = error_at(short_in_all, after_two(|mut socket| say_without_end(&mut socket, &part(b""))));
-        assert_recovered(error, ErrorKind::Timeout);
+        let error = error_at(|builder| builder, after_two(|mut socket| say_without_end(&mut socket, &part(b""))));
+        assert_recovered(error, ErrorKind::BadResponse);
+    });
+}
+
+/// Not even for who has all the time in the world: pings are no messages.
+#[test]
+fn a_dump_that_only_pings_is_a_timeout_of_the_iterator_too() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(after_two_of_a_dump(|socket| drip(socket, &frame(PING, b""))));
+        let consumer = builder(&server.endpoint()).read_timeout(Duration::from_millis(300)).build().unwrap();
+        let last = promptly(|| consumer.recent_iter(APP, TOKEN).unwrap().last().unwrap());
+        assert_eq!(last.unwrap_err().kind(), ErrorKind::Timeout);
     });
 }
 

@@ -3,6 +3,7 @@
 
 pub mod messages;
 pub mod proxy;
+pub mod replay;
 pub mod tls;
 pub mod watch;
 
