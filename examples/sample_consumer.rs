@@ -1,4 +1,5 @@
-//! Prints an app's recent messages, and then its live ones until interrupted:
+//! Prints an app's recent messages, and then its live ones until interrupted, from a foundation of 2013 to September
+//! 2016 (for later ones there is the example `logs`):
 //!
 //! ```text
 //! CF_ACCESS_TOKEN="$(cf oauth-token)" APP_GUID="$(cf app my-app --guid)" \

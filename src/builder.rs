@@ -84,7 +84,9 @@ pub struct Builder {
 impl Builder {
     /// The defaults, and no address: give at least one of [`api`](Builder::api), [`cf_cli`](Builder::cf_cli),
     /// [`doppler`](Builder::doppler), [`log_cache`](Builder::log_cache), [`rlp_gateway`](Builder::rlp_gateway) and
-    /// [`legacy`](Builder::legacy). What is given by hand wins over what the API says.
+    /// [`legacy`](Builder::legacy). An address that is given by hand is taken instead of the
+    /// API's; but a better server, of which only the API tells, is preferred to it. Without an API, only the given ones
+    /// are used.
     pub fn new() -> Self {
         Builder::default()
     }

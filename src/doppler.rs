@@ -21,7 +21,8 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Source> {
         200 => Source::parts(answer, Format::Doppler, call.inner.settings.max_message_size),
         _ => Err(advise(
             answer.into_error(),
-            ". Doppler has no recent messages since the end of 2022, Log Cache has: see Builder::log_cache and Consumer::discover",
+            ". Doppler has no recent messages since the end of 2022, Log Cache has: see Builder::log_cache and \
+             Consumer::discover",
         )),
     }
 }

@@ -59,7 +59,7 @@ impl TokenSource {
     /// ```
     /// use loggregator_consumer::TokenSource;
     ///
-    /// let token = TokenSource::fixed("bearer eyJhbGci...");
+    /// let token = TokenSource::fixed("bearer eyJ...");
     /// assert_eq!(format!("{token:?}"), "TokenSource::fixed(..)");
     /// ```
     pub fn fixed(token: &str) -> Self {
