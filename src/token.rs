@@ -70,8 +70,8 @@ impl TokenSource {
     ///
     /// It is called when there is no token yet, when the one that it gave last is about to expire, and when a server
     /// has refused that one: then it gets the refused token, and must give another one or fail. It runs in a thread of
-    /// its own and never twice at a time. It may take its time, since a call that is closed does not wait for it; but nothing
-    /// can interrupt it, so one that hangs keeps its thread, and with it every later call that needs another token.
+    /// its own and never twice at a time. It may take its time, since a call that is closed does not wait for it. But
+    /// nothing can interrupt it: one that hangs keeps its thread, and with it every later call that needs another token.
     ///
     /// If it fails, calls that have no good token do, with an [`ErrorKind::Unauthorized`] whose text ends with that of
     /// the function's error.
@@ -95,8 +95,8 @@ impl TokenSource {
     /// The tokens that a UAA gives, the server that Cloud Foundry's users log in to.
     ///
     /// It is reached in the way of the consumer that needs a token, so with its TLS connector and through its proxy.
-    /// It is given 10 s to begin its answer, and 10 s more to end it. Calls fail with [`ErrorKind::Unauthorized`] when
-    /// it says that the session has expired.
+    /// It is given 10 s to begin its answer, and 10 s more to end it; but only 1 s once no call waits for it any more,
+    /// because all were closed. Calls fail with [`ErrorKind::Unauthorized`] when it says that the session has expired.
     ///
     /// # Errors
     ///

@@ -56,11 +56,10 @@ fn assert_gap(tail: &mut Tail) -> Ending {
 }
 
 type Break = fn(&TrafficController) -> usize;
-type IsExpected = fn(&Ending) -> bool;
-type Close = fn(&mut Tail, &dyn Fn());
+type Expectation = fn(&Ending) -> bool;
 
 /// What can break a tail, and what the caller is told.
-fn breaks(via: Via) -> Vec<(Break, IsExpected)> {
+fn breaks(via: Via) -> Vec<(Break, Expectation)> {
     let drop: Break = |server| server.drop_tails(APP);
     let reset: Break = |server| server.reset_tails(APP);
     if via == Via::RlpGateway {
@@ -243,11 +242,10 @@ fn a_close_does_not_wait_for_the_next_attempt() {
                 assert!(server.wait_until_idle(DEADLINE), "nothing is open meanwhile");
                 tail
             };
-            let ways: [Close; 2] = [|tail, _| tail.closer().close().unwrap(), |_, close_consumer| close_consumer()];
-            for close in ways {
+            for by_consumer in [false, true] {
                 let mut tail = in_backoff();
                 let began = Instant::now();
-                close(&mut tail, &|| consumer.close().unwrap());
+                if by_consumer { consumer.close() } else { tail.closer().close() }.unwrap();
                 assert!(tail.next().is_none());
                 assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
                 assert_eq!(tail.ending(), Some(&Ending::Closed));
