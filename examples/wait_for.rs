@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 use loggregator_consumer::{Builder, ErrorKind, LogMessage, Reconnect};
 
+/// How often the recent messages are looked through.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let [app, text, seconds] = args.as_slice() else {
@@ -62,26 +65,24 @@ fn wait_for(app: &str, text: &str, timeout: Duration) -> Result<Option<LogMessag
         let _ = closing.close();
     });
 
-    // The tail first: a line between the two is in both rather than in none.
+    // The tail first, so that a line between the two is in both rather than in none. Then, whenever the tail is silent,
+    // what may have been logged while it was not listening: before it was, or while it was broken.
     let mut tail = consumer.tail(app, "")?;
-    let find_recent = || Ok::<_, loggregator_consumer::Error>(consumer.recent(app, "")?.into_iter().find(holds));
-    if let Some(message) = find_recent()? {
-        return Ok(Some(message));
-    }
     loop {
-        match tail.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Ok(message)) if holds(&message) => return Ok(Some(message)),
-            Ok(Ok(_)) => {}
-            // The line may have been logged while the tail was broken.
-            Ok(Err(error)) if error.kind() == ErrorKind::Gap => {
-                if let Some(message) = find_recent()? {
-                    return Ok(Some(message));
-                }
+        if let Some(message) = consumer.recent(app, "")?.into_iter().find(holds) {
+            return Ok(Some(message));
+        }
+        let look_again = Instant::now() + LOOK_AGAIN;
+        loop {
+            match tail.recv_timeout(look_again.min(deadline).saturating_duration_since(Instant::now())) {
+                Ok(Ok(message)) if holds(&message) => return Ok(Some(message)),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Undecodable) => {}
+                Ok(Err(error)) => return Err(error.into()),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => break,
+                // Without an error before it, the end is our own.
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
             }
-            Ok(Err(error)) if error.kind() == ErrorKind::Undecodable => {}
-            Ok(Err(error)) => return Err(error.into()),
-            // Without an error before it, the end is our own.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
         }
     }
 }

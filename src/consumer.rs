@@ -122,7 +122,8 @@ impl Consumer {
     ///
     /// `auth_token` is what goes into the `Authorization` header, so it begins with `bearer `; `cf oauth-token`
     /// prints such a token. If it is empty the consumer's own [tokens](Builder::tokens) are used, which can be
-    /// refreshed; without them no such header is sent.
+    /// refreshed; without them no such header is sent. (So a service that passes its users' tokens on had better have
+    /// no tokens of its own, or refuse empty ones.)
     ///
     /// Blocks until the connection is there, for the [connect timeout](Builder::connect_timeout) at the most (and
     /// again for a discovery, or a new token). [`close`](Consumer::close) interrupts it. Then one or two threads read

@@ -87,6 +87,8 @@ pub struct Tail {
 struct Shared {
     cancel: Arc<Cancel>,
     ending: OnceLock<Ending>,
+    /// What tells of an end that is not clean.
+    error: OnceLock<Error>,
 }
 
 /// A connection that messages arrive on, of whichever generation.
@@ -124,7 +126,7 @@ impl Tail {
         cancel: Arc<Cancel>,
         registration: Registration,
     ) -> Result<Self> {
-        let shared = Arc::new(Shared { cancel, ending: OnceLock::new() });
+        let shared = Arc::new(Shared { cancel, ending: OnceLock::new(), error: OnceLock::new() });
         let (sender, batches) = bounded(WAITING_BATCHES);
         let beat = Beat { text: settings.keep_alive, pong: settings.pong_every };
         let reader = Reader {
@@ -204,8 +206,8 @@ impl Tail {
     /// was taken through the [`receiver`](Tail::receiver) counts as not taken, and is given once more.
     pub fn close(mut self) -> Result<()> {
         self.join();
-        match self.ending().and_then(Ending::error) {
-            Some(error) if !self.end_given => Err(error),
+        match self.shared.error.get() {
+            Some(error) if !self.end_given => Err(error.clone()),
             _ => Ok(()),
         }
     }
@@ -394,6 +396,9 @@ impl Reader {
         // When the caller sees the end, the consumer has forgotten the tail.
         drop(self.registration);
         let ending = self.shared.ending.get_or_init(|| ending);
+        if let Some(error) = &error {
+            self.shared.error.get_or_init(|| error.clone());
+        }
         // The caller may let the end wait for as long as it likes; the connection, gone by now, does not wait with it.
         if let Some(error) = error {
             hand_over(&self.batches, &self.shared.cancel, Batch::end(error));
