@@ -76,7 +76,7 @@ fn last(lines: &[LogMessage], count: usize) -> &[LogMessage] {
 const LONGEST_RUN: usize = 20;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn paging_loses_no_line_and_doubles_none(
