@@ -1,6 +1,6 @@
 //! Bytes to [`LogMessage`] (and back, for the testing server): the only file that names the generated protobuf code.
 
-use protobuf::{CodedInputStream, Message as _};
+use protobuf::{CodedInputStream, Message};
 
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::message::{LogMessage, MessageType};
@@ -41,7 +41,7 @@ pub(crate) fn legacy(bytes: &[u8]) -> Result<LogMessage> {
 const MAX_FIELDS: usize = 4096;
 
 /// Parses a message, unless it has so many fields that its memory would be out of proportion to its bytes.
-fn parse<M: protobuf::Message>(bytes: &[u8]) -> Result<M, BoxError> {
+fn parse<M: Message>(bytes: &[u8]) -> Result<M, BoxError> {
     // A field has two bytes at the least.
     if bytes.len() > 2 * MAX_FIELDS {
         let mut input = CodedInputStream::from_bytes(bytes);
