@@ -227,7 +227,8 @@ impl Tail {
 
     fn join(&mut self) {
         self.shared.cancel.throw();
-        if let Some(reader) = self.reader.take() {
+        // A callback can drop the tail whose thread it is called in, when it connects again.
+        if let Some(reader) = self.reader.take().filter(|reader| reader.thread().id() != thread::current().id()) {
             // A panic there has been reported by the panic hook.
             let _ = reader.join();
         }

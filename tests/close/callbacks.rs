@@ -2,13 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use loggregator_consumer::testing::{Generation, TrafficController};
-use loggregator_consumer::{Builder, Consumer, DebugPrinter, ErrorKind, Proxy};
+use loggregator_consumer::{Builder, Consumer, DebugPrinter, ErrorKind, Proxy, Reconnect, Tail};
 
-use crate::common::{DEADLINE, within};
-use crate::states::{self, Call, SOON, patient, start};
+use crate::common::{DEADLINE, wait_until, within};
+use crate::states::{self, APP, Call, SOON, TOKEN, patient, start};
 
 /// Prints by a function.
 struct Printer<F>(F);
@@ -97,5 +99,30 @@ fn a_callback_that_panics_leaves_nothing_open_and_the_consumer_goes_on() {
                 call.make(&consumer).unwrap();
             }
         }
+    });
+}
+
+#[test]
+fn a_callback_may_drop_the_tail_that_connects_again() {
+    within(DEADLINE, || {
+        let server = TrafficController::start().unwrap();
+        let shelf = Arc::new(Mutex::new(None::<Tail>));
+        let (dropped, wait_until_dropped) = channel();
+        let callback = {
+            let shelf = Arc::clone(&shelf);
+            move || {
+                if let Some(tail) = shelf.lock().unwrap().take() {
+                    drop(tail);
+                    dropped.send(()).unwrap();
+                }
+            }
+        };
+        let reconnect = Reconnect::default().first(Duration::from_millis(1));
+        let consumer = patient(&server.endpoint()).on_connect(callback).reconnect(reconnect).build().unwrap();
+        *shelf.lock().unwrap() = Some(consumer.tail(APP, TOKEN).unwrap());
+        server.drop_tails(APP);
+        wait_until_dropped.recv_timeout(SOON).unwrap();
+        assert!(server.wait_until_idle(SOON));
+        wait_until("the tail is forgotten", || consumer.close().is_err());
     });
 }
