@@ -340,14 +340,12 @@ impl WebSocket {
     /// Adds the frames that have come to `frames`, without waiting for any, and answers pings.
     pub(crate) fn receive(&self, frames: &mut Frames) -> Progress {
         let mut websocket = self.inner.lock();
+        if self.is_shut_down.load(Ordering::Relaxed) {
+            return Progress::Ended(Ending::Eof);
+        }
         websocket.get_mut().left = MAX_BYTES;
         // Counted, so that a flood of control frames, which fill nothing, does not hold the lock for ever.
         for _ in 0..MAX_FRAMES {
-            // What has come by then stays unread: so the server gets a reset, where it would take a minute to find out
-            // about a client whose window was full.
-            if self.is_shut_down.load(Ordering::Relaxed) {
-                return Progress::Ended(Ending::Eof);
-            }
             match websocket.read() {
                 Ok(Message::Binary(payload)) => frames.push(&payload),
                 Ok(Message::Text(payload)) => frames.push(payload.as_bytes()),
@@ -414,7 +412,11 @@ impl WebSocket {
     }
 
     /// Ends the connection at once, and wakes who waits for it.
+    ///
+    /// What has come by then stays unread. The system makes a reset of that when the socket is closed, for a server
+    /// that does nothing but send. Of room that is made later it would not be told, and wait for a minute.
     pub(crate) fn shutdown(&self) {
+        let _nobody_reads = self.inner.lock();
         self.is_shut_down.store(true, Ordering::Relaxed);
         // An error means that it has ended already.
         let _ = self.socket.shutdown(Shutdown::Both);
