@@ -130,7 +130,8 @@ fn replay_refusal<T>(
         status => panic!("which kind of error is a {status}?"),
     };
     let server = ScriptedServer::start(splits.iter().flat_map(scripts).collect());
-    let consumer = common::consumer(&server.endpoint());
+    // No time limit of the consumer's may end a wait for more words than there are.
+    let consumer = common::builder(&server.endpoint()).connect_timeout(2 * DEADLINE).build().unwrap();
     for split in &splits {
         progress.at(split);
         let error = call(&consumer, APP, TOKEN).map(drop).unwrap_err();
@@ -249,7 +250,14 @@ impl Capture {
     fn answer(&self, path: &'static str, split: &Split) -> Script {
         // A refusal that leaves the connection open must be understood while it is open.
         let stays = self.kind() == Kind::Refusal && !self.contains("\r\nConnection: close\r\n");
-        self.script(split, asks_for(path), if stays { common::drain } else { common::hang_up })
+        self.script(split, asks_for(path), move |socket| {
+            if stays {
+                socket.set_read_timeout(None).unwrap();
+                common::drain(socket);
+            } else {
+                common::hang_up(socket);
+            }
+        })
     }
 
     /// The script of a server that resets the connection as soon as it hears that all has been taken.
