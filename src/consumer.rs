@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ::http::HeaderValue;
-
 use crate::builder::{Builder, Settings};
 use crate::cancel::Cancel;
 use crate::deadline::{Patience, after};
@@ -19,7 +17,7 @@ use crate::message::LogMessage;
 use crate::open::Open;
 use crate::recent::{Recent, Source};
 use crate::tail::{Again, Link, Tail};
-use crate::token::{TokenSource, is_no_other};
+use crate::token::{self, TokenSource, is_no_other};
 use crate::websocket::{Request, WebSocket};
 use crate::{doppler, legacy, log_cache, rlp_gateway};
 
@@ -137,7 +135,7 @@ impl Consumer {
     /// [`Timeout`](ErrorKind::Timeout) if it can't be reached; [`InvalidInput`](ErrorKind::InvalidInput) for an empty
     /// GUID, or a token that is no header value; [`Closed`](ErrorKind::Closed) if the consumer was closed meanwhile.
     pub fn tail(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
-        check_token(auth_token)?;
+        token::check(auth_token)?;
         let (cancel, registration) = self.inner.open.register();
         let connect = {
             let (inner, app_guid, auth_token) = (Arc::clone(&self.inner), app_guid.to_owned(), auth_token.to_owned());
@@ -201,7 +199,7 @@ impl Consumer {
     }
 
     fn open_recent(&self, app_guid: &str, auth_token: &str, end: Option<Instant>) -> Result<Recent> {
-        check_token(auth_token)?;
+        token::check(auth_token)?;
         let patience = Patience { silence: self.inner.settings.read_timeout, end };
         let (cancel, registration) = self.inner.open.register();
         let source = self.inner.authorized(app_guid, auth_token, &cancel, |token| {
@@ -325,8 +323,7 @@ impl Inner {
 
     /// When the head of the answer to a request that is made now must be there.
     fn head_deadline(&self, patience: Patience) -> Instant {
-        let deadline = after(self.settings.connect_timeout);
-        patience.end.map_or(deadline, |end| end.min(deadline))
+        patience.within(self.settings.connect_timeout)
     }
 
     /// Tells the caller that a tail, or a dump, has been connected.
@@ -370,18 +367,6 @@ impl Call<'_> {
             debug_printer: debug_printer.as_deref(),
         };
         request.connect(&self.inner.dialer, self.inner.head_deadline(self.patience), self.cancel)
-    }
-}
-
-/// A token goes into a header as it is: with a line break in it, it would be two.
-fn check_token(token: &str) -> Result<()> {
-    match HeaderValue::from_str(token) {
-        Ok(_) => Ok(()),
-        // Neither the token nor the cause, which could hold a part of it, goes into the text.
-        Err(_) => Err(Error::new(
-            ErrorKind::InvalidInput,
-            "the token holds a line break or another control character: is there one at its end?",
-        )),
     }
 }
 

@@ -17,8 +17,13 @@ pub(crate) struct Patience {
 impl Patience {
     /// When to give up if nothing comes from now on.
     pub(crate) fn deadline(&self) -> Instant {
-        let silent_until = after(self.silence);
-        self.end.map_or(silent_until, |end| end.min(silent_until))
+        self.within(self.silence)
+    }
+
+    /// When what begins now and may take so long must be over.
+    pub(crate) fn within(&self, duration: Duration) -> Instant {
+        let deadline = after(duration);
+        self.end.map_or(deadline, |end| end.min(deadline))
     }
 
     pub(crate) fn is_over(&self) -> bool {

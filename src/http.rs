@@ -55,24 +55,11 @@ pub(crate) fn get(
     limits: Limits,
     cancel: &Arc<Cancel>,
 ) -> Result<Answer> {
-    send(dialer, endpoint, path, token, limits, cancel, |agent| agent.get(endpoint.http_url(path)).call())
-}
-
-/// Makes a request, in the way that `call` says.
-fn send(
-    dialer: &Arc<Dialer>,
-    endpoint: &Endpoint,
-    path: &str,
-    authorization: &str,
-    limits: Limits,
-    cancel: &Arc<Cancel>,
-    call: impl FnOnce(&Agent) -> Result<ureq::http::Response<ureq::Body>, UreqError>,
-) -> Result<Answer> {
     let timer = Arc::new(Timer { limits, in_body: AtomicBool::new(false) });
     let dial = Dial {
         dialer: Arc::clone(dialer),
         endpoint: endpoint.clone(),
-        authorization: Mutex::new(Some(authorization.to_owned()).filter(|value| !value.is_empty())),
+        authorization: Mutex::new(Some(token.to_owned()).filter(|value| !value.is_empty())),
         timer: Arc::clone(&timer),
         cancel: Arc::clone(cancel),
     };
@@ -89,7 +76,10 @@ fn send(
         .build();
     let agent = Agent::with_parts(config, dial, NoResolver);
     let what = format!("the request for {path}");
-    let response = call(&agent).map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
+    let response = agent
+        .get(endpoint.http_url(path))
+        .call()
+        .map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
 
     let status = response.status();
     // The words of a refusal are not worth more time than the head had.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::consumer::Call;
-use crate::deadline::{Patience, after};
+use crate::deadline::Patience;
 use crate::dial::Dialer;
 use crate::endpoint::{Endpoint, escaped_guid};
 use crate::error::{Error, ErrorKind, Result};
@@ -69,9 +69,7 @@ impl Access<'_> {
         if self.patience.is_over() {
             return Err(late());
         }
-        let head = after(self.connect_timeout);
-        let head = self.patience.end.map_or(head, |end| end.min(head));
-        let limits = http::Limits { head, body: self.patience };
+        let limits = http::Limits { head: self.patience.within(self.connect_timeout), body: self.patience };
         let answer = http::get(self.dialer, self.endpoint, path, token, limits, cancel)?;
         if answer.status != 200 {
             return Err(refusal(answer.into_error().hiding(token)));

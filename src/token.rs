@@ -397,11 +397,14 @@ fn is_jwt(token: &str) -> bool {
 }
 
 /// A token goes into a header as it is: with a line break in it, it would be two.
-fn check(token: &str) -> Result<()> {
+pub(crate) fn check(token: &str) -> Result<()> {
     match HeaderValue::from_str(token) {
         Ok(_) => Ok(()),
         // Neither the token nor the cause, which could hold a part of it, goes into the text.
-        Err(_) => Err(Error::new(ErrorKind::InvalidInput, "the token holds a line break or another control character")),
+        Err(_) => Err(Error::new(
+            ErrorKind::InvalidInput,
+            "the token holds a line break or another control character: is there one at its end?",
+        )),
     }
 }
 

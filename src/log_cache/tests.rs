@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::captures;
+use crate::deadline::after;
 use crate::dial::Proxy;
 use crate::endpoint::Scheme;
 
