@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use std::{fmt, io};
 
 use crate::debug::hide;
+use crate::ending::Ending;
 use crate::message::LogMessage;
 use crate::v2;
-use crate::websocket::Ending;
 
 /// A boxed error of any type, as a [proxy function](crate::Proxy::custom) returns it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

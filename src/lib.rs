@@ -99,6 +99,7 @@ mod legacy;
 mod doppler;
 mod log_cache;
 mod rlp_gateway;
+mod frames;
 mod format;
 mod decode;
 mod v2;
@@ -106,6 +107,7 @@ mod message;
 mod recent;
 mod tail;
 mod backoff;
+mod ending;
 mod error;
 #[cfg(test)]
 mod captures;
@@ -123,13 +125,13 @@ pub use builder::Builder;
 pub use consumer::Consumer;
 pub use debug::DebugPrinter;
 pub use dial::Proxy;
+pub use ending::Ending;
 pub use error::{BoxError, Error, ErrorKind, Gap, Result};
 pub use foundation::{Choice, Via};
 pub use message::{LogMessage, MessageType, sort_recent};
 pub use recent::Recent;
 pub use tail::{Batch, Closer, Tail};
 pub use token::{TokenSource, Uaa};
-pub use websocket::Ending;
 
 /// How we name ourselves to servers and proxies.
 const USER_AGENT: &str = concat!("loggregator-consumer/", env!("CARGO_PKG_VERSION"));

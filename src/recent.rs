@@ -2,18 +2,21 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::deadline::Patience;
+use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
+use crate::frames::{Frames, Progress};
 use crate::http::{Answer, Body, body_error};
 use crate::message::LogMessage;
 use crate::multipart::{self, SplitError, Splitter};
 use crate::open::Registration;
-use crate::websocket::{Ending, Frames, Progress, WebSocket};
+use crate::websocket::WebSocket;
 
 /// How many parts that are no message are skipped: each is a line in the log, and an answer of nothing else has no end.
 pub(crate) const MAX_SKIPPED: usize = 1000;
@@ -164,12 +167,14 @@ impl Dump {
                 self.ending = Some(Ending::TimedOut);
                 continue;
             }
-            self.frames.clear();
-            self.next = 0;
-            match self.websocket.receive(&mut self.frames) {
+            let progress = self.websocket.receive();
+            let read = mem::take(&mut self.frames);
+            let has_frames =
+                self.websocket.take(|| read).map(|frames| (self.frames, self.next) = (frames, 0)).is_some();
+            match progress {
                 Progress::More => {}
                 Progress::Ended(ending) => self.ending = Some(ending),
-                Progress::Idle if !self.frames.is_empty() => {}
+                Progress::Idle if has_frames => {}
                 Progress::Idle => {
                     if self.websocket.wait(Some(self.silent_until)).is_err() {
                         self.ending = Some(Ending::TimedOut);

@@ -3,14 +3,15 @@
 //! Source: the RLP gateway of loggregator-release. A stream is one HTTP answer without an end: batches of envelopes,
 //! a heartbeat every 15 s, and, by default after 14 minutes, the word that it is closing.
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::time::Duration;
 
 use crate::consumer::Call;
+use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
+use crate::frames::{Frames, Progress};
 use crate::http::Body;
 use crate::sse::{Event, Parser};
-use crate::websocket::{Ending, Frames, Progress};
 
 /// After how long a silence a stream is taken for dead, if no other time is set: four heartbeats.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,6 +56,7 @@ pub(crate) struct EventStream {
     body: Body,
     parser: Parser,
     buffer: Box<[u8]>,
+    frames: Frames,
     max_size: usize,
 }
 
@@ -64,20 +66,21 @@ impl EventStream {
             body,
             parser: Parser::new(max_size.saturating_mul(EVENT_FACTOR)),
             buffer: vec![0; READ_SIZE].into(),
+            frames: Frames::default(),
             max_size,
         }
     }
 
-    /// Waits for what comes next, and adds the batches of envelopes in it to `frames`.
-    pub(crate) fn receive(&mut self, frames: &mut Frames) -> Progress {
+    /// Waits for what comes next, and reads the batches of envelopes in it.
+    pub(crate) fn receive(&mut self) -> Progress {
         let read = match self.body.read(&mut self.buffer) {
             Ok(0) => return Progress::Ended(Ending::Eof),
             Ok(n) => n,
-            Err(error) => return Progress::Ended(ending(&error)),
+            Err(error) => return Progress::Ended(Ending::of_read(&error)),
         };
         let mut closing = None;
         let parsed = self.parser.push(&self.buffer[..read], |event| match event {
-            Event { name: "" | "message", data } => frames.push(data),
+            Event { name: "" | "message", data } => self.frames.push(data),
             // The event's text is the gateway's reason.
             Event { name: "closing", data } => closing = Some(String::from_utf8_lossy(data).into_owned()),
             // A heartbeat, or what we do not know: that it came is all there is to it.
@@ -89,14 +92,14 @@ impl EventStream {
             (Ok(()), None) => Progress::More,
         }
     }
-}
 
-fn ending(error: &io::Error) -> Ending {
-    match error.kind() {
-        io::ErrorKind::TimedOut => Ending::TimedOut,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Ending::Reset,
-        // The end of the connection inside a chunk.
-        io::ErrorKind::UnexpectedEof => Ending::Eof,
-        _ => Ending::Failed(format!("the stream broke off: {error}")),
+    /// Takes the batches that have been read, if there are any, for memory to read others into.
+    pub(crate) fn take(&mut self, spare: impl FnOnce() -> Frames) -> Option<Frames> {
+        if self.frames.is_empty() {
+            return None;
+        }
+        let mut next = spare();
+        next.clear();
+        Some(std::mem::replace(&mut self.frames, next))
     }
 }

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -17,16 +18,21 @@ use crate::backoff::{Backoff, Reconnect};
 use crate::builder::Settings;
 use crate::cancel::Cancel;
 use crate::deadline::after;
+use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Format;
+use crate::frames::{Frames, Progress};
 use crate::message::LogMessage;
 use crate::open::Registration;
 use crate::rlp_gateway::EventStream;
-use crate::websocket::{CLOSE_GRACE, Ending, Frames, Progress, WebSocket};
+use crate::websocket::{CLOSE_GRACE, Line, NORMAL_CLOSE, WebSocket};
 
 /// How many batches wait for a slow caller. With what a batch holds, this bounds the memory of a tail; when it is
 /// reached nothing more is read, and TCP slows the server down.
 const WAITING_BATCHES: usize = 8;
+
+/// How many batches' memory waits to be read into again.
+const SPARE_BATCHES: usize = 2;
 
 /// After how many refusals in a row a tail that connects again is taken for refused: while a platform is restarted, its
 /// router, or a server that can't check a token, answers 404 for a while, too.
@@ -45,10 +51,10 @@ const STACK_SIZE: usize = 256 * 1024;
 /// A tail that ends well (by a [`close`](Closer::close), or by a server that says it is done) just ends; one that ends
 /// badly gives a last error first. [`ending`](Tail::ending) tells how it ended.
 ///
-/// What arrives waits in a bounded buffer of at most 10 batches. On the wire, each is less than 64 KiB and one more
-/// message (of the RLP gateway: one more of its events, which holds up to 100 messages), and on a websocket it is 1024
-/// messages at the most. So it is about 10 × (64 KiB + [`max_message_size`](crate::Builder::max_message_size)) at the
-/// very worst, and mostly much less.
+/// What arrives waits in a bounded buffer of at most 11 pieces. On the wire, each is about 64 KiB and one more message
+/// (of the RLP gateway: one more of its events, which holds up to 100 messages), and on a websocket it is 1024 messages
+/// at the most. So it is about 11 × (64 KiB + [`max_message_size`](crate::Builder::max_message_size)) at the very
+/// worst, and mostly much less.
 ///
 /// When it is full, TCP slows the server down; a websocket is kept alive meanwhile, for as long as the caller likes.
 /// But servers do not wait for clients that do not keep up. Old ones drop messages, and say so in a message of the
@@ -93,13 +99,31 @@ struct Shared {
 
 /// A connection that messages arrive on, of whichever generation.
 pub(crate) enum Link {
-    WebSocket(Arc<WebSocket>),
+    WebSocket(Box<WebSocket>),
     Events(Box<EventStream>),
+}
+
+impl Link {
+    /// Reads what has come: of a websocket without waiting for any.
+    fn receive(&mut self) -> Progress {
+        match self {
+            Link::WebSocket(websocket) => websocket.receive(),
+            Link::Events(stream) => stream.receive(),
+        }
+    }
+
+    /// Takes what has been received, if anything has, for memory to receive more in.
+    fn take(&mut self, spare: impl FnOnce() -> Frames) -> Option<Frames> {
+        match self {
+            Link::WebSocket(websocket) => websocket.take(spare),
+            Link::Events(stream) => stream.take(spare),
+        }
+    }
 }
 
 impl From<WebSocket> for Link {
     fn from(websocket: WebSocket) -> Self {
-        Link::WebSocket(Arc::new(websocket))
+        Link::WebSocket(Box::new(websocket))
     }
 }
 
@@ -128,6 +152,7 @@ impl Tail {
     ) -> Result<Self> {
         let shared = Arc::new(Shared { cancel, ending: OnceLock::new(), error: OnceLock::new() });
         let (sender, batches) = bounded(WAITING_BATCHES);
+        let (used, spare) = bounded(SPARE_BATCHES);
         let beat = Beat { text: settings.keep_alive, pong: settings.pong_every };
         let reader = Reader {
             again,
@@ -136,6 +161,8 @@ impl Tail {
             shared: Arc::clone(&shared),
             registration,
             batches: sender,
+            used,
+            spare,
         };
         let first = Connection::open(connection, beat, &shared)?;
         let thread = start("loggregator-read", move || reader.run(first))?;
@@ -285,6 +312,8 @@ impl Closer {
 pub struct Batch {
     frames: Frames,
     format: Format,
+    /// Where the memory of the frames goes when they have been decoded.
+    used: Option<Sender<Frames>>,
     next: usize,
     /// What the frame before `next` held, and has not been taken.
     decoded: VecDeque<Result<LogMessage>>,
@@ -294,8 +323,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    fn of(frames: Frames, format: Format) -> Self {
-        Batch { frames, format, ..Batch::default() }
+    fn of(frames: Frames, format: Format, used: &Sender<Frames>) -> Self {
+        Batch { frames, format, used: Some(used.clone()), ..Batch::default() }
     }
 
     /// Tells of a break, behind which the tail goes on.
@@ -318,6 +347,10 @@ impl Iterator for Batch {
                 return Some(message);
             }
             let Some(frame) = self.frames.get(self.next) else {
+                if let Some(used) = self.used.take() {
+                    // What there is no room for is not needed.
+                    let _ = used.try_send(mem::take(&mut self.frames));
+                }
                 return self.error.take().map(Err);
             };
             self.next += 1;
@@ -346,11 +379,11 @@ impl Connection {
     fn open((link, format): (Link, Format), beat: Beat, shared: &Arc<Shared>) -> Result<Self> {
         let keeper = match &link {
             Link::WebSocket(websocket) => {
+                let line = Arc::clone(websocket.line());
                 // From here on a close is the keep-alive thread's to carry out, with a close frame.
                 shared.cancel.wake_by_signal()?;
                 let (done, reader_done) = bounded(0);
-                let websocket = Arc::clone(websocket);
-                let keeper = Keeper { websocket, beat, shared: Arc::clone(shared), reader_done };
+                let keeper = Keeper { line, beat, shared: Arc::clone(shared), reader_done };
                 Some((done, start("loggregator-keep-alive", move || keeper.run())?))
             }
             // HTTP has nothing to say at a close, and needs no keeping alive.
@@ -377,6 +410,8 @@ struct Reader {
     shared: Arc<Shared>,
     registration: Registration,
     batches: Sender<Batch>,
+    used: Sender<Frames>,
+    spare: Receiver<Frames>,
 }
 
 /// How a tail ends: how its last connection did, and the error to tell the caller, if it is one.
@@ -466,24 +501,21 @@ impl Reader {
     fn read(&self, connection: &mut Connection) -> (Ending, bool) {
         let by_default = (connection.format == Format::Doppler).then_some(DOPPLER_IDLE_TIMEOUT);
         let idle_timeout = self.idle_timeout.or(by_default);
-        let mut frames = Frames::default();
         let mut had_data = false;
         loop {
             if self.shared.cancel.is_thrown() && matches!(connection.link, Link::Events(_)) {
                 // What the system still holds of it need not be read.
                 return (Ending::Closed, had_data);
             }
-            let progress = match &mut connection.link {
-                Link::WebSocket(websocket) => websocket.receive(&mut frames),
-                Link::Events(stream) => stream.receive(&mut frames),
-            };
-            if self.shared.cancel.is_thrown() {
-                frames.clear();
-            } else if !frames.is_empty() {
+            let progress = connection.link.receive();
+            if let Some(frames) = connection.link.take(|| self.spare.try_recv().unwrap_or_default())
+                && !self.shared.cancel.is_thrown()
+            {
                 had_data = true;
-                hand_over(&self.batches, &self.shared.cancel, Batch::of(frames.take(), connection.format));
+                let batch = Batch::of(frames, connection.format, &self.used);
+                hand_over(&self.batches, &self.shared.cancel, batch);
             }
-            match (progress, &connection.link) {
+            match (progress, &mut connection.link) {
                 // A stream that ends because its time is over was a good one, even if the app had nothing to say.
                 (Progress::Ended(ending @ Ending::Closing { .. }), _) => return (ending, true),
                 (Progress::Ended(ending), _) => return (ending, had_data),
@@ -517,7 +549,7 @@ struct Beat {
 
 /// The thread that keeps the connection alive, and closes it in the end.
 struct Keeper {
-    websocket: Arc<WebSocket>,
+    line: Arc<Line>,
     beat: Beat,
     shared: Arc<Shared>,
     reader_done: Receiver<Infallible>,
@@ -526,7 +558,7 @@ struct Keeper {
 impl Keeper {
     fn run(self) {
         if self.keep_alive_until_close() {
-            self.websocket.close();
+            self.line.close(Some(NORMAL_CLOSE));
             // The server's answer to the close frame ends the reader.
             let _ = self.reader_done.recv_timeout(CLOSE_GRACE);
         }
@@ -539,11 +571,11 @@ impl Keeper {
         loop {
             let now = Instant::now();
             if now >= next_text {
-                self.websocket.send_keep_alive();
+                self.line.send_keep_alive();
                 next_text = after(self.beat.text);
             }
             if now >= next_pong {
-                self.websocket.send_pong();
+                self.line.send_pong();
                 next_pong = after(self.beat.pong);
             }
             select! {
@@ -558,7 +590,7 @@ impl Keeper {
 impl Drop for Keeper {
     /// However the thread ends, by a panic or before it began: nobody else could end the connection.
     fn drop(&mut self) {
-        self.websocket.shutdown();
+        self.line.shutdown();
     }
 }
 

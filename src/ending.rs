@@ -1,0 +1,108 @@
+//! [`Ending`]: how a connection ended.
+
+use std::fmt;
+use std::io;
+
+use crate::error::{Error, ErrorKind};
+
+/// How a connection ended.
+///
+/// ```
+/// use loggregator_consumer::Ending;
+///
+/// let policy = Ending::ClosedByServer { code: Some(1008), reason: "Client did not respond to ping".into() };
+/// assert!(!policy.is_clean());
+/// assert_eq!(policy.to_string(), "the server closed the connection with 1008: Client did not respond to ping");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// It was closed from this side.
+    Closed,
+    /// The server sent a close frame.
+    ///
+    /// 1000, or no code, is a normal end; but some servers of 2015 also close with 1000 when they missed a pong.
+    ClosedByServer {
+        /// The close frame's code (RFC 6455, section 7.4), if it had one.
+        code: Option<u16>,
+        /// The server's words; mostly empty.
+        reason: String,
+    },
+    /// The RLP gateway said that it ends the stream, which it does by default after 14 minutes.
+    Closing {
+        /// The gateway's words.
+        reason: String,
+    },
+    /// The stream ended without a close frame: the server died, or dropped the connection.
+    Eof,
+    /// The connection was reset.
+    Reset,
+    /// Nothing came for as long as the [idle timeout](crate::Builder::idle_timeout) allows, or the network gave up.
+    TimedOut,
+    /// A message, or a frame of it, was larger than the [limit](crate::Builder::max_message_size), in bytes.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The server broke the protocol, or the network failed, in the way that the text says.
+    Failed(String),
+}
+
+impl Ending {
+    /// Whether nothing went wrong: closed from this side, or by a server that said no more than that it was done.
+    pub fn is_clean(&self) -> bool {
+        matches!(self, Ending::Closed | Ending::ClosedByServer { code: None | Some(1000), .. })
+    }
+
+    /// The error that tells a caller of an end that is not clean.
+    pub(crate) fn error(&self) -> Option<Error> {
+        let kind = match self {
+            _ if self.is_clean() => return None,
+            Ending::ClosedByServer { .. } | Ending::Closing { .. } => ErrorKind::ClosedByServer,
+            Ending::Closed | Ending::Eof | Ending::Reset => ErrorKind::ConnectionLost,
+            Ending::TimedOut => ErrorKind::Timeout,
+            Ending::TooLarge { .. } => ErrorKind::TooLarge,
+            Ending::Failed(_) => ErrorKind::BadResponse,
+        };
+        Some(Error::new(kind, self.to_string()))
+    }
+
+    /// What a failed read tells.
+    pub(crate) fn of_read(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+                Ending::Reset
+            }
+            // The end of the connection inside of what it carries, such as a chunk.
+            io::ErrorKind::UnexpectedEof => Ending::Eof,
+            io::ErrorKind::TimedOut => Ending::TimedOut,
+            _ => Ending::Failed(format!("the connection failed: {error}")),
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Closed => f.write_str("the connection was closed from this side"),
+            Ending::ClosedByServer { code, reason } => {
+                f.write_str("the server closed the connection")?;
+                if let Some(code) = code {
+                    write!(f, " with {code}")?;
+                }
+                if !reason.is_empty() {
+                    write!(f, ": {reason}")?;
+                }
+                Ok(())
+            }
+            Ending::Closing { reason } => write!(f, "the server ended the stream: {reason}"),
+            Ending::Eof => f.write_str("the connection ended without a close frame; messages may be missing"),
+            Ending::Reset => f.write_str("the connection was reset; messages may be missing"),
+            Ending::TimedOut => f.write_str("nothing came from the server for too long; messages may be missing"),
+            Ending::TooLarge { limit } => {
+                write!(f, "a message is larger than {limit} bytes: see Builder::max_message_size")
+            }
+            Ending::Failed(text) => f.write_str(text),
+        }
+    }
+}
