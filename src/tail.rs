@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, select};
+use parking_lot::Mutex;
 
 use crate::backoff::{Backoff, Reconnect};
 use crate::builder::Settings;
@@ -95,6 +96,9 @@ struct Shared {
     ending: OnceLock<Ending>,
     /// What tells of an end that is not clean.
     error: OnceLock<Error>,
+    /// The thread that keeps the last connection alive. The reader does not wait for it: a thousand tails are closed
+    /// faster so.
+    keeper: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A connection that messages arrive on, of whichever generation.
@@ -150,7 +154,8 @@ impl Tail {
         cancel: Arc<Cancel>,
         registration: Registration,
     ) -> Result<Self> {
-        let shared = Arc::new(Shared { cancel, ending: OnceLock::new(), error: OnceLock::new() });
+        let shared =
+            Arc::new(Shared { cancel, ending: OnceLock::new(), error: OnceLock::new(), keeper: Mutex::new(None) });
         let (sender, batches) = bounded(WAITING_BATCHES);
         let (used, spare) = bounded(SPARE_BATCHES);
         let beat = Beat { text: settings.keep_alive, pong: settings.pong_every };
@@ -258,6 +263,9 @@ impl Tail {
         if let Some(reader) = self.reader.take().filter(|reader| reader.thread().id() != thread::current().id()) {
             // A panic there has been reported by the panic hook.
             let _ = reader.join();
+            if let Some(keeper) = self.shared.keeper.lock().take() {
+                let _ = keeper.join();
+            }
         }
     }
 }
@@ -367,38 +375,33 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// One connection of a tail: what is read, and the thread that keeps it alive.
+/// One connection of a tail.
 struct Connection {
     link: Link,
     format: Format,
-    /// A websocket's: told to end by dropping the sender, then joined.
-    keeper: Option<(Sender<Infallible>, JoinHandle<()>)>,
+    /// Dropped with the connection, which tells the thread that keeps it alive to end.
+    _reader_done: Option<Sender<Infallible>>,
 }
 
 impl Connection {
     fn open((link, format): (Link, Format), beat: Beat, shared: &Arc<Shared>) -> Result<Self> {
-        let keeper = match &link {
+        let reader_done = match &link {
             Link::WebSocket(websocket) => {
                 let line = Arc::clone(websocket.line());
                 // From here on a close is the keep-alive thread's to carry out, with a close frame.
                 shared.cancel.wake_by_signal()?;
                 let (done, reader_done) = bounded(0);
                 let keeper = Keeper { line, beat, shared: Arc::clone(shared), reader_done };
-                Some((done, start("loggregator-keep-alive", move || keeper.run())?))
+                let keeper = start("loggregator-keep-alive", move || keeper.run())?;
+                if let Some(last) = shared.keeper.lock().replace(keeper) {
+                    let _ = last.join();
+                }
+                Some(done)
             }
             // HTTP has nothing to say at a close, and needs no keeping alive.
             Link::Events(_) => None,
         };
-        Ok(Connection { link, format, keeper })
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some((done, keeper)) = self.keeper.take() {
-            drop(done);
-            let _ = keeper.join();
-        }
+        Ok(Connection { link, format, _reader_done: reader_done })
     }
 }
 

@@ -69,12 +69,10 @@ impl Inbox {
     pub(super) fn room(&mut self) -> &mut [u8] {
         self.compact();
         let length = self.frames.bytes.len();
-        if length == 0 {
-            self.frames.bytes.resize(SMALL, 0);
-        } else if length - self.filled < SMALL / 4 {
+        if length - self.filled < SMALL / 4 {
             // No faster than it fills, whatever a header says of what is to come.
-            let wanted = self.frame_end.min(2 * length);
-            self.frames.bytes.resize(wanted.max(length + SMALL).max(LARGE), 0);
+            let larger = if length < SMALL { SMALL } else { LARGE.max(self.frame_end.min(2 * length)) };
+            self.frames.bytes.resize(larger.max(self.filled + SMALL), 0);
         }
         let mut end = self.frames.bytes.len();
         if self.frame_end > self.filled + SMALL {
