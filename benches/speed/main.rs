@@ -1,0 +1,339 @@
+//! How fast the library is and what it costs, as ratios to the least work that can do the same job, measured in one run:
+//!
+//! ```text
+//! cargo bench                    # everything, in about two minutes
+//! cargo bench -- tails recent    # of: tails, latency, first, recent, idle
+//! ```
+//!
+//! Each row has its own server, a process. A row is measured in rounds, the yardstick and the library in turn, and the
+//! middle round counts.
+
+mod bare;
+mod server;
+
+use std::env;
+use std::fs;
+use std::hint::black_box;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use loggregator_consumer::{Builder, Consumer, LogMessage, Proxy, Tail};
+use native_tls::{Certificate, TlsConnector};
+use rustix::time::{ClockId, clock_gettime};
+
+use server::{Kind, Server};
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+const APP: &str = "11111111-1111-1111-1111-111111111111";
+const ROUNDS: usize = 5;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    match args.split_first() {
+        Some((role, args)) if role == "serve" => return server::run(args),
+        Some((role, [address])) if role == "recent-memory" => return recent_memory(address),
+        Some((role, [address, count])) if role == "idle-tails" => return idle_tails(address, count.parse()?),
+        _ => {}
+    }
+    let is_wanted = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
+    if is_wanted("tails") {
+        tails()?;
+    }
+    if is_wanted("latency") {
+        latency()?;
+    }
+    if is_wanted("first") {
+        first()?;
+    }
+    if is_wanted("recent") {
+        recent()?;
+    }
+    if is_wanted("idle") {
+        idle()?;
+    }
+    Ok(())
+}
+
+/// What one thing costs, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: f64,
+    cpu: f64,
+}
+
+fn cost(count: usize, work: impl FnOnce() -> Result<usize>) -> Result<Cost> {
+    let (wall, cpu) = (Instant::now(), cpu_time());
+    let done = work()?;
+    let (wall, cpu) = (wall.elapsed(), cpu_time() - cpu);
+    if done != count {
+        return Err(format!("{done} came, not {count}").into());
+    }
+    let each = |time: Duration| time.as_nanos() as f64 / count as f64;
+    Ok(Cost { wall: each(wall), cpu: each(cpu) })
+}
+
+/// Of all threads of this process.
+fn cpu_time() -> Duration {
+    clock(ClockId::ProcessCPUTime)
+}
+
+/// A clock that all processes see alike.
+fn now() -> Duration {
+    clock(ClockId::Monotonic)
+}
+
+fn clock(id: ClockId) -> Duration {
+    let time = clock_gettime(id);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn connector() -> TlsConnector {
+    let certificate = Certificate::from_pem(server::CERTIFICATE).expect("the certificate is one");
+    TlsConnector::builder().add_root_certificate(certificate).build().expect("TLS is there")
+}
+
+fn consumer(address: &str, tls: bool) -> Result<Consumer> {
+    let builder = if tls {
+        Consumer::builder(&format!("wss://{}", address.replace("127.0.0.1", "localhost"))).tls_connector(connector())
+    } else {
+        Consumer::builder(&format!("ws://{address}"))
+    };
+    Ok(builder.proxy(Proxy::none()).build()?)
+}
+
+/// Tails of a server that sends as fast as it can.
+fn tails() -> Result<()> {
+    println!("tail, as fast as it can         |  socket  |      bare loop     |   public iterator  |     ratio");
+    println!("over                   message  |  M msg/s |  M msg/s   ns CPU  |  M msg/s   ns CPU  |  speed    CPU");
+    for (size, count) in [(20, 4_000_000), (150, 3_000_000), (1500, 1_000_000), (65536, 20_000)] {
+        tail_row("websocket", Kind::Flood, false, size, count)?;
+    }
+    for (size, count) in [(20, 2_000_000), (150, 2_000_000), (1500, 400_000), (65536, 10_000)] {
+        tail_row("websocket, TLS", Kind::Flood, true, size, count)?;
+    }
+    tail_row("RLP gateway", Kind::Gateway, false, 150, 400_000)?;
+    println!();
+    Ok(())
+}
+
+fn tail_row(name: &str, kind: Kind, tls: bool, size: usize, count: usize) -> Result<()> {
+    let server = Server::start(kind, tls, size, count)?;
+    let address = &server.address;
+    let connector = tls.then(connector);
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let socket = match kind {
+            Kind::Flood => {
+                cost(count, || Ok(count.min(bare::drain(address, connector.as_ref())? / server::frame_size(size))))?
+                    .wall
+            }
+            _ => f64::INFINITY,
+        };
+        let bare = cost(count, || match kind {
+            Kind::Flood => bare::tail(address, connector.as_ref()),
+            _ => bare::gateway(address),
+        })?;
+        let ours = cost(count, || {
+            let consumer = match kind {
+                Kind::Flood => consumer(address, tls)?,
+                _ => Builder::new().rlp_gateway(&format!("http://{address}")).proxy(Proxy::none()).build()?,
+            };
+            count_all(consumer.tail(APP, "bearer token")?)
+        })?;
+        rounds.push((socket, bare, ours));
+    }
+    rounds.sort_by(|(_, a, b), (_, c, d)| (a.wall / b.wall).total_cmp(&(c.wall / d.wall)));
+    let (socket, bare, ours) = rounds[ROUNDS / 2];
+    println!(
+        "{name:<20} {size:>7} B  |  {:>7.3} |  {:>7.3}  {:>7.0}  |  {:>7.3}  {:>7.0}  |  {:>5.2}  {:>5.2}",
+        1000.0 / socket,
+        1000.0 / bare.wall,
+        bare.cpu,
+        1000.0 / ours.wall,
+        ours.cpu,
+        bare.wall / ours.wall,
+        ours.cpu / bare.cpu,
+    );
+    Ok(())
+}
+
+fn count_all(tail: Tail) -> Result<usize> {
+    let mut count = 0;
+    for message in tail {
+        match message {
+            Ok(message) => {
+                black_box(message);
+                count += 1;
+            }
+            // The RLP gateway's stream has no other end than this.
+            Err(_) => break,
+        }
+    }
+    Ok(count)
+}
+
+/// From the server's write of a lone message to the caller's hands.
+fn latency() -> Result<()> {
+    const COUNT: usize = 1000;
+    println!("latency of a lone message       |  bare loop  |  iterator  |  difference");
+    for (name, tls) in [("websocket", false), ("websocket, TLS", true)] {
+        let server = Server::start(Kind::Lone, tls, 150, COUNT)?;
+        let connector = tls.then(connector);
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            let mut websocket = bare::websocket(bare::connect(&server.address, connector.as_ref())?, &server.address)?;
+            let bare = (0..COUNT).map(|_| Ok(bare::next(&mut websocket)?.and_then(|message| message.timestamp)));
+            let bare = delays(bare)?;
+            let mut tail = consumer(&server.address, tls)?.tail(APP, "bearer token")?;
+            let ours = delays((0..COUNT).map(|_| Ok(tail.next().transpose()?.map(|message| message.timestamp))))?;
+            rounds.push((bare, ours));
+        }
+        rounds.sort_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)));
+        let (bare, ours) = rounds[ROUNDS / 2];
+        println!("{name:<20}     median  |  {bare:>6.1} µs  |  {ours:>5.1} µs  |  {:>7.1} µs", ours - bare);
+    }
+    println!();
+    Ok(())
+}
+
+/// The median of the delays of messages that were sent at these times, in microseconds.
+fn delays(times: impl Iterator<Item = Result<Option<i64>>>) -> Result<f64> {
+    let delay = |sent: Option<i64>| Ok((now().as_nanos() as i64 - sent.ok_or("the server ended")?) as f64 / 1000.0);
+    Ok(median(times.map(|sent| delay(sent?)).collect::<Result<_>>()?))
+}
+
+/// From the call of `tail` to the first message, of a server that has one ready.
+fn first() -> Result<()> {
+    const COUNT: usize = 100;
+    println!("time to the first message       |  bare handshake  |    tail    |  ratio");
+    for (name, tls) in [("websocket", false), ("websocket, TLS", true)] {
+        let server = Server::start(Kind::Lone, tls, 150, 1)?;
+        let consumer = consumer(&server.address, tls)?;
+        let connector = tls.then(connector);
+        let (mut bare, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..COUNT {
+            let start = Instant::now();
+            let mut websocket = bare::websocket(bare::connect(&server.address, connector.as_ref())?, &server.address)?;
+            bare::next(&mut websocket)?.ok_or("no message")?;
+            bare.push(start.elapsed().as_secs_f64() * 1e6);
+            drop(websocket);
+
+            let start = Instant::now();
+            let mut tail = consumer.tail(APP, "bearer token")?;
+            tail.next().ok_or("no message")??;
+            ours.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        let (bare, ours) = (median(bare), median(ours));
+        println!("{name:<20}     median  |      {bare:>7.0} µs  | {ours:>7.0} µs |  {:>5.2}", ours / bare);
+    }
+    println!();
+    Ok(())
+}
+
+/// An answer of 100,000 messages.
+fn recent() -> Result<()> {
+    const COUNT: usize = 100_000;
+    println!("recent, {COUNT} messages of 150 B  |  bare  |  recent  | iterator |     ratio     |  memory");
+    let server = Server::start(Kind::Recent, false, 150, COUNT)?;
+    let address = &server.address;
+    let consumer = consumer(address, false)?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let bare = cost(COUNT, || bare::recent(address))?.wall;
+        let collected = cost(COUNT, || Ok(consumer.recent(APP, "bearer token")?.len()))?.wall;
+        let iterated = cost(COUNT, || {
+            let mut count = 0;
+            for message in consumer.recent_iter(APP, "bearer token")? {
+                black_box(message?);
+                count += 1;
+            }
+            Ok(count)
+        })?
+        .wall;
+        rounds.push((bare, collected, iterated));
+    }
+    rounds.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
+    let (bare, collected, iterated) = rounds[ROUNDS / 2];
+    // In a process of its own, whose memory nothing else has touched.
+    let memory = Command::new(env::current_exe()?).args(["recent-memory", address]).output()?;
+    println!(
+        "M msg/s                             | {:>5.2}  |  {:>5.2}   |  {:>5.2}   |  {:.2}  {:.2}  |  {}",
+        1000.0 / bare,
+        1000.0 / collected,
+        1000.0 / iterated,
+        bare / collected,
+        bare / iterated,
+        String::from_utf8_lossy(&memory.stdout).trim(),
+    );
+    println!();
+    Ok(())
+}
+
+/// Prints how much memory `recent` takes at its peak, as a ratio to the messages' own size.
+fn recent_memory(address: &str) -> Result<()> {
+    let consumer = consumer(address, false)?;
+    let before = status("VmRSS:")?;
+    let messages = consumer.recent(APP, "bearer token")?;
+    let peak = status("VmHWM:")? - before;
+    let own = messages.iter().map(own_size).sum::<usize>() / 1024;
+    println!("{:.2} of {own} KiB", peak as f64 / own as f64);
+    Ok(())
+}
+
+/// What a message is in memory: itself and its text.
+fn own_size(message: &LogMessage) -> usize {
+    let texts = [Some(&message.app_id), message.source_id.as_ref(), message.source_name.as_ref()];
+    size_of::<LogMessage>() + message.message.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+}
+
+/// Of `/proc/self/status`, in KiB.
+fn status(name: &str) -> Result<usize> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("there is no such line")?;
+    Ok(line.split_whitespace().next().ok_or("the line is empty")?.parse()?)
+}
+
+/// A thousand tails of apps that say nothing after their first line.
+fn idle() -> Result<()> {
+    const COUNT: usize = 1000;
+    println!("{COUNT} idle tails");
+    let server = Server::start(Kind::Idle, false, 150, 1)?;
+    let child = Command::new(env::current_exe()?).args(["idle-tails", &server.address, &COUNT.to_string()]).status()?;
+    if child.success() { Ok(()) } else { Err("the process with the tails failed".into()) }
+}
+
+fn idle_tails(address: &str, count: usize) -> Result<()> {
+    const WATCHED: Duration = Duration::from_secs(5);
+    let consumer = consumer(address, false)?;
+    let open = || -> Result<Tail> {
+        let mut tail = consumer.tail(APP, "bearer token")?;
+        tail.next().ok_or("no message")??;
+        Ok(tail)
+    };
+    drop(open()?);
+    let before = status("VmRSS:")?;
+    let tails = (0..count).map(|_| open()).collect::<Result<Vec<_>>>()?;
+    println!("  memory, a tail       {:.1} KiB", (status("VmRSS:")? - before) as f64 / count as f64);
+
+    let cpu = cpu_time();
+    std::thread::sleep(WATCHED);
+    let used = (cpu_time() - cpu).as_secs_f64() / WATCHED.as_secs_f64();
+    println!("  CPU, all of them     {:.2} % of a core", 100.0 * used);
+
+    let threads = || Ok::<_, std::io::Error>(fs::read_dir("/proc/self/task")?.count());
+    let running = threads()?;
+    let start = Instant::now();
+    consumer.close()?;
+    for tail in tails {
+        tail.close()?;
+    }
+    println!("  closed within        {:.3} s", start.elapsed().as_secs_f64());
+    println!("  threads              {running}, then {}", threads()?);
+    Ok(())
+}
