@@ -1,10 +1,9 @@
-//! [`Head`]: the head of an HTTP answer, read from a bare stream: a proxy's to CONNECT, a server's to a handshake.
+//! [`Head`]: the head of an HTTP answer, read from a bare stream: a proxy's to CONNECT, a server's to a handshake. Pure
+//! over [`Read`]: it knows no sockets and no deadlines.
 
-use std::io;
-use std::time::Instant;
+use std::io::{self, Read};
 
 use crate::dial::io_error;
-use crate::dial::stream::Stream;
 use crate::error::{Error, ErrorKind, Result};
 
 const MAX_HEAD: usize = 64 * 1024;
@@ -24,11 +23,11 @@ pub(crate) struct Head {
 
 impl Head {
     /// Reads the head of the answer to `what`, however small the pieces it comes in.
-    pub(crate) fn read(stream: &mut Stream, what: &str, deadline: Instant) -> Result<Self> {
+    pub(crate) fn read(mut stream: impl Read, what: &str) -> Result<Self> {
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
         loop {
-            let piece = match stream.read_by(&mut buffer, deadline).map_err(|cause| io_error(what, cause))? {
+            let piece = match stream.read(&mut buffer).map_err(|cause| io_error(what, cause))? {
                 0 if bytes.is_empty() => {
                     return Err(hung_up(what, "the connection was closed without an answer"));
                 }
@@ -78,7 +77,7 @@ impl Head {
 
     /// Reads the body of an answer that refuses: the server's words. What does not come, or comes beyond
     /// [`MAX_ERROR_BODY`], is left out, for the status says more than they do.
-    pub(crate) fn read_words(&mut self, stream: &mut Stream, deadline: Instant) -> String {
+    pub(crate) fn read_words(&mut self, mut stream: impl Read) -> String {
         let chunked = self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
         let length = self.header("content-length").and_then(|value| value.trim().parse().ok());
         if matches!(self.status, 100..=199 | 204 | 304) {
@@ -92,7 +91,7 @@ impl Head {
             if complete || body.len() > MAX_ERROR_BODY {
                 break;
             }
-            match stream.read_by(&mut buffer, deadline) {
+            match stream.read(&mut buffer) {
                 Ok(n) if n > 0 => body.extend_from_slice(&buffer[..n]),
                 _ => break,
             }

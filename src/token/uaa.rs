@@ -175,8 +175,8 @@ impl Session {
         stream
             .write_all_by(login.request(&self.endpoint, &form).as_bytes(), deadline)
             .map_err(|cause| io_error(&what, cause))?;
-        let mut head = Head::read(&mut stream, &what, deadline)?;
-        let body = head.read_words(&mut stream, after(TIMEOUT));
+        let mut head = Head::read(stream.until(deadline), &what)?;
+        let body = head.read_words(stream.until(after(TIMEOUT)));
         if head.status != 200 {
             return Err(login.refusal(&head, &what, &body));
         }
