@@ -27,19 +27,18 @@ impl Head {
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
         loop {
-            let piece = match stream.read(&mut buffer).map_err(|cause| io_error(what, cause))? {
-                0 if bytes.is_empty() => {
-                    return Err(hung_up(what, "the connection was closed without an answer"));
-                }
-                0 => return Err(hung_up(what, "the connection was closed in the middle of the answer's head")),
-                n => &buffer[..n],
-            };
-            bytes.extend_from_slice(piece);
-            // Not at every byte of a head that dribbles in; but soon enough to tell what is no HTTP.
-            if (piece.contains(&b'\n') || bytes.len() <= 16)
+            let read = stream.read(&mut buffer).map_err(|cause| io_error(what, cause))?;
+            // Not at every byte of a head that dribbles in; but soon enough to tell what is no HTTP, and in the end.
+            let is_early = bytes.len() < 16;
+            bytes.extend_from_slice(&buffer[..read]);
+            if (read == 0 || is_early || buffer[..read].contains(&b'\n'))
                 && let Some(head) = Self::parse(&bytes).map_err(|why| bad(what, why))?
             {
                 return Ok(head);
+            }
+            if read == 0 {
+                let when = if bytes.is_empty() { "without an answer" } else { "in the middle of the answer's head" };
+                return Err(hung_up(what, when));
             }
             if bytes.len() > MAX_HEAD {
                 return Err(bad(what, "the head of the answer has no end"));
@@ -126,7 +125,8 @@ pub(crate) fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
 }
 
 fn hung_up(what: &str, when: &str) -> Error {
-    io_error(what, io::Error::new(io::ErrorKind::UnexpectedEof, when))
+    let text = format!("the connection was closed {when}");
+    io_error(what, io::Error::new(io::ErrorKind::UnexpectedEof, text))
 }
 
 fn bad(what: &str, why: &str) -> Error {
@@ -136,6 +136,30 @@ fn bad(what: &str, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_http_is_told_at_once_and_not_taken_for_a_head_that_breaks_off() {
+        let kind = |answer: &mut dyn Read| Head::read(answer, "the answer").unwrap_err().kind();
+        let (garbage, late) = (b"\x15\x03\x01 long, with no line end", b"HTTP/1.1 200 a reason \0 with no line end");
+        assert_eq!(kind(&mut garbage.chain(NoRead)), ErrorKind::BadResponse);
+        assert_eq!(kind(&mut late.chain(NoRead)), ErrorKind::BadResponse);
+        for cut in 1..garbage.len() {
+            assert_eq!(kind(&mut garbage[..cut].chain(&garbage[cut..])), ErrorKind::BadResponse, "cut at {cut}");
+        }
+        for cut in 1..late.len() {
+            assert_eq!(kind(&mut late[..cut].chain(&late[cut..])), ErrorKind::BadResponse, "cut at {cut}");
+        }
+        assert_eq!(kind(&mut &late[..20]), ErrorKind::ConnectionLost);
+    }
+
+    /// A server that says no more, and does not hang up.
+    struct NoRead;
+
+    impl Read for NoRead {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
 
     #[test]
     fn chunks_are_put_together_and_their_end_is_seen() {
