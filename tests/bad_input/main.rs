@@ -12,6 +12,9 @@ mod requests;
 mod refusals;
 mod frames;
 mod recent;
+mod gateway;
+mod log_cache;
+mod api;
 
 use std::io::Write;
 use std::thread;
