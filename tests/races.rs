@@ -278,7 +278,7 @@ impl Round {
             builder = builder.reconnect(Reconnect::default().first(self.moment).longest(self.moment));
         }
         let Some((callback, act)) = self.callback else { return (builder.build().unwrap(), itself) };
-        let calls = AtomicUsize::new(0);
+        let (calls, moment) = (AtomicUsize::new(0), self.moment);
         let act = {
             let (itself, acts_at) = (Arc::clone(&itself), self.acts_at);
             move || match act {
@@ -298,6 +298,7 @@ impl Round {
                 Ok(None)
             })),
             Callback::Token => builder.tokens(TokenSource::from_fn(move |_| {
+                wait(moment);
                 act();
                 Ok(TOKEN.to_owned())
             })),
@@ -337,10 +338,9 @@ impl Round {
             if self.needs_a_close_from_the_beginning() {
                 scope.spawn(|| {
                     wait(self.moment);
-                    while !over.load(Ordering::Relaxed) {
-                        // The first may come before there is anything to close.
-                        let _ = consumer.close();
-                        thread::sleep(self.moment);
+                    // It may come before there is anything to close. One that found something must be enough.
+                    while consumer.close().is_err() && !over.load(Ordering::Relaxed) {
+                        wait(self.moment);
                     }
                 });
             }
