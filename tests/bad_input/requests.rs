@@ -181,6 +181,30 @@ fn a_redirect_to_another_host_gets_no_request_and_no_token() {
 }
 
 #[test]
+fn a_head_that_is_no_utf8_is_an_error_that_can_be_shown() {
+    const HEADS: [&[u8]; 4] = [
+        b"HTTP/1.1 500 \xff\xfe\r\n\r\n",
+        b"HTTP/1.1 500 Oh\r\nX-Header: \xff\r\nContent-Encoding: \xfe\r\n\r\nno \xff",
+        b"HTTP/1.1 302 Found\r\nLocation: http://\xff/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 500 Oh\r\n\xff: x\r\n\r\n",
+    ];
+    for bytes in HEADS {
+        each_fails(
+            all(),
+            move |_, mut socket| {
+                read_head(&mut socket);
+                say(&mut socket, &[bytes]);
+                hang_up(socket);
+            },
+            |name, error| {
+                let kinds = [ErrorKind::ServerError, ErrorKind::BadResponse, ErrorKind::Proxy];
+                assert!(kinds.contains(&error.kind()), "{name}: {error:?}");
+            },
+        );
+    }
+}
+
+#[test]
 fn a_refusal_whose_words_have_no_end_is_cut() {
     each_fails(
         all(),
