@@ -140,6 +140,8 @@ enum Call {
 enum Load {
     Idle,
     Flood,
+    /// It closes tails after so long, too.
+    CloseAfter(Duration),
     Silent,
     StallAfter(u64),
     DropAfter(u64),
@@ -192,7 +194,8 @@ impl Round {
             1..5 => Load::Silent,
             5..15 => Load::DropAfter(position),
             15..25 => Load::ResetAfter(position),
-            25..60 => Load::Flood,
+            25..35 => Load::CloseAfter(random.moment()),
+            35..65 => Load::Flood,
             _ => Load::Idle,
         };
         let callback = (
@@ -230,7 +233,7 @@ impl Round {
 
     fn faults(&self) -> Vec<Fault> {
         match self.load {
-            Load::Idle => vec![],
+            Load::Idle | Load::CloseAfter(_) => vec![],
             Load::Flood => vec![Fault::EndlessMessages],
             Load::Silent => vec![Fault::SilentAccept],
             Load::StallAfter(bytes) => vec![Fault::EndlessMessages, Fault::StallAfter(bytes)],
@@ -241,7 +244,7 @@ impl Round {
 
     /// Whether the server itself ends connections, or does not make them.
     fn breaks(&self) -> bool {
-        matches!(self.load, Load::DropAfter(_) | Load::ResetAfter(_))
+        matches!(self.load, Load::CloseAfter(_) | Load::DropAfter(_) | Load::ResetAfter(_))
     }
 
     fn acts(&self, act: Act) -> bool {
@@ -342,6 +345,12 @@ impl Round {
                     while consumer.close().is_err() && !over.load(Ordering::Relaxed) {
                         wait(self.moment);
                     }
+                });
+            }
+            if let Load::CloseAfter(moment) = self.load {
+                scope.spawn(move || {
+                    wait(moment);
+                    server.close_tails(APP, Some(1000), "");
                 });
             }
             let result = catch_unwind(AssertUnwindSafe(|| self.call(&consumer, watch)));
