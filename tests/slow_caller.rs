@@ -44,7 +44,7 @@ fn bound(message: usize) -> usize {
 
 #[test]
 fn a_caller_that_stalls_costs_bounded_memory_and_loses_nothing() {
-    within(4 * DEADLINE, || {
+    within(6 * DEADLINE, || {
         for (generation, tls) in [(Generation::Y2016, true), (Generation::Today, false)] {
             stall_websocket(generation, tls, |server, tail| {
                 is_kept(server);
