@@ -1,5 +1,6 @@
 //! The one way to a server, for websockets and HTTP alike: DNS, TCP, the proxy's CONNECT, TLS, under one deadline.
 
+mod dns;
 mod proxy;
 pub(crate) mod stream;
 mod tcp;

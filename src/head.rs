@@ -75,12 +75,12 @@ impl Head {
     }
 
     /// Reads the body of an answer that refuses: the server's words. What does not come, or comes beyond
-    /// [`MAX_ERROR_BODY`], is left out, for the status says more than they do.
+    /// [`MAX_ERROR_BODY`], or is [encoded](coding), is left out, for the status says more than they do.
     pub(crate) fn read_words(&mut self, mut stream: impl Read) -> String {
         let chunked = self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
         let length = self.header("content-length").and_then(|value| value.trim().parse().ok());
-        if matches!(self.status, 100..=199 | 204 | 304) {
-            // These have none.
+        // The statuses are those that have none.
+        if matches!(self.status, 100..=199 | 204 | 304) || coding(self.headers()).is_some() {
             return String::new();
         }
         let mut body = std::mem::take(&mut self.rest);
@@ -101,6 +101,16 @@ impl Head {
         body.truncate(length.unwrap_or(MAX_ERROR_BODY).min(MAX_ERROR_BODY));
         String::from_utf8_lossy(&body).into_owned()
     }
+}
+
+/// What the body of an answer with these headers is encoded in, such as gzip, if it is. We ask for no coding, and there
+/// is no decoder: the bytes would be taken for something else.
+pub(crate) fn coding<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<&'a str> {
+    let is_coding =
+        |name: &str| ["content-encoding", "transfer-encoding"].iter().any(|it| it.eq_ignore_ascii_case(name));
+    let is_none = |coding: &str| ["", "identity", "chunked"].iter().any(|it| it.eq_ignore_ascii_case(coding));
+    let codings = headers.into_iter().filter(|header| is_coding(header.0)).flat_map(|header| header.1.split(','));
+    codings.map(str::trim).find(|coding| !is_none(coding))
 }
 
 /// The content of as many chunks as are there, and whether the last of them is.
@@ -158,6 +168,19 @@ mod tests {
     impl Read for NoRead {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::ErrorKind::TimedOut.into())
+        }
+    }
+
+    #[test]
+    fn a_coding_is_seen_in_any_header_that_may_name_one() {
+        for (headers, expected) in [
+            (&[("Content-Type", "gzip"), ("Transfer-Encoding", "chunked"), ("Content-Encoding", "Identity")][..], None),
+            (&[("content-encoding", "")], None),
+            (&[("content-encoding", "gzip")], Some("gzip")),
+            (&[("Transfer-Encoding", "gzip, chunked")], Some("gzip")),
+            (&[("Transfer-Encoding", "chunked"), ("Content-Encoding", "identity , br")], Some("br")),
+        ] {
+            assert_eq!(coding(headers.iter().copied()), expected, "{headers:?}");
         }
     }
 

@@ -23,13 +23,14 @@ use crate::dial::stream::Stream;
 use crate::dial::{Dialer, io_error};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::head::MAX_ERROR_BODY;
+use crate::head::{MAX_ERROR_BODY, coding};
 
 /// A request's answer, whose body is still to be read.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
     pub(crate) body: Body,
+    is_encoded: bool,
     reason: String,
     what: String,
 }
@@ -90,16 +91,25 @@ pub(crate) fn get(
     if let Some(location) = header("location").filter(|_| status.is_redirection()) {
         reason.push_str(&format!(" (it points to {location}, which is not followed: the token is for this server)"));
     }
+    let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let coding = coding(headers).map(str::to_owned);
+    if let Some(coding) = coding.as_ref().filter(|_| status == StatusCode::OK) {
+        let text = format!("{what}: the answer is encoded ({coding}), which was not asked for");
+        return Err(Error::new(ErrorKind::BadResponse, text));
+    }
     let content_type = header("content-type");
-    Ok(Answer { status: status.as_u16(), reason, content_type, body: response.into_body().into_reader(), what })
+    let body = response.into_body().into_reader();
+    Ok(Answer { status: status.as_u16(), reason, content_type, is_encoded: coding.is_some(), body, what })
 }
 
 impl Answer {
     /// The error of an answer that is no success, with the server's words.
     pub(crate) fn into_error(self) -> Error {
         let mut words = Vec::new();
-        // Words that do not come are left out: the status says more than they do.
-        let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut words);
+        // Words that do not come, or can't be read, are left out: the status says more than they do.
+        if !self.is_encoded {
+            let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut words);
+        }
         let words = String::from_utf8_lossy(&words).into_owned();
         Error::status_answer(self.status, &self.reason, self.what, words)
     }

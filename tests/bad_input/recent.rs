@@ -5,10 +5,10 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use loggregator_consumer::{Builder, Error, ErrorKind};
+use loggregator_consumer::{Builder, Error, ErrorKind, Proxy};
 
 use crate::common::messages::{
-    APP, BOUNDARY, CONTENT_TYPE, TOKEN, answer, chunk, head, message, multipart, part, texts,
+    APP, BOUNDARY, CONTENT_TYPE, TOKEN, answer, chunk, envelope, head, message, metric, multipart, part, texts,
 };
 use crate::common::{
     BINARY, CLOSE, DEADLINE, PING, Script, ScriptedServer, answering, builder, close_frame, consumer, drain, frame,
@@ -321,6 +321,28 @@ fn parts_without_end_that_are_no_messages_are_a_bad_response() {
         let error = error_at(|builder| builder, after_two(|mut socket| say_without_end(&mut socket, &part(b""))));
         assert_recovered(error, ErrorKind::BadResponse);
     });
+}
+
+#[test]
+fn parts_without_end_that_are_no_logs_are_a_bad_response() {
+    within(DEADLINE, || {
+        let script = after_two_of_doppler(|mut socket| say_without_end(&mut socket, &part(&metric())));
+        let server = ScriptedServer::always(script);
+        let consumer = Builder::new().doppler(&server.endpoint()).proxy(Proxy::none()).build().unwrap();
+        let error = promptly(|| consumer.recent(APP, TOKEN).unwrap_err());
+        assert_recovered(error, ErrorKind::BadResponse);
+        let last = promptly(|| consumer.recent_iter(APP, TOKEN).unwrap().last().unwrap());
+        assert_eq!(last.unwrap_err().kind(), ErrorKind::BadResponse);
+    });
+}
+
+/// Two good messages of Doppler, and then what is to be done.
+fn after_two_of_doppler(then: fn(TcpStream)) -> impl Fn(TcpStream) {
+    move |mut socket| {
+        read_head(&mut socket);
+        say(&mut socket, &[&head("200 OK", &[CONTENT_TYPE]), &part(&envelope("one")), &part(&envelope("two"))]);
+        then(socket);
+    }
 }
 
 /// Not even for who has all the time in the world: pings are no messages.

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 pub mod leftovers;
+pub mod memory;
 pub mod messages;
 pub mod proxy;
 pub mod replay;
