@@ -218,9 +218,17 @@ impl Transport for Connection {
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, UreqError> {
         let buffer = self.buffers.input_append_buf();
-        let amount = self.stream.read_by(buffer, self.timer.deadline())?;
+        if buffer.is_empty() {
+            // The end of a chunk's size, say, does not come.
+            return Ok(false);
+        }
+        let amount = self.stream.read_by(buffer, self.timer.deadline()).map_err(not_the_end)?;
+        if amount == 0 {
+            // As an error, ureq knows it for an end in the middle of a chunk's size, too.
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
         self.buffers.input_appended(amount);
-        Ok(amount > 0)
+        Ok(true)
     }
 
     fn is_open(&mut self) -> bool {
@@ -230,6 +238,16 @@ impl Transport for Connection {
 
     fn is_tls(&self) -> bool {
         self.stream.is_tls()
+    }
+}
+
+/// In a body, ureq takes a reset for the end of the connection; but not what says the same of a write.
+fn not_the_end(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            io::Error::new(io::ErrorKind::BrokenPipe, "connection reset")
+        }
+        _ => error,
     }
 }
 

@@ -7,23 +7,18 @@ use loggregator_consumer::{Builder, Ending, Error, ErrorKind, Proxy};
 
 use crate::common::messages::{APP, TOKEN, envelope, message, texts};
 use crate::common::{
-    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, close_frame, consumer, frame, hang_up, read_frame,
-    read_head, reset, say, say_without_end, streaming, switching_protocols, tls, upgrading, within,
+    BINARY, CLOSE, CONTINUATION, DEADLINE, PING, ScriptedServer, TEXT, builder, close_frame, consumer, frame, hang_up,
+    not_final, read_frame, read_head, reset, say, say_without_end, streaming, switching_protocols, tls, upgrading,
+    within,
 };
 use crate::promptly;
 
-const CONTINUATION: u8 = 0;
 const PONG: u8 = 10;
-const NOT_FINAL: u8 = 0x7f;
 
 /// A frame with another first byte, and so with other flags.
 fn with_flags(mut frame: Vec<u8>, change: impl Fn(u8) -> u8) -> Vec<u8> {
     frame[0] = change(frame[0]);
     frame
-}
-
-fn not_final(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    with_flags(frame(opcode, payload), |first| first & NOT_FINAL)
 }
 
 /// The beginning of a frame that claims to have so many bytes.
@@ -40,7 +35,7 @@ fn ends_by(bytes: &[u8]) -> [(Error, Ending); 2] {
         let consumer = builder(&server.endpoint()).proxy(Proxy::none()).build().unwrap();
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         assert_eq!(tail.next().unwrap().unwrap().text(), "before");
-        let error = promptly(|| tail.next()).unwrap().unwrap_err();
+        let error = promptly(|| tail.next()).expect("an end that is no clean one").unwrap_err();
         assert!(tail.next().is_none());
         (error, tail.ending().unwrap().clone())
     })
@@ -155,6 +150,22 @@ fn a_continuation_of_nothing_breaks_the_protocol() {
 #[test]
 fn a_message_within_a_fragmented_one_breaks_the_protocol() {
     assert_breaks_the_protocol(&[not_final(BINARY, b"x"), frame(BINARY, b"x")].concat());
+}
+
+#[test]
+#[ignore = "what has come of the message is dropped in silence"]
+fn a_close_frame_within_a_fragmented_message_is_no_clean_end() {
+    within(DEADLINE, || {
+        let start = not_final(BINARY, &message("x")[..3]);
+        let fragments = [start.clone(), [start, not_final(CONTINUATION, b"")].concat(), not_final(BINARY, b"")];
+        for fragments in fragments {
+            for close in [close_frame(), frame(CLOSE, b"")] {
+                for (error, ending) in ends_by(&[&*fragments, &close].concat()) {
+                    assert!(!ending.is_clean(), "{error}: {ending:?}");
+                }
+            }
+        }
+    });
 }
 
 #[test]

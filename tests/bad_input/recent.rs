@@ -91,12 +91,23 @@ fn a_chunked_body_that_is_cut_short_is_truncated() {
 #[test]
 fn a_chunk_that_is_none_is_truncated() {
     within(DEADLINE, || {
-        let begun = [head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]), chunk(&two())].concat();
-        for no_chunk in ["no size\r\n", "-1\r\n", "fffffffffffffffffffff\r\n", "1\r\nxyz"] {
-            // What is recovered depends on how much came in one piece with it.
+        let begun = [&*two(), &part(b"not all")].concat();
+        let begun = [head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]), chunk(&begun)].concat();
+        for no_chunk in ["no size\r\n", "-1\r\n", "fffffffffffffffffffff\r\n", "\r\n", "1\r\nxyz\r\n"] {
             let error = error_at(|b| b, vec![answering([&begun, no_chunk.as_bytes()].concat())]);
-            assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
+            assert_recovered(error, ErrorKind::Truncated);
         }
+    });
+}
+
+#[test]
+#[ignore = "ureq drops what comes in one piece with it"]
+fn a_chunk_that_is_longer_than_it_says_is_truncated() {
+    within(DEADLINE, || {
+        let head = head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]);
+        let mut chunk = chunk(&[two(), part(b"not all")].concat());
+        chunk.splice(chunk.len() - 2.., *b"xyz\r\n");
+        assert_recovered(error_at(|b| b, vec![answering([head, chunk].concat())]), ErrorKind::Truncated);
     });
 }
 
