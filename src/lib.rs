@@ -64,6 +64,8 @@
 //! that [came before](Error::recovered), and a tail tells apart [how it ended](Ending). Where a tail that reconnects
 //! was broken, it has a [gap](ErrorKind::Gap).
 //!
+//! The module [`faults`] has a table of all that can go wrong, and what a caller sees of it.
+//!
 //! The opposite can't be had: messages have no number and no id, on any wire, and no server resumes a stream. So an end
 //! that looks good is no proof that nothing was lost before it.
 //!
@@ -142,6 +144,9 @@ mod ending;
 mod error;
 #[cfg(test)]
 mod captures;
+// Nothing but docs.
+#[cfg(doc)]
+pub mod faults;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
