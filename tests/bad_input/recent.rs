@@ -420,6 +420,35 @@ fn a_content_type_without_a_usable_boundary_is_a_bad_response() {
 }
 
 #[test]
+fn a_length_that_is_none_is_a_bad_response() {
+    within(DEADLINE, || {
+        for length in ["", "x", "-1", "+1", "1, 2", "100000000000000000000"] {
+            let head = head("200 OK", &[CONTENT_TYPE, &format!("Content-Length: {length}")]);
+            let error = error_at(|b| b, vec![answering([head, multipart(&["one"])].concat())]);
+            assert_eq!(error.kind(), ErrorKind::BadResponse, "{length}: {error}");
+        }
+    });
+}
+
+#[test]
+fn a_body_in_odd_chunks_behind_interim_answers_is_fine() {
+    within(DEADLINE, || {
+        let body = multipart(&["one", "two"]);
+        let mut answer = [head("103 Early Hints", &["Link: </x>"]), head("100 Continue", &[])].concat();
+        answer.extend(head("200 OK", &[CONTENT_TYPE, "content-length: 3", "transfer-encoding: Chunked"]));
+        for (n, piece) in body.chunks(11).enumerate() {
+            let extension = ["", ";x", " ; x=\"y\""][n % 3];
+            answer.extend(format!("{}{:X}{extension}\r\n", "0".repeat(n), piece.len()).bytes());
+            answer.extend(piece);
+            answer.extend(b"\r\n");
+        }
+        answer.extend(b"0\r\nX-Trailer: y\r\n\r\n");
+        let server = ScriptedServer::answering(answer);
+        assert_eq!(texts(&consumer(&server.endpoint()).recent(APP, TOKEN).unwrap()), ["one", "two"]);
+    });
+}
+
+#[test]
 fn parts_that_are_no_messages_are_skipped() {
     within(DEADLINE, || {
         let body = [part(b"\xff\xff"), part(&message("one")), part(b""), multipart(&["two"])].concat();

@@ -42,12 +42,14 @@ pub enum Gives {
     End(Option<Ending>),
 }
 
+type Answer = dyn Fn(&str) -> Vec<u8> + Send + Sync;
+
 #[derive(Clone)]
 pub enum Says {
     /// From here on all is in TLS.
     Tls(TlsAcceptor),
     /// An answer to the client's next request.
-    Answer(Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>),
+    Answer(Arc<Answer>),
     Bytes(Vec<u8>),
 }
 
