@@ -96,7 +96,7 @@ impl Server {
         Server { address, thread }
     }
 
-    /// Behind how many bytes each of the pieces ended that it had to say before it knew that the client was gone.
+    /// Behind how many bytes each piece ended, of those that it had to say before the client was gone.
     pub fn ends(self) -> Vec<usize> {
         self.thread.join().unwrap()
     }
@@ -119,7 +119,7 @@ fn serve(socket: TcpStream, pieces: &[Piece], at: usize, death: Death) -> Vec<us
                 line = Box::new(tls);
             }
             Says::Answer(answer) => {
-                // The dead answer nobody, and the silent are not asked for long.
+                // The dead hear no request, and clients that lost patience make none.
                 let Ok(request) = try_read_head(&mut line) else { return ends };
                 let _ = line.write_all(&answer(&request));
             }
@@ -153,8 +153,8 @@ impl Life {
         self.is_dead.set(true);
         match self.death {
             Death::Fin => _ = self.socket.borrow().as_ref().unwrap().shutdown(Shutdown::Write),
-            // Linux leaves the client what has come before a reset. On this machine all of it has: what is sent to it is
-            // there as soon as it is sent.
+            // Linux leaves a client what came before a reset. All of it has come: within a machine, it is there as soon as
+            // it is sent.
             Death::Reset => reset(self.socket.take().unwrap()),
             Death::Silence => {}
         }
