@@ -1,7 +1,7 @@
 //! A server that says its piece to one connection, and dies behind a given byte of it.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -120,7 +120,8 @@ fn serve(socket: TcpStream, pieces: &[Piece], at: usize, death: Death) -> Vec<us
             }
             Says::Answer(answer) => {
                 // The dead hear no request, and clients that lost patience make none.
-                let Ok(request) = try_read_head(&mut line) else { return ends };
+                // Until it is answered, a client says nothing behind it that the buffer could take.
+                let Ok(request) = try_read_head(&mut BufReader::new(&mut line)) else { return ends };
                 let _ = line.write_all(&answer(&request));
             }
             Says::Bytes(bytes) => _ = line.write_all(bytes),
