@@ -1,8 +1,9 @@
 //! What can go wrong, what a caller sees of it, where the bound is, and which test shows it.
 //!
 //! Nothing that a server or a proxy does may hang a caller, cost unbounded memory, or look like a clean end if it was
-//! none. Each line of these tables is a promise of that kind. A bound that is a method of [`Builder`] can be set; the
-//! others are fixed. A test is named by its file in `tests/` and its name there.
+//! none. Each line of these tables is a promise of that kind. A bound that is a method of [`Builder`] can be set, the
+//! others are fixed; all are [listed](crate#limits) with their defaults. A test is named by its file in `tests/`, and by
+//! its name there.
 //!
 //! # Servers that die
 //!
@@ -41,6 +42,7 @@
 //! | a head that trickles in, or has interim answers without end before it | [`Timeout`] | [`connect_timeout`] | `bad_input/requests::a_head_that_trickles_in_is_a_timeout`, `bad_input/requests::interim_answers_without_an_end_are_an_error_by_the_connect_timeout` |
 //! | no HTTP, or another content than was asked for | [`BadResponse`] |  | `bad_input/handshake::an_answer_that_is_no_http_is_a_bad_response`, `bad_input/gateway::what_is_no_stream_of_events_is_a_bad_response` |
 //! | a handshake's answer that does not fit | [`BadResponse`] |  | `bad_input/handshake::a_101_with_a_wrong_accept_key_is_a_bad_response`, `bad_input/handshake::a_101_with_an_extension_or_a_protocol_that_was_not_offered_is_a_bad_response` |
+//! | a flood, wherever it is | the error of its place; it takes no more memory than the limit there | see [limits](crate#limits) | `memory::no_flood_takes_more_memory_than_its_limit` |
 //! | a redirect | [`BadResponse`]; it is not followed, and the token stays here |  | `bad_input/requests::a_redirect_to_another_host_gets_no_request_and_no_token` |
 //! | a body that is compressed | [`BadResponse`]: there is no decoder, and so no bomb |  | `bad_input/requests::an_answer_that_is_compressed_is_refused_as_such` |
 //! | a chunk that is none | [`Truncated`], with what came in [`recovered`]; of a tail, [`Ending::Failed`] | 4 KiB for a chunk's line | `bad_input/recent::a_chunk_that_is_none_is_truncated`, `bad_input/recent::a_chunk_that_is_longer_than_it_says_is_truncated`, `bad_input/requests::the_size_of_a_chunk_has_an_end` |
@@ -54,6 +56,7 @@
 //! | fault | what the caller sees | bound | test |
 //! |---|---|---|---|
 //! | a close frame that is no normal one, or has no usable code | [`ClosedByServer`]; [`Ending::ClosedByServer`] has the code and the words |  | `keep_alive::a_server_that_missed_pongs_is_quoted_with_its_code_and_its_words`, `bad_input/frames::a_close_frame_with_a_code_that_is_none_is_no_clean_end` |
+//! | a close frame in the middle of a message | [`BadResponse`]; [`Ending::Failed`] |  | `bad_input/frames::a_close_frame_within_a_fragmented_message_is_no_clean_end` |
 //! | frames that break the protocol: masked, reserved, out of order, no UTF-8 | [`BadResponse`]; [`Ending::Failed`] |  | `bad_input/frames::a_masked_frame_breaks_the_protocol`, `bad_input/frames::a_message_within_a_fragmented_one_breaks_the_protocol`, `bad_input/frames::a_text_that_is_no_utf8_breaks_the_protocol` |
 //! | a message that is too large, be it in fragments or only announced | [`TooLarge`]; [`Ending::TooLarge`] | [`max_message_size`], 16 MiB | `bad_input/frames::a_frame_that_claims_to_be_too_large_is_refused_before_it_comes`, `bad_input/frames::fragments_without_end_are_too_large` |
 //! | an event of the RLP gateway without an end | [`TooLarge`]; [`Ending::TooLarge`] | 4 × [`max_message_size`] | `bad_input/gateway::what_has_no_end_in_an_event_is_too_large` |
@@ -61,6 +64,7 @@
 //! | a flood of pings, or of empty fragments | the messages between them; a close is prompt |  | `bad_input/frames::a_message_gets_through_a_flood_of_pings`, `bad_input/frames::a_close_is_prompt_in_a_flood_of_empty_fragments` |
 //! | the RLP gateway ends the stream | [`ClosedByServer`]; [`Ending::Closing`] |  | `bad_input/gateway::nothing_comes_behind_a_close` |
 //! | a caller that pauses | every message: TCP holds the server up, and pongs go out | 10 batches: see [`Tail`]; [`pong_every`] | `keep_alive::a_caller_that_pauses_for_longer_than_the_server_waits_for_pongs_gets_every_message` |
+//! | a caller that stalls while large messages come | every message; the memory stays bounded, and a close is prompt | 10 batches: see [`Tail`] | `slow_caller::a_caller_that_stalls_costs_bounded_memory_and_loses_nothing` |
 //! | any end of a tail that reconnects | a [`Gap`], and then what comes on the next connection | [`Reconnect`] | `reconnect::each_break_is_one_item_between_the_messages_of_two_connections`, `reconnect::a_silence_is_a_break_too` |
 //! | connecting again fails | other attempts, later and later, and then the last one's error | [`Reconnect`]; 3 refusals | `reconnect::attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail`, `reconnect::a_refusal_that_is_repeated_ends_it` |
 //!
