@@ -1,6 +1,7 @@
 //! [`Cancel`]: the switch that `close` throws, from any thread and in any state of a connection.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -25,12 +26,23 @@ struct State {
     /// Dropped when the switch is thrown: that wakes all receivers.
     armed: Option<Sender<Infallible>>,
     socket: Weak<TcpStream>,
+    also: Option<Also>,
+}
+
+/// What else is to be called off.
+struct Also(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for Also {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Also(..)")
+    }
 }
 
 impl Cancel {
     pub(crate) fn new() -> Arc<Self> {
         let (armed, signal) = bounded(0);
-        Arc::new(Cancel { state: Mutex::new(State { armed: Some(armed), socket: Weak::new() }), signal })
+        let state = State { armed: Some(armed), socket: Weak::new(), also: None };
+        Arc::new(Cancel { state: Mutex::new(state), signal })
     }
 
     /// Throws the switch; a second time does nothing. Never blocks.
@@ -42,6 +54,22 @@ impl Cancel {
             // read from could take a minute to learn of it.
             let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
             let _ = socket.shutdown(Shutdown::Both);
+        }
+        let also = state.also.take();
+        drop(state);
+        if let Some(Also(call_off)) = also {
+            call_off();
+        }
+    }
+
+    /// Has the switch call something else off, too, when it is thrown, or at once if it has been. Only the last counts.
+    pub(crate) fn also(&self, call_off: impl FnOnce() + Send + 'static) {
+        let mut state = self.state.lock();
+        if state.armed.is_some() {
+            state.also = Some(Also(Box::new(call_off)));
+        } else {
+            drop(state);
+            call_off();
         }
     }
 

@@ -201,6 +201,17 @@ mod tests {
         assert_eq!(message.source_id.as_deref(), Some("\u{fffd}"));
         assert_eq!(message.source_name.as_deref(), Some("\u{fffd}"));
         assert_eq!(message.drain_urls, ["\u{fffd}"]);
+
+        // Of the log: message "hi", OUT, timestamp 1, app_id ff, source_type fe, source_instance fd. Around it: origin,
+        // deployment and the key and value of a tag.
+        let log = b"\x0a\x02hi\x10\x01\x18\x01\x22\x01\xff\x2a\x01\xfe\x32\x01\xfd";
+        let tag = b"\x8a\x01\x06\x0a\x01\xff\x12\x01\xfe";
+        let bytes = [b"\x0a\x01\xff\x10\x05\x6a\x01\xfe\x42", &[log.len() as u8][..], log, tag].concat();
+        let message = doppler(&bytes).unwrap().unwrap();
+        assert_eq!((message.message.as_slice(), message.timestamp), (&b"hi"[..], 1));
+        assert_eq!(message.app_id, "\u{fffd}");
+        assert_eq!(message.source_name.as_deref(), Some("\u{fffd}"));
+        assert_eq!(message.source_id.as_deref(), Some("\u{fffd}"));
     }
 
     #[test]
@@ -224,6 +235,10 @@ mod tests {
         assert_eq!(legacy(&whole[..whole.len() - 1]).unwrap_err().kind(), ErrorKind::Undecodable);
         // A length of 2^63 - 1 must cost an error, not the memory.
         assert_eq!(legacy(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f").unwrap_err().kind(), ErrorKind::Undecodable);
+        // Groups in groups must cost an error, not the stack.
+        for depth in [1000, 1_000_000] {
+            assert_eq!(legacy(&[0x7b].repeat(depth)).unwrap_err().kind(), ErrorKind::Undecodable);
+        }
     }
 
     #[test]

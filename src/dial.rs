@@ -1,5 +1,6 @@
 //! The one way to a server, for websockets and HTTP alike: DNS, TCP, the proxy's CONNECT, TLS, under one deadline.
 
+mod dns;
 mod proxy;
 pub(crate) mod stream;
 mod tcp;
@@ -61,7 +62,7 @@ impl Dialer {
             .write_all_by(&proxy.connect_request(&to.host, to.port), deadline)
             .map_err(|cause| io_error(&what, cause))?;
         // What a proxy says that is no HTTP is no bad answer of the server.
-        let head = Head::read(&mut stream, &what, deadline).map_err(|error| match error.kind() {
+        let head = Head::read(stream.until(deadline), &what).map_err(|error| match error.kind() {
             ErrorKind::BadResponse => error.with_kind(ErrorKind::Proxy),
             _ => error,
         })?;

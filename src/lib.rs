@@ -64,14 +64,48 @@
 //! that [came before](Error::recovered), and a tail tells apart [how it ended](Ending). Where a tail that reconnects
 //! was broken, it has a [gap](ErrorKind::Gap).
 //!
+//! The module [`faults`] has a table of all that can go wrong, and what a caller sees of it.
+//!
 //! The opposite can't be had: messages have no number and no id, on any wire, and no server resumes a stream. So an end
 //! that looks good is no proof that nothing was lost before it.
+//!
+//! # Limits
+//!
+//! Nothing that a server, a proxy or a UAA sends takes unbounded memory or time.
+//!
+//! | of | limit | set by | beyond it |
+//! |---|---|---|---|
+//! | connecting, from name resolution to the end of the answer's head | 10 s | [`Builder::connect_timeout`] | [`Timeout`](ErrorKind::Timeout) |
+//! | a UAA's answer, its head and then its body | 10 s each | [`Uaa::timeout`] | [`Timeout`](ErrorKind::Timeout), or the token that is there, if still good |
+//! | the silence of a tail | a minute; none on legacy servers | [`Builder::idle_timeout`] | [`Ending::TimedOut`] |
+//! | the silence in recent messages | 30 s | [`Builder::read_timeout`] | [`Timeout`](ErrorKind::Timeout) |
+//! | recent messages in all | 5 minutes | [`Builder::recent_timeout`] | [`Timeout`](ErrorKind::Timeout) |
+//! | one message | 16 MiB | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | one event of the RLP gateway | four messages of that size | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | all recent messages | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | how many of them Log Cache is asked for | 1000 | [`Builder::recent_limit`] | older ones are left |
+//! | what waits for a slow caller of a tail | see [`Tail`] | [`Builder::max_message_size`] | TCP slows the server down |
+//! | pongs and keep-alives for a server that does not read | 64 KiB | | they are dropped |
+//! | the head of an answer | 64 KiB, 128 headers | | [`BadResponse`](ErrorKind::BadResponse), [`Proxy`](ErrorKind::Proxy) |
+//! | the line that tells a chunk's size | 4 KiB | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
+//! | the words of a refusal | 64 KiB | | they are cut |
+//! | the answer of an API; of a UAA | 1 MiB; 64 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
+//! | what comes before the first part of recent messages; a part's headers | 64 KiB; 16 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
+//! | recent messages that are none | 1000 | | [`BadResponse`](ErrorKind::BadResponse) |
+//! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
+//! | an address, an app's GUID | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
+//! | name look-ups that were given up and still hang | 64 in this process | | [`Dial`](ErrorKind::Dial) |
+//! | refusals in a row of a tail that connects again | 3 | | the tail ends with the last |
+//!
+//! [`Consumer::recent_iter`] holds one message at a time, and so has no limit in all. Redirects are not followed.
+//! Nothing is decompressed: an answer that is compressed, though none is asked to be, is a
+//! [`BadResponse`](ErrorKind::BadResponse).
 //!
 //! # Secrets
 //!
 //! A token, a client's secret or a proxy's password is in no error, no `Debug` form, no [debug print](DebugPrinter) and
-//! no line that this crate logs (through the `log` crate, under its own name). The crates that it is made of log too:
-//! ureq and tungstenite never see a token, but log what they read, which is an app's messages, at the level TRACE.
+//! no line that this crate logs (through the `log` crate, under its own name). Of the crates that it is made of,
+//! tungstenite logs too: it never sees a token, but logs what it reads, which is an app's messages, at the level TRACE.
 //!
 //! # Features
 //!
@@ -111,6 +145,9 @@ mod ending;
 mod error;
 #[cfg(test)]
 mod captures;
+// Nothing but docs.
+#[cfg(doc)]
+pub mod faults;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;

@@ -19,7 +19,7 @@ use crate::endpoint::{Endpoint, escaped_guid};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, body_error};
 use crate::message::LogMessage;
-use crate::recent::{MAX_SKIPPED, explain_timeout, late};
+use crate::recent::{Skipped, explain_timeout, late};
 use crate::v2;
 
 /// The most that Log Cache gives at a time, unless the rest are of one time.
@@ -75,27 +75,19 @@ impl Access<'_> {
             return Err(refusal(answer.into_error().hiding(token)));
         }
         let mut count = 0;
-        let mut skipped = 0;
+        let mut skipped = Skipped::default();
         let mut add = |envelope: Result<Option<LogMessage>>| {
             count += 1;
             // What the system holds of the answer, megabytes at times, would still come.
             cancel.check()?;
             match envelope {
-                Ok(Some(line)) => page.add(line)?,
-                Ok(None) => {}
-                Err(error) => {
-                    skipped += 1;
-                    if skipped > MAX_SKIPPED {
-                        let error = error.with_kind(ErrorKind::BadResponse);
-                        return Err(error.with_context("too many of the recent messages are none: "));
-                    }
-                    log::warn!("skipped a recent message: {error}");
-                }
+                Ok(Some(line)) => page.add(line),
+                Ok(None) => skipped.one(None),
+                Err(error) => skipped.one(Some(error)),
             }
-            Ok(())
         };
         let mut result = Ok(());
-        v2::read_response(answer.body, self.max_message_size, |envelope| {
+        v2::read_response(answer.into_body()?, self.max_message_size, |envelope| {
             result = add(envelope);
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })

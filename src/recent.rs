@@ -18,8 +18,8 @@ use crate::multipart::{self, SplitError, Splitter};
 use crate::open::Registration;
 use crate::websocket::WebSocket;
 
-/// How many parts that are no message are skipped: each is a line in the log, and an answer of nothing else has no end.
-pub(crate) const MAX_SKIPPED: usize = 1000;
+/// How many parts of an answer may be no message.
+const MAX_SKIPPED: usize = 1000;
 
 /// An iterator over an app's recent messages, in the server's order: see
 /// [`Consumer::recent_iter`](crate::Consumer::recent_iter).
@@ -32,9 +32,29 @@ pub struct Recent {
     open: Option<(Source, Registration)>,
     /// What has been decoded and not been taken.
     decoded: VecDeque<Result<LogMessage>>,
-    skipped: usize,
+    skipped: Skipped,
     patience: Patience,
     cancel: Arc<Cancel>,
+}
+
+/// How much of an answer was no message. It is bounded, for an answer of nothing else has no end.
+#[derive(Default)]
+pub(crate) struct Skipped(usize);
+
+impl Skipped {
+    /// One more, with the error if it is one: something else than a log is none.
+    pub(crate) fn one(&mut self, error: Option<Error>) -> Result<()> {
+        self.0 += 1;
+        if self.0 > MAX_SKIPPED {
+            let why = error.map_or_else(|| "they are of something else".into(), |error| error.to_string());
+            let text = format!("too many of the recent messages are none: {why}");
+            return Err(Error::new(ErrorKind::BadResponse, text));
+        }
+        if let Some(error) = error {
+            log::warn!("skipped a recent message: {error}");
+        }
+        Ok(())
+    }
 }
 
 /// Where the messages come from.
@@ -56,7 +76,7 @@ impl Source {
         })?;
         let boundary =
             multipart::boundary(content_type).map_err(|cause| Error::caused(ErrorKind::BadResponse, what, cause))?;
-        Ok(Source::Parts(Box::new(Splitter::new(answer.body, &boundary, max_message_size)), format))
+        Ok(Source::Parts(Box::new(Splitter::new(answer.into_body()?, &boundary, max_message_size)), format))
     }
 }
 
@@ -72,7 +92,13 @@ pub(crate) struct Dump {
 
 impl Recent {
     pub(crate) fn new(source: Source, patience: Patience, cancel: Arc<Cancel>, registration: Registration) -> Self {
-        Recent { open: Some((source, registration)), decoded: VecDeque::new(), skipped: 0, patience, cancel }
+        Recent {
+            open: Some((source, registration)),
+            decoded: VecDeque::new(),
+            skipped: Skipped::default(),
+            patience,
+            cancel,
+        }
     }
 
     /// All that is still to come; an error has what came before it.
@@ -101,12 +127,7 @@ impl Recent {
             match self.decoded.pop_front() {
                 Some(Ok(message)) => return Ok(Some(message)),
                 Some(Err(error)) => {
-                    self.skipped += 1;
-                    if self.skipped > MAX_SKIPPED {
-                        let error = error.with_kind(ErrorKind::BadResponse);
-                        return Err(error.with_context("too many of the recent messages are none: "));
-                    }
-                    log::warn!("skipped a recent message: {error}");
+                    self.skipped.one(Some(error))?;
                     continue;
                 }
                 None => {}
@@ -127,6 +148,9 @@ impl Recent {
             };
             let Some(bytes) = bytes else { return Ok(None) };
             format.decode(bytes, &mut self.decoded);
+            if self.decoded.is_empty() {
+                self.skipped.one(None)?;
+            }
         }
     }
 }

@@ -95,8 +95,8 @@ impl TokenSource {
     /// The tokens that a UAA gives, the server that Cloud Foundry's users log in to.
     ///
     /// It is reached in the way of the consumer that needs a token, so with its TLS connector and through its proxy.
-    /// It is given 10 s to begin its answer, and 10 s more to end it; but only 1 s once no call waits for it any more,
-    /// because all were closed. Calls fail with [`ErrorKind::Unauthorized`] when it says that the session has expired.
+    /// It is given 10 s to begin its answer, and 10 s more to end it (or what [`Uaa::timeout`] says); but only 1 s once all
+    /// the calls and tails that needed it were closed. Calls fail with [`ErrorKind::Unauthorized`] when it says that the session has expired.
     ///
     /// # Errors
     ///
@@ -216,7 +216,11 @@ impl Renewed {
             let impatience = if still_good.is_some() { after(PATIENCE) } else { never() };
             select! {
                 recv(renewal.over) -> _ => {}
-                recv(impatience) -> _ => {}
+                recv(impatience) -> _ => {
+                    // A tail goes on without it, but when that is closed, nobody may be left who needs it.
+                    let renewal = Arc::clone(&renewal);
+                    cancel.also(move || renewal.leave());
+                }
                 recv(cancel.signal()) -> _ => {
                     renewal.leave();
                     return Err(Error::closed());

@@ -3,7 +3,7 @@
 //! Two threads use it: one owns the [`WebSocket`], and reads; the other has its [`Line`], and writes. tungstenite makes
 //! what is written.
 
-mod handshake;
+pub(crate) mod handshake;
 mod inbox;
 #[cfg(test)]
 mod tests;

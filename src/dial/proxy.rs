@@ -99,7 +99,7 @@ impl Proxy {
         Proxy::from_vars(|name| Some(variables.get(OsStr::new(name))?.to_string_lossy().into_owned()))
     }
 
-    fn from_vars(get: impl Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn from_vars(get: impl Fn(&str) -> Option<String>) -> Self {
         Proxy(Choice::Environment(Arc::new(Environment::read(get))))
     }
 

@@ -68,6 +68,11 @@ impl Stream {
         }
     }
 
+    /// The same as a [`Read`], which blocks.
+    pub(crate) fn until(&mut self, deadline: Instant) -> Until<'_> {
+        Until { stream: self, deadline }
+    }
+
     /// Writes all of `bytes`, waiting until `deadline` for room.
     pub(crate) fn write_all_by(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
@@ -82,6 +87,18 @@ impl Stream {
             }
         }
         Ok(())
+    }
+}
+
+/// See [`Stream::until`].
+pub(crate) struct Until<'a> {
+    stream: &'a mut Stream,
+    deadline: Instant,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read_by(buffer, self.deadline)
     }
 }
 

@@ -1,18 +1,17 @@
-//! From a host's name to a connected socket: DNS, then all of its addresses, staggered.
+//! From a host's name to a connected socket: DNS, then all of the addresses, staggered.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{bounded, select};
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::dns;
 use super::stream::timespec;
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// How long an address is tried alone before the next one is tried beside it (RFC 8305: "Happy Eyeballs").
 const STAGGER: Duration = Duration::from_millis(250);
@@ -23,7 +22,7 @@ const CLOSE_CHECK: Duration = Duration::from_millis(20);
 
 /// Connects to the first address of `host` that answers. The socket is non-blocking.
 pub(crate) fn connect(host: &str, port: u16, deadline: Instant, cancel: &Cancel) -> Result<Arc<TcpStream>> {
-    let addresses = resolve(host, port, deadline, cancel)?;
+    let addresses = dns::resolve(host, port, deadline, cancel)?;
     let socket = race(&addresses, deadline, cancel).map_err(|failure| match failure {
         Failure::Closed(error) => error,
         Failure::Io(cause) => super::io_error(format_args!("connecting to {host}:{port}"), cause),
@@ -31,32 +30,6 @@ pub(crate) fn connect(host: &str, port: u16, deadline: Instant, cancel: &Cancel)
     let socket = Arc::new(socket);
     cancel.wake_by_shutdown(&socket)?;
     Ok(socket)
-}
-
-fn resolve(host: &str, port: u16, deadline: Instant, cancel: &Cancel) -> Result<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    // The system's resolver can't be interrupted: a thread waits for it, and may outlive the deadline; we do not.
-    let (done, resolved) = bounded(1);
-    let name = host.to_owned();
-    let resolver = move || {
-        let _ = done.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter));
-    };
-    thread::Builder::new()
-        .name("loggregator-resolve".into())
-        .spawn(resolver)
-        .map_err(|cause| Error::caused(ErrorKind::Dial, "starting the thread that resolves names", cause))?;
-    select! {
-        recv(resolved) -> addresses => match addresses {
-            Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-            Ok(Err(cause)) => Err(Error::caused(ErrorKind::Dial, format_args!("resolving {host}"), cause)),
-            _ => Err(Error::new(ErrorKind::Dial, format!("resolving {host}: it has no address"))),
-        },
-        recv(cancel.signal()) -> _ => Err(Error::closed()),
-        default(deadline.saturating_duration_since(Instant::now())) =>
-            Err(super::io_error(format_args!("resolving {host}"), io::ErrorKind::TimedOut.into())),
-    }
 }
 
 enum Failure {

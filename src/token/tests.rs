@@ -462,6 +462,25 @@ fn a_token_that_is_still_good_does_not_wait_for_a_stalled_uaa() {
 }
 
 #[test]
+fn a_renewal_that_a_tail_went_on_without_is_given_up_when_that_is_closed() {
+    let (_open, gate) = unbounded::<()>();
+    let uaa = ScriptedUaa::start(move |_| {
+        let _ = gate.recv();
+        granted(&fresh_jwt())
+    });
+    let ending = ending_jwt();
+    let source = session(&uaa, &ending);
+    let cancel = Cancel::new();
+    assert_eq!(begin(&source, None, &cancel).recv_timeout(DEADLINE).unwrap().unwrap(), bearer(&ending));
+    let Source::Renewed(renewed) = &source.0 else { panic!("it has no renewals") };
+    let renewal = renewed.state.lock().renewal.clone().unwrap();
+    assert_eq!(renewal.over.recv_timeout(GRACE * 3 / 2), Err(RecvTimeoutError::Timeout), "it may still bring one");
+    cancel.throw();
+    // Sooner than the UAA's time is over.
+    assert_eq!(renewal.over.recv_timeout(GRACE * 5), Err(RecvTimeoutError::Disconnected));
+}
+
+#[test]
 fn a_refused_token_that_a_renewal_brings_again_is_renewed_once_more() {
     let (open, gate) = unbounded::<()>();
     let ending = ending_jwt();

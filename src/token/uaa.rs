@@ -15,11 +15,11 @@ use crate::debug::HIDDEN;
 use crate::dial::{Dialer, io_error};
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Error, ErrorKind, Result};
-use crate::head::Head;
+use crate::head::{Head, coding};
 
 const PATH: &str = "/oauth/token";
 
-/// How long the UAA may take to begin its answer, from the dialing on, and then to end it.
+/// How long a UAA has, if nothing else is set.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A session at a UAA, the server that Cloud Foundry's users log in to, for [`TokenSource::uaa`].
@@ -45,6 +45,7 @@ pub struct Uaa {
     client_secret: String,
     refresh_token: String,
     pub(super) access_token: Option<String>,
+    timeout: Duration,
 }
 
 impl Uaa {
@@ -57,6 +58,7 @@ impl Uaa {
             client_secret: String::new(),
             refresh_token: String::new(),
             access_token: None,
+            timeout: TIMEOUT,
         }
     }
 
@@ -77,6 +79,13 @@ impl Uaa {
     /// An access token to begin with. By default the first one is got when it is needed.
     pub fn access_token(mut self, token: &str) -> Self {
         self.access_token = Some(token.to_owned());
+        self
+    }
+
+    /// How long the UAA may take to begin its answer, from name resolution on, and then once more to end it. By default
+    /// 10 s.
+    pub fn timeout(mut self, d: Duration) -> Self {
+        self.timeout = d;
         self
     }
 }
@@ -164,21 +173,24 @@ impl Session {
         login.uaa.access_token.as_deref().filter(|_| is_new).map(Token::found).transpose()
     }
 
-    /// Asks the UAA for an access token. ureq has no part in it: at the level TRACE it logs whatever goes through it,
-    /// and here both the request and the answer hold secrets.
+    /// Asks the UAA for an access token. Both the request and the answer hold secrets.
     fn ask(&self, login: &Login, dialer: &Dialer, cancel: &Cancel) -> Result<Grant> {
         let form = login.form()?;
         log::debug!("asking the UAA {self} for a token");
-        let deadline = after(TIMEOUT);
+        let deadline = after(login.uaa.timeout);
         let mut stream = dialer.dial(&self.endpoint, deadline, cancel)?;
         let what = format!("the request for {PATH}");
         stream
             .write_all_by(login.request(&self.endpoint, &form).as_bytes(), deadline)
             .map_err(|cause| io_error(&what, cause))?;
-        let mut head = Head::read(&mut stream, &what, deadline)?;
-        let body = head.read_words(&mut stream, after(TIMEOUT));
+        let mut head = Head::read(stream.until(deadline), &what)?;
+        let body = head.read_words(stream.until(after(login.uaa.timeout)));
         if head.status != 200 {
             return Err(login.refusal(&head, &what, &body));
+        }
+        if let Some(coding) = coding(head.headers()) {
+            let text = format!("{what}: the answer is encoded ({coding}), which was not asked for");
+            return Err(Error::new(ErrorKind::BadResponse, text));
         }
         match serde_json::from_str::<Grant>(&body) {
             Ok(grant) if !grant.access_token.is_empty() && check(&grant.access_token).is_ok() => Ok(grant),

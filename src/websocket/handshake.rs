@@ -61,12 +61,12 @@ impl Request<'_> {
             .write_all_by(format!("{first_line}\r\n{head}\r\n").as_bytes(), deadline)
             .map_err(|cause| io_error(&what, cause))?;
 
-        let mut answer = Head::read(stream, &what, deadline)?;
+        let mut answer = Head::read(stream.until(deadline), &what)?;
         self.print("WEBSOCKET RESPONSE:", || {
             dump(&format!("HTTP/1.1 {} {}", answer.status, answer.reason), answer.headers())
         });
         if answer.status != 101 {
-            let words = answer.read_words(stream, deadline);
+            let words = answer.read_words(stream.until(deadline));
             return Err(Error::status_answer(answer.status, &answer.reason, what, words).hiding(self.token));
         }
         check_upgrade(&answer, &key)
@@ -82,7 +82,7 @@ impl Request<'_> {
 }
 
 /// What a client must check (RFC 6455, section 4.1).
-fn check_upgrade(answer: &Head, key: &str) -> Result<(), &'static str> {
+pub(crate) fn check_upgrade(answer: &Head, key: &str) -> Result<(), &'static str> {
     let has_token = |name: &str, token: &str| {
         let mut values = answer.headers().filter(|header| header.0.eq_ignore_ascii_case(name));
         values.any(|header| header.1.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))

@@ -3,17 +3,17 @@
 use std::net::TcpStream;
 use std::sync::mpsc;
 
-use loggregator_consumer::{Ending, Error, ErrorKind};
+use loggregator_consumer::{Builder, Ending, Error, ErrorKind, Proxy};
 
-use crate::common::messages::{APP, TOKEN, message, texts};
+use crate::common::messages::{APP, TOKEN, envelope, message, texts};
 use crate::common::{
-    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, close_frame, consumer, frame, hang_up, read_frame,
-    read_head, reset, say, say_without_end, streaming, switching_protocols, tls, upgrading, within,
+    BINARY, CLOSE, CONTINUATION, DEADLINE, PING, ScriptedServer, TEXT, builder, close_frame, consumer, frame, hang_up,
+    not_final, read_frame, read_head, reset, say, say_without_end, streaming, switching_protocols, tls, upgrading,
+    within,
 };
 use crate::promptly;
 
-const CONTINUATION: u8 = 0;
-const NOT_FINAL: u8 = 0x7f;
+const PONG: u8 = 10;
 
 /// A frame with another first byte, and so with other flags.
 fn with_flags(mut frame: Vec<u8>, change: impl Fn(u8) -> u8) -> Vec<u8> {
@@ -21,33 +21,35 @@ fn with_flags(mut frame: Vec<u8>, change: impl Fn(u8) -> u8) -> Vec<u8> {
     frame
 }
 
-fn not_final(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    with_flags(frame(opcode, payload), |first| first & NOT_FINAL)
-}
-
 /// The beginning of a frame that claims to have so many bytes.
 fn claim(opcode: u8, length: u64) -> Vec<u8> {
     [&[0x80 | opcode, 127], &length.to_be_bytes()[..]].concat()
 }
 
-/// How a tail ends by these bytes, behind a message and with nothing behind them.
-fn end_by(bytes: &[u8]) -> (Error, Ending) {
-    let server = ScriptedServer::start(vec![streaming([&frame(BINARY, &message("before")), bytes].concat())]);
-    let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
-    assert_eq!(tail.next().unwrap().unwrap().text(), "before");
-    let error = promptly(|| tail.next()).unwrap().unwrap_err();
-    assert!(tail.next().is_none());
-    (error, tail.ending().unwrap().clone())
+/// How tails of a legacy server and of Doppler end by these bytes, behind a message and with nothing behind them.
+fn ends_by(bytes: &[u8]) -> [(Error, Ending); 2] {
+    let legacy: fn(&str) -> Builder = |address| Builder::new().legacy(address);
+    let doppler: fn(&str) -> Builder = |address| Builder::new().doppler(address);
+    [(legacy, message("before")), (doppler, envelope("before"))].map(|(builder, message)| {
+        let server = ScriptedServer::start(vec![streaming([&frame(BINARY, &message), bytes].concat())]);
+        let consumer = builder(&server.endpoint()).proxy(Proxy::none()).build().unwrap();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().text(), "before");
+        let error = promptly(|| tail.next()).expect("an end that is no clean one").unwrap_err();
+        assert!(tail.next().is_none());
+        (error, tail.ending().unwrap().clone())
+    })
 }
 
 #[track_caller]
 fn assert_breaks_the_protocol(bytes: &[u8]) {
     let bytes = bytes.to_vec();
     within(DEADLINE, move || {
-        let (error, ending) = end_by(&bytes);
-        assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
-        assert!(error.to_string().contains("protocol"), "{error}");
-        assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
+        for (error, ending) in ends_by(&bytes) {
+            assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
+            assert!(error.to_string().contains("protocol"), "{error}");
+            assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
+        }
     });
 }
 
@@ -55,10 +57,11 @@ fn assert_breaks_the_protocol(bytes: &[u8]) {
 fn a_frame_that_claims_to_be_too_large_is_refused_before_it_comes() {
     within(DEADLINE, || {
         for length in [1 << 63, (1 << 63) - 1, u64::MAX, 17 << 20] {
-            let (error, ending) = end_by(&claim(BINARY, length));
-            assert_eq!(error.kind(), ErrorKind::TooLarge, "{length}: {error}");
-            assert_eq!(ending, Ending::TooLarge { limit: 16 << 20 });
-            assert!(error.to_string().contains("16777216"), "{error}");
+            for (error, ending) in ends_by(&claim(BINARY, length)) {
+                assert_eq!(error.kind(), ErrorKind::TooLarge, "{length}: {error}");
+                assert_eq!(ending, Ending::TooLarge { limit: 16 << 20 });
+                assert!(error.to_string().contains("16777216"), "{error}");
+            }
         }
     });
 }
@@ -101,10 +104,12 @@ fn fragments_without_end_are_too_large() {
 
 #[test]
 fn a_masked_frame_breaks_the_protocol() {
-    let mut masked = frame(BINARY, b"");
-    masked[1] |= 0x80;
-    masked.extend(b"mask");
-    assert_breaks_the_protocol(&masked);
+    for opcode in [BINARY, TEXT, PING, CLOSE] {
+        let mut masked = frame(opcode, b"");
+        masked[1] |= 0x80;
+        masked.extend(b"mask");
+        assert_breaks_the_protocol(&masked);
+    }
 }
 
 #[test]
@@ -123,19 +128,23 @@ fn reserved_opcodes_break_the_protocol() {
 
 #[test]
 fn a_fragmented_control_frame_breaks_the_protocol() {
-    for opcode in [PING, CLOSE] {
+    for opcode in [PING, PONG, CLOSE] {
         assert_breaks_the_protocol(&not_final(opcode, b""));
     }
 }
 
 #[test]
 fn a_control_frame_that_is_too_long_breaks_the_protocol() {
-    assert_breaks_the_protocol(&frame(PING, &[0; 126]));
+    for opcode in [PING, PONG, CLOSE] {
+        assert_breaks_the_protocol(&frame(opcode, &[0; 126]));
+    }
 }
 
 #[test]
 fn a_continuation_of_nothing_breaks_the_protocol() {
     assert_breaks_the_protocol(&frame(CONTINUATION, b"x"));
+    assert_breaks_the_protocol(&not_final(CONTINUATION, b"x"));
+    assert_breaks_the_protocol(&[frame(PING, b""), frame(CONTINUATION, b"x")].concat());
 }
 
 #[test]
@@ -144,8 +153,25 @@ fn a_message_within_a_fragmented_one_breaks_the_protocol() {
 }
 
 #[test]
+fn a_close_frame_within_a_fragmented_message_is_no_clean_end() {
+    within(DEADLINE, || {
+        let start = not_final(BINARY, &message("x")[..3]);
+        let fragments = [start.clone(), [start, not_final(CONTINUATION, b"")].concat(), not_final(BINARY, b"")];
+        for fragments in fragments {
+            for close in [close_frame(), frame(CLOSE, b"")] {
+                for (error, ending) in ends_by(&[&*fragments, &close].concat()) {
+                    assert!(!ending.is_clean(), "{error}: {ending:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn a_text_that_is_no_utf8_breaks_the_protocol() {
     assert_breaks_the_protocol(&frame(TEXT, b"\xff\xfe"));
+    assert_breaks_the_protocol(&[not_final(TEXT, b"\xc3"), frame(CONTINUATION, b"x")].concat());
+    assert_breaks_the_protocol(&[not_final(TEXT, b"x"), frame(CONTINUATION, b"\xc3")].concat());
 }
 
 #[test]
@@ -157,8 +183,9 @@ fn a_close_frame_of_one_byte_breaks_the_protocol() {
 fn a_close_frame_with_a_code_that_is_none_is_no_clean_end() {
     within(DEADLINE, || {
         for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
-            let (_, ending) = end_by(&frame(CLOSE, &code.to_be_bytes()));
-            assert!(!ending.is_clean(), "{code}: {ending:?}");
+            for (_, ending) in ends_by(&frame(CLOSE, &code.to_be_bytes())) {
+                assert!(!ending.is_clean(), "{code}: {ending:?}");
+            }
         }
     });
 }
@@ -166,8 +193,23 @@ fn a_close_frame_with_a_code_that_is_none_is_no_clean_end() {
 #[test]
 fn a_close_frame_whose_reason_is_no_utf8_is_no_clean_end() {
     within(DEADLINE, || {
-        let (_, ending) = end_by(&frame(CLOSE, b"\x03\xe8\xff"));
-        assert!(!ending.is_clean(), "{ending:?}");
+        for (_, ending) in ends_by(&frame(CLOSE, b"\x03\xe8\xff")) {
+            assert!(!ending.is_clean(), "{ending:?}");
+        }
+    });
+}
+
+#[test]
+fn what_comes_behind_a_close_frame_is_not_read() {
+    within(DEADLINE, || {
+        for more in [frame(BINARY, &message("more")), close_frame(), frame(CLOSE, b"\x03\xf0no"), b"\xff\xff".to_vec()]
+        {
+            assert_eq!(messages_of(&[close_frame(), more].concat()), [""; 0]);
+        }
+        let (server, _) = flooding(close_frame(), frame(BINARY, &message("more")));
+        let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
+        assert!(promptly(|| tail.next()).is_none());
+        assert_eq!(tail.ending(), Some(&Ending::ClosedByServer { code: Some(1000), reason: String::new() }));
     });
 }
 

@@ -1,9 +1,5 @@
 //! Heads of answers: what is no upgrade, what has no end, and what is odd and all right.
 
-use std::io::Write;
-use std::thread;
-use std::time::Duration;
-
 use loggregator_consumer::{Error, ErrorKind};
 
 use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, answer, head, message, multipart, recent_answer, texts};
@@ -11,7 +7,7 @@ use crate::common::{
     BINARY, DEADLINE, ScriptedServer, Untouched, accept_key, answering, assert_dial_error, builder, close_frame,
     consumer, drain, failures, frame, hang_up, read_head, say, say_without_end, switching_protocols, within,
 };
-use crate::{SHORT, promptly};
+use crate::{SHORT, dribble, promptly};
 
 /// How a tail fails at a server with this answer to the handshake, in which `KEY` is the right accept key.
 fn tail_error(answer: &str) -> Error {
@@ -130,14 +126,6 @@ fn interim_answers_without_an_end_are_an_error() {
             assert!(matches!(error.kind(), ErrorKind::BadResponse | ErrorKind::Timeout), "{error:?}");
         }
     });
-}
-
-/// Writes each byte in a segment of its own, slowly enough for most to be read alone.
-fn dribble(socket: &mut impl Write, bytes: &[u8]) {
-    for byte in bytes {
-        say(socket, &[&[*byte]]);
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

@@ -8,10 +8,16 @@ mod arguments;
 mod dialing;
 mod proxies;
 mod handshake;
+mod requests;
 mod refusals;
 mod frames;
 mod recent;
+mod gateway;
+mod log_cache;
+mod api;
 
+use std::io::Write;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A time limit that is to run out.
@@ -27,4 +33,14 @@ fn promptly<T>(call: impl FnOnce() -> T) -> T {
     let result = call();
     assert!(begin.elapsed() < PROMPT, "it took {:?}", begin.elapsed());
     result
+}
+
+/// Writes each byte in a segment of its own, slowly enough for most to be read alone, until the client has gone.
+fn dribble(socket: &mut impl Write, bytes: &[u8]) {
+    for byte in bytes {
+        if socket.write_all(&[*byte]).is_err() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -5,10 +5,10 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use loggregator_consumer::{Builder, Error, ErrorKind};
+use loggregator_consumer::{Builder, Error, ErrorKind, Proxy};
 
 use crate::common::messages::{
-    APP, BOUNDARY, CONTENT_TYPE, TOKEN, answer, chunk, head, message, multipart, part, texts,
+    APP, BOUNDARY, CONTENT_TYPE, TOKEN, answer, chunk, envelope, head, message, metric, multipart, part, texts,
 };
 use crate::common::{
     BINARY, CLOSE, DEADLINE, PING, Script, ScriptedServer, answering, builder, close_frame, consumer, drain, frame,
@@ -91,12 +91,22 @@ fn a_chunked_body_that_is_cut_short_is_truncated() {
 #[test]
 fn a_chunk_that_is_none_is_truncated() {
     within(DEADLINE, || {
-        let begun = [head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]), chunk(&two())].concat();
-        for no_chunk in ["no size\r\n", "-1\r\n", "fffffffffffffffffffff\r\n", "1\r\nxyz"] {
-            // What is recovered depends on how much came in one piece with it.
+        let begun = [&*two(), &part(b"not all")].concat();
+        let begun = [head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]), chunk(&begun)].concat();
+        for no_chunk in ["no size\r\n", "-1\r\n", "fffffffffffffffffffff\r\n", "\r\n", "1\r\nxyz\r\n"] {
             let error = error_at(|b| b, vec![answering([&begun, no_chunk.as_bytes()].concat())]);
-            assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
+            assert_recovered(error, ErrorKind::Truncated);
         }
+    });
+}
+
+#[test]
+fn a_chunk_that_is_longer_than_it_says_is_truncated() {
+    within(DEADLINE, || {
+        let head = head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]);
+        let mut chunk = chunk(&[two(), part(b"not all")].concat());
+        chunk.splice(chunk.len() - 2.., *b"xyz\r\n");
+        assert_recovered(error_at(|b| b, vec![answering([head, chunk].concat())]), ErrorKind::Truncated);
     });
 }
 
@@ -323,6 +333,28 @@ fn parts_without_end_that_are_no_messages_are_a_bad_response() {
     });
 }
 
+#[test]
+fn parts_without_end_that_are_no_logs_are_a_bad_response() {
+    within(DEADLINE, || {
+        let script = after_two_of_doppler(|mut socket| say_without_end(&mut socket, &part(&metric())));
+        let server = ScriptedServer::always(script);
+        let consumer = Builder::new().doppler(&server.endpoint()).proxy(Proxy::none()).build().unwrap();
+        let error = promptly(|| consumer.recent(APP, TOKEN).unwrap_err());
+        assert_recovered(error, ErrorKind::BadResponse);
+        let last = promptly(|| consumer.recent_iter(APP, TOKEN).unwrap().last().unwrap());
+        assert_eq!(last.unwrap_err().kind(), ErrorKind::BadResponse);
+    });
+}
+
+/// Two good messages of Doppler, and then what is to be done.
+fn after_two_of_doppler(then: fn(TcpStream)) -> impl Fn(TcpStream) {
+    move |mut socket| {
+        read_head(&mut socket);
+        say(&mut socket, &[&head("200 OK", &[CONTENT_TYPE]), &part(&envelope("one")), &part(&envelope("two"))]);
+        then(socket);
+    }
+}
+
 /// Not even for who has all the time in the world: pings are no messages.
 #[test]
 fn a_dump_that_only_pings_is_a_timeout_of_the_iterator_too() {
@@ -384,6 +416,35 @@ fn a_content_type_without_a_usable_boundary_is_a_bad_response() {
             let error = error_at(|b| b, vec![answering(answer("200 OK", &headers, &multipart(&["one"])))]);
             assert_eq!(error.kind(), ErrorKind::BadResponse, "{content_type}: {error}");
         }
+    });
+}
+
+#[test]
+fn a_length_that_is_none_is_a_bad_response() {
+    within(DEADLINE, || {
+        for length in ["", "x", "-1", "+1", "1, 2", "100000000000000000000"] {
+            let head = head("200 OK", &[CONTENT_TYPE, &format!("Content-Length: {length}")]);
+            let error = error_at(|b| b, vec![answering([head, multipart(&["one"])].concat())]);
+            assert_eq!(error.kind(), ErrorKind::BadResponse, "{length}: {error}");
+        }
+    });
+}
+
+#[test]
+fn a_body_in_odd_chunks_behind_interim_answers_is_fine() {
+    within(DEADLINE, || {
+        let body = multipart(&["one", "two"]);
+        let mut answer = [head("103 Early Hints", &["Link: </x>"]), head("100 Continue", &[])].concat();
+        answer.extend(head("200 OK", &[CONTENT_TYPE, "content-length: 3", "transfer-encoding: Chunked"]));
+        for (n, piece) in body.chunks(11).enumerate() {
+            let extension = ["", ";x", " ; x=\"y\""][n % 3];
+            answer.extend(format!("{}{:X}{extension}\r\n", "0".repeat(n), piece.len()).bytes());
+            answer.extend(piece);
+            answer.extend(b"\r\n");
+        }
+        answer.extend(b"0\r\nX-Trailer: y\r\n\r\n");
+        let server = ScriptedServer::answering(answer);
+        assert_eq!(texts(&consumer(&server.endpoint()).recent(APP, TOKEN).unwrap()), ["one", "two"]);
     });
 }
 

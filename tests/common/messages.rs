@@ -23,6 +23,17 @@ pub fn message_at(text: &str, nanoseconds: i64) -> Vec<u8> {
     bytes
 }
 
+/// A dropsonde `Envelope` with a log, and with what is required, and no more.
+pub fn envelope(text: &str) -> Vec<u8> {
+    let log = [bytes_field(1, text.as_bytes()), vec![2 << 3, 1, 3 << 3, 0]].concat();
+    [bytes_field(1, b"origin"), vec![2 << 3, 5], bytes_field(8, &log)].concat()
+}
+
+/// A dropsonde `Envelope` of a metric.
+pub fn metric() -> Vec<u8> {
+    [bytes_field(1, b"origin"), vec![2 << 3, 6]].concat()
+}
+
 fn bytes_field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut field = vec![number << 3 | 2];
     field.extend(varint(content.len() as u64));

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test file uses its own part.
 
 pub mod leftovers;
+pub mod memory;
 pub mod messages;
 pub mod proxy;
 pub mod replay;
@@ -225,15 +226,20 @@ pub fn streaming(bytes: impl Into<Vec<u8>>) -> Script {
 
 /// Reads a request's head, up to its blank line.
 pub fn read_head(socket: &mut impl Read) -> String {
+    try_read_head(socket).unwrap_or_else(|end| panic!("the request {end}"))
+}
+
+/// The same from a client that may have gone: the error says how its words ended.
+pub fn try_read_head(socket: &mut impl Read) -> Result<String, String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         match socket.read(&mut byte) {
             Ok(1) => head.push(byte[0]),
-            end => panic!("the request ended with {end:?} after {:?}", String::from_utf8_lossy(&head)),
+            end => return Err(format!("ended with {end:?} after {:?}", String::from_utf8_lossy(&head))),
         }
     }
-    String::from_utf8(head).unwrap()
+    Ok(String::from_utf8(head).unwrap())
 }
 
 /// Writes pieces, each in a segment of its own, and leaves the client a chance to read them one by one: of the first
@@ -344,6 +350,14 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A frame that is not the last of its message.
+pub fn not_final(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = frame(opcode, payload);
+    frame[0] &= 0x7f;
+    frame
+}
+
+pub const CONTINUATION: u8 = 0;
 pub const TEXT: u8 = 1;
 pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;

@@ -10,8 +10,11 @@ const KEY: &[u8] = include_bytes!("../../src/testing/tls/key.pem");
 
 /// The server's side of a handshake. `None` if the client breaks it off.
 pub fn accept(socket: TcpStream) -> Option<TlsStream<TcpStream>> {
-    let identity = Identity::from_pkcs8(CERTIFICATE, KEY).unwrap();
-    TlsAcceptor::new(identity).unwrap().accept(socket).ok()
+    acceptor().accept(socket).ok()
+}
+
+pub fn acceptor() -> TlsAcceptor {
+    TlsAcceptor::new(Identity::from_pkcs8(CERTIFICATE, KEY).unwrap()).unwrap()
 }
 
 /// A connector that trusts the certificate.

@@ -1,0 +1,98 @@
+//! Answers of an API, asked where the logs are, and of a UAA, asked for a token, that neither should give.
+
+use std::net::TcpStream;
+
+use loggregator_consumer::{Builder, Error, ErrorKind, Proxy, TokenSource, Uaa};
+
+use crate::common::messages::{APP, answer, head};
+use crate::common::{DEADLINE, ScriptedServer, hang_up, read_head, say, say_without_end, within};
+use crate::{SHORT, dribble, promptly};
+
+/// How discovery fails, promptly, where the root of the API answers with this, and where `/v2/info` does.
+fn errors(script: impl Fn(&mut TcpStream) + Send + Sync + Copy + 'static) -> [Error; 2] {
+    [false, true].map(|has_root| {
+        let server = ScriptedServer::always(move |mut socket| {
+            match read_head(&mut socket).starts_with("GET / ") == has_root {
+                true => script(&mut socket),
+                false => say(&mut socket, &[&answer("404 Not Found", &[], b"")]),
+            }
+            hang_up(socket);
+        });
+        let builder = Builder::new().api(&format!("http://{}", server.address)).proxy(Proxy::none());
+        let consumer = builder.connect_timeout(5 * SHORT).build().unwrap();
+        promptly(|| consumer.tail_choice().unwrap_err())
+    })
+}
+
+#[test]
+fn an_answer_without_an_end_is_a_bad_response() {
+    within(DEADLINE, || {
+        for (begin, endless) in [("{\"links\":\"", "x"), ("", " "), ("", "["), ("{\"links\":{", "\"x\":1,")] {
+            let errors = errors(|socket| {
+                say(socket, &[&head("200 OK", &[]), begin.as_bytes()]);
+                say_without_end(socket, endless.repeat(1000).as_bytes());
+            });
+            for error in errors {
+                assert_eq!(error.kind(), ErrorKind::BadResponse, "{begin}{endless}: {error}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_trickles_in_is_a_timeout() {
+    within(DEADLINE, || {
+        let errors = errors(|socket| {
+            say(socket, &[&head("200 OK", &[])]);
+            dribble(socket, &[b' '; 10_000]);
+        });
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        }
+    });
+}
+
+#[test]
+fn what_names_no_server_is_a_bad_response() {
+    within(DEADLINE, || {
+        for body in [
+            &b""[..],
+            b"null",
+            b"[]",
+            b"{}",
+            b"{\"links\":{\"logging\":{\"href\":\"wss://\xff\"}},\"logging_endpoint\":\"wss://\xff\"}",
+            b"{\"links\":{\"logging\":{\"href\":7}},\"logging_endpoint\":[\"wss://x\"]}",
+            b"{\"links\":{\"logging\":{\"href\":\"https://x\"}},\"logging_endpoint\":\"https://x\"}",
+            b"{\"links\":{\"logging\":{\"href\":\"wss://x\\r\\ny\"}},\"logging_endpoint\":\"wss://x\\r\\ny\"}",
+            b"{\"links\":{\"logging\":{\"href\":\"wss://u:p@x\"}},\"logging_endpoint\":\"wss://u:p@x\"}",
+        ] {
+            for error in errors(move |socket| say(socket, &[&answer("200 OK", &[], body)])) {
+                assert_eq!(error.kind(), ErrorKind::BadResponse, "{}: {error}", String::from_utf8_lossy(body));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_token_that_is_none_is_a_bad_response_and_not_shown() {
+    within(DEADLINE, || {
+        for token in ["hunter2\\r\\nX-Admin: 1", "hunter2\\u0000", "hunter2\" \""] {
+            let body = format!("{{\"access_token\":\"{token}\"}}").into_bytes();
+            assert_no_token(body);
+        }
+        assert_no_token(b"{\"access_token\":[[[".iter().copied().chain([b'['; 100_000]).collect());
+    });
+}
+
+fn assert_no_token(body: Vec<u8>) {
+    let server = ScriptedServer::always(move |mut socket| {
+        read_head(&mut socket);
+        say(&mut socket, &[&answer("200 OK", &[], &body)]);
+        hang_up(socket);
+    });
+    let tokens = TokenSource::uaa(Uaa::new(&format!("http://{}", server.address)).refresh_token("x")).unwrap();
+    let consumer = Builder::new().doppler("ws://server.invalid").tokens(tokens).proxy(Proxy::none()).build().unwrap();
+    let error = promptly(|| consumer.tail(APP, "").unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+}

@@ -1,0 +1,194 @@
+//! Streams of the RLP gateway that no gateway should send.
+
+use std::net::TcpStream;
+use std::sync::mpsc;
+
+use loggregator_consumer::{Builder, Ending, ErrorKind, Proxy, Tail};
+
+use crate::common::messages::{APP, TOKEN, answer, chunk, head, texts};
+use crate::common::{DEADLINE, ScriptedServer, answering, hang_up, read_head, say, say_without_end, within};
+use crate::promptly;
+
+const EVENTS: &str = "Content-Type: text/event-stream";
+
+/// An event with a batch of one envelope, whose log is `hi`.
+const HI: &str = "data: {\"batch\":[{\"log\":{\"payload\":\"aGk=\"}}]}\n\n";
+const CLOSING: &str = "event: closing\ndata: bye\n\n";
+
+/// A tail of a server that begins a stream, and then does this.
+fn tail(limit: usize, then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Tail {
+    let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+        read_head(&mut socket);
+        say(&mut socket, &[&head("200 OK", &[EVENTS])]);
+        then(&mut socket);
+        hang_up(socket);
+    })]);
+    let builder = Builder::new().rlp_gateway(&format!("http://{}", server.address)).proxy(Proxy::none());
+    builder.max_message_size(limit).build().unwrap().tail(APP, TOKEN).unwrap()
+}
+
+/// A tail of a stream with these bytes, which the gateway ends well.
+fn tail_of(bytes: impl AsRef<[u8]>) -> Tail {
+    let bytes = [bytes.as_ref(), CLOSING.as_bytes()].concat();
+    tail(1 << 24, move |socket| say(socket, &[&bytes]))
+}
+
+#[test]
+fn what_has_no_end_in_an_event_is_too_large() {
+    within(DEADLINE, || {
+        for (begin, endless) in [
+            ("data: ", "x"),
+            ("", "data: x\n"),
+            ("", "data\n"),
+            ("event: ", "x"),
+            (": ", "x"),
+            ("", "\r"),
+            ("x: ", "x"),
+        ] {
+            let mut tail = tail(100_000, move |socket| {
+                say(socket, &[HI.as_bytes(), begin.as_bytes()]);
+                say_without_end(socket, endless.repeat(1000).as_bytes());
+            });
+            assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
+            let error = promptly(|| tail.next()).unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge, "{begin}{endless}: {error}");
+            assert!(error.to_string().contains("max_message_size"), "{error}");
+            assert_eq!(tail.ending(), Some(&Ending::TooLarge { limit: 100_000 }));
+        }
+    });
+}
+
+#[test]
+fn a_close_is_prompt_in_a_flood_of_what_is_no_message() {
+    within(DEADLINE, || {
+        let batch = "data: {\"batch\":[]}\n\n";
+        for flood in ["\n", ":\n", "data\n\n", "event: heartbeat\ndata: 1\n\n", "event: unknown\ndata: x\n\n", batch] {
+            let (sender, under_way) = mpsc::channel();
+            let tail = tail(1 << 20, move |socket| {
+                let flood = flood.repeat(1000);
+                say(socket, &[flood.as_bytes()]);
+                sender.send(()).unwrap();
+                say_without_end(socket, flood.as_bytes());
+            });
+            under_way.recv().unwrap();
+            promptly(|| tail.close()).unwrap();
+        }
+    });
+}
+
+#[test]
+fn trailers_without_end_are_not_read() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+            read_head(&mut socket);
+            let head = head("200 OK", &[EVENTS, "Transfer-Encoding: chunked"]);
+            say(&mut socket, &[&head, &chunk(HI.as_bytes()), b"0\r\n"]);
+            say_without_end(&mut socket, &b"X: y\r\n".repeat(1000));
+        })]);
+        let builder = Builder::new().rlp_gateway(&format!("http://{}", server.address)).proxy(Proxy::none());
+        let mut tail = builder.build().unwrap().tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
+        assert_eq!(promptly(|| tail.next()).unwrap().unwrap_err().kind(), ErrorKind::ConnectionLost);
+        assert_eq!(tail.ending(), Some(&Ending::Eof));
+    });
+}
+
+#[test]
+fn a_million_envelopes_of_nothing_are_no_messages() {
+    within(DEADLINE, || {
+        let batch = format!("data: {{\"batch\":[{}{{}}]}}\n\n", "{},".repeat(1_000_000));
+        let mut tail = tail_of(batch + HI);
+        let messages: Vec<_> = tail.by_ref().map_while(Result::ok).collect();
+        assert_eq!(texts(&messages), ["hi"]);
+        assert_eq!(tail.ending(), Some(&Ending::Closing { reason: "bye".into() }));
+    });
+}
+
+/// In memory a message takes many times the bytes that it can have in JSON.
+#[test]
+fn of_a_batch_with_a_million_messages_not_all_are_given() {
+    within(DEADLINE, || {
+        let batch = format!("data: {{\"batch\":[{}{{}}]}}\n\n", "{\"log\":{}},".repeat(1_000_000));
+        let mut tail = tail_of(batch + HI);
+        assert_eq!(tail.by_ref().take_while(Result::is_ok).count(), 10_000);
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
+    });
+}
+
+/// That an event is an error of its own, and the next one is given.
+#[track_caller]
+fn assert_undecodable(data: &[u8]) {
+    let mut tail = tail_of([b"data: ", data, b"\n\n", HI.as_bytes()].concat());
+    let error = tail.next().unwrap().unwrap_err();
+    let shown = String::from_utf8_lossy(&data[..data.len().min(100)]).into_owned();
+    assert_eq!(error.kind(), ErrorKind::Undecodable, "{shown}: {error}");
+    assert!(error.to_string().len() < 1000, "{error}");
+    assert_eq!(tail.next().unwrap().unwrap().text(), "hi", "{shown}");
+}
+
+#[test]
+fn nesting_without_an_end_costs_no_more_than_its_event() {
+    within(DEADLINE, || {
+        for open in ["[", "{\"batch\":", "{\"batch\":[", "{\"x\":"] {
+            assert_undecodable(open.repeat(100_000).as_bytes());
+        }
+        let within_an_envelope = format!("{{\"batch\":[{{\"log\":{}", "{\"payload\":".repeat(100_000));
+        assert_undecodable(within_an_envelope.as_bytes());
+    });
+}
+
+#[test]
+fn text_that_is_no_utf8_costs_no_more_than_its_event() {
+    within(DEADLINE, || {
+        for envelope in [
+            &b"{\"source_id\":\"\xff\",\"log\":{}}"[..],
+            b"{\"instance_id\":\"\xff\",\"log\":{}}",
+            b"{\"tags\":{\"source_type\":\"\xff\"},\"log\":{}}",
+            b"{\"tags\":{\"\xff\":\"x\"},\"log\":{}}",
+            b"{\"deprecated_tags\":{\"source_type\":{\"text\":\"\xc3\"}},\"log\":{}}",
+            b"{\"log\":{\"payload\":\"\xff\"}}",
+            b"{\"log\":{\"type\":\"\xff\"}}",
+            b"{\"timestamp\":\"\xff\",\"log\":{}}",
+            b"{\"\xff\":1,\"log\":{}}",
+            b"\xff",
+        ] {
+            assert_undecodable(&[b"{\"batch\":[", envelope, b"]}"].concat());
+        }
+    });
+}
+
+#[test]
+fn the_reason_of_a_close_that_is_no_utf8_is_shown_as_text() {
+    within(DEADLINE, || {
+        let mut tail = tail(1 << 20, |socket| say(socket, &[b"event: closing\ndata: b\xffye\n\n"]));
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::ClosedByServer);
+        assert_eq!(tail.ending(), Some(&Ending::Closing { reason: "b\u{fffd}ye".into() }));
+    });
+}
+
+#[test]
+fn nothing_comes_behind_a_close() {
+    within(DEADLINE, || {
+        let mut tail = tail(1 << 20, |socket| {
+            say(socket, &[[HI, CLOSING, HI].concat().as_bytes()]);
+            say_without_end(socket, HI.as_bytes());
+        });
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
+        // What came in one piece with the close is no harm.
+        let error = promptly(|| tail.find_map(Result::err)).unwrap();
+        assert_eq!(error.kind(), ErrorKind::ClosedByServer);
+        assert_eq!(tail.ending(), Some(&Ending::Closing { reason: "bye".into() }));
+    });
+}
+
+#[test]
+fn what_is_no_stream_of_events_is_a_bad_response() {
+    within(DEADLINE, || {
+        for content_type in ["Content-Type: text/html", "Content-Type: text/html; text/event-stream", "X: y"] {
+            let server = ScriptedServer::start(vec![answering(answer("200 OK", &[content_type], HI.as_bytes()))]);
+            let builder = Builder::new().rlp_gateway(&format!("http://{}", server.address)).proxy(Proxy::none());
+            let error = builder.build().unwrap().tail(APP, TOKEN).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BadResponse, "{content_type}: {error}");
+        }
+    });
+}

@@ -1,0 +1,309 @@
+//! What no request may trip over: every kind of request, made to the same bad server.
+
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use loggregator_consumer::{Builder, Error, ErrorKind, Proxy, TokenSource, Uaa};
+
+use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, answer, head};
+use crate::common::{DEADLINE, ScriptedServer, Untouched, hang_up, read_head, say, say_without_end, within};
+use crate::{SHORT, dribble, promptly};
+
+/// Of each request, for the head and for silence: enough for floods to be found out on a busy machine.
+const LIMIT: Duration = SHORT.saturating_mul(5);
+
+/// A kind of request, and how it fails when it is made to the server at an address.
+#[derive(Clone, Copy)]
+struct Request {
+    name: &'static str,
+    /// What an answer claims to be that is the one that was asked for.
+    content_type: &'static str,
+    fail: fn(Builder, SocketAddr) -> Error,
+}
+
+const EVENTS: &str = "Content-Type: text/event-stream";
+const JSON: &str = "Content-Type: application/json";
+
+/// Those that are made over HTTP.
+const OVER_HTTP: [Request; 6] = [
+    Request { name: "legacy recent", content_type: CONTENT_TYPE, fail: |builder, at| recent(builder.legacy(&ws(at))) },
+    Request {
+        name: "Doppler's recent",
+        content_type: CONTENT_TYPE,
+        fail: |builder, at| recent(builder.doppler(&ws(at))),
+    },
+    Request { name: "Log Cache", content_type: JSON, fail: |builder, at| recent(builder.log_cache(&http(at))) },
+    Request { name: "the RLP gateway", content_type: EVENTS, fail: |builder, at| tail(builder.rlp_gateway(&http(at))) },
+    Request { name: "discovery", content_type: JSON, fail: |builder, at| tail(builder.api(&http(at))) },
+    Request { name: "the UAA", content_type: JSON, fail: |builder, at| renewal(builder, at) },
+];
+
+/// Those that ask for another protocol: of a websocket's server, and of a proxy.
+const HANDSHAKES: [Request; 3] = [
+    Request { name: "a legacy tail", content_type: CONTENT_TYPE, fail: |builder, at| tail(builder.legacy(&ws(at))) },
+    Request { name: "Doppler's tail", content_type: CONTENT_TYPE, fail: |builder, at| tail(builder.doppler(&ws(at))) },
+    Request {
+        name: "CONNECT",
+        content_type: CONTENT_TYPE,
+        fail: |builder, at| tail(builder.legacy("ws://server.invalid").proxy(Proxy::url(&http(at)).unwrap())),
+    },
+];
+
+fn ws(address: SocketAddr) -> String {
+    format!("ws://{address}")
+}
+
+fn http(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+/// How a tail fails, be it after it has begun.
+fn tail(builder: Builder) -> Error {
+    match builder.build().unwrap().tail(APP, TOKEN) {
+        Ok(mut tail) => tail.find_map(Result::err).expect("an end that is no clean one"),
+        Err(error) => error,
+    }
+}
+
+fn recent(builder: Builder) -> Error {
+    builder.build().unwrap().recent(APP, TOKEN).unwrap_err()
+}
+
+/// Of a token, before anything else is asked for.
+fn renewal(builder: Builder, uaa: SocketAddr) -> Error {
+    let uaa = Uaa::new(&http(uaa)).refresh_token("a-refresh-token").timeout(LIMIT);
+    let consumer = builder.doppler("ws://server.invalid").tokens(TokenSource::uaa(uaa).unwrap()).build().unwrap();
+    consumer.tail(APP, "").unwrap_err()
+}
+
+/// Makes each of the requests, at the same time, to a server that does this with every connection; they must fail
+/// promptly, and as the test says.
+fn each_fails(
+    requests: impl IntoIterator<Item = Request>,
+    script: impl Fn(Request, TcpStream) + Send + Sync + Copy + 'static,
+    check: impl Fn(&str, Error) + Send + Copy + 'static,
+) {
+    let attempts: Vec<_> = requests
+        .into_iter()
+        .map(|request| {
+            let server = ScriptedServer::always(move |socket| script(request, socket));
+            thread::spawn(move || {
+                let builder = Builder::new().proxy(Proxy::none()).connect_timeout(LIMIT);
+                let builder = builder.read_timeout(LIMIT).idle_timeout(LIMIT);
+                check(request.name, promptly(|| (request.fail)(builder, server.address)));
+            })
+        })
+        .collect();
+    within(DEADLINE, || attempts.into_iter().for_each(|attempt| attempt.join().unwrap()));
+}
+
+fn all() -> impl Iterator<Item = Request> {
+    OVER_HTTP.into_iter().chain(HANDSHAKES)
+}
+
+/// Answers with a good head, and then does this.
+fn after_the_head(request: Request, mut socket: TcpStream, headers: &[&str], then: impl FnOnce(&mut TcpStream)) {
+    read_head(&mut socket);
+    say(&mut socket, &[&head("200 OK", &[&[request.content_type], headers].concat())]);
+    then(&mut socket);
+}
+
+#[test]
+fn a_head_without_an_end_is_refused() {
+    for endless in [&b"X-Header: value\r\n"[..], b"x", b"\r"] {
+        each_fails(
+            all(),
+            move |_, mut socket| {
+                read_head(&mut socket);
+                say(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
+                say_without_end(&mut socket, &endless.repeat(1000));
+            },
+            |name, error| {
+                let kind = if name == "CONNECT" { ErrorKind::Proxy } else { ErrorKind::BadResponse };
+                assert_eq!(error.kind(), kind, "{name}: {error}");
+            },
+        );
+    }
+}
+
+#[test]
+fn a_head_that_trickles_in_is_a_timeout() {
+    each_fails(
+        all(),
+        |_, mut socket| {
+            read_head(&mut socket);
+            say(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
+            dribble(&mut socket, &b"X-Header: value\r\n".repeat(10_000));
+        },
+        |name, error| assert_eq!(error.kind(), ErrorKind::Timeout, "{name}: {error}"),
+    );
+}
+
+#[test]
+fn interim_answers_without_an_end_are_an_error_by_the_connect_timeout() {
+    each_fails(
+        all(),
+        |_, mut socket| {
+            read_head(&mut socket);
+            say_without_end(&mut socket, b"HTTP/1.1 100 Continue\r\n\r\n");
+        },
+        |name, error| {
+            let kinds = [ErrorKind::BadResponse, ErrorKind::Timeout, ErrorKind::Proxy];
+            assert!(kinds.contains(&error.kind()), "{name}: {error:?}");
+        },
+    );
+}
+
+#[test]
+fn a_redirect_to_another_host_gets_no_request_and_no_token() {
+    for status in ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent"] {
+        let other = Untouched::start();
+        // The script is shared by all, and so can hold no `String`.
+        let location: &'static str = format!("Location: http://{}/", other.address()).leak();
+        each_fails(
+            all(),
+            move |_, mut socket| {
+                read_head(&mut socket);
+                say(&mut socket, &[&answer(status, &[location], b"over there")]);
+                hang_up(socket);
+            },
+            move |name, error| match name {
+                "CONNECT" => assert_eq!(error.kind(), ErrorKind::Proxy, "{error}"),
+                _ => {
+                    assert_eq!(error.kind(), ErrorKind::BadResponse, "{name}: {error}");
+                    assert_eq!(error.status(), status[..3].parse().ok(), "{name}");
+                }
+            },
+        );
+        other.assert_untouched();
+    }
+}
+
+#[test]
+fn a_head_that_is_no_utf8_is_an_error_that_can_be_shown() {
+    const HEADS: [&[u8]; 4] = [
+        b"HTTP/1.1 500 \xff\xfe\r\n\r\n",
+        b"HTTP/1.1 500 Oh\r\nX-Header: \xff\r\nContent-Encoding: \xfe\r\n\r\nno \xff",
+        b"HTTP/1.1 302 Found\r\nLocation: http://\xff/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 500 Oh\r\n\xff: x\r\n\r\n",
+    ];
+    for bytes in HEADS {
+        each_fails(
+            all(),
+            move |_, mut socket| {
+                read_head(&mut socket);
+                say(&mut socket, &[bytes]);
+                hang_up(socket);
+            },
+            |name, error| {
+                let kinds = [ErrorKind::ServerError, ErrorKind::BadResponse, ErrorKind::Proxy];
+                assert!(kinds.contains(&error.kind()), "{name}: {error:?}");
+            },
+        );
+    }
+}
+
+#[test]
+fn a_refusal_whose_words_have_no_end_is_cut() {
+    each_fails(
+        all(),
+        |_, mut socket| {
+            read_head(&mut socket);
+            say(&mut socket, &[&head("500 Internal Server Error", &[])]);
+            say_without_end(&mut socket, &[b'x'; 1000]);
+        },
+        |name, error| match name {
+            // What a proxy says besides its status is not read.
+            "CONNECT" => assert_eq!(error.kind(), ErrorKind::Proxy, "{error}"),
+            _ => {
+                assert_eq!(error.kind(), ErrorKind::ServerError, "{name}: {error:.200}");
+                assert!((1..=64 * 1024).contains(&error.body().unwrap().len()), "{name}");
+            }
+        },
+    );
+}
+
+/// No decoder is on, so no small answer can become a large one. But none may be taken for what it is not, either.
+#[test]
+fn an_answer_that_is_compressed_is_refused_as_such() {
+    const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c\x4a\x06\0\xc2\x41\x24\x35\x03\0\0\0";
+    for coding in ["Content-Encoding: gzip", "content-encoding: br", "Transfer-Encoding: gzip, chunked"] {
+        each_fails(
+            OVER_HTTP,
+            move |request, socket| {
+                after_the_head(request, socket, &[coding], |socket| {
+                    say_without_end(socket, &[b"17\r\n", GZIP, b"\r\n"].concat());
+                })
+            },
+            move |name, error| {
+                assert_eq!(error.kind(), ErrorKind::BadResponse, "{name}: {error}");
+                let coding = coding.split([' ', ',']).nth(1).unwrap();
+                assert!(error.to_string().contains(&format!("encoded ({coding})")), "{name}: {error}");
+            },
+        );
+    }
+}
+
+#[test]
+fn words_that_are_compressed_are_left_out() {
+    each_fails(
+        all(),
+        |_, mut socket| {
+            read_head(&mut socket);
+            say(&mut socket, &[&answer("500 Oh", &["Content-Encoding: gzip"], b"\x1f\x8b\x08 not for the eye")]);
+            hang_up(socket);
+        },
+        |name, error| {
+            assert!(!error.to_string().contains("eye"), "{name}: {error}");
+            if name != "CONNECT" {
+                assert_eq!((error.kind(), error.body()), (ErrorKind::ServerError, Some("")), "{name}");
+            }
+        },
+    );
+}
+
+#[test]
+fn chunks_that_are_none_are_no_answer() {
+    for no_chunk in [
+        &b"no size\r\n"[..],
+        b"-1\r\n",
+        b"0x5\r\nhello\r\n",
+        b"fffffffffffffffff\r\n",
+        b"ffffffffffffffff\r\nhello",
+        b"1\r\nxyz\r\n",
+        b"\r\n\r\n",
+        b";\r\n",
+    ] {
+        each_fails(
+            OVER_HTTP,
+            move |request, socket| {
+                after_the_head(request, socket, &["Transfer-Encoding: chunked"], |socket| {
+                    say(socket, &[no_chunk]);
+                    hang_up(socket.try_clone().unwrap());
+                })
+            },
+            assert_ends_badly,
+        );
+    }
+}
+
+#[test]
+fn the_size_of_a_chunk_has_an_end() {
+    for endless in ["0", "f", " ", ";", "5;name=value"] {
+        each_fails(
+            OVER_HTTP,
+            move |request, socket| {
+                after_the_head(request, socket, &["Transfer-Encoding: chunked"], |socket| {
+                    say_without_end(socket, &endless.repeat(1000).into_bytes());
+                })
+            },
+            assert_ends_badly,
+        );
+    }
+}
+
+fn assert_ends_badly(name: &str, error: Error) {
+    let kinds = [ErrorKind::BadResponse, ErrorKind::Truncated, ErrorKind::ConnectionLost, ErrorKind::Timeout];
+    assert!(kinds.contains(&error.kind()), "{name}: {error:?}");
+}

@@ -1,0 +1,110 @@
+//! Tails.
+
+use loggregator_consumer::{Builder, Ending, Proxy};
+
+use crate::common::messages::{APP, chunk, envelope, head, message};
+use crate::common::{BINARY, CLOSE, CONTINUATION, PING, TEXT, builder, frame, not_final, switching_protocols, tls};
+use crate::server::{Gives, Piece};
+use crate::{Call, Session};
+
+/// A tail's frames of any kind, and a close.
+fn frames(encoded: fn(&str) -> Vec<u8>, code: u16, reason: &str) -> Vec<Piece> {
+    let fragmented = encoded("two");
+    let (start, rest) = fragmented.split_at(7);
+    let ending = Ending::ClosedByServer { code: Some(code), reason: reason.into() };
+    vec![
+        Piece::new(Gives::Nothing, frame(PING, b"")),
+        Piece::new(Gives::Message("one"), frame(BINARY, &encoded("one"))),
+        Piece::new(Gives::Nothing, not_final(BINARY, start)),
+        Piece::new(Gives::Nothing, frame(PING, b"between")),
+        Piece::new(Gives::Nothing, not_final(CONTINUATION, b"")),
+        Piece::new(Gives::Message("two"), frame(CONTINUATION, rest)),
+        Piece::new(Gives::Message("three"), frame(TEXT, &encoded("three"))),
+        Piece::new(Gives::End(Some(ending)), frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())),
+    ]
+}
+
+fn handshake(path: &'static str) -> Piece {
+    Piece::answer(path, switching_protocols)
+}
+
+const LEGACY: &str = "the websocket handshake at /tail/";
+const DOPPLER: &str = "the websocket handshake at /apps/";
+
+#[test]
+fn a_legacy_server_at_every_byte_of_a_tail() {
+    let frames = frames(message, 1000, "");
+    let pieces = [vec![handshake(LEGACY)], frames].concat();
+    let settings = Box::new(|address| builder(&format!("ws://{address}")));
+    Session { call: Call::Tail, settings, pieces, from: 0 }.dies_at_every_byte();
+}
+
+#[test]
+fn a_proxy_at_every_byte_of_a_tail() {
+    let proxy = Piece::answer("asking the proxy", |request| {
+        assert!(request.starts_with("CONNECT loggregator.example.com:80 "), "{request}");
+        head("200 Connection established", &["Proxy-Agent: x"])
+    });
+    let pieces = [vec![proxy, handshake(LEGACY)], frames(message, 1000, "done")].concat();
+    let settings = Box::new(|address| {
+        let proxy = Proxy::url(&format!("http://{address}")).unwrap();
+        builder("ws://loggregator.example.com").proxy(proxy)
+    });
+    Session { call: Call::Tail, settings, pieces, from: 0 }.dies_at_every_byte();
+}
+
+#[test]
+fn a_legacy_server_at_every_byte_of_a_tail_over_tls() {
+    let pieces = [vec![Piece::tls(tls::acceptor()), handshake(LEGACY)], frames(message, 1000, "")].concat();
+    let connector = tls::trusting();
+    let settings = Box::new(move |address| builder(&format!("wss://{address}")).tls_connector(connector.clone()));
+    Session { call: Call::Tail, settings, pieces, from: 0 }.dies_at_every_byte();
+}
+
+#[test]
+fn doppler_at_every_byte_of_a_tail() {
+    let reason = "Client did not respond to ping before keep-alive timeout expired.";
+    let pieces = [vec![handshake(DOPPLER)], frames(envelope, 1008, reason)].concat();
+    let settings = Box::new(|address| Builder::new().doppler(&format!("ws://{address}")).proxy(Proxy::none()));
+    Session { call: Call::Tail, settings, pieces, from: 0 }.dies_at_every_byte();
+}
+
+const GATEWAY: &str = "the request for /v2/read";
+
+/// A gateway's stream, which is chunked: what an event says is known at its blank line, before the chunk's end.
+fn events() -> Vec<Piece> {
+    let event = |gives, text: &str| {
+        let chunk = chunk(format!("{text}\n\n").as_bytes());
+        let (event, line_end) = chunk.split_at(chunk.len() - 2);
+        [Piece::new(gives, event), Piece::new(Gives::Nothing, line_end)]
+    };
+    let envelope = |payload| format!(r#"{{"timestamp":"1","source_id":"{APP}","log":{{"payload":"{payload}"}}}}"#);
+    let ending = Ending::Closing { reason: "closing due to stream timeout".into() };
+    let answer = |_: &str| head("200 OK", &["Content-Type: text/event-stream", "Transfer-Encoding: chunked"]);
+    [
+        vec![Piece::answer(GATEWAY, answer)],
+        event(Gives::Nothing, "event: heartbeat\ndata: 1795343667").into(),
+        event(Gives::Message("one"), &format!(r#"data: {{"batch":[{}]}}"#, envelope("b25l"))).into(),
+        event(Gives::Message("two"), &format!(r#"data: {{"batch":[{}]}}"#, envelope("dHdv"))).into(),
+        event(Gives::End(Some(ending)), "event: closing\ndata: closing due to stream timeout").into(),
+        vec![Piece::new(Gives::Nothing, "0\r\n\r\n")],
+    ]
+    .concat()
+}
+
+#[test]
+fn the_rlp_gateway_at_every_byte_of_a_tail() {
+    let settings = Box::new(|address| Builder::new().rlp_gateway(&format!("http://{address}")).proxy(Proxy::none()));
+    Session { call: Call::Tail, settings, pieces: events(), from: 0 }.dies_at_every_byte();
+}
+
+#[test]
+fn the_rlp_gateway_at_every_byte_of_a_tail_over_tls() {
+    let connector = tls::trusting();
+    let settings = Box::new(move |address| {
+        let builder = Builder::new().rlp_gateway(&format!("https://{address}"));
+        builder.tls_connector(connector.clone()).proxy(Proxy::none())
+    });
+    let pieces = [vec![Piece::tls(tls::acceptor())], events()].concat();
+    Session { call: Call::Tail, settings, pieces, from: 1 }.dies_at_every_byte();
+}

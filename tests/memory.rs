@@ -1,0 +1,286 @@
+//! How much memory a bad server can take, measured: the most that this process ever had resident, beyond what it had
+//! before.
+//!
+//! All of it in one test, for it measures the whole process. The servers are in it, but they send the same few bytes over
+//! and over.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use common::memory::Resident;
+use common::messages::{APP, BOUNDARY, CONTENT_TYPE, TOKEN, chunk, head, message, part};
+use common::{DEADLINE, PING, ScriptedServer, frame, read_head, say, say_without_end, switching_protocols, within};
+use loggregator_consumer::{Builder, Consumer, ErrorKind, Proxy, TokenSource, Uaa};
+
+const MB: usize = 1 << 20;
+
+/// The largest message, as it is set here.
+const MESSAGE: usize = MB;
+
+/// What all the recent messages may take, as it is set here.
+const RECENT: usize = 8 * MB;
+
+/// What a flood may take that holds nothing that is kept: buffers, and what the system's allocator makes of them.
+const FEW: usize = 4 * MB;
+
+/// How long a flood is watched that nothing ends but a close.
+const WHILE: Duration = Duration::from_millis(300);
+
+/// What a server sends without end, behind a request's head, and what of it may be resident at any time.
+struct Flood {
+    name: &'static str,
+    may_take: usize,
+    /// What comes first, and may need the request.
+    begin: fn(&str) -> Vec<u8>,
+    endless: fn() -> Vec<u8>,
+    meet: fn(Builder, SocketAddr),
+}
+
+const FLOODS: &[Flood] = &[
+    Flood { name: "headers of an answer", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: recent },
+    Flood { name: "headers of a handshake", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: tail },
+    Flood { name: "headers of a proxy", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: through },
+    Flood { name: "headers of the API", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: discover },
+    Flood { name: "headers of a UAA", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: renew },
+    Flood { name: "one header", may_take: FEW, begin: status, endless: || b"x".into(), meet: recent },
+    Flood { name: "words of a refusal", may_take: FEW, begin: refusal, endless: || b"x".into(), meet: recent },
+    Flood { name: "words of a refused handshake", may_take: FEW, begin: refusal, endless: || b"x".into(), meet: tail },
+    Flood { name: "an answer of the API", may_take: FEW, begin: json, endless: || b" ".into(), meet: discover },
+    Flood { name: "an answer of a UAA", may_take: FEW, begin: json, endless: || b" ".into(), meet: renew },
+    Flood { name: "a preamble", may_take: FEW, begin: multipart, endless: || b"x".into(), meet: recent },
+    Flood { name: "empty parts", may_take: FEW, begin: multipart, endless: || part(b""), meet: recent },
+    Flood { name: "headers of a part", may_take: FEW, begin: in_a_part, endless: || b"X: y\r\n".into(), meet: recent },
+    // A buffer that grows is copied into another.
+    Flood { name: "one part", may_take: 2 * MESSAGE + FEW, begin: in_a_part, endless: || b"x".into(), meet: recent },
+    Flood {
+        name: "parts",
+        may_take: 2 * RECENT + FEW,
+        begin: multipart,
+        endless: || part(&message(&"x".repeat(100))),
+        meet: recent,
+    },
+    Flood {
+        name: "parts for the iterator",
+        may_take: FEW,
+        begin: multipart,
+        endless: || part(&message(&"x".repeat(100))),
+        meet: recent_iter,
+    },
+    Flood { name: "a chunk's size", may_take: FEW, begin: chunked, endless: || b"0".into(), meet: recent },
+    Flood {
+        name: "chunks of one byte",
+        may_take: 2 * MESSAGE + FEW,
+        begin: chunked,
+        endless: || chunk(b"x"),
+        meet: recent,
+    },
+    Flood {
+        name: "an envelope of Log Cache",
+        may_take: 3 * MESSAGE + FEW,
+        begin: |request| [json(request), b"{\"envelopes\":{\"batch\":[{\"log\":{\"payload\":\"".to_vec()].concat(),
+        endless: || b"x".into(),
+        meet: log_cache,
+    },
+    Flood {
+        name: "envelopes of Log Cache",
+        may_take: 3 * RECENT + FEW,
+        begin: |request| [json(request), b"{\"envelopes\":{\"batch\":[{}".to_vec()].concat(),
+        endless: || b",{\"log\":{\"payload\":\"aGk=\"}}".into(),
+        meet: log_cache,
+    },
+    Flood {
+        name: "nesting in Log Cache",
+        may_take: 3 * MESSAGE + FEW,
+        begin: |request| [json(request), b"{\"x\":".to_vec()].concat(),
+        endless: || b"[".into(),
+        meet: log_cache,
+    },
+    // A line of an event may have four times a message, and so may the event, and what is handed over.
+    Flood {
+        name: "a line of an event",
+        may_take: 10 * MESSAGE + FEW,
+        begin: events,
+        endless: || b"x".into(),
+        meet: gateway,
+    },
+    Flood {
+        name: "lines of an event",
+        may_take: 10 * MESSAGE + FEW,
+        begin: events,
+        endless: || b"data: x\n".into(),
+        meet: gateway,
+    },
+    Flood {
+        name: "heartbeats",
+        may_take: FEW,
+        begin: events,
+        endless: || b"event: heartbeat\n\n".into(),
+        meet: gateway,
+    },
+    Flood {
+        name: "pings, and no pong is read",
+        may_take: FEW,
+        begin: upgrade,
+        endless: || frame(PING, &[0; 125]),
+        meet: tail,
+    },
+    Flood { name: "empty fragments", may_take: FEW, begin: in_fragments, endless: || vec![0, 0], meet: tail },
+    Flood {
+        name: "fragments",
+        may_take: 3 * MESSAGE + FEW,
+        begin: in_fragments,
+        endless: || [&[0, 100][..], &[b'x'; 100]].concat(),
+        meet: tail,
+    },
+    Flood {
+        name: "a frame that claims to be large, and stays away",
+        may_take: FEW,
+        begin: |request| [upgrade(request), vec![0x82, 127, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff]].concat(),
+        endless: Vec::new,
+        meet: tail,
+    },
+];
+
+fn status(_: &str) -> Vec<u8> {
+    b"HTTP/1.1 200 OK\r\n".into()
+}
+
+fn refusal(_: &str) -> Vec<u8> {
+    head("500 Oh", &[])
+}
+
+fn json(_: &str) -> Vec<u8> {
+    head("200 OK", &["Content-Type: application/json"])
+}
+
+fn multipart(_: &str) -> Vec<u8> {
+    head("200 OK", &[CONTENT_TYPE])
+}
+
+fn in_a_part(request: &str) -> Vec<u8> {
+    [&*multipart(request), format!("\r\n--{BOUNDARY}\r\n").as_bytes()].concat()
+}
+
+fn chunked(_: &str) -> Vec<u8> {
+    let body = chunk(format!("\r\n--{BOUNDARY}\r\n\r\n").as_bytes());
+    [head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]), body].concat()
+}
+
+fn events(_: &str) -> Vec<u8> {
+    head("200 OK", &["Content-Type: text/event-stream"])
+}
+
+fn upgrade(request: &str) -> Vec<u8> {
+    switching_protocols(request)
+}
+
+fn in_fragments(request: &str) -> Vec<u8> {
+    [upgrade(request), vec![2, 0]].concat()
+}
+
+fn recent(builder: Builder, address: SocketAddr) {
+    call_recent(builder.legacy(&format!("ws://{address}")));
+}
+
+fn log_cache(builder: Builder, address: SocketAddr) {
+    call_recent(builder.log_cache(&format!("http://{address}")));
+}
+
+fn call_recent(builder: Builder) {
+    builder.build().unwrap().recent(APP, TOKEN).unwrap_err();
+}
+
+/// Takes messages for a while.
+fn recent_iter(builder: Builder, address: SocketAddr) {
+    let consumer = builder.legacy(&format!("ws://{address}")).build().unwrap();
+    let mut recent = consumer.recent_iter(APP, TOKEN).unwrap();
+    close_later(consumer);
+    assert_eq!(recent.find_map(Result::err).unwrap().kind(), ErrorKind::Closed);
+}
+
+fn tail(builder: Builder, address: SocketAddr) {
+    call_tail(builder.legacy(&format!("ws://{address}")));
+}
+
+fn gateway(builder: Builder, address: SocketAddr) {
+    call_tail(builder.rlp_gateway(&format!("http://{address}")));
+}
+
+fn through(builder: Builder, address: SocketAddr) {
+    call_tail(builder.legacy("ws://server.invalid").proxy(Proxy::url(&format!("http://{address}")).unwrap()));
+}
+
+fn discover(builder: Builder, address: SocketAddr) {
+    call_tail(builder.api(&format!("http://{address}")));
+}
+
+fn renew(builder: Builder, address: SocketAddr) {
+    let tokens = TokenSource::uaa(Uaa::new(&format!("http://{address}")).refresh_token("x")).unwrap();
+    builder.legacy("ws://server.invalid").tokens(tokens).build().unwrap().tail(APP, "").unwrap_err();
+}
+
+/// A tail that does not fail at once is read for a while, and closed.
+fn call_tail(builder: Builder) {
+    let consumer = builder.build().unwrap();
+    if let Ok(tail) = consumer.tail(APP, TOKEN) {
+        close_later(consumer);
+        tail.for_each(drop);
+    }
+}
+
+fn close_later(consumer: Consumer) {
+    thread::spawn(move || {
+        thread::sleep(WHILE);
+        // It may have ended by itself.
+        let _ = consumer.close();
+    });
+}
+
+impl Flood {
+    fn taken(&self) -> usize {
+        let (begin, endless) = (self.begin, (self.endless)());
+        let many = endless.repeat(64 * 1024 / endless.len().max(1));
+        let (ended, wait_until_ended) = channel();
+        let server = ScriptedServer::start(vec![Box::new(move |mut socket: TcpStream| {
+            let request = read_head(&mut socket);
+            say(&mut socket, &[&begin(&request)]);
+            match many.is_empty() {
+                true => common::drain(socket),
+                false => say_without_end(&mut socket, &many),
+            }
+            let _ = ended.send(());
+        })]);
+        let builder = Builder::new().proxy(Proxy::none()).max_message_size(MESSAGE).max_recent_size(RECENT);
+        let before = Resident::now();
+        Resident::forget_the_peak();
+        (self.meet)(builder, server.address);
+        let taken = Resident::now().peak.saturating_sub(before.current);
+        wait_until_ended.recv_timeout(DEADLINE).expect("the client hangs up");
+        taken
+    }
+}
+
+#[test]
+fn no_flood_takes_more_memory_than_its_limit() {
+    within(6 * DEADLINE, || {
+        // The first of their kind make what stays.
+        FLOODS[0].taken();
+        // What is freed stays with the process for a while, and would hide a smaller flood.
+        let mut floods: Vec<_> = FLOODS.iter().collect();
+        floods.sort_by_key(|flood| flood.may_take);
+        let over: Vec<_> = floods
+            .into_iter()
+            .filter_map(|flood| {
+                let taken = flood.taken();
+                println!("{}: {} KiB of {} KiB", flood.name, taken / 1024, flood.may_take / 1024);
+                (taken > flood.may_take).then_some((flood.name, taken))
+            })
+            .collect();
+        assert!(over.is_empty(), "more than they may: {over:?}");
+    });
+}
