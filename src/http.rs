@@ -218,15 +218,9 @@ impl Body {
 
     /// Reads more behind what is unread, and says how much; 0 at the end of the connection.
     fn read_more(&mut self) -> io::Result<usize> {
-        if self.read.len() < READ_SIZE {
-            // Fresh from the system, it costs only what is used of it.
-            let mut room = vec![0; READ_SIZE];
-            room[..self.unread.len()].copy_from_slice(self.unread());
-            self.read = room;
-        } else {
-            self.read.copy_within(self.unread.clone(), 0);
-        }
+        self.read.copy_within(self.unread.clone(), 0);
         self.unread = 0..self.unread.len();
+        self.read.resize(READ_SIZE, 0);
         let read = self.stream.read_by(&mut self.read[self.unread.end..], self.patience.deadline())?;
         self.unread.end += read;
         Ok(read)
