@@ -270,6 +270,6 @@ fn fetch(inner: &Inner, api: &Endpoint, path: &str, cancel: &Arc<Cancel>) -> Res
     }
     let what = format!("asking {api} where its logs are");
     let mut body = Vec::new();
-    answer.into_body()?.take(MAX_ANSWER).read_to_end(&mut body).map_err(|error| body_error(&what, error, cancel))?;
+    answer.body.take(MAX_ANSWER).read_to_end(&mut body).map_err(|error| body_error(&what, error, cancel))?;
     serde_json::from_slice(&body).map_err(|cause| Error::caused(ErrorKind::BadResponse, what, cause))
 }

@@ -1,8 +1,21 @@
-//! HTTP requests, over the same [`Dialer`] as the websockets, and the bodies of their answers.
+//! HTTP requests: the only file that names ureq.
+//!
+//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and close are those of the websockets. It
+//! logs, at the level TRACE, every byte of a request that it knows: so it does not know the token, which is added to
+//! the request [on its way](Connection::transmit_output).
 
+use std::fmt;
 use std::io::{self, Read};
-use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+
+use http::{StatusCode, Uri};
+use parking_lot::Mutex;
+use ureq::config::Config;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
+use ureq::{Agent, Error as UreqError};
 
 use crate::cancel::Cancel;
 use crate::deadline::Patience;
@@ -10,23 +23,20 @@ use crate::dial::stream::Stream;
 use crate::dial::{Dialer, io_error};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::head::{Head, coding};
-
-/// How long the line may be that tells a chunk's size.
-const MAX_CHUNK_LINE: usize = 4096;
-
-/// What one read of the stream takes, unless it goes straight to the caller.
-const READ_SIZE: usize = 64 * 1024;
+use crate::head::{MAX_ERROR_BODY, coding};
 
 /// A request's answer, whose body is still to be read.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
-    head: Head,
-    stream: Stream,
-    limits: Limits,
+    pub(crate) body: Body,
+    is_encoded: bool,
+    reason: String,
     what: String,
 }
+
+/// A body, read as it comes. Its errors are [`body_error`]'s to tell apart.
+pub(crate) type Body = ureq::BodyReader<'static>;
 
 /// How long a request may take.
 #[derive(Debug, Clone, Copy)]
@@ -39,196 +49,83 @@ pub(crate) struct Limits {
 
 /// Makes a GET request. `cancel` interrupts it, and the reading of its body, at any time.
 pub(crate) fn get(
-    dialer: &Dialer,
+    dialer: &Arc<Dialer>,
     endpoint: &Endpoint,
     path: &str,
     token: &str,
     limits: Limits,
-    cancel: &Cancel,
+    cancel: &Arc<Cancel>,
 ) -> Result<Answer> {
+    let timer = Arc::new(Timer { limits, in_body: AtomicBool::new(false) });
+    let dial = Dial {
+        dialer: Arc::clone(dialer),
+        endpoint: endpoint.clone(),
+        authorization: Mutex::new(Some(token.to_owned()).filter(|value| !value.is_empty())),
+        timer: Arc::clone(&timer),
+        cancel: Arc::clone(cancel),
+    };
+    let config = Config::builder()
+        .http_status_as_error(false)
+        // A redirect's target would get the token.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_idle_connections(0)
+        // A head that fills the buffer would look like the end of the connection.
+        .max_response_header_size(INPUT_BUFFER / 2)
+        .proxy(None)
+        .user_agent(crate::USER_AGENT)
+        .build();
+    let agent = Agent::with_parts(config, dial, NoResolver);
     let what = format!("the request for {path}");
-    let answer = dialer.dial(endpoint, limits.head, cancel).and_then(|mut stream| {
-        Ok((exchange(&mut stream, &request(endpoint, path, token), &what, limits.head)?, stream))
-    });
-    let (head, stream) = answer.map_err(|error| endpoint.explain(error, cancel))?;
-    let content_type = head.header("content-type").map(str::to_owned);
-    Ok(Answer { status: head.status, content_type, head, stream, limits, what })
-}
+    let response = agent
+        .get(endpoint.http_url(path))
+        .call()
+        .map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
 
-fn request(endpoint: &Endpoint, path: &str, token: &str) -> String {
-    let mut headers = vec![("Host", &*endpoint.authority), ("Accept", "*/*"), ("User-Agent", crate::USER_AGENT)];
-    if !token.is_empty() {
-        headers.push(("Authorization", token));
+    let status = response.status();
+    // The words of a refusal are not worth more time than the head had.
+    timer.in_body.store(status == StatusCode::OK, Ordering::Relaxed);
+    let header =
+        |name| response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let mut reason = status.canonical_reason().unwrap_or_default().to_owned();
+    if let Some(location) = header("location").filter(|_| status.is_redirection()) {
+        reason.push_str(&format!(" (it points to {location}, which is not followed: the token is for this server)"));
     }
-    let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("GET {} HTTP/1.1\r\n{head}\r\n", endpoint.path(path))
-}
-
-fn exchange(stream: &mut Stream, request: &str, what: &str, deadline: Instant) -> Result<Head> {
-    stream.write_all_by(request.as_bytes(), deadline).map_err(|cause| io_error(what, cause))?;
-    let mut head = Head::read(stream.until(deadline), what)?;
-    // These say that the answer is still to come.
-    while matches!(head.status, 100 | 102..=199) {
-        head = Head::read(head.rest.chain(stream.until(deadline)), what)?;
+    let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let coding = coding(headers).map(str::to_owned);
+    if let Some(coding) = coding.as_ref().filter(|_| status == StatusCode::OK) {
+        let text = format!("{what}: the answer is encoded ({coding}), which was not asked for");
+        return Err(Error::new(ErrorKind::BadResponse, text));
     }
-    Ok(head)
+    let content_type = header("content-type");
+    let body = response.into_body().into_reader();
+    Ok(Answer { status: status.as_u16(), reason, content_type, is_encoded: coding.is_some(), body, what })
 }
 
 impl Answer {
-    /// The body of an answer that is a success.
-    pub(crate) fn into_body(self) -> Result<Body> {
-        let bad = |why: &str| Error::new(ErrorKind::BadResponse, format!("{}: {why}", self.what));
-        if let Some(coding) = coding(self.head.headers()) {
-            return Err(bad(&format!("the answer is encoded ({coding}), which was not asked for")));
-        }
-        let (left, framing) = match content_length(&self.head).map_err(bad)? {
-            _ if is_chunked(&self.head) => (0, Framing::Chunks { begun: false }),
-            Some(length) => (length, Framing::Length),
-            None => (u64::MAX, Framing::Connection),
-        };
-        let read = self.head.rest;
-        let unread = 0..read.len();
-        Ok(Body { stream: self.stream, patience: self.limits.body, read, unread, left, framing })
-    }
-
     /// The error of an answer that is no success, with the server's words.
-    pub(crate) fn into_error(mut self) -> Error {
-        let mut reason = self.head.reason.clone();
-        if let Some(location) = self.head.header("location").filter(|_| (300..400).contains(&self.status)) {
-            reason += &format!(" (it points to {location}, which is not followed: the token is for this server)");
+    pub(crate) fn into_error(self) -> Error {
+        let mut words = Vec::new();
+        // Words that do not come, or can't be read, are left out: the status says more than they do.
+        if !self.is_encoded {
+            let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut words);
         }
-        // The words are not worth more time than the head had.
-        let words = self.head.read_words(self.stream.until(self.limits.head));
-        Error::status_answer(self.status, &reason, self.what, words)
+        let words = String::from_utf8_lossy(&words).into_owned();
+        Error::status_answer(self.status, &self.reason, self.what, words)
     }
 }
 
-fn is_chunked(head: &Head) -> bool {
-    let mut codings = head.headers().filter(|header| header.0.eq_ignore_ascii_case("transfer-encoding"));
-    codings.any(|header| header.1.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("chunked")))
-}
-
-/// What a head says of its body's length (RFC 9112, section 6.3). Of two that differ, either may be wrong.
-fn content_length(head: &Head) -> Result<Option<u64>, &'static str> {
-    let mut length = None;
-    let values = head.headers().filter(|header| header.0.eq_ignore_ascii_case("content-length"));
-    for value in values.flat_map(|header| header.1.split(',')).map(str::trim) {
-        let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
-        let Some(value) = value.parse().ok().filter(|_| is_number) else {
-            return Err("the answer has a Content-Length that is none");
-        };
-        if length.replace(value).is_some_and(|other| other != value) {
-            return Err("the answer has more than one Content-Length");
-        }
+/// Why no answer came.
+fn head_error(what: &str, error: UreqError) -> Error {
+    match error {
+        // Our own, from the dialer.
+        UreqError::Other(error) => match error.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => Error::caused(ErrorKind::BadResponse, what, error),
+        },
+        UreqError::Io(error) => io_error(what, error),
+        error => Error::caused(ErrorKind::BadResponse, what, error),
     }
-    Ok(length)
-}
-
-/// A body, read as it comes. It ends only where the answer says that it does: an end of the connection before that is
-/// an [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
-pub(crate) struct Body {
-    stream: Stream,
-    patience: Patience,
-    /// What has been read of the stream and is still to be taken is `read[unread]`.
-    read: Vec<u8>,
-    unread: Range<usize>,
-    /// How much of the body, or of a chunk, is still to come.
-    left: u64,
-    framing: Framing,
-}
-
-/// What tells where a body ends.
-enum Framing {
-    Length,
-    Chunks {
-        begun: bool,
-    },
-    /// The end of the connection.
-    Connection,
-}
-
-impl Read for Body {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0
-            && let Framing::Chunks { begun } = self.framing
-        {
-            if begun && self.line()? != b"" {
-                return Err(io::Error::other("a chunk is longer than it says"));
-            }
-            self.left = self.chunk_size()?;
-            self.framing = if self.left == 0 { Framing::Length } else { Framing::Chunks { begun: true } };
-        }
-        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if most == 0 {
-            return Ok(0);
-        }
-        // What fills the buffer need not go through ours.
-        let taken = if self.unread.is_empty() && most == buffer.len() {
-            self.stream.read_by(buffer, self.patience.deadline())?
-        } else {
-            if self.unread.is_empty() {
-                self.read_more()?;
-            }
-            let taken = self.unread.len().min(most);
-            buffer[..taken].copy_from_slice(&self.unread()[..taken]);
-            self.unread.start += taken;
-            taken
-        };
-        match self.framing {
-            Framing::Connection => {}
-            _ if taken == 0 => return Err(cut_short()),
-            _ => self.left -= taken as u64,
-        }
-        Ok(taken)
-    }
-}
-
-impl Body {
-    fn chunk_size(&mut self) -> io::Result<u64> {
-        let line = self.line()?;
-        // What follows a semicolon is an extension.
-        let size = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-        let is_number = size.iter().all(u8::is_ascii_hexdigit);
-        let size = str::from_utf8(size).ok().filter(|_| is_number);
-        size.and_then(|size| u64::from_str_radix(size, 16).ok())
-            .ok_or_else(|| io::Error::other("the size of a chunk is none"))
-    }
-
-    /// The next line, without its end.
-    fn line(&mut self) -> io::Result<Vec<u8>> {
-        loop {
-            if let Some(end) = memchr::memchr(b'\n', self.unread()) {
-                let line = &self.unread()[..end];
-                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
-                self.unread.start += end + 1;
-                return Ok(line);
-            }
-            if self.unread().len() > MAX_CHUNK_LINE {
-                return Err(io::Error::other("the size of a chunk has no end"));
-            }
-            if self.read_more()? == 0 {
-                return Err(cut_short());
-            }
-        }
-    }
-
-    fn unread(&self) -> &[u8] {
-        &self.read[self.unread.clone()]
-    }
-
-    /// Reads more behind what is unread, and says how much; 0 at the end of the connection.
-    fn read_more(&mut self) -> io::Result<usize> {
-        self.read.copy_within(self.unread.clone(), 0);
-        self.unread = 0..self.unread.len();
-        self.read.resize(READ_SIZE, 0);
-        let read = self.stream.read_by(&mut self.read[self.unread.end..], self.patience.deadline())?;
-        self.unread.end += read;
-        Ok(read)
-    }
-}
-
-fn cut_short() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended before the body did")
 }
 
 /// Why a body broke off.
@@ -241,4 +138,131 @@ pub(crate) fn body_error(what: &str, error: io::Error, cancel: &Cancel) -> Error
         _ => ErrorKind::Truncated,
     };
     Error::caused(kind, format_args!("{what}: its body broke off"), error)
+}
+
+#[derive(Debug)]
+struct Timer {
+    limits: Limits,
+    in_body: AtomicBool,
+}
+
+impl Timer {
+    fn deadline(&self) -> Instant {
+        if self.in_body.load(Ordering::Relaxed) { self.limits.body.deadline() } else { self.limits.head }
+    }
+}
+
+/// Gives ureq the connections of our dialer.
+struct Dial {
+    dialer: Arc<Dialer>,
+    endpoint: Endpoint,
+    /// For the one connection that there will be.
+    authorization: Mutex<Option<String>>,
+    timer: Arc<Timer>,
+    cancel: Arc<Cancel>,
+}
+
+impl Connector for Dial {
+    type Out = Connection;
+
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, UreqError> {
+        let stream = self
+            .dialer
+            .dial(&self.endpoint, self.timer.limits.head, &self.cancel)
+            .map_err(|error| UreqError::Other(error.into()))?;
+        let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
+        Ok(Some(Connection {
+            stream,
+            buffers,
+            authorization: self.authorization.lock().take(),
+            timer: Arc::clone(&self.timer),
+        }))
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+const INPUT_BUFFER: usize = 64 * 1024;
+const OUTPUT_BUFFER: usize = 16 * 1024;
+
+/// One connection, as ureq wants it. ureq's own time limits are not used.
+struct Connection {
+    stream: Stream,
+    buffers: LazyBuffers,
+    /// Until it has been sent.
+    authorization: Option<String>,
+    timer: Arc<Timer>,
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), UreqError> {
+        let deadline = self.timer.deadline();
+        let mut bytes = &self.buffers.output()[..amount];
+        if let Some(value) = self.authorization.take() {
+            // The request line comes whole, and with the first write.
+            let line_end = memchr::memchr(b'\n', bytes).map_or(amount, |at| at + 1);
+            let (line, rest) = bytes.split_at(line_end);
+            self.stream.write_all_by(&[line, b"Authorization: ", value.as_bytes(), b"\r\n"].concat(), deadline)?;
+            bytes = rest;
+        }
+        Ok(self.stream.write_all_by(bytes, deadline)?)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, UreqError> {
+        let buffer = self.buffers.input_append_buf();
+        if buffer.is_empty() {
+            // The end of a chunk's size, say, does not come.
+            return Ok(false);
+        }
+        let amount = self.stream.read_by(buffer, self.timer.deadline()).map_err(not_the_end)?;
+        if amount == 0 {
+            // As an error, ureq knows it for an end in the middle of a chunk's size, too.
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        self.buffers.input_appended(amount);
+        Ok(true)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // Each request has a connection of its own.
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        self.stream.is_tls()
+    }
+}
+
+/// In a body, ureq takes a reset for the end of the connection; but not what says the same of a write.
+fn not_the_end(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            io::Error::new(io::ErrorKind::BrokenPipe, "connection reset")
+        }
+        _ => error,
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+/// Resolves nothing: the dialer does, and behind a proxy nobody here must.
+#[derive(Debug)]
+struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, UreqError> {
+        Ok(self.empty())
+    }
 }

@@ -104,8 +104,8 @@
 //! # Secrets
 //!
 //! A token, a client's secret or a proxy's password is in no error, no `Debug` form, no [debug print](DebugPrinter) and
-//! no line that this crate logs (through the `log` crate, under its own name). Of the crates that it is made of,
-//! tungstenite logs too: it never sees a token, but logs what it reads, which is an app's messages, at the level TRACE.
+//! no line that this crate logs (through the `log` crate, under its own name). The crates that it is made of log too:
+//! ureq and tungstenite never see a token, but log what they read, which is an app's messages, at the level TRACE.
 //!
 //! # Features
 //!

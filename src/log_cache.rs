@@ -87,7 +87,7 @@ impl Access<'_> {
             }
         };
         let mut result = Ok(());
-        v2::read_response(answer.into_body()?, self.max_message_size, |envelope| {
+        v2::read_response(answer.body, self.max_message_size, |envelope| {
             result = add(envelope);
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })

@@ -76,7 +76,7 @@ impl Source {
         })?;
         let boundary =
             multipart::boundary(content_type).map_err(|cause| Error::caused(ErrorKind::BadResponse, what, cause))?;
-        Ok(Source::Parts(Box::new(Splitter::new(answer.into_body()?, &boundary, max_message_size)), format))
+        Ok(Source::Parts(Box::new(Splitter::new(answer.body, &boundary, max_message_size)), format))
     }
 }
 

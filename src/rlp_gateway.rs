@@ -34,7 +34,7 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<EventStream> {
         let text = format!("the request for {path}: the answer is no stream of events but `{content_type}`");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
-    Ok(EventStream::new(answer.into_body()?, call.inner.settings.max_message_size))
+    Ok(EventStream::new(answer.body, call.inner.settings.max_message_size))
 }
 
 /// The gateway answers 404 `not_found` to every token that it refuses.

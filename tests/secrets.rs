@@ -164,7 +164,7 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
         }
         // There was something to look at.
         assert!(prints.contains("WEBSOCKET RESPONSE:\nHTTP/1.1 401 Unauthorized"), "{prints}");
-        for target in [" loggregator_consumer", " tungstenite"] {
+        for target in [" loggregator_consumer", " ureq", " tungstenite"] {
             assert!(logs.contains(target), "{logs}");
         }
         for error in [
