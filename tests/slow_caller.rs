@@ -26,8 +26,8 @@ const SIZE: usize = MB;
 /// Far more than the system holds of a connection, which is some 36 MiB at the most by Linux's defaults.
 const MESSAGES: i64 = 128;
 
-/// How many batches a tail holds, each less than 64 KiB and one message more: what the docs of `Tail` say.
-const BATCHES: usize = 10;
+/// How many pieces a tail holds, each about 64 KiB and one message more: what the docs of `Tail` say.
+const PIECES: usize = 11;
 
 const PING_EVERY: Duration = Duration::from_millis(100);
 const PING_DEADLINE: Duration = Duration::from_millis(1500);
@@ -36,10 +36,11 @@ const PONG_EVERY: Duration = Duration::from_millis(100);
 /// Far longer than a close takes, and no more than a caller would call prompt.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// What may be in memory while the caller stalls, if a message takes so many bytes on the wire: what waits for it, and a
-/// few messages on their way, some of them in the server, which is in this process, too.
+/// What may be in memory while the caller stalls, if a message takes so many bytes on the wire: what waits for it, with as
+/// much again that growing buffers may leave in the allocator's hands, and a few messages on their way, some of them in
+/// the server, which is in this process, too.
 fn bound(message: usize) -> usize {
-    BATCHES * (64 * 1024 + message) + 12 * MB
+    PIECES * (64 * 1024 + 2 * message) + 12 * MB
 }
 
 #[test]
