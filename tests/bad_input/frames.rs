@@ -237,6 +237,18 @@ fn a_fragmented_message_is_put_together() {
 }
 
 #[test]
+fn fragments_of_one_byte_with_pings_between_take_linear_time() {
+    within(DEADLINE, || {
+        let text = "x".repeat(200_000);
+        let whole = message(&text);
+        let fragments =
+            whole[1..].iter().flat_map(|byte| [frame(PING, b"p"), not_final(CONTINUATION, &[*byte])].concat());
+        let bytes: Vec<u8> = not_final(BINARY, &whole[..1]).into_iter().chain(fragments).collect();
+        assert_eq!(promptly(|| messages_of(&[bytes, frame(CONTINUATION, b"")].concat())), [text]);
+    });
+}
+
+#[test]
 fn a_message_in_a_text_frame_is_a_message() {
     within(DEADLINE, || assert_eq!(messages_of(&frame(TEXT, &message("text"))), ["text"]));
 }
