@@ -19,7 +19,7 @@ fn errors(script: impl Fn(&mut TcpStream) + Send + Sync + Copy + 'static) -> [Er
             hang_up(socket);
         });
         let builder = Builder::new().api(&format!("http://{}", server.address)).proxy(Proxy::none());
-        let consumer = builder.connect_timeout(5 * SHORT).build().unwrap();
+        let consumer = builder.connect_timeout(10 * SHORT).build().unwrap();
         promptly(|| consumer.tail_choice().unwrap_err())
     })
 }

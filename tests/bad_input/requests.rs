@@ -11,7 +11,7 @@ use crate::common::{DEADLINE, ScriptedServer, Untouched, hang_up, read_head, say
 use crate::{SHORT, dribble, promptly};
 
 /// Of each request, for the head and for silence: enough for floods to be found out on a busy machine.
-const LIMIT: Duration = SHORT.saturating_mul(5);
+const LIMIT: Duration = SHORT.saturating_mul(8);
 
 /// A kind of request, and how it fails when it is made to the server at an address.
 #[derive(Clone, Copy)]
