@@ -70,7 +70,6 @@ pub(super) fn split_at_once(body: &[u8], boundary: &str, max_part: usize) -> (Ve
 }
 
 /// What is before the next delimiter, and what behind it, if it is not the closing one.
-#[expect(clippy::type_complexity)]
 fn until_delimiter<'a>(bytes: &'a [u8], delimiter: &[u8], limit: usize) -> Option<(&'a [u8], Option<&'a [u8]>)> {
     memmem::find_iter(bytes, delimiter).take_while(|&at| at <= limit).find_map(|at| {
         let line = &bytes[at + delimiter.len()..];
