@@ -7,6 +7,7 @@ mod client;
 mod content_type;
 mod decoder;
 mod events;
+mod frames;
 mod handshake;
 mod proxy_variables;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use client::client;
 pub use content_type::content_type;
 pub use decoder::decoder;
 pub use events::events;
+pub use frames::frames;
 pub use handshake::handshake;
 pub use proxy_variables::proxy_variables;
 pub use splitter::splitter;

@@ -1,4 +1,3 @@
-mod frames;
 mod server;
 
 use std::net::SocketAddr;
@@ -9,6 +8,7 @@ use self::server::{Framing, Head, Script, Server};
 use super::Choices;
 use super::decoder::{Items, decoded_by, kinds, log_cache};
 use super::events::parse_at_once;
+use super::frames::read_at_once;
 use super::splitter::{BOUNDARY, split_at_once};
 use crate::builder::Builder;
 use crate::dial::Proxy;
@@ -57,7 +57,7 @@ pub fn client(input: &[u8]) {
         assert!(!call.is_tail() || end.is_some(), "{call:?} {items:?}");
         return;
     }
-    let Some(Expected { items: expected, certain, is_clean }) = call.model(bytes) else { return };
+    let Expected { items: expected, certain, is_clean } = call.model(bytes);
     let wrong = || format!("{call:?}, reset: {is_reset}: {items:?} {end:?}, not {expected:?}, clean: {is_clean}");
     if is_reset {
         // It may overtake what came before it.
@@ -155,13 +155,13 @@ impl Call {
     }
 
     /// What it has to make of what comes behind the head.
-    fn model(self, bytes: &[u8]) -> Option<Expected> {
+    fn model(self, bytes: &[u8]) -> Expected {
         let decode_all = |format, frames: &[Vec<u8>]| -> Items {
             frames.iter().flat_map(|frame| kinds(&decoded_by(format, frame))).collect()
         };
-        Some(match self {
+        match self {
             Call::LegacyTail | Call::DopplerTail => {
-                let (frames, is_clean) = frames::read(bytes, MAX_MESSAGE_SIZE)?;
+                let (frames, is_clean) = read_at_once(bytes, MAX_MESSAGE_SIZE);
                 Expected::exactly(decode_all(self.format(), &frames), is_clean)
             }
             Call::GatewayTail => {
@@ -183,7 +183,7 @@ impl Call {
                 Expected::messages(decode_all(self.format(), &parts), is_clean)
             }
             Call::Dump => {
-                let (frames, is_clean) = frames::read(bytes, MAX_MESSAGE_SIZE)?;
+                let (frames, is_clean) = read_at_once(bytes, MAX_MESSAGE_SIZE);
                 Expected::messages(decode_all(self.format(), &frames), is_clean)
             }
             Call::LogCacheRecent => {
@@ -191,7 +191,7 @@ impl Call {
                 items.reverse();
                 Expected::messages(items, is_clean)
             }
-        })
+        }
     }
 
     fn format(self) -> Format {

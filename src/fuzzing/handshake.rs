@@ -4,7 +4,7 @@ use super::{Choices, Pieces};
 use crate::debug::dump;
 use crate::error::ErrorKind;
 use crate::head::{Head, MAX_ERROR_BODY};
-use crate::websocket::check_upgrade;
+use crate::websocket::handshake::check_upgrade;
 
 /// The key and the answer to it that RFC 6455 has for an example.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";

@@ -36,6 +36,11 @@ fn the_events_hold() {
 }
 
 #[test]
+fn the_frames_hold() {
+    run("frames", super::frames);
+}
+
+#[test]
 fn the_decoder_holds() {
     run("decoder", super::decoder);
 }
@@ -108,6 +113,7 @@ fn write() {
             let (head, frames) = captures::split(name);
             let tail = if name.contains("dump") { dump } else { [legacy_tail, doppler_tail][format] };
             seed("client", name, &[tail, 0, WHOLE], &frames);
+            seed("frames", name, &[WHOLE, u8::MAX, 0, 0, 0], &frames);
             let answer = head.replace(&header(name, "Sec-WebSocket-Accept: "), ACCEPT).into_bytes();
             seed("handshake", name, &[WHOLE], &[&answer[..], &frames].concat());
             for (n, payload) in captures::frames(name).iter().enumerate().take(6) {

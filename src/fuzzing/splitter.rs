@@ -22,7 +22,7 @@ pub fn splitter(input: &[u8]) {
 }
 
 /// Repeats, in half of the cases, one of the bytes so often that the limits, which are larger than an input, are reached.
-fn stretched(bytes: &[u8], at: usize, times: usize) -> Vec<u8> {
+pub(super) fn stretched(bytes: &[u8], at: usize, times: usize) -> Vec<u8> {
     let mut body = bytes.to_vec();
     if let Some(&byte) = bytes.get(at) {
         body.splice(at..at, std::iter::repeat_n(byte, times.saturating_sub(127) << 10));
