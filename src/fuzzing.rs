@@ -47,13 +47,13 @@ impl<'a> Choices<'a> {
 
 /// Gives its bytes in pieces of these sizes, over and over; without any, all at once. A size of 0 is a read that was
 /// interrupted.
-struct Pieces<'a> {
+pub(crate) struct Pieces<'a> {
     bytes: &'a [u8],
     sizes: std::iter::Cycle<std::slice::Iter<'a, usize>>,
 }
 
 impl<'a> Pieces<'a> {
-    fn new(bytes: &'a [u8], sizes: &'a [usize]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], sizes: &'a [usize]) -> Self {
         let sizes = if sizes.iter().all(|&size| size == 0) { &[usize::MAX] } else { sizes };
         Pieces { bytes, sizes: sizes.iter().cycle() }
     }

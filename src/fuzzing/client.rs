@@ -1,3 +1,5 @@
+//! The whole client, and what it has to make of any bytes.
+
 mod server;
 
 use std::net::SocketAddr;

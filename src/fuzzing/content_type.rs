@@ -1,3 +1,5 @@
+//! The boundary that a Content-Type names.
+
 use crate::multipart::{Splitter, boundary};
 
 /// The boundary of a Content-Type is one: it can be written into another, and a body be split by it.

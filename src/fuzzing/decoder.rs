@@ -1,3 +1,5 @@
+//! The decoders of all generations.
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 

@@ -1,3 +1,5 @@
+//! Server-sent events, and a model of their parser.
+
 use std::io::Read;
 
 use super::{Choices, Pieces};

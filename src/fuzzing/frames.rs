@@ -1,3 +1,5 @@
+//! The frames of a websocket, and a model of their reader.
+
 use std::io::Read;
 
 use super::splitter::stretched;

@@ -1,3 +1,5 @@
+//! The answer to a handshake.
+
 use std::io::Read;
 
 use super::{Choices, Pieces};

@@ -1,3 +1,5 @@
+//! The variables that name proxies, and what is reached without one.
+
 use http::Uri;
 
 use crate::dial::Proxy;

@@ -1,3 +1,5 @@
+//! The splitter, and a model of it.
+
 use std::io::Read;
 
 use memchr::memmem;

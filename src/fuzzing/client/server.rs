@@ -1,3 +1,5 @@
+//! [`Server`]: says any bytes, on a real socket.
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
