@@ -10,9 +10,9 @@ use std::ops::Range;
 use memchr::memmem::{self, Finder};
 
 /// How far into the body the first delimiter may begin, in bytes.
-const MAX_PREAMBLE: usize = 64 * 1024;
+pub(crate) const MAX_PREAMBLE: usize = 64 * 1024;
 /// How long a part's headers may be, with the line ends around them, in bytes.
-const MAX_HEADERS: usize = 16 * 1024;
+pub(crate) const MAX_HEADERS: usize = 16 * 1024;
 /// The longest boundary that RFC 2046 allows.
 const MAX_BOUNDARY: usize = 70;
 /// How much room the first read gets, in bytes.

@@ -4,7 +4,7 @@
 //! what is written.
 
 pub(crate) mod handshake;
-mod inbox;
+pub(crate) mod inbox;
 #[cfg(test)]
 mod tests;
 

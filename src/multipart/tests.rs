@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::fuzzing::Pieces;
 
 const LARGE: usize = 1 << 20;
 
@@ -32,28 +33,6 @@ fn split_all(splitter: &mut Splitter<impl Read>) -> Outcome {
         }
     }
     (parts, end)
-}
-
-/// Gives its bytes in pieces of the given sizes, over and over. A size of 0 is a read that was interrupted.
-struct Pieces<'a> {
-    bytes: &'a [u8],
-    sizes: std::iter::Cycle<std::slice::Iter<'a, usize>>,
-}
-
-fn pieces<'a>(bytes: &'a [u8], sizes: &'a [usize]) -> Pieces<'a> {
-    Pieces { bytes, sizes: sizes.iter().cycle() }
-}
-
-impl Read for Pieces<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match *self.sizes.next().unwrap() {
-            0 => Err(io::ErrorKind::Interrupted.into()),
-            size => {
-                let size = size.min(buffer.len());
-                self.bytes.read(&mut buffer[..size])
-            }
-        }
-    }
 }
 
 /// A read that must not happen.
@@ -99,7 +78,7 @@ fn assert_parts(body: impl AsRef<[u8]>, expected: &[&str]) {
     for cut in 0..body.len() {
         check(&mut body[..cut].chain(&body[cut..]));
     }
-    check(&mut pieces(body, &[1]));
+    check(&mut Pieces::new(body, &[1]));
 }
 
 #[test]
@@ -178,7 +157,7 @@ fn two_dashes_close_the_body_whatever_follows() {
 fn a_part_comes_without_a_read_beyond_its_delimiter() {
     let body = b"--B\r\n\r\none\r\n--B \r\n";
     for sizes in [[1], [LARGE]] {
-        let mut splitter = Splitter::new(pieces(body, &sizes).chain(NoRead), "B", LARGE);
+        let mut splitter = Splitter::new(Pieces::new(body, &sizes).chain(NoRead), "B", LARGE);
         assert_eq!(splitter.next_part().unwrap(), Some(&b"one"[..]));
     }
 }
@@ -187,7 +166,7 @@ fn a_part_comes_without_a_read_beyond_its_delimiter() {
 fn the_end_comes_without_a_read_beyond_its_dashes() {
     for body in ["--B\r\n\r\none\r\n--B--", "--B\r\n\r\n\r\n--B--", "\r\n--B--", "--B--"] {
         for sizes in [[1], [LARGE]] {
-            split(pieces(body.as_bytes(), &sizes).chain(NoRead), "B", LARGE).1.unwrap();
+            split(Pieces::new(body.as_bytes(), &sizes).chain(NoRead), "B", LARGE).1.unwrap();
         }
     }
 }
@@ -197,7 +176,7 @@ fn the_end_comes_without_a_read_beyond_its_dashes() {
 fn assert_cut(messages: &[Vec<u8>], boundary: &str, headers: &str, cut: usize, sizes: &[usize]) {
     let (body, ends) = encode(messages, boundary, headers);
     let cut = cut.min(body.len());
-    let (parts, end) = split(pieces(&body[..cut], sizes), boundary, LARGE);
+    let (parts, end) = split(Pieces::new(&body[..cut], sizes), boundary, LARGE);
     let over = ends.iter().filter(|&&end| end <= cut).count();
     assert_eq!(parts, messages[..over.min(messages.len())]);
     if over == ends.len() {
@@ -221,7 +200,7 @@ fn a_body_cut_anywhere_is_truncated_behind_its_last_whole_part() {
 
 #[test]
 fn an_interrupted_read_is_tried_again() {
-    let (parts, end) = split(pieces(b"--B\r\n\r\none\r\n--B--", &[0, 0, 1]), "B", LARGE);
+    let (parts, end) = split(Pieces::new(b"--B\r\n\r\none\r\n--B--", &[0, 0, 1]), "B", LARGE);
     end.unwrap();
     assert_eq!(parts, [b"one"]);
 }
@@ -244,7 +223,7 @@ fn a_failed_read_is_an_error_behind_the_parts_before_it() {
 fn end_of(body: &str, max_part: usize) -> Result<(), SplitError> {
     let (parts, end) = split(body.as_bytes(), "B", max_part);
     for sizes in [[1], [1000]] {
-        let (same_parts, same_end) = split(pieces(body.as_bytes(), &sizes), "B", max_part);
+        let (same_parts, same_end) = split(Pieces::new(body.as_bytes(), &sizes), "B", max_part);
         assert_eq!(same_parts, parts);
         assert_eq!(format!("{same_end:?}"), format!("{end:?}"));
     }
@@ -297,7 +276,7 @@ fn a_part_may_reach_all_limits_at_once() {
     let body = format!("{}{part}{part}{part}\r\n--B--", "z".repeat(MAX_PREAMBLE - "\r\n".len()));
     for size in [1, 4096, LARGE] {
         let sizes = [size];
-        let mut splitter = Splitter::new(pieces(body.as_bytes(), &sizes), "B", limit);
+        let mut splitter = Splitter::new(Pieces::new(body.as_bytes(), &sizes), "B", limit);
         let (parts, end) = split_all(&mut splitter);
         end.unwrap();
         assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [limit; 3]);
@@ -339,7 +318,7 @@ fn a_large_part_that_trickles_in_takes_linear_time() {
     for (begin, filling) in [("", "x"), ("", "\r"), ("", "\r\n--Bx"), ("", "\r\n--B x"), ("\r\n--B", " ")] {
         let message = format!("{begin}{}x", filling.repeat(LARGE / filling.len()));
         let (body, _) = encode(&[&message], "B", "");
-        let (parts, end) = split(Deadline(pieces(&body, &[1]), deadline), "B", LARGE + 10);
+        let (parts, end) = split(Deadline(Pieces::new(&body, &[1]), deadline), "B", LARGE + 10);
         end.unwrap();
         assert_eq!(parts, [message.as_bytes()]);
     }
@@ -465,7 +444,7 @@ proptest! {
         let quoted = boundary.replace('\\', "\\\\").replace('"', "\\\"");
         let named = super::boundary(&format!("multipart/x-protobuf; boundary=\"{quoted}\"")).unwrap();
         prop_assert_eq!(&named, &boundary);
-        let (parts, end) = split(pieces(&body, &sizes), &named, LARGE);
+        let (parts, end) = split(Pieces::new(&body, &sizes), &named, LARGE);
         prop_assert!(end.is_ok(), "{:?}", end);
         prop_assert_eq!(parts, messages);
     }
@@ -483,7 +462,7 @@ proptest! {
     fn any_bytes_end_within_bounds_and_the_same_for_reads_of_any_size(
         (boundary, body) in boundary_and_bytes(), sizes in some_sizes(), max_part in 0..60_000_usize,
     ) {
-        let mut splitter = Splitter::new(pieces(&body, &sizes), &boundary, max_part);
+        let mut splitter = Splitter::new(Pieces::new(&body, &sizes), &boundary, max_part);
         let (parts, end) = split_all(&mut splitter);
         prop_assert!(parts.iter().map(|part| part.len() + boundary.len() + 4).sum::<usize>() <= body.len() + 2);
         prop_assert!(parts.iter().all(|part| part.len() <= max_part));
@@ -510,7 +489,7 @@ proptest! {
         prepared.read_to_end(&mut body).unwrap();
         // It writes the texts first and then the streams, the last one first.
         let sent: Vec<_> = texts.iter().map(String::as_bytes).chain(streams.iter().rev().map(Vec::as_slice)).collect();
-        let (parts, end) = split(pieces(&body, &sizes), &boundary, LARGE);
+        let (parts, end) = split(Pieces::new(&body, &sizes), &boundary, LARGE);
         prop_assert!(end.is_ok(), "{:?}", end);
         prop_assert_eq!(parts, sent);
     }

@@ -13,10 +13,10 @@ use crate::ending::Ending;
 use crate::frames::Frames;
 
 /// What is read into at first: an app that says a line now and then needs no more.
-pub(super) const SMALL: usize = 4 * 1024;
+pub(crate) const SMALL: usize = 4 * 1024;
 
 /// What is read into when more than that comes at once. A single message that needs it makes it larger.
-pub(super) const LARGE: usize = 64 * 1024;
+pub(crate) const LARGE: usize = 64 * 1024;
 
 /// How many messages are handed over at a time, at the most.
 const MAX_FRAMES: usize = 1024;
@@ -25,7 +25,7 @@ const MAX_FRAMES: usize = 1024;
 const MAX_CONTROL: usize = 125;
 
 /// What has been read: messages that are complete, and the beginning of another.
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     /// The complete messages. All of the memory can be read into.
     frames: Frames,
     /// As far has been read.
@@ -43,7 +43,7 @@ pub(super) struct Inbox {
 
 /// What [`Inbox::step`] came to.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// All that has been read is taken apart.
     Read,
     /// So many messages are complete that they should be taken first.
@@ -59,14 +59,14 @@ pub(super) enum Step {
 
 impl Inbox {
     /// `rest` is what has been read already.
-    pub(super) fn new(rest: Vec<u8>, max_message_size: usize) -> Self {
+    pub(crate) fn new(rest: Vec<u8>, max_message_size: usize) -> Self {
         let filled = rest.len();
         let frames = Frames { bytes: rest, payloads: Vec::new() };
         Inbox { frames, filled, parsed: 0, frame_end: 0, unfinished: None, is_text: false, max_message_size }
     }
 
     /// Where to read to. What was read is for [`fill`](Inbox::fill) to know.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         self.compact();
         let length = self.frames.bytes.len();
         if length - self.filled < SMALL / 4 {
@@ -83,12 +83,12 @@ impl Inbox {
     }
 
     /// Counts what has been read into the [`room`](Inbox::room).
-    pub(super) fn fill(&mut self, length: usize) {
+    pub(crate) fn fill(&mut self, length: usize) {
         self.filled += length;
     }
 
     /// Takes apart what has been read, up to the first thing to be done.
-    pub(super) fn step(&mut self) -> Step {
+    pub(crate) fn step(&mut self) -> Step {
         while self.frames.payloads.len() < MAX_FRAMES {
             match self.next_frame() {
                 Ok(None) => return Step::Read,
@@ -193,7 +193,7 @@ impl Inbox {
     }
 
     /// Takes the complete messages, if there are any, for memory to read on into.
-    pub(super) fn take(&mut self, spare: impl FnOnce() -> Frames) -> Option<Frames> {
+    pub(crate) fn take(&mut self, spare: impl FnOnce() -> Frames) -> Option<Frames> {
         if self.frames.is_empty() {
             return None;
         }
@@ -211,7 +211,7 @@ impl Inbox {
     }
 
     /// Lets go of memory that was needed for a burst, when there is nothing in it.
-    pub(super) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         if self.frames.is_empty() && self.unfinished.is_none() && self.parsed == self.filled {
             (self.filled, self.parsed) = (0, 0);
             if self.frames.bytes.len() > SMALL {

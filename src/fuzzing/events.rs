@@ -1,0 +1,72 @@
+//! Server-sent events, and a model of their parser.
+
+use std::io::Read;
+
+use super::{Choices, Pieces};
+use crate::sse::{Event, Parser};
+
+type Events = Vec<(String, Vec<u8>)>;
+
+/// A stream gives the events that its lines hold, in whatever pieces it comes.
+pub fn events(input: &[u8]) {
+    let mut choices = Choices(input);
+    let sizes = choices.sizes();
+    let small = choices.byte().into();
+    let stream = choices.rest();
+
+    let expected = parse_at_once(stream);
+    assert_eq!(parse(stream, &sizes, usize::MAX), (expected.clone(), true));
+    // What a limit leaves is the beginning, and depends on the pieces: so does how much of a line is seen at once.
+    let (events, complete) = parse(stream, &sizes, small);
+    assert!(expected.starts_with(&events));
+    assert!(!complete || events == expected);
+    assert!(events.iter().all(|(_, data)| data.len() <= small + 1));
+}
+
+/// The events, and whether nothing was too large.
+fn parse(stream: &[u8], sizes: &[usize], max_size: usize) -> (Events, bool) {
+    let mut events = Vec::new();
+    let mut parser = Parser::new(max_size);
+    let mut pieces = Pieces::new(stream, sizes);
+    let mut buffer = [0; 1024];
+    loop {
+        match pieces.read(&mut buffer) {
+            Ok(0) => return (events, true),
+            Ok(n) => {
+                let collect = |event: Event<'_>| events.push((event.name.to_owned(), event.data.to_vec()));
+                if parser.push(&buffer[..n], collect).is_err() {
+                    return (events, false);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The events of a stream, in the plainest way there is.
+pub(super) fn parse_at_once(stream: &[u8]) -> Events {
+    let mut events = Vec::new();
+    let (mut name, mut data) = (String::new(), Vec::new());
+    let mut lines: Vec<_> = stream.split(|&byte| byte == b'\n').collect();
+    // It has no end.
+    lines.pop();
+    for line in lines {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut halves = line.splitn(2, |&byte| byte == b':');
+        let (field, value) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"" if line.is_empty() => {
+                if !data.is_empty() {
+                    events.push((name.clone(), data.join(&b'\n')));
+                }
+                name.clear();
+                data.clear();
+            }
+            b"event" => name = String::from_utf8_lossy(value).into_owned(),
+            b"data" => data.push(value),
+            _ => {}
+        }
+    }
+    events
+}
