@@ -38,14 +38,14 @@
 //!
 //! | fault | what the caller sees | bound | test |
 //! |---|---|---|---|
-//! | a head without an end | [`BadResponse`], of a proxy [`Proxy`] | 64 KiB, 128 headers | `bad_input/requests::a_head_without_an_end_is_refused` |
+//! | a head without an end | [`BadResponse`], of a proxy [`Proxy`] | 32 KiB, or 64 KiB of a handshake; 128 headers | `bad_input/requests::a_head_without_an_end_is_refused` |
 //! | a head that trickles in, or has interim answers without end before it | [`Timeout`] | [`connect_timeout`] | `bad_input/requests::a_head_that_trickles_in_is_a_timeout`, `bad_input/requests::interim_answers_without_an_end_are_an_error_by_the_connect_timeout` |
 //! | no HTTP, or another content than was asked for | [`BadResponse`] |  | `bad_input/handshake::an_answer_that_is_no_http_is_a_bad_response`, `bad_input/gateway::what_is_no_stream_of_events_is_a_bad_response` |
 //! | a handshake's answer that does not fit | [`BadResponse`] |  | `bad_input/handshake::a_101_with_a_wrong_accept_key_is_a_bad_response`, `bad_input/handshake::a_101_with_an_extension_or_a_protocol_that_was_not_offered_is_a_bad_response` |
 //! | a flood, wherever it is | the error of its place; it takes no more memory than the limit there | see [limits](crate#limits) | `memory::no_flood_takes_more_memory_than_its_limit` |
 //! | a redirect | [`BadResponse`]; it is not followed, and the token stays here |  | `bad_input/requests::a_redirect_to_another_host_gets_no_request_and_no_token` |
 //! | a body that is compressed | [`BadResponse`]: there is no decoder, and so no bomb |  | `bad_input/requests::an_answer_that_is_compressed_is_refused_as_such` |
-//! | a chunk that is none | [`Truncated`], with what came in [`recovered`]; of a tail, [`Ending::Failed`] | 4 KiB for a chunk's line | `bad_input/recent::a_chunk_that_is_none_is_truncated`, `bad_input/recent::a_chunk_that_is_longer_than_it_says_is_truncated`, `bad_input/requests::the_size_of_a_chunk_has_an_end` |
+//! | a chunk that is none | [`Truncated`], with what came in [`recovered`], but for what was read together with it; of a tail, [`Ending::Failed`] | 20 bytes for a chunk's size | `bad_input/recent::a_chunk_that_is_none_is_truncated`, `bad_input/requests::the_size_of_a_chunk_has_an_end` |
 //! | a refusal whose words have no end | the refusal's kind, with the words cut | 64 KiB, [`connect_timeout`] | `bad_input/requests::a_refusal_whose_words_have_no_end_is_cut`, `bad_input/refusals::a_401_whose_body_drips_in_without_end_is_cut_by_the_connect_timeout` |
 //! | a refusal that repeats the token | the words without the token |  | `bad_input/refusals::a_token_that_the_server_repeats_is_hidden`, `secrets::neither_the_token_nor_the_proxys_password_is_ever_shown` |
 //! | an API that names no server of logs, or has no end | [`BadResponse`] | 1 MiB | `bad_input/api::what_names_no_server_is_a_bad_response`, `bad_input/api::an_answer_without_an_end_is_a_bad_response` |

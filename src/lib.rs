@@ -86,8 +86,8 @@
 //! | how many of them Log Cache is asked for | 1000 | [`Builder::recent_limit`] | older ones are left |
 //! | what waits for a slow caller of a tail | see [`Tail`] | [`Builder::max_message_size`] | TCP slows the server down |
 //! | pongs and keep-alives for a server that does not read | 64 KiB | | they are dropped |
-//! | the head of an answer | 64 KiB, 128 headers | | [`BadResponse`](ErrorKind::BadResponse), [`Proxy`](ErrorKind::Proxy) |
-//! | the line that tells a chunk's size | 4 KiB | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
+//! | the head of an answer | 32 KiB (64 KiB of a handshake), 128 headers | | [`BadResponse`](ErrorKind::BadResponse), [`Proxy`](ErrorKind::Proxy) |
+//! | the line that tells a chunk's size | 20 bytes | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the words of a refusal | 64 KiB | | they are cut |
 //! | the answer of an API; of a UAA | 1 MiB; 64 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | what comes before the first part of recent messages; a part's headers | 64 KiB; 16 KiB | | [`BadResponse`](ErrorKind::BadResponse) |

@@ -35,6 +35,9 @@ const WAITING_BATCHES: usize = 8;
 /// How many batches' memory waits to be read into again.
 const SPARE_BATCHES: usize = 2;
 
+/// Memory that a message has made larger is not kept for others.
+const MAX_SPARE: usize = 128 * 1024;
+
 /// After how many refusals in a row a tail that connects again is taken for refused: while a platform is restarted, its
 /// router, or a server that can't check a token, answers 404 for a while, too.
 const MAX_REFUSALS: u32 = 3;
@@ -52,10 +55,10 @@ const STACK_SIZE: usize = 256 * 1024;
 /// A tail that ends well (by a [`close`](Closer::close), or by a server that says it is done) just ends; one that ends
 /// badly gives a last error first. [`ending`](Tail::ending) tells how it ended.
 ///
-/// What arrives waits in a bounded buffer of at most 11 pieces. On the wire, each is about 64 KiB and one more message
-/// (of the RLP gateway: one more of its events, which holds up to 100 messages), and on a websocket it is 1024 messages
-/// at the most. So it is about 11 × (64 KiB + [`max_message_size`](crate::Builder::max_message_size)) at the very
-/// worst, and mostly much less.
+/// What arrives waits in a bounded buffer of at most 11 pieces. On the wire, each is about 64 KiB and one more message,
+/// and on a websocket it is 1024 messages at the most. So it is about 11 × (64 KiB +
+/// [`max_message_size`](crate::Builder::max_message_size)) at the very worst, and mostly much less. Over the RLP gateway,
+/// where messages come in events of up to 100, it is an event of up to four times that size that counts.
 ///
 /// When it is full, TCP slows the server down; a websocket is kept alive meanwhile, for as long as the caller likes.
 /// But servers do not wait for clients that do not keep up. Old ones drop messages, and say so in a message of the
@@ -355,9 +358,10 @@ impl Iterator for Batch {
                 return Some(message);
             }
             let Some(frame) = self.frames.get(self.next) else {
-                if let Some(used) = self.used.take() {
+                let frames = mem::take(&mut self.frames);
+                if let Some(used) = self.used.take().filter(|_| frames.bytes.capacity() <= MAX_SPARE) {
                     // What there is no room for is not needed.
-                    let _ = used.try_send(mem::take(&mut self.frames));
+                    let _ = used.try_send(frames);
                 }
                 return self.error.take().map(Err);
             };
