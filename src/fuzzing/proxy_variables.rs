@@ -24,7 +24,7 @@ pub fn proxy_variables(input: &[u8]) {
     let input = String::from_utf8_lossy(input);
     let mut lines = input.split('\n');
     let Ok(target) = lines.next().unwrap_or_default().parse::<Uri>() else { return };
-    if !matches!(target.scheme_str(), Some("http" | "https")) || input.contains(SECRET) {
+    if !matches!(target.scheme_str(), Some("http" | "https")) || input.to_ascii_lowercase().contains(SECRET) {
         return;
     }
     let values: Vec<_> = lines.take(NAMES.len()).map(with_secret).collect();
