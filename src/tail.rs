@@ -36,7 +36,7 @@ const WAITING_BATCHES: usize = 8;
 const SPARE_BATCHES: usize = 2;
 
 /// Memory that a message has made larger is not kept for others.
-const MAX_SPARE: usize = 128 * 1024;
+const MAX_SPARE: usize = 512 * 1024;
 
 /// After how many refusals in a row a tail that connects again is taken for refused: while a platform is restarted, its
 /// router, or a server that can't check a token, answers 404 for a while, too.
@@ -55,8 +55,8 @@ const STACK_SIZE: usize = 256 * 1024;
 /// A tail that ends well (by a [`close`](Closer::close), or by a server that says it is done) just ends; one that ends
 /// badly gives a last error first. [`ending`](Tail::ending) tells how it ended.
 ///
-/// What arrives waits in a bounded buffer of at most 11 pieces. On the wire, each is about 64 KiB and one more message,
-/// and on a websocket it is 1024 messages at the most. So it is about 11 × (64 KiB +
+/// What arrives waits in a bounded buffer of at most 11 pieces. On the wire, each is about 256 KiB and one more message,
+/// and on a websocket it is 1024 messages at the most. So it is about 11 × (256 KiB +
 /// [`max_message_size`](crate::Builder::max_message_size)) at the very worst, and mostly much less. Over the RLP gateway,
 /// where messages come in events of up to 100, it is an event of up to four times that size that counts.
 ///

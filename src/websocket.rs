@@ -12,6 +12,7 @@ use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -32,6 +33,9 @@ const KEEP_ALIVE: &str = "I'm alive!";
 /// What may wait to be written: pongs and keep-alives to a server that does not read them.
 const WRITE_BUFFER: usize = 64 * 1024;
 
+/// When so much has come at once, there is more to come.
+const FLOW: usize = 32 * 1024;
+
 /// A connected websocket, to be read.
 pub(crate) struct WebSocket {
     inbox: Inbox,
@@ -50,25 +54,29 @@ impl WebSocket {
 
     /// Reads what has come, without waiting for any, and answers pings.
     pub(crate) fn receive(&mut self) -> Progress {
-        // So that a server that is faster than we are does not keep us from all else.
-        let mut budget = LARGE;
-        let mut is_drained = false;
+        let (mut received, mut is_drained, mut has_yielded) = (0, false, false);
         let mut ping = None;
         let progress = loop {
             match self.inbox.step() {
-                Step::Read if is_drained => break Progress::Idle,
-                Step::Read if budget < SMALL => break Progress::More,
+                // A server that is faster than we are must not keep us from all else.
+                Step::Read if received > LARGE - SMALL => break Progress::More,
+                Step::Read if is_drained && (received < FLOW || has_yielded) => break Progress::Idle,
                 Step::Read => {
+                    if is_drained {
+                        // What comes now need not wake us, and what we hand over then wakes the caller once.
+                        thread::yield_now();
+                        has_yielded = true;
+                    }
                     let room = self.inbox.room();
                     match self.line.read(room) {
                         Ok(0) => break Progress::Ended(Ending::Eof),
                         Ok(length) => {
                             // Of TLS the rest of a record can wait behind what was read.
                             is_drained = length < room.len() && !self.line.is_tls;
-                            budget = budget.saturating_sub(length);
+                            received += length;
                             self.inbox.fill(length);
                         }
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Progress::Idle,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => is_drained = true,
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         Err(error) => break Progress::Ended(Ending::of_read(&error)),
                     }

@@ -26,7 +26,7 @@ const SIZE: usize = MB;
 /// Far more than the system holds of a connection, which is some 36 MiB at the most by Linux's defaults.
 const MESSAGES: i64 = 128;
 
-/// How many pieces a tail holds, each about 64 KiB and one message more: what the docs of `Tail` say.
+/// How many pieces a tail holds, each about 256 KiB and one message more: what the docs of `Tail` say.
 const PIECES: usize = 11;
 
 const PING_EVERY: Duration = Duration::from_millis(100);
@@ -40,7 +40,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// much again that growing buffers may leave in the allocator's hands, and a few messages on their way, some of them in
 /// the server, which is in this process, too.
 fn bound(message: usize) -> usize {
-    PIECES * (64 * 1024 + 2 * message) + 12 * MB
+    PIECES * (256 * 1024 + 2 * message) + 12 * MB
 }
 
 #[test]

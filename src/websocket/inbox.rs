@@ -15,8 +15,8 @@ use crate::frames::Frames;
 /// What is read into at first: an app that says a line now and then needs no more.
 pub(crate) const SMALL: usize = 4 * 1024;
 
-/// What is read into when more than that comes at once. A single message that needs it makes it larger.
-pub(crate) const LARGE: usize = 64 * 1024;
+/// What is read into when much more than that comes at once. A single message that needs it makes it larger.
+pub(crate) const LARGE: usize = 256 * 1024;
 
 /// How many messages are handed over at a time, at the most.
 const MAX_FRAMES: usize = 1024;
@@ -71,7 +71,7 @@ impl Inbox {
         let length = self.frames.bytes.len();
         if length - self.filled < SMALL / 4 {
             // No faster than it fills, whatever a header says of what is to come.
-            let larger = if length < SMALL { SMALL } else { LARGE.max(self.frame_end.min(2 * length)) };
+            let larger = if length < LARGE { 4 * length } else { self.frame_end.min(2 * length) };
             self.frames.bytes.resize(larger.max(self.filled + SMALL), 0);
         }
         let mut end = self.frames.bytes.len();
