@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use loggregator_consumer::testing::{self, BodyFraming, Fault, Generation, TrafficController};
 use parking_lot::Mutex;
@@ -44,9 +44,10 @@ impl Site {
         while !run.is_over() {
             thread::sleep(dice.millis_below(100));
             if end_of_life < Instant::now() {
-                // It stops when those that are in the middle of a call let it go. What it remembers of each request and
-                // frame goes with it.
-                *self.server.lock() = Arc::new(start(self.generations, self.tls, &mut dice));
+                let new = Arc::new(start(self.generations, self.tls, &mut dice));
+                let old = mem::replace(&mut *self.server.lock(), new);
+                // Whoever is in the middle of a call may hold on to it for as long as it likes.
+                old.stop();
                 end_of_life = Instant::now() + Duration::from_secs(4) + dice.millis_below(8000);
                 run.count("server restarted");
             }

@@ -3,6 +3,27 @@
 use std::fs;
 use std::ops::AddAssign;
 
+/// Starts this program anew, so that all its threads share one heap. With glibc's many heaps, what one thread freed is
+/// of no use to the next, and for some minutes resident memory grows though nothing is kept.
+#[cfg(target_os = "linux")]
+pub fn share_one_heap() {
+    use std::env;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    const HEAPS: &str = "MALLOC_ARENA_MAX";
+    // Unless it is set, it grows, and large messages come to leave holes in the heap.
+    const LARGE: &str = "MALLOC_MMAP_THRESHOLD_";
+    if env::var_os(HEAPS).is_none() {
+        let program = env::current_exe().expect("the soak does not find itself");
+        let error = Command::new(program).args(env::args_os().skip(1)).env(HEAPS, "1").env(LARGE, "131072").exec();
+        panic!("the soak could not be started anew: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn share_one_heap() {}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Vitals {
     /// Resident memory.
