@@ -76,6 +76,10 @@ fn main() -> ExitCode {
             default_hook(info);
         }
     }));
+    thread::spawn({
+        let run = Arc::clone(&run);
+        move || run.keep_time()
+    });
     let before = Vitals::now();
     let samples = soak(&run, Duration::from_secs(seconds), Dice::new(seed));
     check_leftovers(&run, before);
@@ -161,13 +165,13 @@ fn print_line(run: &Run, seconds: usize, vitals: Vitals) {
 fn check_leftovers(run: &Run, before: Vitals) {
     /// A source of random numbers, and what else the first of its kind opens for good.
     const FOR_GOOD: f64 = 3.0;
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = run.time() + Duration::from_secs(10);
     loop {
         let now = Vitals::now();
         if now.threads <= before.threads && now.files <= before.files + FOR_GOOD {
             return;
         }
-        if Instant::now() > deadline {
+        if run.time() > deadline {
             return run.fail("the process", format!("before: {before:?}, and with all closed: {now:?}"));
         }
         thread::sleep(Duration::from_millis(10));

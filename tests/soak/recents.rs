@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loggregator_consumer::{Consumer, Error, LogMessage, Via};
 
@@ -45,10 +45,11 @@ impl Asked {
 
     pub fn ask(&self, mut dice: Dice) {
         while !self.run.is_over() {
-            let began = Instant::now();
+            let began = self.run.time();
             let (got, error) = if dice.one_in(2) { self.collected() } else { self.one_by_one() };
-            if began.elapsed() > LONGEST_CALL {
-                self.run.fail(&self.name, format!("took {:?}", began.elapsed()));
+            let took = self.run.time() - began;
+            if took > LONGEST_CALL {
+                self.run.fail(&self.name, format!("took {took:?}"));
             }
             match &error {
                 None => self.run.count("recent: whole"),

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 #[derive(Default)]
 pub struct Run {
+    /// In microseconds.
+    clock: AtomicU64,
     is_over: AtomicBool,
     /// Of all that was sent, each number is in one of the next four.
     pub sent: AtomicU64,
@@ -25,6 +29,22 @@ pub struct Run {
 }
 
 impl Run {
+    /// Moves the clock, for ever.
+    pub fn keep_time(&self) {
+        const TICK: Duration = Duration::from_millis(10);
+        loop {
+            let began = Instant::now();
+            thread::sleep(TICK);
+            add(&self.clock, began.elapsed().min(5 * TICK).as_micros() as u64);
+        }
+    }
+
+    /// How much time there was to do things in. On a machine that is busy, or stands still for a while, it passes more
+    /// slowly: what is late there need not be our fault.
+    pub fn time(&self) -> Duration {
+        Duration::from_micros(value(&self.clock))
+    }
+
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }

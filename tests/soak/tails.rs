@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loggregator_consumer::crossbeam_channel::RecvTimeoutError;
 use loggregator_consumer::{
@@ -34,8 +34,7 @@ pub struct Followed {
     /// Now and then its caller does something else.
     is_slow: bool,
     ledger: Mutex<Ledger>,
-    started: Instant,
-    /// When the tail last said something, in milliseconds since the start.
+    /// When the tail last said something, in milliseconds.
     heard: AtomicU64,
     /// The caller tails no more.
     is_left: AtomicBool,
@@ -92,8 +91,7 @@ impl Followed {
             consumer: builder.build().expect("the settings are sound"),
             is_slow,
             ledger: Mutex::default(),
-            started: Instant::now(),
-            heard: AtomicU64::new(0),
+            heard: AtomicU64::new(run.time().as_millis() as u64),
             is_left: AtomicBool::new(false),
         }
     }
@@ -235,7 +233,7 @@ impl Followed {
 
     fn close(&self, mut tail: Tail, dice: &mut Dice) {
         self.run.count("close");
-        let began = Instant::now();
+        let began = self.run.time();
         match dice.below(4) {
             0 => drop(tail),
             // An error tells only how it had ended before.
@@ -250,8 +248,9 @@ impl Followed {
                 tail.by_ref().for_each(|item| _ = self.take(item));
             }
         }
-        if began.elapsed() > LONGEST_CLOSE {
-            self.run.fail(&self.name, format!("a close took {:?}", began.elapsed()));
+        let took = self.run.time() - began;
+        if took > LONGEST_CLOSE {
+            self.run.fail(&self.name, format!("a close took {took:?}"));
         }
     }
 
@@ -261,12 +260,12 @@ impl Followed {
     }
 
     fn hear(&self) {
-        self.heard.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.heard.store(self.run.time().as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Fails if nothing has come for too long.
     pub fn check_hearing(&self) {
-        let silence = self.started.elapsed().saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)));
+        let silence = self.run.time().saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)));
         if silence > LONGEST_SILENCE {
             self.run.fail(&self.name, format!("has said nothing for {silence:?}"));
         }
