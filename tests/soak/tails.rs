@@ -175,8 +175,11 @@ impl Followed {
         }
         match (tail.ending().cloned(), last_error) {
             (None, _) => self.run.fail(&self.name, "ended without an ending"),
-            (Some(ending), error) if ending.is_clean() != error.is_none() => {
-                self.run.fail(&self.name, format!("{ending}, but its error is {error:?}"));
+            (Some(Ending::Closed), _) if !self.run.is_over() => {
+                self.run.fail(&self.name, "says that it was closed from this side");
+            }
+            (Some(ending), error) if [ending.is_clean(), error.is_none()] != [may_be_clean(&ending); 2] => {
+                self.run.fail(&self.name, format!("{ending}: clean is {}, its error {error:?}", ending.is_clean()));
             }
             (Some(ending), error) => self.ended(&ending, error.as_ref()),
         }
@@ -270,4 +273,9 @@ impl Followed {
             self.run.fail(&self.name, format!("has said nothing for {silence:?}"));
         }
     }
+}
+
+/// Every other end may have lost messages.
+fn may_be_clean(ending: &Ending) -> bool {
+    matches!(ending, Ending::Closed | Ending::ClosedByServer { code: None | Some(1000), .. })
 }
