@@ -103,6 +103,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use native_tls::TlsConnector;
+use parking_lot::Mutex;
 
 use crate::message::LogMessage;
 use builder::Settings;
@@ -118,7 +119,7 @@ pub struct TrafficController {
     shared: Arc<Shared>,
     address: SocketAddr,
     accept_waker: Arc<Waker>,
-    accept_thread: Option<JoinHandle<()>>,
+    accept_thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl TrafficController {
@@ -172,7 +173,7 @@ impl TrafficController {
             let (shared, waker) = (Arc::clone(&shared), Arc::clone(&accept_waker));
             move || connection::accept_all(listener, acceptor, &waker, &shared)
         })?;
-        Ok(TrafficController { shared, address, accept_waker, accept_thread: Some(accept_thread) })
+        Ok(TrafficController { shared, address, accept_waker, accept_thread: Mutex::new(Some(accept_thread)) })
     }
 
     /// What to give to a client: `ws://127.0.0.1:<port>`, or `wss://` with [TLS](Builder::tls). The certificate holds
@@ -403,9 +404,18 @@ impl TrafficController {
         self.shared.wait_for(timeout, |state| state.connections.is_empty())
     }
 
-    /// Stops the server: every connection ends without a word, and all its threads are joined. Dropping it does the
-    /// same.
-    pub fn stop(self) {}
+    /// Stops the server: every connection ends without a word, and all its threads are joined. Whoever waits in
+    /// [`send`](TrafficController::send) is let go. What was recorded can still be looked at. Dropping the server stops
+    /// it, too.
+    pub fn stop(&self) {
+        // Held while the thread is joined, so that each call returns only when all have ended.
+        let mut thread = self.accept_thread.lock();
+        self.shared.stop();
+        self.accept_waker.wake();
+        if let Some(thread) = thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Gives the bytes to each tail, waiting for room, and counts those that took them.
@@ -415,11 +425,7 @@ fn push_to_each(tails: &[Arc<Outbox>], bytes: &[u8]) -> usize {
 
 impl Drop for TrafficController {
     fn drop(&mut self) {
-        self.shared.stop();
-        self.accept_waker.wake();
-        if let Some(thread) = self.accept_thread.take() {
-            let _ = thread.join();
-        }
+        self.stop();
     }
 }
 
@@ -449,9 +455,8 @@ mod tests {
         let mut clients = [(); 2].map(|()| TcpStream::connect(server.address()).unwrap());
         clients[0].write_all(b"\x16\x03\x01").unwrap();
         assert!(server.shared.wait_for(DEADLINE, |state| state.connections.len() == 2));
-        // Every thread holds on to this.
-        let shared = Arc::downgrade(&server.shared);
         server.stop();
-        assert!(shared.upgrade().is_none());
+        // Every thread held on to this.
+        assert_eq!(Arc::strong_count(&server.shared), 1);
     }
 }

@@ -5,6 +5,7 @@ mod bare;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use loggregator_consumer::LogMessage;
@@ -772,6 +773,26 @@ mod gateway {
         let mut client = stream(&server);
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(rest(&mut client), b"0\r\n\r\n");
+    }
+
+    #[test]
+    fn sending_stops_waiting_when_the_client_ends() {
+        for fault in [vec![], vec![Fault::EndlessBody]] {
+            let server = today().backlog(1000).retain(0).start().unwrap();
+            server.fault(fault);
+            let client = stream(&server);
+            let payload = vec![b'p'; 1 << 20];
+            thread::scope(|scope| {
+                let sender = scope.spawn(|| while server.send_raw(APP, &payload[..]) == 1 {});
+                let has_waited = !server.wait_for_tails(APP, 0, QUIET);
+                // It reads nothing of what is still on its way, and stays.
+                client.shutdown(Shutdown::Write).unwrap();
+                let is_over = server.wait_for_tails(APP, 0, DEADLINE);
+                server.stop();
+                sender.join().unwrap();
+                assert!(has_waited && is_over);
+            });
+        }
     }
 
     #[test]

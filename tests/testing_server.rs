@@ -898,6 +898,21 @@ mod flow {
     }
 
     #[test]
+    fn sending_stops_waiting_when_the_server_stops() {
+        let server = server();
+        let _client = tail(&server);
+        let payload = vec![b'p'; 1 << 20];
+        thread::scope(|scope| {
+            let sender = scope.spawn(|| while server.send_raw("app", &payload[..]) == 1 {});
+            let has_waited = !server.wait_for_tails("app", 0, QUIET);
+            server.stop();
+            sender.join().unwrap();
+            assert!(has_waited);
+        });
+        assert_eq!(server.received().len(), 1);
+    }
+
+    #[test]
     fn stopping_ends_every_connection_promptly() {
         let server = TrafficController::builder().ping(NEVER, NEVER).start().unwrap();
         server.add_recent("app", [hi()]);

@@ -151,19 +151,25 @@ impl Connection {
     /// Writes all the bytes. What the client sends meanwhile is thrown away.
     pub(super) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
         while !bytes.is_empty() {
-            match self.stream.write(bytes)? {
-                Some(written) => bytes = &bytes[written..],
-                None => {
-                    self.stream.discard_input()?;
-                    self.wait(true, None)?;
-                }
-            }
+            self.send_some(&mut bytes)?;
         }
         self.check()
     }
 
+    /// Writes some of the bytes, or waits until that may be possible, or the client has ended.
+    pub(super) fn send_some(&mut self, bytes: &mut &[u8]) -> Result<(), Broken> {
+        match self.stream.write(bytes)? {
+            Some(written) => *bytes = &bytes[written..],
+            None => {
+                self.wait(true, None)?;
+                self.stream.discard_input()?;
+            }
+        }
+        Ok(())
+    }
+
     /// An error when it is time to end.
-    fn check(&self) -> Result<(), Broken> {
+    pub(super) fn check(&self) -> Result<(), Broken> {
         if self.shared().is_stopping() { Err(Broken::Drop) } else { self.stream.check() }
     }
 

@@ -151,7 +151,7 @@ impl<'a> EventStream<'a> {
         let mut chunk = Vec::new();
         write_chunk(&filler.repeat(FILLER.div_ceil(filler.len())), &mut chunk);
         loop {
-            self.connection.send(&chunk)?;
+            self.send_all(&chunk)?;
         }
     }
 
@@ -180,9 +180,22 @@ impl<'a> EventStream<'a> {
     }
 
     fn send(&mut self) -> Result<(), Broken> {
-        self.connection.send(&self.out)?;
-        self.out.clear();
+        let mut out = mem::take(&mut self.out);
+        self.send_all(&out)?;
+        out.clear();
+        self.out = out;
         Ok(())
+    }
+
+    fn send_all(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
+        while !bytes.is_empty() {
+            self.connection.send_some(&mut bytes)?;
+            // It may never read what waits for it, which nobody is to wait for.
+            if self.connection.stream.ended() {
+                self.over();
+            }
+        }
+        self.connection.check()
     }
 
     fn end(&mut self, last: Last) -> Result<(), Broken> {

@@ -1,0 +1,204 @@
+//! A soak: tails and recent messages of every generation, for as long as one likes, over a network and with servers
+//! that fail at random. Every message is numbered, and every one that is lost must be where that was told; memory,
+//! threads and descriptors must stay as they were.
+//!
+//! ```sh
+//! cargo test --release --test soak -- 600      # 10 minutes
+//! cargo test --release --test soak -- 600 7    # with what the seed 7 has in store
+//! ```
+//!
+//! With the other tests it runs for some seconds, and of flatness there is no verdict then.
+
+mod dice;
+mod ledger;
+mod numbered;
+mod recents;
+mod relay;
+mod run;
+mod site;
+mod tails;
+mod vitals;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use std::{env, panic, thread};
+
+use loggregator_consumer::Via;
+use loggregator_consumer::testing::Generation::{self, *};
+
+use dice::Dice;
+use recents::Asked;
+use run::{Run, add, value};
+use site::Site;
+use tails::Followed;
+use vitals::Vitals;
+
+const SECONDS: u64 = 10;
+
+/// What is at each address: one of these servers at a time, and whether it speaks TLS; who tails, and who asks for recent
+/// messages.
+const SITES: [(&[Generation], bool, &[Via], Via); 6] = [
+    (&[April2014, May2014], false, &[Via::Legacy], Via::Legacy),
+    (&[Y2015, Y2016], false, &[Via::Legacy], Via::Legacy),
+    (&[May2014, Y2015, Y2016], true, &[Via::Legacy], Via::Legacy),
+    (&[Y2015, Y2016, Y2018], true, &[Via::Doppler], Via::Doppler),
+    (&[Today], false, &[Via::Doppler, Via::RlpGateway], Via::LogCache),
+    (&[Today], true, &[Via::Doppler, Via::RlpGateway], Via::LogCache),
+];
+
+/// Of each kind of tail at each site: they reconnect or not, are slow or not, go through a proxy or not.
+const KINDS: usize = 8;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let numbers: Vec<u64> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    let mut filters =
+        arguments.iter().filter(|argument| !argument.starts_with('-') && argument.parse::<u64>().is_err());
+    // It is run with the other tests, too, of which only some may be wanted, or only their names.
+    if filters.clone().count() > 0 && !filters.any(|filter| "soak".contains(&**filter))
+        || env::args().any(|a| a == "--list")
+    {
+        return ExitCode::SUCCESS;
+    }
+    vitals::share_one_heap();
+    let by_time = || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs());
+    let seconds = numbers.first().copied().unwrap_or(SECONDS);
+    let seed = numbers.get(1).copied().unwrap_or_else(by_time);
+    println!("A soak of {seconds} s, with the seed {seed}");
+
+    let run = Arc::new(Run::default());
+    let default_hook = panic::take_hook();
+    panic::set_hook(Box::new({
+        let run = Arc::clone(&run);
+        move |info| {
+            run.fail(thread::current().name().unwrap_or_default(), "panicked");
+            default_hook(info);
+        }
+    }));
+    thread::spawn({
+        let run = Arc::clone(&run);
+        move || run.keep_time()
+    });
+    let before = Vitals::now();
+    let samples = soak(&run, Duration::from_secs(seconds), Dice::new(seed));
+    check_leftovers(&run, before);
+    report(&run, &samples);
+    match run.failures() {
+        0 => {
+            println!("\nPASSED: every loss is accounted for");
+            ExitCode::SUCCESS
+        }
+        failures => {
+            println!("\nFAILED: {failures} failures, with the seed {seed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Gives what the process had of the system in each second.
+fn soak(run: &Arc<Run>, time: Duration, mut dice: Dice) -> Vec<Vitals> {
+    let mut sites = Vec::new();
+    let (mut followed, mut asked) = (Vec::new(), Vec::new());
+    for (generations, tls, tails, recent) in SITES {
+        let site = Arc::new(Site::start(generations, tls, &mut dice));
+        for via in tails {
+            for _ in 0..KINDS {
+                followed.push(Followed::new(followed.len(), &site, run, *via, &mut dice));
+            }
+        }
+        asked.push(Asked::new(asked.len(), &site, run, recent, &mut dice));
+        sites.push(site);
+    }
+    let mut samples = Vec::new();
+    thread::scope(|scope| {
+        for site in &sites {
+            let dice = dice.split();
+            scope.spawn(move || site.haunt(run, dice));
+        }
+        for followed in &followed {
+            let (app, caller) = (dice.split(), dice.split());
+            scope.spawn(move || followed.log(app));
+            scope.spawn(move || followed.follow(caller));
+        }
+        for asked in &asked {
+            let dice = dice.split();
+            scope.spawn(move || asked.ask(dice));
+        }
+        let began = Instant::now();
+        while began.elapsed() < time {
+            thread::sleep(Duration::from_secs(1));
+            samples.push(Vitals::now());
+            if samples.len() == 1 || samples.len() % 10 == 0 {
+                print_line(run, samples.len(), samples[samples.len() - 1]);
+                followed.iter().for_each(Followed::check_hearing);
+            }
+        }
+        run.end();
+    });
+    add(&run.rest, followed.iter().map(Followed::rest).sum());
+    samples
+}
+
+fn print_line(run: &Run, seconds: usize, vitals: Vitals) {
+    if seconds == 1 {
+        println!(
+            "   time       sent   received       lost   breaks  restarts   recent   failures  memory MiB  threads  files"
+        );
+    }
+    println!(
+        "{seconds:>5} s {:>10} {:>10} {:>10} {:>8} {:>9} {:>8} {:>10} {:>11.1} {:>8} {:>6}",
+        value(&run.sent),
+        value(&run.received),
+        value(&run.lost),
+        run.count_of("break"),
+        run.count_of("server restarted"),
+        run.count_of("recent"),
+        run.failures(),
+        vitals.kib / 1024.0,
+        vitals.threads,
+        vitals.files,
+    );
+}
+
+/// All is closed and dropped.
+fn check_leftovers(run: &Run, before: Vitals) {
+    /// A source of random numbers, and what else the first of its kind opens for good.
+    const FOR_GOOD: f64 = 3.0;
+    let deadline = run.time() + Duration::from_secs(10);
+    loop {
+        let now = Vitals::now();
+        if now.threads <= before.threads && now.files <= before.files + FOR_GOOD {
+            return;
+        }
+        if run.time() > deadline {
+            return run.fail("the process", format!("before: {before:?}, and with all closed: {now:?}"));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn report(run: &Run, samples: &[Vitals]) {
+    println!();
+    for (event, count) in run.events() {
+        println!("{count:>10}  {event}");
+    }
+    let [sent, received, undecodable, lost, rest, untailed] =
+        [&run.sent, &run.received, &run.undecodable, &run.lost, &run.rest, &run.untailed].map(value);
+    println!(
+        "\nOf {sent} messages {received} came, {undecodable} were none and told of, {lost} were lost where a break was \
+         told of, and {rest} were sent behind the last that came. ({untailed} found nobody who tailed.)"
+    );
+    if sent != received + undecodable + lost + rest {
+        run.fail("the sums", "are wrong");
+    }
+    let window = (samples.len() / 4).min(60);
+    let [first, last] = [&samples[window..2 * window], &samples[samples.len() - window..]].map(Vitals::mean);
+    println!("\n{window} s each:          memory MiB  threads  files");
+    for (when, vitals) in [("after the first", first), ("at the end", last)] {
+        println!("{when:<20} {:>10.1} {:>8.1} {:>6.1}", vitals.kib / 1024.0, vitals.threads, vitals.files);
+    }
+    if window >= 20 && !last.is_as_flat_as(&first) {
+        run.fail("the process", "grows");
+    }
+}

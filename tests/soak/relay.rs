@@ -1,0 +1,225 @@
+//! The network: each client reaches its server through a relay of its own, which delays, dribbles, stalls and cuts what
+//! it carries. It may be a proxy, too.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::SockRef;
+
+use crate::dice::Dice;
+use crate::numbered::Ends;
+use crate::run::Run;
+use crate::site::Site;
+
+/// What a client was sent on one connection, for good: the stream ended behind it, or stopped.
+#[derive(Clone, Copy)]
+pub struct Carried {
+    pub first: u64,
+    pub last: u64,
+}
+
+/// The latest of a client's connections; it asks for no others.
+const KEPT: usize = 4;
+
+pub struct Relay {
+    pub address: SocketAddr,
+    carrier: Arc<Carrier>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Carrier {
+    site: Arc<Site>,
+    run: Arc<Run>,
+    is_proxy: bool,
+    carried: Mutex<Vec<Carried>>,
+}
+
+impl Relay {
+    pub fn start(site: &Arc<Site>, run: &Arc<Run>, is_proxy: bool, mut dice: Dice) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a relay could not listen");
+        let address = listener.local_addr().expect("a listener has an address");
+        let (site, run) = (Arc::clone(site), Arc::clone(run));
+        let carrier = Arc::new(Carrier { site, run, is_proxy, carried: Mutex::default() });
+        let thread = thread::spawn({
+            let carrier = Arc::clone(&carrier);
+            move || {
+                let mut connections: Vec<JoinHandle<()>> = Vec::new();
+                while let Ok((client, _)) = listener.accept() {
+                    if carrier.run.is_over() {
+                        break;
+                    }
+                    connections.retain(|connection| !connection.is_finished());
+                    let (carrier, dice) = (Arc::clone(&carrier), dice.split());
+                    // That a client leaves in the middle is what the relay is for.
+                    connections.push(thread::spawn(move || _ = carrier.serve(client, dice)));
+                }
+                connections.into_iter().for_each(|connection| connection.join().expect("a relay panicked"));
+            }
+        });
+        Relay { address, carrier, thread: Some(thread) }
+    }
+
+    /// What came on the connection on which this message did, if that has ended for good. Only of plain websockets.
+    pub fn carried_with(&self, number: u64) -> Option<Carried> {
+        let carried = self.carrier.carried.lock();
+        carried.iter().rev().find(|carried| (carried.first..=carried.last).contains(&number)).copied()
+    }
+}
+
+impl Drop for Relay {
+    /// Only when the run is over.
+    fn drop(&mut self) {
+        let _wake = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("a relay panicked");
+        }
+    }
+}
+
+/// How the way from the server to the client ends.
+#[derive(Clone, Copy, PartialEq)]
+enum Cut {
+    Fin,
+    Reset,
+    Stall,
+}
+
+/// What is in store for a connection.
+struct Fate {
+    cut: Option<(usize, Cut)>,
+    /// Behind so many bytes, a silence.
+    pause: Option<(usize, Duration)>,
+    /// For so many bytes, each of the pieces is a small one.
+    dribble: usize,
+    lag: Duration,
+}
+
+impl Fate {
+    fn roll(dice: &mut Dice) -> Self {
+        // A handshake, some messages, or many.
+        let mut position = || dice.pick(&[400, 4_000, 40_000, 400_000]);
+        let (cut_scale, pause_scale) = (position(), position());
+        let cut = dice.pick(&[Cut::Fin, Cut::Fin, Cut::Reset, Cut::Stall]);
+        Fate {
+            cut: dice.one_in(3).then(|| (dice.below(cut_scale) as usize, cut)),
+            pause: dice.one_in(4).then(|| (dice.below(pause_scale) as usize, dice.millis_below(2500))),
+            dribble: if dice.one_in(3) { dice.below(4000) as usize } else { 0 },
+            lag: if dice.one_in(4) { dice.micros_below(5000) } else { Duration::ZERO },
+        }
+    }
+}
+
+impl Carrier {
+    fn serve(&self, client: TcpStream, mut dice: Dice) -> io::Result<()> {
+        client.set_nodelay(true)?;
+        match dice.below(40) {
+            0 => return Ok(()),
+            1 => return SockRef::from(&client).set_linger(Some(Duration::ZERO)),
+            2 => return drain(&client),
+            _ => {}
+        }
+        if self.is_proxy {
+            read_head(&client)?;
+            let answer: &[u8] = match dice.below(40) {
+                0 => b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
+                1 => b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+                _ => b"HTTP/1.1 200 Connection established\r\n\r\n",
+            };
+            (&client).write_all(answer)?;
+            if !answer.starts_with(b"HTTP/1.1 200") {
+                client.shutdown(Shutdown::Write)?;
+                return drain(&client);
+            }
+        }
+        let server = TcpStream::connect(self.site.address())?;
+        server.set_nodelay(true)?;
+        thread::scope(|scope| {
+            let up = scope.spawn(|| {
+                let _ = io::copy(&mut &client, &mut &server);
+                // Whatever the server has to say now, the client is gone; or the server is, and the client need not
+                // know it yet.
+                let _ = server.shutdown(Shutdown::Both);
+                drain(&client)
+            });
+            match self.carry_down(&server, &client, &mut dice) {
+                Ok(Cut::Fin) => _ = client.shutdown(Shutdown::Write),
+                Ok(Cut::Stall) => {}
+                Ok(Cut::Reset) | Err(_) => {
+                    let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+                    let _ = client.shutdown(Shutdown::Read);
+                }
+            }
+            // Until the client has left: what it still says must not meet a reset.
+            let _ = up.join();
+        });
+        Ok(())
+    }
+
+    /// Until the server or fate ends it, which it says. An error: the server reset it, or the client has gone.
+    fn carry_down(&self, mut server: &TcpStream, mut client: &TcpStream, dice: &mut Dice) -> io::Result<Cut> {
+        let mut fate = Fate::roll(dice);
+        let mut ends = Ends::default();
+        let mut buffer = [0; 16 * 1024];
+        let mut passed = 0;
+        let end = 'carry: loop {
+            let length = server.read(&mut buffer)?;
+            if length == 0 {
+                break Cut::Fin;
+            }
+            thread::sleep(fate.lag);
+            let mut bytes = &buffer[..length];
+            while !bytes.is_empty() {
+                let mut most = bytes.len();
+                if passed < fate.dribble {
+                    most = most.min(1 + dice.below(20) as usize);
+                    thread::sleep(dice.micros_below(200));
+                }
+                if let Some((at, pause)) = fate.pause {
+                    match at.saturating_sub(passed) {
+                        0 => {
+                            thread::sleep(pause);
+                            fate.pause = None;
+                        }
+                        left => most = most.min(left),
+                    }
+                }
+                if let Some((at, cut)) = fate.cut {
+                    match at.saturating_sub(passed) {
+                        0 => break 'carry cut,
+                        left => most = most.min(left),
+                    }
+                }
+                let (piece, rest) = bytes.split_at(most);
+                client.write_all(piece)?;
+                ends.push(piece);
+                passed += most;
+                bytes = rest;
+            }
+        };
+        if let (Some(first), Some(last), false) = (ends.first, ends.last, end == Cut::Reset || self.site.tls) {
+            let mut carried = self.carried.lock();
+            carried.push(Carried { first, last });
+            let old = carried.len().saturating_sub(KEPT);
+            carried.drain(..old);
+        }
+        Ok(end)
+    }
+}
+
+fn drain(mut socket: &TcpStream) -> io::Result<()> {
+    io::copy(&mut socket, &mut io::sink()).map(|_| ())
+}
+
+fn read_head(mut socket: &TcpStream) -> io::Result<()> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        socket.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(())
+}

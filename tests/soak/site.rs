@@ -1,0 +1,109 @@
+//! A server at an address that outlives it: it is killed and started again, refuses, and lets tokens expire.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{mem, thread};
+
+use loggregator_consumer::testing::{self, BodyFraming, Fault, Generation, TrafficController};
+use parking_lot::Mutex;
+
+use crate::dice::Dice;
+use crate::numbered::message;
+use crate::run::Run;
+
+pub const TOKEN: &str = "bearer soak";
+
+/// The app whose recent messages are asked for, and how many they are: of Log Cache more than one page.
+pub const RECENT_APP: &str = "00000000-0000-0000-0000-000000000000";
+pub const KEPT: u64 = 1200;
+
+pub struct Site {
+    pub generations: &'static [Generation],
+    pub tls: bool,
+    server: Mutex<Arc<TrafficController>>,
+}
+
+impl Site {
+    pub fn start(generations: &'static [Generation], tls: bool, dice: &mut Dice) -> Self {
+        Site { generations, tls, server: Mutex::new(Arc::new(start(generations, tls, dice))) }
+    }
+
+    /// The server of the moment.
+    pub fn server(&self) -> Arc<TrafficController> {
+        Arc::clone(&self.server.lock())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.server.lock().address()
+    }
+
+    /// Makes things go wrong until the run is over.
+    pub fn haunt(&self, run: &Run, mut dice: Dice) {
+        let mut end_of_life = Instant::now();
+        while !run.is_over() {
+            thread::sleep(dice.millis_below(100));
+            if end_of_life < Instant::now() {
+                let new = Arc::new(start(self.generations, self.tls, &mut dice));
+                let old = mem::replace(&mut *self.server.lock(), new);
+                // Whoever is in the middle of a call may hold on to it for as long as it likes.
+                old.stop();
+                end_of_life = Instant::now() + Duration::from_secs(4) + dice.millis_below(8000);
+                run.count("server restarted");
+            }
+            let server = self.server();
+            match dice.below(20) {
+                0 => server.expire_tokens(),
+                1 => server.refuse_tokens(1 + dice.below(3) as usize),
+                2 | 3 => server.fault(fault(&mut dice)),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn start(generations: &[Generation], tls: bool, dice: &mut Dice) -> TrafficController {
+    const PING: Duration = Duration::from_millis(300);
+    let mut builder: testing::Builder = TrafficController::builder()
+        .generation(dice.pick(generations))
+        .token(TOKEN)
+        .token_life(Duration::from_secs(3))
+        // One that waits for a caller that pauses is no silence to be ended.
+        .ping(PING, Duration::from_secs(30))
+        .heartbeat(PING)
+        .stream_timeout(Duration::from_secs(1) + dice.millis_below(5000))
+        .batch_window(dice.millis_below(20))
+        .body_framing(dice.pick(&[BodyFraming::ContentLength, BodyFraming::Chunked, BodyFraming::UntilClose]))
+        .retain(KEPT as usize)
+        .backlog(256 * 1024);
+    if tls {
+        builder = builder.tls();
+    }
+    let server = builder.start().expect("a server of the run could not be started");
+    server.add_recent(
+        RECENT_APP,
+        (1..=KEPT).filter(|number| crate::numbered::is_message(*number)).map(|number| message(RECENT_APP, number)),
+    );
+    server
+}
+
+/// What goes wrong with one connection, whosever that will be.
+fn fault(dice: &mut Dice) -> Vec<Fault> {
+    let refusal = |status, body: &str| vec![Fault::RefuseStatus { status, body: body.into() }];
+    match dice.below(14) {
+        0 => refusal(401, "You are not authorized. Error: Invalid authorization"),
+        1 => refusal(404, "404 page not found\n"),
+        2 => refusal(500, ""),
+        3 => refusal(503, "<html>no backend</html>"),
+        4 => vec![Fault::SilentAccept],
+        5 => vec![Fault::WrongAcceptKey],
+        6 => vec![Fault::Garbage(b"SSH-2.0-OpenSSH_9.6\r\n".into())],
+        7 => vec![Fault::DelayedBody(dice.millis_below(2000))],
+        8 => vec![Fault::EndlessBody],
+        9 => vec![Fault::Truncate],
+        10 => vec![Fault::DropAfter(dice.below(100_000))],
+        11 => vec![Fault::ResetAfter(dice.below(100_000))],
+        12 => vec![Fault::StallAfter(dice.below(100_000))],
+        _ => vec![Fault::Drip { every: dice.micros_below(100) }, Fault::DropAfter(dice.below(5000))],
+    }
+}

@@ -1,0 +1,281 @@
+//! Tails: what each app logs, and what the one that follows it gets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use loggregator_consumer::crossbeam_channel::RecvTimeoutError;
+use loggregator_consumer::{
+    Builder, Consumer, Ending, Error, ErrorKind, LogMessage, Proxy, Reconnect, Result, Tail, TokenSource, Via,
+};
+use parking_lot::Mutex;
+
+use crate::dice::Dice;
+use crate::ledger::Ledger;
+use crate::numbered::{is_message, message, number};
+use crate::relay::Relay;
+use crate::run::{Run, add};
+use crate::site::{Site, TOKEN};
+
+/// There is always something to tell: if not a message, then a break or a refusal.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+/// A close takes 0.1 s. The rest is for a machine that is busy.
+const LONGEST_CLOSE: Duration = Duration::from_secs(5);
+
+/// An app, and the tail that follows it over a relay of its own.
+pub struct Followed {
+    pub name: String,
+    app: String,
+    site: Arc<Site>,
+    relay: Relay,
+    run: Arc<Run>,
+    consumer: Consumer,
+    /// Now and then its caller does something else.
+    is_slow: bool,
+    ledger: Mutex<Ledger>,
+    /// When the tail last said something, in milliseconds.
+    heard: AtomicU64,
+    /// The caller tails no more.
+    is_left: AtomicBool,
+}
+
+/// The settings of every consumer of the run.
+pub fn builder(site: &Arc<Site>, relay: &Relay, by_proxy: bool, via: Via) -> Builder {
+    let (address, secure) = (relay.address, if site.tls { "s" } else { "" });
+    // It is the proxy that knows where the server is.
+    let address = if by_proxy { format!("127.0.0.1:{}", 1) } else { address.to_string() };
+    let (websocket, http) = (format!("ws{secure}://{address}"), format!("http{secure}://{address}"));
+    let builder = match via {
+        Via::Legacy => Builder::new().legacy(&websocket),
+        Via::Doppler => Builder::new().doppler(&websocket),
+        Via::LogCache => Builder::new().log_cache(&http),
+        _ => Builder::new().rlp_gateway(&http),
+    };
+    let tokens = match via {
+        Via::Legacy => TokenSource::fixed(TOKEN),
+        _ => {
+            let site = Arc::clone(site);
+            TokenSource::from_fn(move |_| Ok(site.server().issue_token()))
+        }
+    };
+    builder
+        .proxy(if by_proxy { Proxy::url(&format!("http://{}", relay.address)).expect("a URL") } else { Proxy::none() })
+        .tokens(tokens)
+        .tls_connector(site.server().tls_connector())
+        .connect_timeout(Duration::from_millis(1500))
+        .idle_timeout(Duration::from_millis(1500))
+        .read_timeout(Duration::from_millis(1500))
+        .recent_timeout(Duration::from_secs(5))
+        .max_message_size(1 << 20)
+        .recent_limit(2000)
+}
+
+impl Followed {
+    pub fn new(n: usize, site: &Arc<Site>, run: &Arc<Run>, via: Via, dice: &mut Dice) -> Self {
+        // Each of the eight kinds.
+        let [reconnects, is_slow, by_proxy] = [1, 2, 4].map(|bit| n & bit != 0);
+        let relay = Relay::start(site, run, by_proxy, dice.split());
+        let mut builder = builder(site, &relay, by_proxy, via);
+        if reconnects {
+            builder = builder.reconnect(Reconnect::default().first(Duration::ZERO).longest(Duration::from_millis(500)));
+        }
+        let words = [("reconnects", reconnects), ("slow", is_slow), ("proxy", by_proxy), ("TLS", site.tls)];
+        let words: String = words.iter().filter(|(_, is)| *is).map(|(word, _)| format!(", {word}")).collect();
+        Followed {
+            name: format!("tail {n} ({via:?}{words})"),
+            app: format!("11111111-1111-1111-1111-{n:012}"),
+            site: Arc::clone(site),
+            relay,
+            run: Arc::clone(run),
+            consumer: builder.build().expect("the settings are sound"),
+            is_slow,
+            ledger: Mutex::default(),
+            heard: AtomicU64::new(run.time().as_millis() as u64),
+            is_left: AtomicBool::new(false),
+        }
+    }
+
+    /// The app: logs one message after the other, and has its tails ended now and then.
+    pub fn log(&self, mut dice: Dice) {
+        let mut last = 0;
+        while !self.run.is_over() {
+            let server = self.site.server();
+            for _ in 0..dice.below(40) {
+                last += 1;
+                self.ledger.lock().sending(last);
+                let tails = if is_message(last) {
+                    server.send(message(&self.app, last))
+                } else {
+                    server.send_raw(&self.app, "this is no message")
+                };
+                match tails {
+                    0 => add(&self.run.untailed, 1),
+                    _ => self.ledger.lock().accepted(last),
+                }
+                add(&self.run.sent, 1);
+            }
+            match dice.below(300) {
+                0 => _ = server.drop_tails(&self.app),
+                1 => _ = server.reset_tails(&self.app),
+                2 => _ = server.close_tails(&self.app, dice.pick(&[Some(1001), Some(1008), Some(1011)]), "trouble"),
+                3 => _ = server.close_streams(&self.app),
+                4 | 5 => {
+                    self.ledger.lock().closing();
+                    if server.close_tails(&self.app, dice.pick(&[None, Some(1000)]), "") == 0 {
+                        self.ledger.lock().not_closed();
+                    }
+                }
+                _ => {}
+            }
+            drop(server);
+            thread::sleep(dice.millis_below(200));
+        }
+        // The caller may be waiting for what does not come any more.
+        while !self.is_left.load(Ordering::Relaxed) {
+            let _ = self.consumer.close();
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The caller: tails, time and again.
+    pub fn follow(&self, mut dice: Dice) {
+        while !self.run.is_over() {
+            match self.consumer.tail(&self.app, "") {
+                Ok(tail) => {
+                    self.read(tail, &mut dice);
+                    self.ledger.lock().left();
+                }
+                Err(error) => {
+                    self.run.count(format!("no tail: {:?}", error.kind()));
+                    thread::sleep(dice.millis_below(50));
+                }
+            }
+            self.hear();
+        }
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    fn read(&self, mut tail: Tail, dice: &mut Dice) {
+        let mut last_error = None;
+        while let Some(item) = self.next(&mut tail, dice) {
+            self.hear();
+            if let Some(error) = last_error {
+                self.run.fail(&self.name, format!("behind its last error, {error}, came {item:?}"));
+            }
+            last_error = self.take(item);
+            if self.run.is_over() || dice.one_in(20_000) {
+                return self.close(tail, dice);
+            }
+            if self.is_slow && dice.one_in(50) {
+                thread::sleep(dice.millis_below(20));
+            } else if self.is_slow && dice.one_in(2000) {
+                thread::sleep(dice.millis_below(3000));
+            }
+        }
+        match (tail.ending().cloned(), last_error) {
+            (None, _) => self.run.fail(&self.name, "ended without an ending"),
+            (Some(Ending::Closed), _) if !self.run.is_over() => {
+                self.run.fail(&self.name, "says that it was closed from this side");
+            }
+            (Some(ending), error) if [ending.is_clean(), error.is_none()] != [may_be_clean(&ending); 2] => {
+                self.run.fail(&self.name, format!("{ending}: clean is {}, its error {error:?}", ending.is_clean()));
+            }
+            (Some(ending), error) => self.ended(&ending, error.as_ref()),
+        }
+    }
+
+    /// By one of the ways there are. `None` at the end.
+    fn next(&self, tail: &mut Tail, dice: &mut Dice) -> Option<Result<LogMessage>> {
+        if dice.one_in(2) {
+            return tail.next();
+        }
+        loop {
+            match tail.recv_timeout(Duration::from_millis(100)) {
+                Ok(item) => return Some(item),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Gives the error that must be the last item.
+    fn take(&self, item: Result<LogMessage>) -> Option<Error> {
+        let checked = match item {
+            Ok(got) => match number(&self.app, &got) {
+                Some(number) => {
+                    add(&self.run.received, 1);
+                    self.ledger.lock().message(number).map(|lost| add(&self.run.lost, lost))
+                }
+                None => Err(format!("a message that was not sent: {:.60}", got.text())),
+            },
+            Err(error) if error.kind() == ErrorKind::Undecodable => {
+                self.ledger.lock().no_message(is_message).map(|known| add(&self.run.undecodable, known))
+            }
+            Err(error) => {
+                let Some(gap) = error.as_gap() else { return Some(error) };
+                self.ended(&gap.ending, None);
+                Ok(())
+            }
+        };
+        checked.unwrap_or_else(|why| self.run.fail(&self.name, why));
+        None
+    }
+
+    fn ended(&self, ending: &Ending, error: Option<&Error>) {
+        let kind = match ending {
+            Ending::ClosedByServer { code, .. } => format!("{code:?}"),
+            Ending::Failed(_) if error.is_some() => format!("Failed, {:?}", error.map(Error::kind)),
+            Ending::Failed(words) => words.clone(),
+            ending => format!("{ending:?}").split(' ').next().unwrap_or_default().to_owned(),
+        };
+        self.run.count(format!("break: {kind}"));
+        let checked = self.ledger.lock().ended(ending, |number| self.relay.carried_with(number));
+        checked.unwrap_or_else(|why| self.run.fail(&self.name, why));
+    }
+
+    fn close(&self, mut tail: Tail, dice: &mut Dice) {
+        self.run.count("close");
+        let began = self.run.time();
+        match dice.below(4) {
+            0 => drop(tail),
+            // An error tells only how it had ended before.
+            1 => _ = tail.close(),
+            2 => {
+                // It may be that the tail has ended.
+                let _ = self.consumer.close();
+                tail.by_ref().for_each(|item| _ = self.take(item));
+            }
+            _ => {
+                let _ = tail.closer().close();
+                tail.by_ref().for_each(|item| _ = self.take(item));
+            }
+        }
+        let took = self.run.time() - began;
+        if took > LONGEST_CLOSE {
+            self.run.fail(&self.name, format!("a close took {took:?}"));
+        }
+    }
+
+    /// How many messages were sent behind the last that came.
+    pub fn rest(&self) -> u64 {
+        self.ledger.lock().rest()
+    }
+
+    fn hear(&self) {
+        self.heard.store(self.run.time().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Fails if nothing has come for too long.
+    pub fn check_hearing(&self) {
+        let silence = self.run.time().saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)));
+        if silence > LONGEST_SILENCE {
+            self.run.fail(&self.name, format!("has said nothing for {silence:?}"));
+        }
+    }
+}
+
+/// Every other end may have lost messages.
+fn may_be_clean(ending: &Ending) -> bool {
+    matches!(ending, Ending::Closed | Ending::ClosedByServer { code: None | Some(1000), .. })
+}

@@ -1,0 +1,66 @@
+//! What the process has of the system, as Linux tells it. (Elsewhere it is all 0.)
+
+use std::fs;
+use std::ops::AddAssign;
+
+/// Starts this program anew, so that all its threads share one heap. With glibc's many heaps, what one thread freed is
+/// of no use to the next, and for some minutes resident memory grows though nothing is kept.
+#[cfg(target_os = "linux")]
+pub fn share_one_heap() {
+    use std::env;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    const HEAPS: &str = "MALLOC_ARENA_MAX";
+    // Unless it is set, it grows, and large messages come to leave holes in the heap.
+    const LARGE: &str = "MALLOC_MMAP_THRESHOLD_";
+    if env::var_os(HEAPS).is_none() {
+        let program = env::current_exe().expect("the soak does not find itself");
+        let error = Command::new(program).args(env::args_os().skip(1)).env(HEAPS, "1").env(LARGE, "131072").exec();
+        panic!("the soak could not be started anew: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn share_one_heap() {}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Vitals {
+    /// Resident memory.
+    pub kib: f64,
+    pub threads: f64,
+    /// Open descriptors.
+    pub files: f64,
+}
+
+impl Vitals {
+    pub fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let resident =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
+        let count = |directory| fs::read_dir(directory).map_or(0.0, |entries| entries.count() as f64);
+        Vitals { kib: resident.unwrap_or_default(), threads: count("/proc/self/task"), files: count("/proc/self/fd") }
+    }
+
+    pub fn mean(of: &[Vitals]) -> Self {
+        let mut sum = Vitals::default();
+        of.iter().for_each(|vitals| sum += *vitals);
+        let count = of.len().max(1) as f64;
+        Vitals { kib: sum.kib / count, threads: sum.threads / count, files: sum.files / count }
+    }
+
+    /// Whether this is no more than that was, but for what chance makes of it.
+    pub fn is_as_flat_as(&self, that: &Vitals) -> bool {
+        self.kib <= that.kib * 1.1 + 4096.0
+            && self.threads <= that.threads * 1.1 + 8.0
+            && self.files <= that.files * 1.1 + 8.0
+    }
+}
+
+impl AddAssign for Vitals {
+    fn add_assign(&mut self, other: Self) {
+        self.kib += other.kib;
+        self.threads += other.threads;
+        self.files += other.files;
+    }
+}
