@@ -62,13 +62,14 @@ impl Cancel {
         }
     }
 
-    /// Has the switch call something else off, too, when it is thrown, or at once if it has been. Only the last counts.
+    /// Has the switch call something else off, too, when it is thrown, or at once if it has been. What was to be called
+    /// off before is called off now.
     pub(crate) fn also(&self, call_off: impl FnOnce() + Send + 'static) {
         let mut state = self.state.lock();
-        if state.armed.is_some() {
-            state.also = Some(Also(Box::new(call_off)));
-        } else {
-            drop(state);
+        let call_off = Also(Box::new(call_off));
+        let now = if state.armed.is_some() { state.also.replace(call_off) } else { Some(call_off) };
+        drop(state);
+        if let Some(Also(call_off)) = now {
             call_off();
         }
     }

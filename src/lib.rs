@@ -148,7 +148,7 @@ mod captures;
 // Nothing but docs.
 #[cfg(doc)]
 pub mod faults;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, all(fuzzing, feature = "testing")))]
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "testing")]

@@ -84,7 +84,6 @@ impl Source {
 pub(crate) struct Dump {
     websocket: WebSocket,
     patience: Patience,
-    silent_until: Instant,
     frames: Frames,
     next: usize,
     ending: Option<Ending>,
@@ -169,12 +168,13 @@ impl Iterator for Recent {
 
 impl Dump {
     pub(crate) fn new(websocket: WebSocket, patience: Patience) -> Self {
-        let silent_until = patience.deadline();
-        Dump { websocket, patience, silent_until, frames: Frames::default(), next: 0, ending: None }
+        Dump { websocket, patience, frames: Frames::default(), next: 0, ending: None }
     }
 
     /// The next frame; `None` when the server has closed the connection well.
     fn next_frame(&mut self, cancel: &Cancel) -> Result<Option<&[u8]>> {
+        // From now on: what the caller did before was no silence of the server's.
+        let silent_until = self.patience.deadline();
         while self.frames.get(self.next).is_none() {
             if let Some(ending) = &self.ending {
                 return match ending.error() {
@@ -187,7 +187,7 @@ impl Dump {
                 return Err(late());
             }
             // Pings are no messages: a server that sends nothing else is as good as silent.
-            if Instant::now() >= self.silent_until {
+            if Instant::now() >= silent_until {
                 self.ending = Some(Ending::TimedOut);
                 continue;
             }
@@ -200,13 +200,12 @@ impl Dump {
                 Progress::Ended(ending) => self.ending = Some(ending),
                 Progress::Idle if has_frames => {}
                 Progress::Idle => {
-                    if self.websocket.wait(Some(self.silent_until)).is_err() {
+                    if self.websocket.wait(Some(silent_until)).is_err() {
                         self.ending = Some(Ending::TimedOut);
                     }
                 }
             }
         }
-        self.silent_until = self.patience.deadline();
         self.next += 1;
         Ok(self.frames.get(self.next - 1))
     }

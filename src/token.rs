@@ -95,8 +95,9 @@ impl TokenSource {
     /// The tokens that a UAA gives, the server that Cloud Foundry's users log in to.
     ///
     /// It is reached in the way of the consumer that needs a token, so with its TLS connector and through its proxy.
-    /// It is given 10 s to begin its answer, and 10 s more to end it (or what [`Uaa::timeout`] says); but only 1 s once all
-    /// the calls and tails that needed it were closed. Calls fail with [`ErrorKind::Unauthorized`] when it says that the session has expired.
+    /// It is given 10 s to begin its answer, and 10 s more to end it (or what [`Uaa::timeout`] says); but only 1 s once
+    /// all the calls and tails that needed it were closed. Calls fail with [`ErrorKind::Unauthorized`] when it says that
+    /// the session has expired.
     ///
     /// # Errors
     ///
