@@ -294,6 +294,24 @@ fn a_silence_without_end_in_a_dump_is_a_timeout() {
     });
 }
 
+#[test]
+fn a_caller_that_pauses_in_a_dump_is_no_silence_of_the_servers() {
+    within(DEADLINE, || {
+        let rest = |mut socket: TcpStream| {
+            thread::sleep(SHORT / 2);
+            say(&mut socket, &[&frame(BINARY, &message("three")), &close_frame()]);
+            drain(socket);
+        };
+        let server = ScriptedServer::start(after_two_of_a_dump(rest));
+        let consumer = builder(&server.endpoint()).read_timeout(SHORT).build().unwrap();
+        let mut messages = consumer.recent_iter(APP, TOKEN).unwrap();
+        let mut all = vec![messages.next().unwrap().unwrap(), messages.next().unwrap().unwrap()];
+        thread::sleep(2 * SHORT);
+        all.extend(messages.map(Result::unwrap));
+        assert_eq!(texts(&all), ["one", "two", "three"]);
+    });
+}
+
 /// Long enough for two messages to come, even on a machine under load.
 fn short_in_all(builder: Builder) -> Builder {
     builder.recent_timeout(Duration::from_secs(1))
