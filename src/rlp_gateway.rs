@@ -7,6 +7,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use crate::consumer::Call;
+use crate::debug::hide;
 use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frames::{Frames, Progress};
@@ -34,7 +35,7 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<EventStream> {
         let text = format!("the request for {path}: the answer is no stream of events but `{content_type}`");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
-    Ok(EventStream::new(answer.body, call.inner.settings.max_message_size))
+    Ok(EventStream::new(answer.body, call.inner.settings.max_message_size, call.token))
 }
 
 /// The gateway answers 404 `not_found` to every token that it refuses.
@@ -58,16 +59,19 @@ pub(crate) struct EventStream {
     buffer: Box<[u8]>,
     frames: Frames,
     max_size: usize,
+    /// The gateway's last words may repeat it.
+    token: String,
 }
 
 impl EventStream {
-    fn new(body: Body, max_size: usize) -> Self {
+    fn new(body: Body, max_size: usize, token: &str) -> Self {
         EventStream {
             body,
             parser: Parser::new(max_size.saturating_mul(EVENT_FACTOR)),
             buffer: vec![0; READ_SIZE].into(),
             frames: Frames::default(),
             max_size,
+            token: token.to_owned(),
         }
     }
 
@@ -82,7 +86,7 @@ impl EventStream {
         let parsed = self.parser.push(&self.buffer[..read], |event| match event {
             Event { name: "" | "message", data } => self.frames.push(data),
             // The event's text is the gateway's reason.
-            Event { name: "closing", data } => closing = Some(String::from_utf8_lossy(data).into_owned()),
+            Event { name: "closing", data } => closing = Some(hide(&String::from_utf8_lossy(data), &self.token)),
             // A heartbeat, or what we do not know: that it came is all there is to it.
             _ => {}
         });

@@ -21,6 +21,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error as WsError, Message};
 
+use crate::debug::hide;
 use crate::dial::stream::{Stream, wait};
 use crate::ending::Ending;
 use crate::frames::{Frames, Progress};
@@ -40,11 +41,14 @@ const FLOW: usize = 32 * 1024;
 pub(crate) struct WebSocket {
     inbox: Inbox,
     line: Arc<Line>,
+    /// The server's last words may repeat it.
+    token: String,
 }
 
 impl WebSocket {
-    fn new(stream: Stream, rest: Vec<u8>, max_message_size: usize) -> Self {
-        WebSocket { inbox: Inbox::new(rest, max_message_size), line: Arc::new(Line::new(stream)) }
+    fn new(stream: Stream, rest: Vec<u8>, max_message_size: usize, token: &str) -> Self {
+        let (inbox, line) = (Inbox::new(rest, max_message_size), Arc::new(Line::new(stream)));
+        WebSocket { inbox, line, token: token.to_owned() }
     }
 
     /// What another thread needs to keep the connection alive, and to close it.
@@ -85,7 +89,7 @@ impl WebSocket {
                 Step::Ping(payload) => ping = Some(payload),
                 Step::Close { code, reason } => {
                     self.line.close(code);
-                    break Progress::Ended(Ending::ClosedByServer { code, reason });
+                    break Progress::Ended(Ending::ClosedByServer { code, reason: hide(&reason, &self.token) });
                 }
                 Step::Fail(ending) => break Progress::Ended(ending),
             }

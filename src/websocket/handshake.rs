@@ -35,7 +35,7 @@ impl Request<'_> {
             // Thrown as late as the answer arrived, the switch has shut the socket down.
             .and_then(|connected| cancel.check().map(|()| connected));
         let (rest, stream) = connected.map_err(|error| self.endpoint.explain(error, cancel))?;
-        Ok(WebSocket::new(stream, rest, self.max_message_size))
+        Ok(WebSocket::new(stream, rest, self.max_message_size, self.token))
     }
 
     /// Gives what the server sent behind its answer.

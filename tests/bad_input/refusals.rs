@@ -5,12 +5,12 @@ use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
-use loggregator_consumer::{DebugPrinter, Error, ErrorKind};
+use loggregator_consumer::{Builder, DebugPrinter, Error, ErrorKind, Proxy};
 
 use crate::common::messages::{APP, TOKEN, answer, chunk, head};
 use crate::common::{
-    DEADLINE, ScriptedServer, builder, consumer, drain, failures, hang_up, header, read_head, say, say_without_end,
-    within,
+    CLOSE, DEADLINE, ScriptedServer, builder, consumer, drain, failures, frame, hang_up, header, read_head, say,
+    say_without_end, switching_protocols, within,
 };
 use crate::{SHORT, promptly};
 
@@ -189,6 +189,32 @@ fn a_token_that_the_server_repeats_is_hidden() {
         for error in [consumer.tail(APP, token).unwrap_err(), consumer.recent(APP, token).unwrap_err()] {
             assert_eq!(error.body(), Some("invalid token: bearer [PRIVATE DATA HIDDEN]!"));
             assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error:?}");
+        }
+    });
+}
+
+#[test]
+fn a_token_that_the_servers_last_words_repeat_is_hidden() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            let request = read_head(&mut socket);
+            let words = format!("invalid token: {}!", header(&request, "authorization").unwrap());
+            let (code, closing) = (1008u16.to_be_bytes(), format!("event: closing\ndata: {words}\n\n"));
+            if header(&request, "upgrade").is_some() {
+                let close = frame(CLOSE, &[&code, words.as_bytes()].concat());
+                say(&mut socket, &[&switching_protocols(&request), &close]);
+            } else {
+                say(&mut socket, &[&answer("200 OK", &["Content-Type: text/event-stream"], closing.as_bytes())]);
+            }
+            hang_up(socket);
+        });
+        let token = "bearer s3cr3t-t0ken";
+        let gateway = Builder::new().rlp_gateway(&format!("http://{}", server.address)).proxy(Proxy::none());
+        for consumer in [consumer(&server.endpoint()), gateway.build().unwrap()] {
+            let mut tail = consumer.tail(APP, token).unwrap();
+            let error = tail.next().unwrap().unwrap_err();
+            assert!(error.to_string().contains("invalid token: bearer [PRIVATE DATA HIDDEN]!"), "{error}");
+            assert!(!format!("{error:?} {:?}", tail.ending()).contains("s3cr3t"), "{error:?}");
         }
     });
 }
