@@ -35,6 +35,9 @@ const WAITING_BATCHES: usize = 8;
 /// How many batches' memory waits to be read into again.
 const SPARE_BATCHES: usize = 2;
 
+/// After how long a silence a tail keeps no memory for what may come.
+const REST: Duration = Duration::from_secs(1);
+
 /// Memory that a message has made larger is not kept for others.
 const MAX_SPARE: usize = 512 * 1024;
 
@@ -527,8 +530,13 @@ impl Reader {
                 (Progress::Ended(ending @ Ending::Closing { .. }), _) => return (ending, true),
                 (Progress::Ended(ending), _) => return (ending, had_data),
                 (Progress::Idle, Link::WebSocket(websocket)) => {
-                    // Another failure than the deadline's shows in what is read next.
-                    let waited = websocket.wait(idle_timeout.map(after));
+                    let (deadline, rest) = (idle_timeout.map(after), after(REST));
+                    let mut waited = websocket.wait(Some(deadline.map_or(rest, |deadline| deadline.min(rest))));
+                    if waited.is_err() {
+                        while self.spare.try_recv().is_ok() {}
+                        // Another failure than the deadline's shows in what is read next.
+                        waited = websocket.wait(deadline);
+                    }
                     if waited.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
                         return (Ending::TimedOut, had_data);
                     }
