@@ -63,8 +63,8 @@
 //! | a message that is none | [`Undecodable`], and the tail goes on |  | `bad_input/frames::an_empty_frame_is_undecodable_and_the_tail_goes_on`, `bad_input/gateway::text_that_is_no_utf8_costs_no_more_than_its_event` |
 //! | a flood of pings, or of empty fragments | the messages between them; a close is prompt |  | `bad_input/frames::a_message_gets_through_a_flood_of_pings`, `bad_input/frames::a_close_is_prompt_in_a_flood_of_empty_fragments` |
 //! | the RLP gateway ends the stream | [`ClosedByServer`]; [`Ending::Closing`] |  | `bad_input/gateway::nothing_comes_behind_a_close` |
-//! | a caller that pauses | every message: TCP holds the server up, and pongs go out | 10 batches: see [`Tail`]; [`pong_every`] | `keep_alive::a_caller_that_pauses_for_longer_than_the_server_waits_for_pongs_gets_every_message` |
-//! | a caller that stalls while large messages come | every message; the memory stays bounded, and a close is prompt | 10 batches: see [`Tail`] | `slow_caller::a_caller_that_stalls_costs_bounded_memory_and_loses_nothing` |
+//! | a caller that pauses | every message: TCP holds the server up, and pongs go out | 11 batches: see [`Tail`]; [`pong_every`] | `keep_alive::a_caller_that_pauses_for_longer_than_the_server_waits_for_pongs_gets_every_message` |
+//! | a caller that stalls while large messages come | every message; the memory stays bounded, and a close is prompt | 11 batches: see [`Tail`] | `slow_caller::a_caller_that_stalls_costs_bounded_memory_and_loses_nothing` |
 //! | any end of a tail that reconnects | a [`Gap`], and then what comes on the next connection | [`Reconnect`] | `reconnect::each_break_is_one_item_between_the_messages_of_two_connections`, `reconnect::a_silence_is_a_break_too` |
 //! | connecting again fails | other attempts, later and later, and then the last one's error | [`Reconnect`]; 3 refusals | `reconnect::attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail`, `reconnect::a_refusal_that_is_repeated_ends_it` |
 //!

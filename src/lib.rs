@@ -76,7 +76,7 @@
 //! | of | limit | set by | beyond it |
 //! |---|---|---|---|
 //! | connecting, from name resolution to the end of the answer's head | 10 s | [`Builder::connect_timeout`] | [`Timeout`](ErrorKind::Timeout) |
-//! | a UAA's answer, its head and then its body | 10 s each | [`Uaa::timeout`] | [`Timeout`](ErrorKind::Timeout), or the token that is there, if still good |
+//! | a UAA's answer, its head and then its body | 10 s each | [`Uaa::timeout`] | [`Timeout`](ErrorKind::Timeout), in the body [`BadResponse`](ErrorKind::BadResponse); or the token that is there, if still good |
 //! | the silence of a tail | a minute; none on legacy servers | [`Builder::idle_timeout`] | [`Ending::TimedOut`] |
 //! | the silence in recent messages | 30 s | [`Builder::read_timeout`] | [`Timeout`](ErrorKind::Timeout) |
 //! | recent messages in all | 5 minutes | [`Builder::recent_timeout`] | [`Timeout`](ErrorKind::Timeout) |
@@ -91,7 +91,7 @@
 //! | the words of a refusal | 64 KiB | | they are cut |
 //! | the answer of an API; of a UAA | 1 MiB; 64 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | what comes before the first part of recent messages; a part's headers | 64 KiB; 16 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
-//! | recent messages that are none | 1000 | | [`BadResponse`](ErrorKind::BadResponse) |
+//! | recent messages that are none, of Log Cache in a page | 1000 | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
 //! | an address, an app's GUID | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
 //! | name look-ups that were given up and still hang | 64 in this process | | [`Dial`](ErrorKind::Dial) |
@@ -105,7 +105,7 @@
 //!
 //! A token, a client's secret or a proxy's password is in no error, no `Debug` form, no [debug print](DebugPrinter) and
 //! no line that this crate logs (through the `log` crate, under its own name). The crates that it is made of log too:
-//! ureq and tungstenite never see a token, but log what they read, which is an app's messages, at the level TRACE.
+//! ureq and tungstenite never see a token, but ureq logs what it reads, which is an app's messages, at the level TRACE.
 //!
 //! # Features
 //!

@@ -151,8 +151,8 @@ fn tail_row(name: &str, kind: Kind, tls: bool, size: usize, count: usize) -> Res
     rounds.sort_by(|(_, a, b), (_, c, d)| (a.wall / b.wall).total_cmp(&(c.wall / d.wall)));
     let (socket, bare, ours) = rounds[ROUNDS / 2];
     println!(
-        "{name:<20} {size:>7} B  |  {:>7.3} |  {:>7.3}  {:>7.0}  |  {:>7.3}  {:>7.0}  |  {:>5.2}  {:>5.2}",
-        1000.0 / socket,
+        "{name:<20} {size:>7} B  |  {} |  {:>7.3}  {:>7.0}  |  {:>7.3}  {:>7.0}  |  {:>5.2}  {:>5.2}",
+        if socket.is_finite() { format!("{:>7.3}", 1000.0 / socket) } else { format!("{:>7}", "-") },
         1000.0 / bare.wall,
         bare.cpu,
         1000.0 / ours.wall,
