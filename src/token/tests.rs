@@ -471,7 +471,10 @@ fn a_renewal_that_a_tail_went_on_without_is_given_up_when_that_is_closed() {
     let ending = ending_jwt();
     let source = session(&uaa, &ending);
     let cancel = Cancel::new();
-    assert_eq!(begin(&source, None, &cancel).recv_timeout(DEADLINE).unwrap().unwrap(), bearer(&ending));
+    // It connects, and connects again.
+    for _ in 0..2 {
+        assert_eq!(begin(&source, None, &cancel).recv_timeout(DEADLINE).unwrap().unwrap(), bearer(&ending));
+    }
     let Source::Renewed(renewed) = &source.0 else { panic!("it has no renewals") };
     let renewal = renewed.state.lock().renewal.clone().unwrap();
     assert_eq!(renewal.over.recv_timeout(GRACE * 3 / 2), Err(RecvTimeoutError::Timeout), "it may still bring one");
@@ -593,24 +596,4 @@ fn no_secret_is_shown_or_logged() {
         assert!(!shown.contains(secret), "{secret} in {shown}");
         assert!(!log.contains(secret), "{secret} in {log}");
     }
-}
-
-#[test]
-fn a_renewal_that_a_tail_went_on_without_twice_is_given_up() {
-    let (_open, gate) = unbounded::<()>();
-    let uaa = ScriptedUaa::start(move |_| {
-        let _ = gate.recv();
-        granted(&fresh_jwt())
-    });
-    let ending = ending_jwt();
-    let source = session(&uaa, &ending);
-    let cancel = Cancel::new();
-    // Connected, and connected again.
-    for _ in 0..2 {
-        assert_eq!(begin(&source, None, &cancel).recv_timeout(DEADLINE).unwrap().unwrap(), bearer(&ending));
-    }
-    let Source::Renewed(renewed) = &source.0 else { panic!("it has no renewals") };
-    let renewal = renewed.state.lock().renewal.clone().unwrap();
-    cancel.throw();
-    assert_eq!(renewal.over.recv_timeout(GRACE * 5), Err(RecvTimeoutError::Disconnected));
 }
