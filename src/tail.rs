@@ -530,13 +530,8 @@ impl Reader {
                 (Progress::Ended(ending @ Ending::Closing { .. }), _) => return (ending, true),
                 (Progress::Ended(ending), _) => return (ending, had_data),
                 (Progress::Idle, Link::WebSocket(websocket)) => {
-                    let (deadline, rest) = (idle_timeout.map(after), after(REST));
-                    let mut waited = websocket.wait(Some(deadline.map_or(rest, |deadline| deadline.min(rest))));
-                    if waited.is_err() {
-                        while self.spare.try_recv().is_ok() {}
-                        // Another failure than the deadline's shows in what is read next.
-                        waited = websocket.wait(deadline);
-                    }
+                    // Another failure than the deadline's shows in what is read next.
+                    let waited = self.wait(websocket, idle_timeout);
                     if waited.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
                         return (Ending::TimedOut, had_data);
                     }
@@ -544,6 +539,15 @@ impl Reader {
                 (Progress::More | Progress::Idle, _) => {}
             }
         }
+    }
+
+    /// Waits until there is something to read; `TimedOut` when there was none for so long.
+    fn wait(&self, websocket: &mut WebSocket, idle_timeout: Option<Duration>) -> io::Result<()> {
+        let (deadline, rest) = (idle_timeout.map(after), after(REST));
+        websocket.wait(Some(deadline.map_or(rest, |deadline| deadline.min(rest)))).or_else(|_| {
+            while self.spare.try_recv().is_ok() {}
+            websocket.wait(deadline)
+        })
     }
 }
 
