@@ -193,12 +193,13 @@ impl Dump {
             }
             let progress = self.websocket.receive();
             let read = mem::take(&mut self.frames);
-            let has_frames =
-                self.websocket.take(|| read).map(|frames| (self.frames, self.next) = (frames, 0)).is_some();
+            if let Some(frames) = self.websocket.take(|| read) {
+                (self.frames, self.next) = (frames, 0);
+            }
             match progress {
                 Progress::More => {}
                 Progress::Ended(ending) => self.ending = Some(ending),
-                Progress::Idle if has_frames => {}
+                Progress::Idle if !self.frames.is_empty() => {}
                 Progress::Idle => {
                     if self.websocket.wait(Some(silent_until)).is_err() {
                         self.ending = Some(Ending::TimedOut);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
-use crossbeam_channel::{RecvTimeoutError, unbounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, unbounded};
 use proptest::prelude::*;
 
 use super::scripted::{DEADLINE, ScriptedUaa, ask, begin, dialer, ending_jwt, fresh_jwt, granted, jwt, now};
@@ -253,11 +253,7 @@ fn wait_for_waiters(source: &TokenSource, count: usize) {
 
 #[test]
 fn a_stalled_uaa_is_left_at_once_when_the_call_is_closed() {
-    let (_open, gate) = unbounded::<()>();
-    let uaa = ScriptedUaa::start(move |_| {
-        let _ = gate.recv();
-        granted(&fresh_jwt())
-    });
+    let (_open, uaa) = stalled_uaa();
     assert_closing_leaves(|| session(&uaa, &jwt(1, 2)));
 }
 
@@ -447,13 +443,19 @@ fn a_token_that_is_still_good_is_used_when_no_other_is_to_be_had() {
     assert_eq!(ask(&source, Some(&bearer(&ending))).unwrap_err().kind(), ErrorKind::ServerError);
 }
 
-#[test]
-fn a_token_that_is_still_good_does_not_wait_for_a_stalled_uaa() {
-    let (_open, gate) = unbounded::<()>();
+/// A UAA that answers no earlier than the gate is opened, by dropping it.
+fn stalled_uaa() -> (Sender<()>, ScriptedUaa) {
+    let (gate, opened) = unbounded::<()>();
     let uaa = ScriptedUaa::start(move |_| {
-        let _ = gate.recv();
+        let _ = opened.recv();
         granted(&fresh_jwt())
     });
+    (gate, uaa)
+}
+
+#[test]
+fn a_token_that_is_still_good_does_not_wait_for_a_stalled_uaa() {
+    let (_open, uaa) = stalled_uaa();
     let ending = ending_jwt();
     let source = session(&uaa, &ending);
     assert_eq!(ask(&source, None).unwrap(), bearer(&ending));
@@ -463,11 +465,7 @@ fn a_token_that_is_still_good_does_not_wait_for_a_stalled_uaa() {
 
 #[test]
 fn a_renewal_that_a_tail_went_on_without_is_given_up_when_that_is_closed() {
-    let (_open, gate) = unbounded::<()>();
-    let uaa = ScriptedUaa::start(move |_| {
-        let _ = gate.recv();
-        granted(&fresh_jwt())
-    });
+    let (_open, uaa) = stalled_uaa();
     let ending = ending_jwt();
     let source = session(&uaa, &ending);
     let cancel = Cancel::new();
