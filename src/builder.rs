@@ -5,52 +5,17 @@ use std::time::Duration;
 
 use native_tls::TlsConnector;
 
-use crate::backoff::Reconnect;
-use crate::cf_cli::CfCli;
-use crate::consumer::{Consumer, Inner};
-use crate::debug::DebugPrinter;
-use crate::dial::{Dialer, Proxy};
-use crate::endpoint::{Endpoint, Scheme};
+use crate::auth::TokenSource;
+use crate::auth::cf_cli::CfCli;
+use crate::consumer::Consumer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::foundation::{Addresses, Foundation};
-use crate::token::TokenSource;
+use crate::net::debug::DebugPrinter;
+use crate::net::dial::{Dialer, Proxy};
+use crate::net::endpoint::{Endpoint, Scheme};
+use crate::server::foundation::{Addresses, Foundation};
+use crate::settings::{Reconnect, Settings};
 
 const LARGEST_MESSAGE_SIZE: usize = 1 << 30;
-
-/// What of a builder's settings the calls use.
-pub(crate) struct Settings {
-    pub(crate) keep_alive: Duration,
-    pub(crate) pong_every: Duration,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) read_timeout: Duration,
-    pub(crate) recent_timeout: Duration,
-    pub(crate) recent_limit: usize,
-    pub(crate) max_message_size: usize,
-    pub(crate) max_recent_size: usize,
-    pub(crate) reconnect: Option<Reconnect>,
-    pub(crate) on_connect: Option<Box<dyn Fn() + Send + Sync>>,
-    pub(crate) debug_printer: Option<Box<dyn DebugPrinter>>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            keep_alive: Duration::from_secs(25),
-            pong_every: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(10),
-            idle_timeout: None,
-            read_timeout: Duration::from_secs(30),
-            recent_timeout: Duration::from_secs(5 * 60),
-            recent_limit: 1000,
-            max_message_size: 16 << 20,
-            max_recent_size: 256 << 20,
-            reconnect: None,
-            on_connect: None,
-            debug_printer: None,
-        }
-    }
-}
 
 /// The settings of a [`Consumer`].
 ///
@@ -291,7 +256,7 @@ impl Builder {
             return Err(Error::new(ErrorKind::InvalidInput, "keep-alives and pongs need some time between them"));
         }
         let dialer = Dialer::new(self.tls_connector, self.proxy.unwrap_or_default());
-        Ok(Inner::consumer(self.settings, dialer, foundation, self.tokens))
+        Ok(Consumer::assemble(self.settings, dialer, foundation, self.tokens))
     }
 }
 

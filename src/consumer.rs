@@ -4,22 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::builder::{Builder, Settings};
-use crate::cancel::Cancel;
-use crate::deadline::{Patience, after};
-use crate::dial::Dialer;
-use crate::endpoint::{Endpoint, escaped_guid, explain_guid};
+use crate::auth::token_source::is_no_other;
+use crate::auth::{TokenSource, check};
+use crate::builder::Builder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Format;
-use crate::foundation::{Choice, Foundation, Via};
-use crate::http::{self, Answer};
 use crate::message::LogMessage;
-use crate::open::Open;
-use crate::recent::{Recent, Source};
-use crate::tail::{Again, Link, Tail};
-use crate::token::{self, TokenSource, is_no_other};
-use crate::websocket::{Request, WebSocket};
-use crate::{doppler, legacy, log_cache, rlp_gateway};
+use crate::net::cancel::Cancel;
+use crate::net::deadline::{ReadTimeouts, after};
+use crate::net::dial::Dialer;
+use crate::net::registry::Registry;
+use crate::recent::Recent;
+use crate::server::app_guid::explain_guid;
+use crate::server::call::{Call, Requester};
+use crate::server::foundation::{Choice, Foundation, Via};
+use crate::server::source::LiveSource;
+use crate::server::{doppler, legacy, log_cache, rlp_gateway};
+use crate::settings::Settings;
+use crate::tail::{Reconnector, Tail};
 
 /// An app's logs: [`tail`](Consumer::tail) them, or get the [`recent`](Consumer::recent) ones.
 ///
@@ -54,15 +55,25 @@ pub struct Consumer {
 }
 
 /// What a consumer's clones share.
-pub(crate) struct Inner {
-    pub(crate) settings: Settings,
-    pub(crate) dialer: Arc<Dialer>,
-    pub(crate) foundation: Foundation,
-    pub(crate) tokens: Option<TokenSource>,
-    open: Arc<Open>,
+struct Inner {
+    settings: Settings,
+    dialer: Arc<Dialer>,
+    foundation: Foundation,
+    tokens: Option<TokenSource>,
+    open: Arc<Registry>,
 }
 
 impl Consumer {
+    pub(crate) fn assemble(
+        settings: Settings,
+        dialer: Dialer,
+        foundation: Foundation,
+        tokens: Option<TokenSource>,
+    ) -> Consumer {
+        let inner = Inner { settings, dialer: Arc::new(dialer), foundation, tokens, open: Arc::default() };
+        Consumer { inner: Arc::new(inner) }
+    }
+
     /// A consumer of the legacy server at `endpoint`, such as `wss://loggregator.example.com:443`: of a foundation of
     /// 2013 to September 2016, as the Go package `loggregator_consumer` is. For a later one see
     /// [`discover`](Consumer::discover).
@@ -135,21 +146,23 @@ impl Consumer {
     /// [`Timeout`](ErrorKind::Timeout) if it can't be reached; [`InvalidInput`](ErrorKind::InvalidInput) for an empty
     /// GUID, or a token that is no header value; [`Closed`](ErrorKind::Closed) if the consumer was closed meanwhile.
     pub fn tail(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
-        token::check(auth_token)?;
+        check(auth_token)?;
         let (cancel, registration) = self.inner.open.register();
         let connect = {
             let (inner, app_guid, auth_token) = (Arc::clone(&self.inner), app_guid.to_owned(), auth_token.to_owned());
             let cancel = Arc::clone(&cancel);
             move || inner.connect_tail(&app_guid, &auth_token, &cancel)
         };
-        let connection = connect()?;
-        let again = self.inner.settings.reconnect.map(|policy| {
+        let source = connect()?;
+        let reconnector = self.inner.settings.reconnect.map(|policy| {
             let inner = Arc::clone(&self.inner);
-            Again { policy, connect: Box::new(connect), connected: Box::new(move || inner.connected()) }
+            let connected = move || inner.settings.connected();
+            Reconnector { policy, connect: Box::new(connect), connected: Box::new(connected) }
         });
-        let tail = Tail::spawn(connection, &self.inner.settings, again, Arc::clone(&cancel), registration)?;
-        // Now that it can take its time, panic and close us: the connection is kept alive, and closed well.
-        self.inner.connected();
+        let tail = Tail::spawn(source, &self.inner.settings, reconnector, Arc::clone(&cancel), registration)?;
+        // Only now: the callback may take its time, panic or close this tail, and the threads keep the connection alive
+        // and close it.
+        self.inner.settings.connected();
         cancel.check().map(|()| tail)
     }
 
@@ -157,16 +170,16 @@ impl Consumer {
     /// [`sort_recent`](crate::sort_recent) sorts them by time. From Log Cache these are the newest
     /// [`recent_limit`](Builder::recent_limit) of them, oldest first; other servers give what they have.
     ///
-    /// `auth_token` is the one of [`tail`](Consumer::tail). Blocks until the answer is complete, and is bounded in
+    /// `auth_token` is the one of [`tail`](Consumer::tail). Blocks until the response is complete, and is bounded in
     /// time by the [connect timeout](Builder::connect_timeout), the [read timeout](Builder::read_timeout) and the
     /// [recent timeout](Builder::recent_timeout), and in size by [`max_recent_size`](Builder::max_recent_size).
     /// [`close`](Consumer::close) interrupts it.
     ///
-    /// A part of the answer that is no log message is skipped, with a warning in the log.
+    /// A part of the response that is no log message is skipped, with a warning in the log.
     ///
     /// # Errors
     ///
-    /// Those of [`tail`](Consumer::tail), and [`BadResponse`](ErrorKind::BadResponse) if the answer is none that a
+    /// Those of [`tail`](Consumer::tail), and [`BadResponse`](ErrorKind::BadResponse) if the response is none that a
     /// loggregator server gives; [`Truncated`](ErrorKind::Truncated), [`Timeout`](ErrorKind::Timeout) or
     /// [`TooLarge`](ErrorKind::TooLarge) if it was not complete: then [`Error::recovered`] has what came.
     pub fn recent(&self, app_guid: &str, auth_token: &str) -> Result<Vec<LogMessage>> {
@@ -198,24 +211,22 @@ impl Consumer {
         self.open_recent(app_guid, auth_token, None)
     }
 
-    fn open_recent(&self, app_guid: &str, auth_token: &str, end: Option<Instant>) -> Result<Recent> {
-        token::check(auth_token)?;
-        let patience = Patience { silence: self.inner.settings.read_timeout, end };
+    fn open_recent(&self, app_guid: &str, auth_token: &str, deadline: Option<Instant>) -> Result<Recent> {
+        check(auth_token)?;
+        let timeouts = ReadTimeouts { idle: self.inner.settings.read_timeout, deadline };
         let (cancel, registration) = self.inner.open.register();
+        let requester = self.inner.requester(&cancel);
         let source = self.inner.authorized(app_guid, auth_token, &cancel, |token| {
-            let choice = self.inner.foundation.recent(&self.inner, &cancel)?;
-            let server = choice.endpoint();
+            let choice = self.inner.foundation.recent(requester)?;
             let token = &*choice.via().token(token);
-            let call = Call { inner: &self.inner, server, app_guid, token, patience, cancel: &cancel };
+            let call = Call { requester, server: choice.endpoint(), app_guid, token, timeouts };
             match choice.via() {
                 Via::Legacy => legacy::recent(&call),
                 Via::Doppler => doppler::recent(&call),
-                Via::LogCache | Via::RlpGateway => {
-                    log_cache::recent(&call).map(|lines| Source::Messages(lines.into_iter()))
-                }
+                Via::LogCache | Via::RlpGateway => log_cache::recent(&call),
             }
         })?;
-        Ok(Recent::new(source, patience, cancel, registration))
+        Ok(Recent::new(source, timeouts, cancel, registration))
     }
 
     /// Where [`tail`](Consumer::tail) reads from, and why. Asks the API first if that has not been done; that blocks
@@ -226,7 +237,7 @@ impl Consumer {
     /// Those of [`discover`](Consumer::discover); [`ErrorKind::InvalidInput`] if no address is known that fits.
     pub fn tail_choice(&self) -> Result<Choice> {
         let (cancel, _registration) = self.inner.open.register();
-        self.inner.foundation.tail(&self.inner, &cancel)
+        self.inner.foundation.tail(self.inner.requester(&cancel))
     }
 
     /// Where [`recent`](Consumer::recent) reads from, and why: see [`tail_choice`](Consumer::tail_choice).
@@ -236,7 +247,7 @@ impl Consumer {
     /// Those of [`tail_choice`](Consumer::tail_choice).
     pub fn recent_choice(&self) -> Result<Choice> {
         let (cancel, _registration) = self.inner.open.register();
-        self.inner.foundation.recent(&self.inner, &cancel)
+        self.inner.foundation.recent(self.inner.requester(&cancel))
     }
 
     /// Closes all that this consumer and its clones have open: tails, calls that are still connecting, and calls of
@@ -246,7 +257,7 @@ impl Consumer {
     ///
     /// [`ErrorKind::NotConnected`] if nothing is open.
     pub fn close(&self) -> Result<()> {
-        if self.inner.open.close_all() {
+        if self.inner.open.cancel_all() {
             Ok(())
         } else {
             Err(Error::new(ErrorKind::NotConnected, "connection does not exist"))
@@ -255,29 +266,23 @@ impl Consumer {
 }
 
 impl Inner {
-    pub(crate) fn consumer(
-        settings: Settings,
-        dialer: Dialer,
-        foundation: Foundation,
-        tokens: Option<TokenSource>,
-    ) -> Consumer {
-        let inner = Inner { settings, dialer: Arc::new(dialer), foundation, tokens, open: Arc::default() };
-        Consumer { inner: Arc::new(inner) }
+    fn requester<'a>(&'a self, cancel: &'a Arc<Cancel>) -> Requester<'a> {
+        Requester { dialer: &self.dialer, settings: &self.settings, cancel }
     }
 
-    fn connect_tail(&self, app_guid: &str, auth_token: &str, cancel: &Arc<Cancel>) -> Result<(Link, Format)> {
-        // How long a tail may be silent is not the connection's affair, but the RLP gateway's stream is one HTTP
-        // answer.
-        let silence = self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT);
-        let patience = Patience { silence, end: None };
+    fn connect_tail(&self, app_guid: &str, auth_token: &str, cancel: &Arc<Cancel>) -> Result<Box<dyn LiveSource>> {
+        // Used by the RLP gateway, whose stream is one HTTP response. The reader thread times websockets.
+        let idle = self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT);
+        let timeouts = ReadTimeouts { idle, deadline: None };
+        let requester = self.requester(cancel);
         self.authorized(app_guid, auth_token, cancel, |token| {
-            let choice = self.foundation.tail(self, cancel)?;
+            let choice = self.foundation.tail(requester)?;
             let token = &*choice.via().token(token);
-            let call = Call { inner: self, server: choice.endpoint(), app_guid, token, patience, cancel };
+            let call = Call { requester, server: choice.endpoint(), app_guid, token, timeouts };
             match choice.via() {
-                Via::Legacy => Ok((legacy::tail(&call)?.into(), Format::Legacy)),
-                Via::Doppler => Ok((doppler::tail(&call)?.into(), Format::Doppler)),
-                Via::RlpGateway | Via::LogCache => Ok((rlp_gateway::tail(&call)?.into(), Format::Gateway)),
+                Via::Legacy => legacy::tail(&call),
+                Via::Doppler => doppler::tail(&call),
+                Via::RlpGateway | Via::LogCache => rlp_gateway::tail(&call),
             }
         })
     }
@@ -306,67 +311,6 @@ impl Inner {
             }
             result => result,
         }
-    }
-
-    /// Makes a GET request.
-    pub(crate) fn get(
-        &self,
-        server: &Endpoint,
-        path: &str,
-        token: &str,
-        patience: Patience,
-        cancel: &Arc<Cancel>,
-    ) -> Result<Answer> {
-        let limits = http::Limits { head: self.head_deadline(patience), body: patience };
-        http::get(&self.dialer, server, path, token, limits, cancel)
-    }
-
-    /// When the head of the answer to a request that is made now must be there.
-    fn head_deadline(&self, patience: Patience) -> Instant {
-        patience.within(self.settings.connect_timeout)
-    }
-
-    /// Tells the caller that a tail, or a dump, has been connected.
-    pub(crate) fn connected(&self) {
-        if let Some(on_connect) = &self.settings.on_connect {
-            on_connect();
-        }
-    }
-}
-
-/// One attempt at a call: to which server, for which app, with which token, for how long.
-pub(crate) struct Call<'a> {
-    pub(crate) inner: &'a Inner,
-    pub(crate) server: &'a Endpoint,
-    pub(crate) app_guid: &'a str,
-    /// As the `Authorization` header has it; empty for none.
-    pub(crate) token: &'a str,
-    pub(crate) patience: Patience,
-    pub(crate) cancel: &'a Arc<Cancel>,
-}
-
-impl Call<'_> {
-    /// The app's GUID as it stands in a path or a query.
-    pub(crate) fn guid(&self) -> Result<String> {
-        escaped_guid(self.app_guid)
-    }
-
-    /// Makes a GET request.
-    pub(crate) fn get(&self, path: &str) -> Result<Answer> {
-        self.inner.get(self.server, path, self.token, self.patience, self.cancel)
-    }
-
-    /// Opens a websocket.
-    pub(crate) fn websocket(&self, path: &str) -> Result<WebSocket> {
-        let Settings { max_message_size, debug_printer, .. } = &self.inner.settings;
-        let request = Request {
-            endpoint: self.server,
-            path,
-            token: self.token,
-            max_message_size: *max_message_size,
-            debug_printer: debug_printer.as_deref(),
-        };
-        request.connect(&self.inner.dialer, self.inner.head_deadline(self.patience), self.cancel)
     }
 }
 

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fmt, io};
 
-use crate::debug::hide;
 use crate::ending::Ending;
 use crate::message::LogMessage;
-use crate::v2;
+use crate::secrets::hide;
 
 /// A boxed error of any type, as a [proxy function](crate::Proxy::custom) returns it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -134,9 +133,15 @@ impl Error {
         error
     }
 
-    /// An answer of the server that is no success: the kind follows from the status, the text holds the body, or, if
-    /// that is JSON, its message.
-    pub(crate) fn status_answer(status: u16, reason: &str, what: impl fmt::Display, body: String) -> Self {
+    /// The error of a response that is not a success. The kind follows from the status. The text shows `message` if the
+    /// body has one, else the body.
+    pub(crate) fn response(
+        status: u16,
+        reason: &str,
+        what: impl fmt::Display,
+        body: String,
+        message: Option<&str>,
+    ) -> Self {
         let kind = match status {
             400 => ErrorKind::BadRequest,
             401 => ErrorKind::Unauthorized,
@@ -145,11 +150,10 @@ impl Error {
             _ => ErrorKind::ServerError,
         };
         let mut text = format!("{what}: the server answered {status} {reason}").trim_end().to_owned();
-        let message = v2::error_message(&body);
-        let words = message.as_deref().unwrap_or(&body).trim();
-        if !words.is_empty() {
+        let message = message.unwrap_or(&body).trim();
+        if !message.is_empty() {
             text.push_str(": ");
-            text.push_str(words);
+            text.push_str(message);
         }
         let mut error = Error::new(kind, text);
         error.0.status = Some(status);
@@ -301,23 +305,20 @@ mod tests {
 
     #[test]
     fn the_status_gives_the_kind_and_the_body_its_words() {
-        let error = Error::status_answer(401, "Unauthorized", "recent", "You are not authorized. x\n".into());
+        let error = Error::response(401, "Unauthorized", "recent", "You are not authorized. x\n".into(), None);
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         assert_eq!(error.to_string(), "recent: the server answered 401 Unauthorized: You are not authorized. x");
         assert_eq!(error.body(), Some("You are not authorized. x\n"));
         assert_eq!(error.status(), Some(401));
-        let error = Error::status_answer(500, "", "recent", r#"{"code":2,"message":"no","details":[]}"#.into());
-        assert_eq!(error.to_string(), "recent: the server answered 500: no");
-        assert_eq!(error.body(), Some(r#"{"code":2,"message":"no","details":[]}"#));
         for (status, kind) in [(404, ErrorKind::NotFound), (400, ErrorKind::BadRequest), (503, ErrorKind::ServerError)]
         {
-            assert_eq!(Error::status_answer(status, "", "x", String::new()).kind(), kind);
+            assert_eq!(Error::response(status, "", "x", String::new(), None).kind(), kind);
         }
     }
 
     #[test]
     fn a_token_that_the_server_repeats_is_hidden() {
-        let words = |token: &str| Error::status_answer(401, "", "x", format!("bad token: {token}.")).hiding(token);
+        let words = |token: &str| Error::response(401, "", "x", format!("bad token: {token}."), None).hiding(token);
         let error = words("bearer abcdefgh");
         assert_eq!(error.body(), Some("bad token: bearer [PRIVATE DATA HIDDEN]."));
         assert!(!format!("{error} {error:?}").contains("abcdefgh"));

@@ -112,39 +112,20 @@
 //! * `testing`: an in-process foundation, of any generation, to test a tool against: the module [`testing`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// In the order in which the data goes.
-mod consumer;
+// From the top floor to the ground. A lower room never imports a higher one: `tests/floors.rs` checks that.
 mod builder;
-mod foundation;
-mod cf_cli;
-mod token;
-mod open;
-mod cancel;
-mod endpoint;
-mod deadline;
-mod dial;
-mod head;
-mod debug;
-mod websocket;
-mod http;
-mod sse;
-mod multipart;
-mod legacy;
-mod doppler;
-mod log_cache;
-mod rlp_gateway;
-mod frames;
-mod format;
-mod decode;
-mod v2;
-mod message;
+mod consumer;
 mod recent;
 mod tail;
-mod backoff;
+mod server;
+mod settings;
+mod auth;
+mod net;
+mod wire;
 mod ending;
 mod error;
-#[cfg(test)]
-mod captures;
+mod message;
+mod secrets;
 // Nothing but docs.
 #[cfg(doc)]
 pub mod faults;
@@ -160,18 +141,18 @@ pub mod testing;
 pub use {crossbeam_channel, native_tls};
 
 pub use ::http::Uri;
-pub use backoff::Reconnect;
+pub use auth::{TokenSource, Uaa};
 pub use builder::Builder;
 pub use consumer::Consumer;
-pub use debug::DebugPrinter;
-pub use dial::Proxy;
 pub use ending::Ending;
 pub use error::{BoxError, Error, ErrorKind, Gap, Result};
-pub use foundation::{Choice, Via};
 pub use message::{LogMessage, MessageType, sort_recent};
+pub use net::debug::DebugPrinter;
+pub use net::dial::Proxy;
 pub use recent::Recent;
+pub use server::foundation::{Choice, Via};
+pub use settings::Reconnect;
 pub use tail::{Batch, Closer, Tail};
-pub use token::{TokenSource, Uaa};
 
 /// How we name ourselves to servers and proxies.
 const USER_AGENT: &str = concat!("loggregator-consumer/", env!("CARGO_PKG_VERSION"));

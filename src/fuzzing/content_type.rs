@@ -1,6 +1,6 @@
 //! The boundary that a Content-Type names.
 
-use crate::multipart::{Splitter, boundary};
+use crate::wire::multipart::{Splitter, boundary};
 
 /// The boundary of a Content-Type is one: it can be written into another, and a body be split by it.
 pub fn content_type(input: &[u8]) {

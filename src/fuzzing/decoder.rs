@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use serde::de::IgnoredAny;
 
 use super::{Choices, Pieces};
-use crate::decode::{doppler, encode_doppler, encode_legacy, legacy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Format;
 use crate::message::LogMessage;
-use crate::v2;
+use crate::wire::dropsonde::{doppler, encode_doppler, encode_legacy, legacy};
+use crate::wire::format::Format;
+use crate::wire::v2;
 
 /// What any generation's decoder makes of the bytes: the same once more, when it is encoded and decoded again.
 pub fn decoder(input: &[u8]) {

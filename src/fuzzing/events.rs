@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::{Choices, Pieces};
-use crate::sse::{Event, Parser};
+use crate::wire::sse::{Event, Parser};
 
 type Events = Vec<(String, Vec<u8>)>;
 

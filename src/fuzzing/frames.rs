@@ -4,8 +4,8 @@ use std::io::Read;
 
 use super::splitter::stretched;
 use super::{Choices, Pieces};
-use crate::frames::Frames;
-use crate::websocket::inbox::{Inbox, LARGE, Step};
+use crate::net::websocket::frame_reader::{FrameReader, LARGE, Parsed};
+use crate::wire::frames::Frames;
 
 /// A websocket gives the messages that its frames hold, in whatever pieces they come, and however often they are taken.
 pub fn frames(input: &[u8]) {
@@ -20,39 +20,39 @@ pub fn frames(input: &[u8]) {
     let take_each = if bytes.len() > input.len() { usize::MAX } else { take_each };
 
     let expected = read_at_once(&bytes, max_size);
-    assert_eq!(read(Inbox::new(Vec::new(), max_size), &bytes, &sizes, take_each), expected);
-    let inbox = Inbox::new(bytes[..already_read].to_vec(), max_size);
-    assert_eq!(read(inbox, &bytes[already_read..], &[], usize::MAX), expected);
+    assert_eq!(read(FrameReader::new(Vec::new(), max_size), &bytes, &sizes, take_each), expected);
+    let reader = FrameReader::new(bytes[..already_read].to_vec(), max_size);
+    assert_eq!(read(reader, &bytes[already_read..], &[], usize::MAX), expected);
 }
 
 type Messages = Vec<Vec<u8>>;
 
-fn read(mut inbox: Inbox, bytes: &[u8], sizes: &[usize], take_each: usize) -> (Messages, bool) {
+fn read(mut reader: FrameReader, bytes: &[u8], sizes: &[usize], take_each: usize) -> (Messages, bool) {
     let (mut messages, mut spare) = (Vec::new(), Frames::default());
     let mut pieces = Pieces::new(bytes, sizes);
     for n in 1.. {
         let mut is_clean = None;
         let mut is_full = false;
-        match inbox.step() {
-            Step::Read => {
-                let room = inbox.room();
+        match reader.parse() {
+            Parsed::NeedMore => {
+                let room = reader.read_buffer();
                 assert!((1..=2 * LARGE + bytes.len()).contains(&room.len()));
                 match pieces.read(room).unwrap() {
                     0 => is_clean = Some(false),
-                    length => inbox.fill(length),
+                    length => reader.advance(length),
                 }
             }
-            Step::Full => is_full = true,
-            Step::Ping(payload) => assert!(payload.len() <= MAX_CONTROL),
-            Step::Close { code, .. } => is_clean = Some(matches!(code, None | Some(1000))),
-            Step::Fail(ending) => is_clean = Some(ending.is_clean()),
+            Parsed::BatchFull => is_full = true,
+            Parsed::Ping(payload) => assert!(payload.len() <= MAX_CONTROL),
+            Parsed::Close { code, .. } => is_clean = Some(matches!(code, None | Some(1000))),
+            Parsed::Failed(ending) => is_clean = Some(ending.is_clean()),
         }
         if is_full || is_clean.is_some() || n % take_each.max(1) == 0 {
-            if let Some(taken) = inbox.take(|| std::mem::take(&mut spare)) {
+            if let Some(taken) = reader.take(|| std::mem::take(&mut spare)) {
                 messages.extend((0..).map_while(|n| taken.get(n).map(<[u8]>::to_vec)));
                 spare = taken;
             }
-            inbox.rest();
+            reader.shrink();
         }
         if let Some(is_clean) = is_clean {
             return (messages, is_clean);

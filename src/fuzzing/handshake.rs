@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use super::{Choices, Pieces};
-use crate::debug::dump;
 use crate::error::ErrorKind;
-use crate::head::{Head, MAX_ERROR_BODY};
-use crate::websocket::handshake::check_upgrade;
+use crate::net::debug::dump;
+use crate::net::head::{Head, MAX_ERROR_BODY};
+use crate::net::websocket::handshake::check_upgrade;
 
 /// The key and the answer to it that RFC 6455 has for an example.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -38,7 +38,7 @@ fn read(answer: &[u8], sizes: &[usize]) -> Answer {
     // A header is one line of what is printed.
     assert_eq!(dump("", head.headers()).lines().count(), 1 + head.headers().count());
     if head.status != 101 {
-        let words = head.read_words(&mut pieces);
+        let words = head.read_body(&mut pieces);
         // Each byte that is no UTF-8 becomes three.
         assert!(words.len() <= 3 * MAX_ERROR_BODY);
         return Answer::Refusal(head.status, words);

@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use crate::dial::Proxy;
+use crate::net::dial::Proxy;
 
 const SECRET: &str = "s3cr3t-p4ssw0rd";
 /// Of an input's lines.

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use super::handshake::ACCEPT;
 use super::splitter::BOUNDARY;
-use crate::captures;
+use crate::wire::captures;
 
 fn folder(target: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "fuzz", "seeds", target].iter().collect()
@@ -163,7 +163,7 @@ fn header(capture: &str, name: &str) -> String {
 
 /// A captured body with a boundary that is quicker to hit on.
 fn with_our_boundary(capture: &str) -> Vec<u8> {
-    let boundary = crate::multipart::boundary(&header(capture, "Content-Type: ")).unwrap();
+    let boundary = crate::wire::multipart::boundary(&header(capture, "Content-Type: ")).unwrap();
     let body = captures::body(capture);
     let mut ours = Vec::new();
     let mut start = 0;

@@ -5,7 +5,7 @@ use std::io::Read;
 use memchr::memmem;
 
 use super::{Choices, Pieces};
-use crate::multipart::{MAX_HEADERS, MAX_PREAMBLE, Splitter};
+use crate::wire::multipart::{MAX_HEADERS, MAX_PREAMBLE, Splitter};
 
 pub(super) const BOUNDARY: &str = "B";
 

@@ -1,6 +1,6 @@
 //! The threads: one that accepts, and one for each [`Connection`].
 
-use crate::deadline::after;
+use crate::net::deadline::after;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use super::fault::Endless;
 use super::http::Response;
 use super::logged::Logged;
 use super::record::Request;
-use crate::v2;
+use crate::wire::v2;
 
 const DEFAULT_LIMIT: usize = 100;
 const LARGEST_LIMIT: i64 = 1000;

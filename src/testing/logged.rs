@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::frames;
-use crate::decode::{encode_doppler, encode_legacy};
 use crate::message::LogMessage;
-use crate::v2;
+use crate::wire::dropsonde::{encode_doppler, encode_legacy};
+use crate::wire::v2;
 
 pub(super) enum Logged {
     Message(LogMessage),

@@ -1,6 +1,6 @@
 //! [`Stream`]: a connection's non-blocking socket, plain or TLS, which breaks where a fault wants it to break.
 
-use crate::deadline::after;
+use crate::net::deadline::after;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};

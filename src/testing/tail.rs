@@ -1,6 +1,6 @@
 //! A websocket, from its handshake's answer to its end.
 
-use crate::deadline::after;
+use crate::net::deadline::after;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,195 @@
+//! [`Head`]: the head of an HTTP answer, read from a bare stream: a proxy's to CONNECT, a server's to a handshake. Pure
+//! over [`Read`]: it knows no sockets and no deadlines.
+
+use std::io::{self, Read};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::failure::io_error;
+
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 128;
+
+/// As much of an answer's body as an error holds.
+pub(crate) const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// The status line and the headers, and what came in the same breath behind them.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) reason: String,
+    headers: Vec<(String, String)>,
+    pub(crate) rest: Vec<u8>,
+}
+
+impl Head {
+    /// Reads the head of the answer to `what`, however small the pieces it comes in.
+    pub(crate) fn read(mut stream: impl Read, what: &str) -> Result<Self> {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let read = stream.read(&mut buffer).map_err(|cause| io_error(what, cause))?;
+            // Not at every byte of a head that dribbles in; but soon enough to tell what is no HTTP, and in the end.
+            let is_early = bytes.len() < 16;
+            bytes.extend_from_slice(&buffer[..read]);
+            if (read == 0 || is_early || buffer[..read].contains(&b'\n'))
+                && let Some(head) = Self::parse(&bytes).map_err(|why| bad(what, why))?
+            {
+                return Ok(head);
+            }
+            if read == 0 {
+                let when = if bytes.is_empty() { "without an answer" } else { "in the middle of the answer's head" };
+                return Err(hung_up(what, when));
+            }
+            if bytes.len() > MAX_HEAD {
+                return Err(bad(what, "the head of the answer has no end"));
+            }
+        }
+    }
+
+    /// `None` if there is more to come.
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let length = match response.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) => return Err("the answer has too many headers"),
+            Err(_) => return Err("the answer is no HTTP"),
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Some(Head {
+            status: response.code.unwrap_or_default(),
+            reason: response.reason.unwrap_or_default().to_owned(),
+            headers: response.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect(),
+            rest: bytes[length..].to_vec(),
+        }))
+    }
+
+    /// The first header of this name, in any case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|header| header.0.eq_ignore_ascii_case(name)).map(|header| &*header.1)
+    }
+
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Reads the body of an answer that refuses: the server's words. What does not come, or comes beyond
+    /// [`MAX_ERROR_BODY`], or is [encoded](coding), is left out, for the status says more than they do.
+    pub(crate) fn read_body(&mut self, mut stream: impl Read) -> String {
+        let chunked = self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+        let length = self.header("content-length").and_then(|value| value.trim().parse().ok());
+        // The statuses are those that have none.
+        if matches!(self.status, 100..=199 | 204 | 304) || coding(self.headers()).is_some() {
+            return String::new();
+        }
+        let mut body = std::mem::take(&mut self.rest);
+        let mut buffer = [0; 4096];
+        loop {
+            let complete = if chunked { dechunked(&body).1 } else { length.is_some_and(|length| body.len() >= length) };
+            if complete || body.len() > MAX_ERROR_BODY {
+                break;
+            }
+            match stream.read(&mut buffer) {
+                Ok(n) if n > 0 => body.extend_from_slice(&buffer[..n]),
+                _ => break,
+            }
+        }
+        if chunked {
+            body = dechunked(&body).0;
+        }
+        body.truncate(length.unwrap_or(MAX_ERROR_BODY).min(MAX_ERROR_BODY));
+        String::from_utf8_lossy(&body).into_owned()
+    }
+}
+
+/// What the body of an answer with these headers is encoded in, such as gzip, if it is. We ask for no coding, and there
+/// is no decoder: the bytes would be taken for something else.
+pub(crate) fn coding<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<&'a str> {
+    let is_coding =
+        |name: &str| ["content-encoding", "transfer-encoding"].iter().any(|it| it.eq_ignore_ascii_case(name));
+    let is_none = |coding: &str| ["", "identity", "chunked"].iter().any(|it| it.eq_ignore_ascii_case(coding));
+    let codings = headers.into_iter().filter(|header| is_coding(header.0)).flat_map(|header| header.1.split(','));
+    codings.map(str::trim).find(|coding| !is_none(coding))
+}
+
+/// The content of as many chunks as are there, and whether the last of them is.
+pub(crate) fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+    let mut content = Vec::new();
+    loop {
+        match httparse::parse_chunk_size(bytes) {
+            Ok(httparse::Status::Complete((_, 0))) | Err(_) => return (content, true),
+            Ok(httparse::Status::Complete((start, size))) => {
+                let chunk = &bytes[start..];
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                if chunk.len() < size.saturating_add(2) {
+                    content.extend_from_slice(&chunk[..chunk.len().min(size)]);
+                    return (content, false);
+                }
+                content.extend_from_slice(&chunk[..size]);
+                bytes = &chunk[size + 2..];
+            }
+            Ok(httparse::Status::Partial) => return (content, false),
+        }
+    }
+}
+
+fn hung_up(what: &str, when: &str) -> Error {
+    let text = format!("the connection was closed {when}");
+    io_error(what, io::Error::new(io::ErrorKind::UnexpectedEof, text))
+}
+
+fn bad(what: &str, why: &str) -> Error {
+    Error::new(ErrorKind::BadResponse, format!("{what}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_http_is_told_at_once_and_not_taken_for_a_head_that_breaks_off() {
+        let kind = |answer: &mut dyn Read| Head::read(answer, "the answer").unwrap_err().kind();
+        let (garbage, late) = (b"\x15\x03\x01 long, with no line end", b"HTTP/1.1 200 a reason \0 with no line end");
+        assert_eq!(kind(&mut garbage.chain(NoRead)), ErrorKind::BadResponse);
+        assert_eq!(kind(&mut late.chain(NoRead)), ErrorKind::BadResponse);
+        for cut in 1..garbage.len() {
+            assert_eq!(kind(&mut garbage[..cut].chain(&garbage[cut..])), ErrorKind::BadResponse, "cut at {cut}");
+        }
+        for cut in 1..late.len() {
+            assert_eq!(kind(&mut late[..cut].chain(&late[cut..])), ErrorKind::BadResponse, "cut at {cut}");
+        }
+        assert_eq!(kind(&mut &late[..20]), ErrorKind::ConnectionLost);
+    }
+
+    /// A server that says no more, and does not hang up.
+    struct NoRead;
+
+    impl Read for NoRead {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
+
+    #[test]
+    fn a_coding_is_seen_in_any_header_that_may_name_one() {
+        for (headers, expected) in [
+            (&[("Content-Type", "gzip"), ("Transfer-Encoding", "chunked"), ("Content-Encoding", "Identity")][..], None),
+            (&[("content-encoding", "")], None),
+            (&[("content-encoding", "gzip")], Some("gzip")),
+            (&[("Transfer-Encoding", "gzip, chunked")], Some("gzip")),
+            (&[("Transfer-Encoding", "chunked"), ("Content-Encoding", "identity , br")], Some("br")),
+        ] {
+            assert_eq!(coding(headers.iter().copied()), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_put_together_and_their_end_is_seen() {
+        let whole = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n";
+        assert_eq!(dechunked(whole), (b"hello world".to_vec(), true));
+        assert_eq!(dechunked(&whole[..20]), (b"hello wo".to_vec(), false));
+        assert_eq!(dechunked(b"ffffffffffffffff\r\nx"), (b"x".to_vec(), false));
+        assert_eq!(dechunked(b"no chunk"), (Vec::new(), true));
+    }
+}

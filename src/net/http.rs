@@ -1,0 +1,269 @@
+//! HTTP requests: the only file that names ureq.
+//!
+//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and close are those of the websockets. It
+//! logs, at the level TRACE, every byte of a request that it knows: so it does not know the token, which is added to
+//! the request [on its way](Connection::transmit_output).
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use http::{StatusCode, Uri};
+use parking_lot::Mutex;
+use ureq::config::Config;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
+use ureq::{Agent, Error as UreqError};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::cancel::Cancel;
+use crate::net::deadline::ReadTimeouts;
+use crate::net::dial::Dialer;
+use crate::net::dial::stream::Stream;
+use crate::net::endpoint::Endpoint;
+use crate::net::failure::{error_response, io_error};
+use crate::net::head::{MAX_ERROR_BODY, coding};
+
+/// A request's response, whose body is still to be read.
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Body,
+    is_encoded: bool,
+    reason: String,
+    what: String,
+}
+
+/// A body, read as it comes. Its errors are [`body_error`]'s to tell apart.
+pub(crate) type Body = ureq::BodyReader<'static>;
+
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    /// When the head of the response must be there.
+    pub(crate) head: Instant,
+    /// How long the body may take.
+    pub(crate) body: ReadTimeouts,
+}
+
+/// Makes a GET request. `cancel` interrupts it, and the reading of its body, at any time.
+pub(crate) fn get(
+    dialer: &Arc<Dialer>,
+    endpoint: &Endpoint,
+    path: &str,
+    token: &str,
+    timeouts: Timeouts,
+    cancel: &Arc<Cancel>,
+) -> Result<Response> {
+    let timer = Arc::new(Timer { timeouts, in_body: AtomicBool::new(false) });
+    let dial = Dial {
+        dialer: Arc::clone(dialer),
+        endpoint: endpoint.clone(),
+        authorization: Mutex::new(Some(token.to_owned()).filter(|value| !value.is_empty())),
+        timer: Arc::clone(&timer),
+        cancel: Arc::clone(cancel),
+    };
+    let config = Config::builder()
+        .http_status_as_error(false)
+        // A redirect's target would get the token.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_idle_connections(0)
+        // A head that fills the buffer would look like the end of the connection.
+        .max_response_header_size(INPUT_BUFFER / 2)
+        .proxy(None)
+        .user_agent(crate::USER_AGENT)
+        .build();
+    let agent = Agent::with_parts(config, dial, NoResolver);
+    let what = format!("the request for {path}");
+    let response = agent
+        .get(endpoint.http_url(path))
+        .call()
+        .map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
+
+    let status = response.status();
+    // The words of a refusal are not worth more time than the head had.
+    timer.in_body.store(status == StatusCode::OK, Ordering::Relaxed);
+    let header =
+        |name| response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let mut reason = status.canonical_reason().unwrap_or_default().to_owned();
+    if let Some(location) = header("location").filter(|_| status.is_redirection()) {
+        reason.push_str(&format!(" (it points to {location}, which is not followed: the token is for this server)"));
+    }
+    let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let coding = coding(headers).map(str::to_owned);
+    if let Some(coding) = coding.as_ref().filter(|_| status == StatusCode::OK) {
+        let text = format!("{what}: the response is encoded ({coding}), which was not asked for");
+        return Err(Error::new(ErrorKind::BadResponse, text));
+    }
+    let content_type = header("content-type");
+    let body = response.into_body().into_reader();
+    Ok(Response { status: status.as_u16(), reason, content_type, is_encoded: coding.is_some(), body, what })
+}
+
+impl Response {
+    /// The error of an response that is no success, with the server's words.
+    pub(crate) fn into_error(self) -> Error {
+        let mut body = Vec::new();
+        // A body that does not arrive or cannot be read is left out: the status says more than it does.
+        if !self.is_encoded {
+            let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut body);
+        }
+        let body = String::from_utf8_lossy(&body).into_owned();
+        error_response(self.status, &self.reason, self.what, body)
+    }
+}
+
+/// Why no response came.
+fn head_error(what: &str, error: UreqError) -> Error {
+    match error {
+        // Our own, from the dialer.
+        UreqError::Other(error) => match error.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(error) => Error::caused(ErrorKind::BadResponse, what, error),
+        },
+        UreqError::Io(error) => io_error(what, error),
+        error => Error::caused(ErrorKind::BadResponse, what, error),
+    }
+}
+
+/// Why a body broke off.
+pub(crate) fn body_error(what: &str, error: io::Error, cancel: &Cancel) -> Error {
+    if cancel.is_cancelled() {
+        return Error::closed();
+    }
+    let kind = match error.kind() {
+        io::ErrorKind::TimedOut => ErrorKind::Timeout,
+        _ => ErrorKind::Truncated,
+    };
+    Error::caused(kind, format_args!("{what}: its body broke off"), error)
+}
+
+#[derive(Debug)]
+struct Timer {
+    timeouts: Timeouts,
+    in_body: AtomicBool,
+}
+
+impl Timer {
+    fn deadline(&self) -> Instant {
+        if self.in_body.load(Ordering::Relaxed) { self.timeouts.body.idle_deadline() } else { self.timeouts.head }
+    }
+}
+
+/// Gives ureq the connections of our dialer.
+struct Dial {
+    dialer: Arc<Dialer>,
+    endpoint: Endpoint,
+    /// For the one connection that there will be.
+    authorization: Mutex<Option<String>>,
+    timer: Arc<Timer>,
+    cancel: Arc<Cancel>,
+}
+
+impl Connector for Dial {
+    type Out = Connection;
+
+    fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, UreqError> {
+        let stream = self
+            .dialer
+            .dial(&self.endpoint, self.timer.timeouts.head, &self.cancel)
+            .map_err(|error| UreqError::Other(error.into()))?;
+        let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
+        Ok(Some(Connection {
+            stream,
+            buffers,
+            authorization: self.authorization.lock().take(),
+            timer: Arc::clone(&self.timer),
+        }))
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dial").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+const INPUT_BUFFER: usize = 64 * 1024;
+const OUTPUT_BUFFER: usize = 16 * 1024;
+
+/// One connection, as ureq wants it. ureq's own time limits are not used.
+struct Connection {
+    stream: Stream,
+    buffers: LazyBuffers,
+    /// Until it has been sent.
+    authorization: Option<String>,
+    timer: Arc<Timer>,
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), UreqError> {
+        let deadline = self.timer.deadline();
+        let mut bytes = &self.buffers.output()[..amount];
+        if let Some(value) = self.authorization.take() {
+            // The request line comes whole, and with the first write.
+            let line_end = memchr::memchr(b'\n', bytes).map_or(amount, |at| at + 1);
+            let (line, rest) = bytes.split_at(line_end);
+            self.stream.write_all_by(&[line, b"Authorization: ", value.as_bytes(), b"\r\n"].concat(), deadline)?;
+            bytes = rest;
+        }
+        Ok(self.stream.write_all_by(bytes, deadline)?)
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, UreqError> {
+        let buffer = self.buffers.input_append_buf();
+        if buffer.is_empty() {
+            // The end of a chunk's size, say, does not come.
+            return Ok(false);
+        }
+        let amount = self.stream.read_by(buffer, self.timer.deadline()).map_err(not_the_end)?;
+        if amount == 0 {
+            // As an error, ureq knows it for an end in the middle of a chunk's size, too.
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        self.buffers.input_appended(amount);
+        Ok(true)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // Each request has a connection of its own.
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        self.stream.is_tls()
+    }
+}
+
+/// In a body, ureq takes a reset for the end of the connection; but not what says the same of a write.
+fn not_the_end(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            io::Error::new(io::ErrorKind::BrokenPipe, "connection reset")
+        }
+        _ => error,
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+/// Resolves nothing: the dialer does, and behind a proxy nobody here must.
+#[derive(Debug)]
+struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, UreqError> {
+        Ok(self.empty())
+    }
+}

@@ -1,0 +1,210 @@
+//! [`WebSocket`]: a connected websocket (RFC 6455). Bytes only: it knows no protobuf.
+//!
+//! Two threads use it. One owns the [`WebSocket`] and reads. The other has the [`WriteHalf`], sends keep-alives and
+//! closes. tungstenite encodes the frames that are sent.
+
+pub(crate) mod handshake;
+pub(crate) mod frame_reader;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::event::PollFlags;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Error as WsError, Message};
+
+use crate::ending::Ending;
+use crate::net::dial::stream::{Stream, wait};
+use crate::secrets::hide;
+use crate::wire::frames::{Frames, Progress};
+use frame_reader::{FrameReader, LARGE, Parsed, SMALL};
+pub(crate) use handshake::Request;
+
+/// The keep-alive text of the legacy clients.
+const KEEP_ALIVE: &str = "I'm alive!";
+
+/// How many bytes of pongs and keep-alives may wait for a server that does not read. Further ones are dropped.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// When this many bytes arrived at once, more are on the way.
+const FLOW: usize = 32 * 1024;
+
+/// The reading side of a connected websocket.
+pub(crate) struct WebSocket {
+    reader: FrameReader,
+    write_half: Arc<WriteHalf>,
+    /// Hidden in the reason of a close frame, which may repeat it.
+    token: String,
+}
+
+impl WebSocket {
+    fn new(stream: Stream, rest: Vec<u8>, max_message_size: usize, token: &str) -> Self {
+        let (reader, write_half) = (FrameReader::new(rest, max_message_size), Arc::new(WriteHalf::new(stream)));
+        WebSocket { reader, write_half, token: token.to_owned() }
+    }
+
+    /// What a second thread needs to keep the connection alive and to close it.
+    pub(crate) fn write_half(&self) -> &Arc<WriteHalf> {
+        &self.write_half
+    }
+
+    /// Reads what has arrived, without waiting, and answers pings.
+    pub(crate) fn receive(&mut self) -> Progress {
+        let (mut received, mut is_drained, mut has_yielded) = (0, false, false);
+        let mut ping = None;
+        let progress = loop {
+            match self.reader.parse() {
+                // Let the caller hand over what is there, even if the server is faster than we are.
+                Parsed::NeedMore if received > LARGE - SMALL => break Progress::More,
+                Parsed::NeedMore if is_drained && (received < FLOW || has_yielded) => break Progress::Idle,
+                Parsed::NeedMore => {
+                    if is_drained {
+                        // Bytes that arrive during the yield need no wake-up, and the batch wakes the caller only
+                        // once.
+                        thread::yield_now();
+                        has_yielded = true;
+                    }
+                    let buffer = self.reader.read_buffer();
+                    match self.write_half.read(buffer) {
+                        Ok(0) => break Progress::Ended(Ending::Eof),
+                        Ok(length) => {
+                            // With TLS, the rest of a record may already be decrypted while the socket is quiet.
+                            is_drained = length < buffer.len() && !self.write_half.is_tls;
+                            received += length;
+                            self.reader.advance(length);
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => is_drained = true,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) => break Progress::Ended(Ending::of_read(&error)),
+                    }
+                }
+                Parsed::BatchFull => break Progress::More,
+                Parsed::Ping(payload) => ping = Some(payload),
+                Parsed::Close { code, reason } => {
+                    self.write_half.close(code);
+                    break Progress::Ended(Ending::ClosedByServer { code, reason: hide(&reason, &self.token) });
+                }
+                Parsed::Failed(ending) => break Progress::Ended(ending),
+            }
+        };
+        // One pong answers all pings before it (RFC 6455, section 5.5.3).
+        if let Some(payload) = ping {
+            self.write_half.send(Message::Pong(payload.into()));
+        }
+        progress
+    }
+
+    /// Takes the received messages, if there are any. `spare` returns memory to read further frames into.
+    pub(crate) fn take(&mut self, spare: impl FnOnce() -> Frames) -> Option<Frames> {
+        self.reader.take(spare)
+    }
+
+    /// Waits until there is something to [`receive`](WebSocket::receive). `TimedOut` at the deadline.
+    pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        self.reader.shrink();
+        self.write_half.wait(deadline)
+    }
+}
+
+/// The write half of a websocket, shared by two threads.
+///
+/// The reader reads through it, too, because a TLS stream cannot be split. The socket is non-blocking, so nothing blocks
+/// under the lock.
+pub(crate) struct WriteHalf {
+    // parking_lot's lock is fair: a reader under load must not lock the other thread out.
+    locked: Mutex<Locked>,
+    socket: Arc<TcpStream>,
+    is_tls: bool,
+    /// Encoded frames wait for room in the socket's buffer.
+    unflushed: AtomicBool,
+    /// `shutdown` was called.
+    is_shut_down: AtomicBool,
+}
+
+struct Locked {
+    stream: Stream,
+    /// Encodes and masks frames, and keeps those that the socket has no room for. It reads nothing.
+    encoder: WebSocketContext,
+}
+
+impl WriteHalf {
+    fn new(stream: Stream) -> Self {
+        let config =
+            WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0).max_write_buffer_size(WRITE_BUFFER);
+        let (socket, is_tls) = (Arc::clone(stream.socket()), stream.is_tls());
+        let locked = Mutex::new(Locked { stream, encoder: WebSocketContext::new(Role::Client, Some(config)) });
+        let (unflushed, is_shut_down) = Default::default();
+        WriteHalf { locked, socket, is_tls, unflushed, is_shut_down }
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Locked { stream, encoder } = &mut *self.locked.lock();
+        if self.is_shut_down.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        if self.unflushed.load(Ordering::Relaxed) {
+            self.flush(stream, encoder);
+        }
+        stream.read(buffer)
+    }
+
+    fn wait(&self, deadline: Option<Instant>) -> io::Result<()> {
+        let unflushed = self.unflushed.load(Ordering::Relaxed);
+        wait(&self.socket, if unflushed { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }, deadline)
+    }
+
+    pub(crate) fn send_keep_alive(&self) {
+        self.send(Message::text(KEEP_ALIVE));
+    }
+
+    /// Sends an unsolicited pong. It shows a server that this client is alive while its pings wait to be read.
+    pub(crate) fn send_pong(&self) {
+        self.send(Message::Pong(Default::default()));
+    }
+
+    /// Sends a close frame, or answers the server's with the same code. Does nothing if one was sent before.
+    pub(crate) fn close(&self, code: Option<u16>) {
+        let code = code.map(CloseCode::from);
+        // A server may send a code that no endpoint is allowed to send. It is not echoed.
+        let code = code.map(|code| if code.is_allowed() { code } else { CloseCode::Protocol });
+        self.send(Message::Close(code.map(|code| CloseFrame { code, reason: Default::default() })));
+    }
+
+    fn send(&self, message: Message) {
+        let Locked { stream, encoder } = &mut *self.locked.lock();
+        // The reader will see a failure. It must first be able to read what the server sent before.
+        let _ = encoder.write(stream, message);
+        self.flush(stream, encoder);
+    }
+
+    fn flush(&self, stream: &mut Stream, encoder: &mut WebSocketContext) {
+        let blocked =
+            matches!(encoder.flush(stream), Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock);
+        self.unflushed.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Locked the connection at once, and wakes who waits for it.
+    ///
+    /// What has come by then stays unread. The system makes a reset of that when the socket is closed, for a server
+    /// that does nothing but send. Of room that is made later it would not be told, and wait for a minute.
+    pub(crate) fn shutdown(&self) {
+        let _nobody_reads = self.locked.lock();
+        self.is_shut_down.store(true, Ordering::Relaxed);
+        // An error means that the connection has already ended.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// The code of a normal close (RFC 6455, section 7.4.1).
+pub(crate) const NORMAL_CLOSE: u16 = 1000;
+
+/// How long the server has to answer our close frame.
+pub(crate) const CLOSE_GRACE: Duration = Duration::from_millis(100);

@@ -1,0 +1,11 @@
+//! Keeps secrets out of texts that a person may see.
+
+/// Stands in place of a secret.
+pub(crate) const HIDDEN: &str = "[PRIVATE DATA HIDDEN]";
+
+/// Returns the text without this token, which a server may have repeated.
+pub(crate) fn hide(text: &str, token: &str) -> String {
+    let secret = token.split_once(' ').map_or(token, |(_scheme, secret)| secret).trim();
+    // Anything shorter may be an ordinary word.
+    if secret.len() < 8 { text.to_owned() } else { text.replace(secret, HIDDEN) }
+}

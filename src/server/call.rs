@@ -1,0 +1,77 @@
+//! [`Call`]: one attempt at `tail` or `recent` with one server, and [`Requester`], which makes the requests.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::net::cancel::Cancel;
+use crate::net::deadline::ReadTimeouts;
+use crate::net::dial::Dialer;
+use crate::net::endpoint::Endpoint;
+use crate::net::http::{self, Response, Timeouts};
+use crate::net::websocket::{Request, WebSocket};
+use crate::server::app_guid::escaped_guid;
+use crate::settings::Settings;
+
+/// What every request of a call needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Requester<'a> {
+    pub(crate) dialer: &'a Arc<Dialer>,
+    pub(crate) settings: &'a Settings,
+    pub(crate) cancel: &'a Arc<Cancel>,
+}
+
+impl Requester<'_> {
+    /// Makes a GET request, and returns when the head of the response is there.
+    pub(crate) fn get(&self, server: &Endpoint, path: &str, token: &str, timeouts: ReadTimeouts) -> Result<Response> {
+        let timeouts = Timeouts { head: self.head_deadline(timeouts), body: timeouts };
+        http::get(self.dialer, server, path, token, timeouts, self.cancel)
+    }
+
+    /// Returns when the head of the response to a request that is made now must be there.
+    fn head_deadline(&self, timeouts: ReadTimeouts) -> Instant {
+        timeouts.deadline_after(self.settings.connect_timeout)
+    }
+}
+
+/// One attempt at a call: which server, which app, which token, and how long it may take.
+pub(crate) struct Call<'a> {
+    pub(crate) requester: Requester<'a>,
+    pub(crate) server: &'a Endpoint,
+    pub(crate) app_guid: &'a str,
+    /// The value of the `Authorization` header. Empty: no such header.
+    pub(crate) token: &'a str,
+    pub(crate) timeouts: ReadTimeouts,
+}
+
+impl Call<'_> {
+    pub(crate) fn settings(&self) -> &Settings {
+        self.requester.settings
+    }
+
+    pub(crate) fn cancel(&self) -> &Arc<Cancel> {
+        self.requester.cancel
+    }
+
+    /// The app's GUID, escaped for a path or a query.
+    pub(crate) fn guid(&self) -> Result<String> {
+        escaped_guid(self.app_guid)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Result<Response> {
+        self.requester.get(self.server, path, self.token, self.timeouts)
+    }
+
+    /// Opens a websocket.
+    pub(crate) fn websocket(&self, path: &str) -> Result<WebSocket> {
+        let Settings { max_message_size, debug_printer, .. } = self.settings();
+        let request = Request {
+            endpoint: self.server,
+            path,
+            token: self.token,
+            max_message_size: *max_message_size,
+            debug_printer: debug_printer.as_deref(),
+        };
+        request.connect(self.requester.dialer, self.requester.head_deadline(self.timeouts), self.cancel())
+    }
+}

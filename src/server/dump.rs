@@ -1,0 +1,84 @@
+//! [`Dump`]: recent messages as the frames of a websocket that the server closes after the last, from legacy servers of
+//! April 2014 (`/dump/`).
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::ending::Ending;
+use crate::error::{Error, Result};
+use crate::message::LogMessage;
+use crate::net::cancel::Cancel;
+use crate::net::deadline::ReadTimeouts;
+use crate::net::websocket::WebSocket;
+use crate::server::call::Call;
+use crate::server::source::{RecentSource, late};
+use crate::wire::format::Format;
+use crate::wire::frames::{Frames, Progress};
+
+pub(crate) struct Dump {
+    websocket: WebSocket,
+    timeouts: ReadTimeouts,
+    cancel: Arc<Cancel>,
+    frames: Frames,
+    next: usize,
+    ending: Option<Ending>,
+}
+
+impl Dump {
+    pub(crate) fn new(call: &Call<'_>, websocket: WebSocket) -> Self {
+        let (timeouts, cancel) = (call.timeouts, Arc::clone(call.cancel()));
+        Dump { websocket, timeouts, cancel, frames: Frames::default(), next: 0, ending: None }
+    }
+
+    /// Returns the next frame, or `None` after the server has closed the connection normally.
+    fn next_frame(&mut self) -> Result<Option<&[u8]>> {
+        // Counted from now: time that the caller spent between two calls is not the server's silence.
+        let idle_deadline = self.timeouts.idle_deadline();
+        while self.frames.get(self.next).is_none() {
+            if let Some(ending) = &self.ending {
+                return match ending.error() {
+                    None => Ok(None),
+                    Some(_) if self.cancel.is_cancelled() => Err(Error::closed()),
+                    Some(error) => Err(error),
+                };
+            }
+            if self.timeouts.is_expired() {
+                return Err(late());
+            }
+            // Pings are not messages: a server that sends only pings counts as silent.
+            if Instant::now() >= idle_deadline {
+                self.ending = Some(Ending::TimedOut);
+                continue;
+            }
+            let progress = self.websocket.receive();
+            let read = mem::take(&mut self.frames);
+            if let Some(frames) = self.websocket.take(|| read) {
+                (self.frames, self.next) = (frames, 0);
+            }
+            match progress {
+                Progress::More => {}
+                Progress::Ended(ending) => self.ending = Some(ending),
+                Progress::Idle if !self.frames.is_empty() => {}
+                Progress::Idle => {
+                    if self.websocket.wait(Some(idle_deadline)).is_err() {
+                        self.ending = Some(Ending::TimedOut);
+                    }
+                }
+            }
+        }
+        self.next += 1;
+        Ok(self.frames.get(self.next - 1))
+    }
+}
+
+impl RecentSource for Dump {
+    fn read(&mut self, messages: &mut VecDeque<Result<LogMessage>>) -> Result<bool> {
+        let frame = self.next_frame()?;
+        if let Some(frame) = frame {
+            Format::Legacy.decode(frame, messages);
+        }
+        Ok(frame.is_some())
+    }
+}

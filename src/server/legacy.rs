@@ -1,0 +1,46 @@
+//! Generation 1, the servers of 2013 to 2016: their paths, and the fallback from `/recent` to `/dump/`.
+//!
+//! Source: the Traffic Controller of loggregator up to its commit 9480878 of September 2016, the last with these paths.
+
+use crate::error::{Error, Result};
+use crate::server::call::Call;
+use crate::server::dump::Dump;
+use crate::server::multipart::Parts;
+use crate::server::source::{LiveSource, RecentSource};
+use crate::server::websocket::WebSocketSource;
+use crate::wire::format::Format;
+
+/// Opens the websocket on which an app's messages arrive.
+pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
+    let websocket = call.websocket(&format!("/tail/?app={}", call.guid()?)).map_err(advise)?;
+    // Servers of 2014 send no pings, so a quiet app is silent for as long as it is quiet.
+    Ok(Box::new(WebSocketSource { websocket, format: Format::Legacy, default_idle_timeout: None }))
+}
+
+/// Requests an app's recent messages: over HTTP or, from servers of early 2014, over a websocket.
+pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
+    let guid = call.guid()?;
+    let response = call.get(&format!("/recent?app={guid}"))?;
+    match response.status {
+        200 => Ok(Box::new(Parts::new(call, response, Format::Legacy)?)),
+        400 => {
+            log::debug!("{} has no /recent, trying /dump/", call.server);
+            drop(response);
+            let websocket = call.websocket(&format!("/dump/?app={guid}"))?;
+            call.settings().connected();
+            Ok(Box::new(Dump::new(call, websocket)))
+        }
+        _ => Err(advise(response.into_error())),
+    }
+}
+
+/// The legacy server's own 404 says `Resource Not Found.`; another's means that the paths are not there at all.
+fn advise(error: Error) -> Error {
+    if error.status() != Some(404) || error.body().unwrap_or_default().starts_with("Resource Not Found") {
+        return error;
+    }
+    error.with_hint(
+        ". This is no legacy loggregator server: Cloud Foundry has had none since September 2016. Use \
+         Consumer::discover(\"https://api.<system domain>\") or Consumer::from_cf_cli()",
+    )
+}

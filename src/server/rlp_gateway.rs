@@ -1,0 +1,131 @@
+//! Generation 3, the RLP gateway of 2018 to today: its path, and the events of its stream.
+//!
+//! Source: the RLP gateway of loggregator-release. A stream is one HTTP response without an end: batches of envelopes,
+//! a heartbeat every 15 s, and, by default after 14 minutes, the word that it is closing.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::ending::Ending;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::http::Body;
+use crate::net::websocket::WriteHalf;
+use crate::secrets::hide;
+use crate::server::call::Call;
+use crate::server::source::LiveSource;
+use crate::wire::format::Format;
+use crate::wire::frames::{Frames, Progress};
+use crate::wire::sse::{Event, Parser};
+
+/// After how long a silence a stream is taken for dead, if no other time is set: four heartbeats.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What one read takes at the most.
+const READ_SIZE: usize = 64 * 1024;
+
+/// How much larger than a message an event may be: it has up to a hundred of them, in base64.
+const EVENT_FACTOR: usize = 4;
+
+/// Opens the stream of an app's logs.
+pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
+    let path = format!("/v2/read?log&source_id={}", call.guid()?);
+    let response = call.get(&path)?;
+    if response.status != 200 {
+        return Err(advise(response.into_error()));
+    }
+    let content_type = response.content_type.as_deref().unwrap_or_default();
+    if !content_type.starts_with("text/event-stream") {
+        let text = format!("the request for {path}: the response is no stream of events but `{content_type}`");
+        return Err(Error::new(ErrorKind::BadResponse, text));
+    }
+    Ok(Box::new(EventStream::new(response.body, call.settings().max_message_size, call.token)))
+}
+
+/// The gateway answers 404 `not_found` to every token that it refuses.
+fn advise(error: Error) -> Error {
+    match (error.status(), error.body()) {
+        (Some(404), Some(body)) if body.contains("not_found") => error.with_kind(ErrorKind::Unauthorized).with_hint(
+            ": the RLP gateway says so for every token that it refuses. Is the token expired, or may its user not see \
+             this app?",
+        ),
+        (Some(404), _) => {
+            error.with_hint(": is this the address of an RLP gateway, such as https://log-stream.example.com?")
+        }
+        _ => error,
+    }
+}
+
+/// A stream that is being read.
+struct EventStream {
+    body: Body,
+    parser: Parser,
+    buffer: Box<[u8]>,
+    frames: Frames,
+    max_size: usize,
+    /// The gateway's last words may repeat it.
+    token: String,
+}
+
+impl EventStream {
+    fn new(body: Body, max_size: usize, token: &str) -> Self {
+        EventStream {
+            body,
+            parser: Parser::new(max_size.saturating_mul(EVENT_FACTOR)),
+            buffer: vec![0; READ_SIZE].into(),
+            frames: Frames::default(),
+            max_size,
+            token: token.to_owned(),
+        }
+    }
+}
+
+impl LiveSource for EventStream {
+    /// Waits for the next bytes and reads the batches of envelopes in them.
+    fn receive(&mut self) -> Progress {
+        let read = match self.body.read(&mut self.buffer) {
+            Ok(0) => return Progress::Ended(Ending::Eof),
+            Ok(n) => n,
+            Err(error) => return Progress::Ended(Ending::of_read(&error)),
+        };
+        let mut closing = None;
+        let parsed = self.parser.push(&self.buffer[..read], |event| match event {
+            Event { name: "" | "message", data } => self.frames.push(data),
+            // The event's text is the gateway's reason.
+            Event { name: "closing", data } => closing = Some(hide(&String::from_utf8_lossy(data), &self.token)),
+            // A heartbeat, or what we do not know: that it came is all there is to it.
+            _ => {}
+        });
+        match (parsed, closing) {
+            (_, Some(reason)) => Progress::Ended(Ending::Closing { reason }),
+            (Err(_), None) => Progress::Ended(Ending::TooLarge { limit: self.max_size }),
+            (Ok(()), None) => Progress::More,
+        }
+    }
+
+    fn take(&mut self, spare: &mut dyn FnMut() -> Frames) -> Option<Frames> {
+        if self.frames.is_empty() {
+            return None;
+        }
+        let mut next = spare();
+        next.clear();
+        Some(std::mem::replace(&mut self.frames, next))
+    }
+    fn format(&self) -> Format {
+        Format::Gateway
+    }
+
+    fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {
+        // `receive` waits itself, and is never idle.
+        Ok(())
+    }
+
+    fn default_idle_timeout(&self) -> Option<Duration> {
+        // The timeouts of its HTTP response have ended it by then.
+        None
+    }
+
+    fn write_half(&self) -> Option<&Arc<WriteHalf>> {
+        None
+    }
+}

@@ -1,0 +1,85 @@
+//! The two things that a server gives: a [`LiveSource`] for a tail and a [`RecentSource`] for recent messages.
+//!
+//! A new way to get at messages is one new file beside the others that implements one of these traits.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::LogMessage;
+use crate::net::deadline::ReadTimeouts;
+use crate::net::websocket::WriteHalf;
+use crate::wire::format::Format;
+use crate::wire::frames::{Frames, Progress};
+
+/// Live messages, read by one thread of a tail.
+pub(crate) trait LiveSource: Send {
+    /// Reads what has arrived. May block until something arrives, if its connection is shut down on cancel.
+    fn receive(&mut self) -> Progress;
+
+    /// Takes the frames that were received, if there are any. `spare` returns memory to read further frames into.
+    fn take(&mut self, spare: &mut dyn FnMut() -> Frames) -> Option<Frames>;
+
+    /// How the frames are decoded.
+    fn format(&self) -> Format;
+
+    /// Waits until there is something to receive. Called only after [`Progress::Idle`].
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if nothing arrived by the deadline.
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()>;
+
+    /// The idle timeout if the caller has set none. `None`: it may be silent for ever, or it times out by itself.
+    fn default_idle_timeout(&self) -> Option<Duration>;
+
+    /// What a second thread needs to keep the connection alive and to close it with a close frame. `None`: there is no
+    /// second thread, and a cancel shuts the connection down.
+    fn write_half(&self) -> Option<&Arc<WriteHalf>>;
+}
+
+/// Recent messages, read in the caller's thread as the response arrives.
+pub(crate) trait RecentSource: Send + Sync {
+    /// Reads the next part of the response and adds its messages, if it has any. Returns false at the end of a complete
+    /// response.
+    fn read(&mut self, messages: &mut VecDeque<Result<LogMessage>>) -> Result<bool>;
+}
+
+/// How many parts of a response may be something else than a message.
+const MAX_SKIPPED: usize = 1000;
+
+/// Counts the parts of a response that are not messages. Limited, so that a response of nothing else ends.
+#[derive(Default)]
+pub(crate) struct Skipped(usize);
+
+impl Skipped {
+    /// Counts one part: undecodable, or without an error if it holds something else than a log message.
+    pub(crate) fn add(&mut self, error: Option<Error>) -> Result<()> {
+        self.0 += 1;
+        if self.0 > MAX_SKIPPED {
+            let why = error.map_or_else(|| "they hold something else".into(), |error| error.to_string());
+            let text = format!("too many parts of the response are not log messages (limit {MAX_SKIPPED}): {why}");
+            return Err(Error::new(ErrorKind::BadResponse, text));
+        }
+        if let Some(error) = error {
+            log::warn!("skipped a recent message: {error}");
+        }
+        Ok(())
+    }
+}
+
+/// Adds to a timeout of the response body which setting it came from.
+pub(crate) fn explain_timeout(error: Error, timeouts: ReadTimeouts) -> Error {
+    match error.kind() {
+        ErrorKind::Timeout if timeouts.is_expired() => late(),
+        ErrorKind::Timeout => error.with_hint(": see Builder::read_timeout"),
+        _ => error,
+    }
+}
+
+/// The error of recent messages that took longer than `recent_timeout`.
+pub(crate) fn late() -> Error {
+    Error::new(ErrorKind::Timeout, "the recent messages did not end in time: see Builder::recent_timeout")
+}

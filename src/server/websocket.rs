@@ -1,0 +1,42 @@
+//! [`WebSocketSource`]: a tail over a websocket, from a legacy server or from Doppler.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::net::websocket::{WebSocket, WriteHalf};
+use crate::server::source::LiveSource;
+use crate::wire::format::Format;
+use crate::wire::frames::{Frames, Progress};
+
+pub(crate) struct WebSocketSource {
+    pub(crate) websocket: WebSocket,
+    pub(crate) format: Format,
+    pub(crate) default_idle_timeout: Option<Duration>,
+}
+
+impl LiveSource for WebSocketSource {
+    fn receive(&mut self) -> Progress {
+        self.websocket.receive()
+    }
+
+    fn take(&mut self, spare: &mut dyn FnMut() -> Frames) -> Option<Frames> {
+        self.websocket.take(spare)
+    }
+
+    fn format(&self) -> Format {
+        self.format
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        self.websocket.wait(deadline)
+    }
+
+    fn default_idle_timeout(&self) -> Option<Duration> {
+        self.default_idle_timeout
+    }
+
+    fn write_half(&self) -> Option<&Arc<WriteHalf>> {
+        Some(self.websocket.write_half())
+    }
+}

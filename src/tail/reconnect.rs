@@ -1,0 +1,61 @@
+//! [`Reconnector`]: makes another connection when a tail's connection has ended.
+
+use super::backoff::Backoff;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::cancel::Cancel;
+use crate::server::source::LiveSource;
+use crate::settings::Reconnect;
+
+/// A tail that is refused this often in a row ends. One refusal is not enough: while a platform restarts, its router
+/// answers 404 for a while, and so does a server that cannot check a token.
+const MAX_REFUSALS: u32 = 3;
+
+/// How a tail reconnects.
+pub(crate) struct Reconnector {
+    pub(crate) policy: Reconnect,
+    pub(crate) connect: Box<dyn Fn() -> Result<Box<dyn LiveSource>> + Send>,
+    /// Called after each connect.
+    pub(crate) connected: Box<dyn Fn() + Send>,
+}
+
+impl Reconnector {
+    /// Connects, with a pause before each attempt, until `open` has made a connection of the source.
+    ///
+    /// # Errors
+    ///
+    /// The error of the last attempt, when the tail is cancelled, refused, or out of attempts.
+    pub(super) fn reconnect<T>(
+        &self,
+        backoff: &mut Backoff,
+        cancel: &Cancel,
+        open: impl Fn(Box<dyn LiveSource>) -> Result<T>,
+    ) -> Result<T> {
+        let mut last_error = None;
+        let mut refusals = 0;
+        loop {
+            let Some(pause) = backoff.next() else {
+                let error =
+                    last_error.unwrap_or_else(|| Error::new(ErrorKind::ConnectionLost, "the connection breaks"));
+                return Err(error.with_hint(", again and again: given up"));
+            };
+            // Nothing is ever sent: this waits for the time to pass, or for a cancel.
+            let _ = cancel.signal().recv_timeout(pause);
+            cancel.check()?;
+            match (self.connect)().and_then(&open) {
+                Ok(connection) => {
+                    (self.connected)();
+                    return Ok(connection);
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::InvalidInput) => return Err(error),
+                Err(error) => {
+                    refusals = if error.kind().is_refusal() { refusals + 1 } else { 0 };
+                    if refusals == MAX_REFUSALS {
+                        return Err(error);
+                    }
+                    log::info!("connecting again failed: {error}");
+                    last_error = Some(error);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What the bytes of a response mean. Pure: nothing here knows sockets, threads or clocks.
+
+pub(crate) mod dropsonde;
+pub(crate) mod format;
+pub(crate) mod frames;
+pub(crate) mod multipart;
+pub(crate) mod sse;
+pub(crate) mod v2;
+
+#[cfg(test)]
+pub(crate) mod captures;
