@@ -25,8 +25,9 @@ impl Registry {
 
     /// Cancels everything that is open. Returns false if nothing was.
     pub(crate) fn cancel_all(&self) -> bool {
-        let open = self.open.lock();
-        open.values().for_each(|cancel| cancel.cancel());
+        // Not under the lock: a cancel runs hooks.
+        let open: Vec<_> = self.open.lock().values().cloned().collect();
+        open.iter().for_each(|cancel| cancel.cancel());
         !open.is_empty()
     }
 }

@@ -8,20 +8,22 @@ mod batch;
 mod keep_alive;
 mod reader;
 mod reconnect;
+mod threads;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::iter::FusedIterator;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
-use parking_lot::Mutex;
 
 pub use self::batch::Batch;
 use self::keep_alive::Intervals;
 use self::reader::{Connection, Reader};
 pub(crate) use self::reconnect::Reconnector;
+use self::threads::{Shared, start_thread};
 use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
@@ -38,8 +40,9 @@ const WAITING_BATCHES: usize = 8;
 /// How many decoded batches' buffers are kept to be read into again.
 const RECYCLED_BUFFERS: usize = 2;
 
-/// The threads need little stack, and there can be two thousand of them.
-const STACK_SIZE: usize = 256 * 1024;
+/// How long a drop or a close waits for the tail's threads. They end within 0.1 s, unless the caller's logger, which runs
+/// in them, blocks.
+const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// An app's log messages as they arrive: an iterator that blocks until the next one.
 ///
@@ -83,17 +86,8 @@ pub struct Tail {
     /// The error at the end, if there is one, has been returned to the caller.
     end_given: bool,
     reader: Option<JoinHandle<()>>,
-}
-
-/// What a tail, its closers and its threads share.
-#[derive(Debug)]
-struct Shared {
-    cancel: Arc<Cancel>,
-    ending: OnceLock<Ending>,
-    /// Set if the tail ended with an error.
-    error: OnceLock<Error>,
-    /// The keep-alive thread of the last connection. The reader does not join it, so that many tails close at once.
-    keep_alive: Mutex<Option<JoinHandle<()>>>,
+    /// Disconnected when all threads have ended.
+    ended: Receiver<Infallible>,
 }
 
 impl Tail {
@@ -105,24 +99,26 @@ impl Tail {
         cancel: Arc<Cancel>,
         registration: Registration,
     ) -> Result<Self> {
-        let shared =
-            Arc::new(Shared { cancel, ending: OnceLock::new(), error: OnceLock::new(), keep_alive: Mutex::new(None) });
+        let shared = Arc::new(Shared::new(cancel));
+        let (running, ended) = bounded(0);
+        let running = Arc::new(running);
         let (sender, batches) = bounded(WAITING_BATCHES);
         let (recycle, recycled) = bounded(RECYCLED_BUFFERS);
         let intervals = Intervals { text: settings.keep_alive, pong: settings.pong_every };
         let reader = Reader {
-            reconnector,
+            reconnector: reconnector.map(Arc::new),
             intervals,
             idle_timeout: settings.idle_timeout,
             shared: Arc::clone(&shared),
             registration,
+            running: Arc::clone(&running),
             batches: sender,
             recycle,
             recycled,
         };
-        let first = Connection::open(source, intervals, &shared)?;
+        let first = Connection::open(source, intervals, &shared, running)?;
         let thread = start_thread("loggregator-read", move || reader.run(first))?;
-        Ok(Tail { batches, current: Batch::default(), shared, end_given: false, reader: Some(thread) })
+        Ok(Tail { batches, current: Batch::default(), shared, end_given: false, reader: Some(thread), ended })
     }
 
     /// The channel itself, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and other
@@ -210,9 +206,12 @@ impl Tail {
 
     fn join(&mut self) {
         self.shared.cancel.cancel();
-        // A callback can drop the tail whose thread it is called in, when it connects again.
-        if let Some(reader) = self.reader.take().filter(|reader| reader.thread().id() != thread::current().id()) {
-            // A panic there has been reported by the panic hook.
+        // The caller's logger may drop the tail in whose thread it runs.
+        let Some(reader) = self.reader.take().filter(|reader| reader.thread().id() != thread::current().id()) else {
+            return;
+        };
+        if self.ended.recv_timeout(JOIN_TIMEOUT) == Err(RecvTimeoutError::Disconnected) {
+            // A panic there was reported by the panic hook.
             let _ = reader.join();
             if let Some(keep_alive) = self.shared.keep_alive.lock().take() {
                 let _ = keep_alive.join();
@@ -264,12 +263,4 @@ impl Closer {
             Some(_) => Err(Error::new(ErrorKind::NotConnected, "connection does not exist: the tail has ended")),
         }
     }
-}
-
-fn start_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name(name.into())
-        .stack_size(STACK_SIZE)
-        .spawn(run)
-        .map_err(|cause| Error::caused(ErrorKind::Dial, "starting a tail's thread", cause))
 }

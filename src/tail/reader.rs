@@ -12,7 +12,7 @@ use super::backoff::Backoff;
 use super::batch::Batch;
 use super::keep_alive::{Intervals, KeepAlive};
 use super::reconnect::Reconnector;
-use super::{Shared, start_thread};
+use super::threads::{Shared, start_large_thread, start_thread};
 use crate::ending::Ending;
 use crate::error::{Error, Result};
 use crate::net::cancel::Cancel;
@@ -24,6 +24,9 @@ use crate::wire::frames::{Frames, Progress};
 /// A tail that has been silent for this long keeps no memory for further messages.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
+/// Held by the threads that a drop of the tail waits for. Nothing is ever sent: the receiver sees when they have ended.
+pub(super) type Running = Arc<Sender<Infallible>>;
+
 /// One connection of a tail: its source, and the keep-alive thread if the source needs one.
 pub(super) struct Connection {
     source: Box<dyn LiveSource>,
@@ -32,7 +35,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn open(source: Box<dyn LiveSource>, intervals: Intervals, shared: &Arc<Shared>) -> Result<Self> {
+    pub(super) fn open(
+        source: Box<dyn LiveSource>,
+        intervals: Intervals,
+        shared: &Arc<Shared>,
+        running: Running,
+    ) -> Result<Self> {
         let Some(write_half) = source.write_half().map(Arc::clone) else {
             return Ok(Connection { source, _reader_done: None });
         };
@@ -40,8 +48,13 @@ impl Connection {
         shared.cancel.keep_open_on_cancel()?;
         let (done, reader_done) = bounded(0);
         let keep_alive = KeepAlive { write_half, intervals, cancel: Arc::clone(&shared.cancel), reader_done };
-        let thread = start_thread("loggregator-keep-alive", move || keep_alive.run())?;
-        if let Some(last) = shared.keep_alive.lock().replace(thread) {
+        let run = move || {
+            let _running = running;
+            keep_alive.run();
+        };
+        let thread = start_thread("loggregator-keep-alive", run)?;
+        let last = shared.keep_alive.lock().replace(thread);
+        if let Some(last) = last {
             let _ = last.join();
         }
         Ok(Connection { source, _reader_done: Some(done) })
@@ -50,11 +63,12 @@ impl Connection {
 
 /// The thread that reads.
 pub(super) struct Reader {
-    pub(super) reconnector: Option<Reconnector>,
+    pub(super) reconnector: Option<Arc<Reconnector>>,
     pub(super) intervals: Intervals,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) shared: Arc<Shared>,
     pub(super) registration: Registration,
+    pub(super) running: Running,
     pub(super) batches: Sender<Batch>,
     /// Buffers of decoded batches, to be read into again.
     pub(super) recycle: Sender<Frames>,
@@ -67,12 +81,8 @@ type End = (Ending, Option<Error>);
 impl Reader {
     pub(super) fn run(self, first: Connection) {
         // A tail that ends without an ending would look like one that ended well.
-        let (mut ending, mut error) =
-            panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first))).unwrap_or_else(|_| {
-                let ending = Ending::Failed("the thread that reads the connection panicked".into());
-                let error = ending.error();
-                (ending, error)
-            });
+        let (mut ending, mut error) = panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first)))
+            .unwrap_or_else(|_| failed("the thread that reads the connection panicked"));
         if self.shared.cancel.is_cancelled() {
             (ending, error) = (Ending::Closed, None);
         }
@@ -95,23 +105,71 @@ impl Reader {
         loop {
             let (ending, had_data) = self.read(&mut *connection.source);
             drop(connection);
-            let (Some(reconnector), Some(backoff)) = (&self.reconnector, &mut backoff) else {
-                let error = ending.error();
-                return (ending, error);
-            };
             if self.shared.cancel.is_cancelled() {
                 return (Ending::Closed, None);
             }
-            if had_data {
-                backoff.reset();
-            }
-            log::info!("a tail broke, and connects again: {ending}");
-            send_batch(&self.batches, &self.shared.cancel, Batch::gap(Error::gap(ending)));
-            let open = |source| Connection::open(source, self.intervals, &self.shared);
-            connection = match reconnector.reconnect(backoff, &self.shared.cancel, open) {
-                Ok(connection) => connection,
-                Err(error) => return (Ending::Failed(error.to_string()), Some(error)),
+            let (Some(reconnector), Some(last)) = (&self.reconnector, backoff) else {
+                let error = ending.error();
+                return (ending, error);
             };
+            let mut next = last;
+            if had_data {
+                next.reset();
+            }
+            match self.reconnect(reconnector, next, ending) {
+                Ok(reconnected) => (connection, backoff) = (reconnected.0, Some(reconnected.1)),
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Tells the caller of the gap and reconnects, both at once: a caller that pauses does not hold up the connection.
+    ///
+    /// A thread of its own makes the connection, because that runs functions of the caller: the proxy function, the
+    /// token function, the debug printer, `on_connect` and the logger. They may need stack, block or panic. After a
+    /// cancel, nobody waits for them.
+    fn reconnect(
+        &self,
+        reconnector: &Arc<Reconnector>,
+        mut backoff: Backoff,
+        ending: Ending,
+    ) -> Result<(Connection, Backoff), End> {
+        let (send_result, result) = bounded(1);
+        let run = {
+            let (reconnector, shared, intervals) = (Arc::clone(reconnector), Arc::clone(&self.shared), self.intervals);
+            let (ending, running) = (ending.clone(), Arc::downgrade(&self.running));
+            move || {
+                log::info!("a tail broke, and connects again: {ending}");
+                let open = |source| {
+                    let running = running.upgrade().ok_or_else(Error::closed)?;
+                    Connection::open(source, intervals, &shared, running)
+                };
+                let result = reconnector.reconnect(&mut backoff, &shared.cancel, open);
+                let _ = send_result.send(result.map(|connection| (connection, backoff)));
+            }
+        };
+        start_large_thread("loggregator-reconnect", run).map_err(failed_with)?;
+        let mut gap = Some(Batch::gap(Error::gap(ending)));
+        let result = loop {
+            if gap.is_none() {
+                select! {
+                    recv(result) -> result => break result,
+                    recv(self.shared.cancel.signal()) -> _ => return Err((Ending::Closed, None)),
+                }
+            }
+            select! {
+                send(self.batches, gap.take().unwrap_or_default()) -> _ => {}
+                recv(result) -> result => break result,
+                recv(self.shared.cancel.signal()) -> _ => return Err((Ending::Closed, None)),
+            }
+        };
+        if let Some(gap) = gap {
+            send_batch(&self.batches, &self.shared.cancel, gap);
+        }
+        match result {
+            Ok(Ok(reconnected)) => Ok(reconnected),
+            Ok(Err(error)) => Err(failed_with(error)),
+            Err(_) => Err(failed("the thread that reconnects panicked")),
         }
     }
 
@@ -165,4 +223,14 @@ fn send_batch(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
         send(batches, batch) -> _ => {}
         recv(cancel.signal()) -> _ => {}
     }
+}
+
+fn failed(why: &str) -> End {
+    let ending = Ending::Failed(why.into());
+    let error = ending.error();
+    (ending, error)
+}
+
+fn failed_with(error: Error) -> End {
+    (Ending::Failed(error.to_string()), Some(error))
 }

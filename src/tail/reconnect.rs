@@ -13,9 +13,9 @@ const MAX_REFUSALS: u32 = 3;
 /// How a tail reconnects.
 pub(crate) struct Reconnector {
     pub(crate) policy: Reconnect,
-    pub(crate) connect: Box<dyn Fn() -> Result<Box<dyn LiveSource>> + Send>,
+    pub(crate) connect: Box<dyn Fn() -> Result<Box<dyn LiveSource>> + Send + Sync>,
     /// Called after each connect.
-    pub(crate) connected: Box<dyn Fn() + Send>,
+    pub(crate) connected: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Reconnector {

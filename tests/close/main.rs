@@ -4,6 +4,7 @@
 mod common;
 mod states;
 
+mod caller_code;
 mod callbacks;
 mod calls;
 mod ended;
