@@ -93,8 +93,8 @@ pub enum ErrorKind {
     /// The connection was reset, or it ended without a close frame. Messages may be missing. Tail again.
     ConnectionLost,
     /// The server ended a tail for another reason than a normal end: a close frame with a code such as 1008 (policy,
-    /// for a client that did not answer pings), or the `closing` event of the RLP gateway. Messages may be missing. Tail
-    /// again.
+    /// for a client that did not answer pings), or the `closing` event of the RLP gateway. Messages may be missing.
+    /// Tail again.
     ClosedByServer,
     /// The connection of a tail that [reconnects](crate::Builder::reconnect) broke here. Messages may be missing, and
     /// the tail continues. [`Error::as_gap`] returns the details.
