@@ -11,8 +11,8 @@
 //!   [proxies](Proxy), [reconnecting](Reconnect), limits, and each address by hand.
 //! * [`Tail`]: the live messages of an app, as an iterator that blocks. [`Tail::recv_timeout`], [`Tail::try_recv`] and
 //!   [`Tail::receiver`] are for callers that cannot block, and [`Tail::closer`] ends it from another thread.
-//! * [`LogMessage`]: one message. Its [`Display`](LogMessage#impl-Display-for-LogMessage) form is the line that `cf
-//!   logs` prints.
+//! * [`LogMessage`]: one message. Its [`Display`](LogMessage#impl-Display-for-LogMessage) form is the line that
+//!   `cf logs` prints.
 //!
 //! ```no_run
 //! use loggregator_consumer::{Consumer, sort_recent};
