@@ -223,6 +223,8 @@ impl Builder {
     /// are trusted, and which client certificate is sent. Default: the certificates that the system trusts, TLS 1.2 or
     /// later.
     ///
+    /// To trust another certificate, or to skip the checks, build a [`TlsConnector`]:
+    ///
     /// ```no_run
     /// use loggregator_consumer::Builder;
     /// use loggregator_consumer::native_tls::{Certificate, TlsConnector};
