@@ -1,4 +1,4 @@
-//! [`Builder`]: the settings of a consumer.
+//! [`Builder`]: sets up a consumer.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,9 +15,15 @@ use crate::net::endpoint::{Endpoint, Scheme};
 use crate::server::foundation::{Addresses, Foundation};
 use crate::settings::{Reconnect, Settings};
 
+/// The upper bound of `max_message_size`, because room for a message is made as soon as a server announces its size.
 const LARGEST_MESSAGE_SIZE: usize = 1 << 30;
 
-/// The settings of a [`Consumer`].
+/// Sets up a [`Consumer`].
+///
+/// It needs at least one address: [`api`](Builder::api), [`cf_cli`](Builder::cf_cli), [`doppler`](Builder::doppler),
+/// [`log_cache`](Builder::log_cache), [`rlp_gateway`](Builder::rlp_gateway) or [`legacy`](Builder::legacy). An address
+/// that is set by hand replaces the one that the API names. If the API names a better server, that server is used
+/// instead: see [`Consumer`](Consumer#which-server-is-used). Without an API only the addresses set by hand are used.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,63 +53,92 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The defaults, and no address: give at least one of [`api`](Builder::api), [`cf_cli`](Builder::cf_cli),
-    /// [`doppler`](Builder::doppler), [`log_cache`](Builder::log_cache), [`rlp_gateway`](Builder::rlp_gateway) and
-    /// [`legacy`](Builder::legacy). An address that is given by hand is taken instead of the
-    /// API's; but a better server, of which only the API tells, is preferred to it. Without an API, only the given ones
-    /// are used.
+    /// Creates a builder with default settings and no address.
     pub fn new() -> Self {
         Builder::default()
     }
 
-    /// The address of the foundation's API, such as `https://api.example.com`, to be asked for the addresses of its
-    /// logs when the first of them is needed.
+    /// Sets the address of the foundation's API, such as `https://api.example.com`.
+    ///
+    /// The API is asked once, when the first address is needed. Its root names the servers, on old foundations
+    /// `/v2/info` does.
     pub fn api(mut self, url: &str) -> Self {
         self.api = Some(url.to_owned());
         self
     }
 
-    /// The address of a Traffic Controller that speaks Doppler's protocol, such as `wss://doppler.example.com:443`:
-    /// every foundation since 2014 has one. Tails are read from it, and recent messages if there is no Log Cache.
+    /// Sets the address of a Traffic Controller that speaks Doppler's protocol, such as
+    /// `wss://doppler.example.com:443`.
+    ///
+    /// Every foundation since 2014 has one. Tails are read from it, and recent messages too if there is no Log Cache.
     pub fn doppler(mut self, url: &str) -> Self {
         self.doppler = Some(url.to_owned());
         self
     }
 
-    /// The address of Log Cache, such as `https://log-cache.example.com`: every foundation since 2018 has one. Recent
-    /// messages are read from it.
+    /// Sets the address of Log Cache, such as `https://log-cache.example.com`.
+    ///
+    /// Every foundation since 2018 has one. Recent messages are read from it.
     pub fn log_cache(mut self, url: &str) -> Self {
         self.log_cache = Some(url.to_owned());
         self
     }
 
-    /// The address of the RLP gateway, such as `https://log-stream.example.com`: every foundation since 2018 has one.
-    /// Tails are read from it if there is no [`doppler`](Builder::doppler), which is preferred: it says when it cuts
-    /// a slow reader off, where the gateway drops messages silently, and it does not end streams after 14 minutes.
+    /// Sets the address of the RLP gateway, such as `https://log-stream.example.com`.
+    ///
+    /// Every foundation since 2018 has one. Tails are read from it only if there is no address of
+    /// [Doppler](Builder::doppler), which is preferred for two reasons: it cuts a slow reader off, which is an error,
+    /// instead of dropping messages silently; and it does not end a stream after 14 minutes.
+    ///
+    /// | | Doppler | RLP gateway |
+    /// |---|---|---|
+    /// | protocol | websocket | HTTP: one endless response of server-sent events |
+    /// | ends a stream by itself | no | after 14 minutes by default, with [`Ending::Closing`](crate::Ending::Closing) |
+    /// | when the caller is too slow | cuts the connection: an error | drops messages silently |
+    /// | sign of life | a ping every 15 s | a heartbeat every 15 s |
+    /// | default [idle timeout](Builder::idle_timeout) | 60 s | 60 s |
+    ///
+    /// Behind a proxy that does not support websockets, set only addresses that use HTTP. Do not set an
+    /// [API](Builder::api), because it would name Doppler:
+    ///
+    /// ```
+    /// use loggregator_consumer::{Builder, Via};
+    ///
+    /// let consumer = Builder::new()
+    ///     .log_cache("https://log-cache.example.com")
+    ///     .rlp_gateway("https://log-stream.example.com")
+    ///     .build()?;
+    /// assert_eq!(consumer.tail_choice()?.via(), Via::RlpGateway);
+    /// # Ok::<(), loggregator_consumer::Error>(())
+    /// ```
     pub fn rlp_gateway(mut self, url: &str) -> Self {
         self.rlp_gateway = Some(url.to_owned());
         self
     }
 
-    /// The address of a Traffic Controller of 2013 to September 2016, such as `wss://loggregator.example.com:443`.
+    /// Sets the address of a legacy Traffic Controller (2013 to September 2016), such as
+    /// `wss://loggregator.example.com:443`.
     pub fn legacy(mut self, url: &str) -> Self {
         self.legacy = Some(url.to_owned());
         self
     }
 
-    /// The session of the `cf` command line: the addresses, tokens and TLS setting of the foundation that it is
-    /// logged in to, from `$CF_HOME/.cf/config.json` (`CF_HOME` is the home folder if it is not set). The file is read
-    /// now, and again before a token is refreshed, for `cf` may have done that; it is never written.
+    /// Uses the session of the `cf` CLI: the addresses, the tokens and the TLS setting of the foundation that it is
+    /// logged in to.
+    ///
+    /// They are read from `$CF_HOME/.cf/config.json` (in the home folder if `CF_HOME` is not set). The file is read by
+    /// this call, and again before a token is renewed, because `cf` may have renewed it. The file is never written: see
+    /// [`TokenSource::cf_cli`]. After `cf login --skip-ssl-validation` certificates are not verified here either.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unauthorized`] if nobody is logged in, [`ErrorKind::InvalidInput`] if the file can't be read.
+    /// [`ErrorKind::Unauthorized`] if nobody is logged in, [`ErrorKind::InvalidInput`] if the file cannot be read.
     pub fn cf_cli(mut self) -> Result<Self> {
         let session = CfCli::read()?;
         if session.skip_tls_validation {
             let connector = TlsConnector::builder().danger_accept_invalid_certs(true).build();
             let connector = connector
-                .map_err(|cause| Error::caused(ErrorKind::Tls, "setting TLS up without verification", cause))?;
+                .map_err(|cause| Error::caused(ErrorKind::Tls, "setting up TLS without verification", cause))?;
             self.tls_connector = Some(connector);
         }
         self.api = Some(session.target.clone());
@@ -113,8 +148,22 @@ impl Builder {
         Ok(self)
     }
 
-    /// Where tokens come from for calls that are given an empty one. A tail that [connects again](Builder::reconnect)
-    /// after hours needs this, for the token of then has expired.
+    /// Sets the source of tokens for calls that get an empty `auth_token`.
+    ///
+    /// A tail that [reconnects](Builder::reconnect) after hours needs this, because the token of the first connection
+    /// has expired by then.
+    ///
+    /// | [`TokenSource`] | token |
+    /// |---|---|
+    /// | [`fixed(token)`](TokenSource::fixed) | always the same |
+    /// | [`from_fn(f)`](TokenSource::from_fn) | what the function returns; it gets the token that was rejected |
+    /// | [`uaa(Uaa::new(url).refresh_token(t))`](crate::Uaa::refresh_token) | a user's, from the UAA |
+    /// | [`uaa(Uaa::new(url).client(id, secret))`](crate::Uaa::client) | a service's own, from the UAA |
+    /// | [`cf_cli()`](TokenSource::cf_cli) | that of the session of the `cf` CLI, from its file and from the UAA |
+    ///
+    /// A token that is a JWT is renewed before it expires. Any token is renewed once when a server rejects it: with
+    /// 401, or with the 404 that Log Cache and the RLP gateway return for every bad token. Only one renewal runs at a
+    /// time, however many calls wait for it.
     ///
     /// ```
     /// use loggregator_consumer::{Builder, TokenSource, Uaa};
@@ -128,119 +177,181 @@ impl Builder {
         self
     }
 
-    /// Has tails connect again when their connection ends, however the server ends it: see [`Reconnect`]. By default
-    /// they end with it.
+    /// Makes tails reconnect when the server or the network ends their connection. Default: a tail ends with its
+    /// connection.
+    ///
+    /// Each break is one item of the tail, an error of the kind [`Gap`](ErrorKind::Gap), because messages may be
+    /// missing there. [`Reconnect`] has the pauses and the number of attempts. Reconnecting stops at a
+    /// [close](Consumer::close), and after three rejections in a row.
+    ///
+    /// ```
+    /// use loggregator_consumer::{Builder, Error, ErrorKind, Reconnect, TokenSource};
+    ///
+    /// fn follow_for_hours(api: &str, tokens: TokenSource, app: &str) -> Result<(), Error> {
+    ///     let consumer = Builder::new().api(api).tokens(tokens).reconnect(Reconnect::default()).build()?;
+    ///     for message in consumer.tail(app, "")? {
+    ///         match message {
+    ///             Ok(message) => println!("{message}"),
+    ///             // `as_gap` returns the time and the ending.
+    ///             Err(error) if error.kind() == ErrorKind::Gap => eprintln!("messages may be missing here: {error}"),
+    ///             Err(error) if error.kind() == ErrorKind::Undecodable => eprintln!("{error}"),
+    ///             // Reconnecting cannot help: the token is rejected for good, or the app is gone.
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    ///     Ok(()) // closed locally
+    /// }
+    /// ```
+    ///
+    /// To fill a gap, call [`recent`](Consumer::recent) and compare, as far as
+    /// [that is possible](crate#what-no-client-can-promise).
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.settings.reconnect = Some(policy);
         self
     }
 
-    /// How many messages [`recent`](Consumer::recent) gets from Log Cache: the newest ones. By default 1000, which is
-    /// as much as one request gets; for more, several are made.
+    /// Sets how many messages [`recent`](Consumer::recent) reads from Log Cache, newest first. Default: 1000.
+    ///
+    /// One request returns at most 1000. For more, several pages are read. Messages that share a timestamp with the
+    /// edge of a page are neither lost nor duplicated.
     pub fn recent_limit(mut self, messages: usize) -> Self {
         self.settings.recent_limit = messages;
         self
     }
 
-    /// How TLS is made, for `wss://` and `https://` servers, the UAA, and `https://` proxies: which certificates are
-    /// trusted, with which one's own. By default the system's certificates are, with TLS 1.2 or later.
+    /// Sets the TLS connector for `wss://` and `https://` servers, the UAA and `https://` proxies: which certificates
+    /// are trusted, and which client certificate is sent. Default: the certificates that the system trusts, TLS 1.2 or
+    /// later.
+    ///
+    /// To trust another certificate, or to skip the checks, build a [`TlsConnector`]:
+    ///
+    /// ```no_run
+    /// use loggregator_consumer::Builder;
+    /// use loggregator_consumer::native_tls::{Certificate, TlsConnector};
+    ///
+    /// let ca = Certificate::from_pem(&std::fs::read("foundation-ca.pem")?)?;
+    /// let tls = TlsConnector::builder().add_root_certificate(ca).build()?;
+    /// let consumer = Builder::new().api("https://api.example.com").tls_connector(tls).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tls_connector(mut self, c: TlsConnector) -> Self {
         self.tls_connector = Some(c);
         self
     }
 
-    /// Through which proxy the servers are reached. By default [`Proxy::from_env`].
+    /// Sets the proxy. Default: [`Proxy::from_env`].
+    ///
+    /// The proxy itself is reached over HTTP or HTTPS. It is always asked for a tunnel (`CONNECT`), also for `ws://`
+    /// and `http://` servers. SOCKS is not supported.
+    ///
+    /// ```
+    /// use loggregator_consumer::{Builder, Proxy};
+    ///
+    /// let proxy = Proxy::url("http://user:password@proxy.example.com:3128")?;
+    /// let consumer = Builder::new().api("https://api.example.com").proxy(proxy).build()?;
+    /// # Ok::<(), loggregator_consumer::Error>(())
+    /// ```
     pub fn proxy(mut self, p: Proxy) -> Self {
         self.proxy = Some(p);
         self
     }
 
-    /// How often a tail over a websocket sends the text that keeps its connection. By default every 25 s, and first at
+    /// Sets the interval at which a tail over a websocket sends a keep-alive text. Default: 25 s. The first is sent at
     /// once.
     pub fn keep_alive(mut self, every: Duration) -> Self {
         self.settings.keep_alive = every;
         self
     }
 
-    /// How often a tail over a websocket sends a pong that no ping asked for. By default every 10 s.
+    /// Sets the interval at which a tail over a websocket sends an unsolicited pong. Default: 10 s.
     ///
-    /// Servers give a client 30 s to answer a ping, and take any pong for the answer (seen on those of 2015, 2016 and
-    /// today): so a tail whose caller pauses, and which therefore does not read the server's pings, is not cut off.
+    /// Servers give a client 30 s to answer a ping, and accept any pong as the answer (observed on servers of 2015,
+    /// 2016 and today). So a tail whose caller pauses, and which therefore does not read the server's pings, is not cut
+    /// off for that. A Doppler of today still cuts it off if the pause is long and the app logs much.
     pub fn pong_every(mut self, every: Duration) -> Self {
         self.settings.pong_every = every;
         self
     }
 
-    /// How long it may take to connect, from name resolution to the end of the answer's head, with the proxy and TLS
-    /// in between. By default 10 s.
+    /// Sets the timeout for connecting: DNS, TCP, proxy, TLS and the response head together. Default: 10 s.
+    ///
+    /// It also limits asking the [API](Builder::api).
     pub fn connect_timeout(mut self, d: Duration) -> Self {
         self.settings.connect_timeout = d;
         self
     }
 
-    /// After how long a silence, pings and heartbeats included, a tail ends with
-    /// [`Ending::TimedOut`](crate::Ending::TimedOut). By default after a minute on the RLP gateway, which sends a
-    /// heartbeat every 15 s, and on Doppler, which pings as often; and never on the legacy servers, of which those of
-    /// 2014 are silent for as long as an app is.
+    /// Sets how long a tail may receive nothing before it ends with [`Ending::TimedOut`](crate::Ending::TimedOut).
+    /// Default: 60 s on Doppler and the RLP gateway, none on legacy servers.
+    ///
+    /// Pings and heartbeats count. Doppler pings every 15 s, and the RLP gateway sends a heartbeat every 15 s. Legacy
+    /// servers since 2015 ping every 15 s, too, so there 60 s is a good value. Those of 2014 never ping, and are silent
+    /// for as long as the app is.
     pub fn idle_timeout(mut self, d: Duration) -> Self {
         self.settings.idle_timeout = Some(d);
         self
     }
 
-    /// How long the server may be silent in the middle of the recent messages. By default 30 s.
+    /// Sets how long the server may send nothing in the middle of recent messages. Default: 30 s.
     pub fn read_timeout(mut self, d: Duration) -> Self {
         self.settings.read_timeout = d;
         self
     }
 
-    /// How long [`Consumer::recent`] may take in all. By default 5 minutes.
+    /// Sets the timeout of a whole call of [`Consumer::recent`]. Default: 5 minutes.
     pub fn recent_timeout(mut self, d: Duration) -> Self {
         self.settings.recent_timeout = d;
         self
     }
 
-    /// The largest message, in bytes as they come over the wire, that is accepted. By default 16 MiB. A larger one
-    /// ends a tail with [`Ending::TooLarge`](crate::Ending::TooLarge), and the recent messages with
+    /// Sets the size limit of one message, in bytes on the wire. Default: 16 MiB.
+    ///
+    /// A larger message ends a tail with [`Ending::TooLarge`](crate::Ending::TooLarge), and `recent` with
     /// [`ErrorKind::TooLarge`].
     ///
-    /// In the JSON of Log Cache and of the RLP gateway a message takes a third more than its own bytes, and what the
-    /// gateway sends at a time, up to 100 messages, counts as one.
+    /// The JSON of Log Cache and the RLP gateway carries messages in base64, which takes a third more bytes. The RLP
+    /// gateway sends up to 100 messages in one event, and an event may have four times this size.
     ///
-    /// It can be 1 GiB at the most, because there must be room for a message as soon as a server announces it.
+    /// The maximum is 1 GiB, and larger values mean 1 GiB, because room for a message is made as soon as a server
+    /// announces its size.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.settings.max_message_size = bytes.min(LARGEST_MESSAGE_SIZE);
         self
     }
 
-    /// How large, in bytes of memory, the messages that [`Consumer::recent`] collects may be in all; from Log Cache,
-    /// also those of [`Consumer::recent_iter`]. By default 256 MiB. More of them is an [`ErrorKind::TooLarge`].
+    /// Sets the size limit of all messages that [`Consumer::recent`] collects, in bytes of memory. Default: 256 MiB.
+    ///
+    /// From Log Cache it applies to [`Consumer::recent_iter`], too. Beyond it the call fails with
+    /// [`ErrorKind::TooLarge`].
     pub fn max_recent_size(mut self, bytes: usize) -> Self {
         self.settings.max_recent_size = bytes;
         self
     }
 
-    /// A function to be called when a tail has been connected, in the thread that called [`tail`](Consumer::tail),
-    /// before `tail` returns; and each time that it is [connected again](Builder::reconnect), then in a thread of the
-    /// tail. It may close the consumer. If it panics, so does `tail`, and a tail that connects again ends.
+    /// Sets a function that is called each time a tail has connected.
     ///
-    /// [`recent`](Consumer::recent) calls it too if it has to use a websocket: on the servers of April 2014.
+    /// The first call is made in the thread that called [`tail`](Consumer::tail), before `tail` returns. After a
+    /// [reconnect](Builder::reconnect) it is called in a thread of the tail. The function may close the consumer. If it
+    /// panics, `tail` panics; in a thread of the tail, the tail ends.
+    ///
+    /// [`recent`](Consumer::recent) also calls it where it uses a websocket: on servers of April 2014.
     pub fn on_connect(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
         self.settings.on_connect = Some(Box::new(f));
         self
     }
 
-    /// Who gets the websocket handshakes to print. By default nobody.
+    /// Sets a printer for the websocket handshakes. Default: none.
     pub fn debug_printer(mut self, p: impl DebugPrinter + 'static) -> Self {
         self.settings.debug_printer = Some(Box::new(p));
         self
     }
 
-    /// The consumer with these settings. Connects to nothing.
+    /// Builds the consumer, without connecting to anything.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if there is no address, or one is no URL of its scheme, or keep-alives or pongs have
-    /// no time between them.
+    /// [`ErrorKind::InvalidInput`] if no address is set, if an address is not a URL of its scheme, or if
+    /// [`keep_alive`](Builder::keep_alive) or [`pong_every`](Builder::pong_every) is zero.
     pub fn build(self) -> Result<Consumer> {
         let parse = |url: Option<String>, scheme| url.map(|url| Endpoint::parse(&url, scheme)).transpose();
         let foundation = Foundation::new(
@@ -253,7 +364,7 @@ impl Builder {
             },
         )?;
         if self.settings.keep_alive.is_zero() || self.settings.pong_every.is_zero() {
-            return Err(Error::new(ErrorKind::InvalidInput, "keep-alives and pongs need some time between them"));
+            return Err(Error::new(ErrorKind::InvalidInput, "keep_alive and pong_every must be longer than zero"));
         }
         let dialer = Dialer::new(self.tls_connector, self.proxy.unwrap_or_default());
         Ok(Consumer::assemble(self.settings, dialer, foundation, self.tokens))
@@ -262,7 +373,7 @@ impl Builder {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The addresses are not parsed yet, and may hold a password by mistake.
+        // The addresses have not been parsed yet, and may contain a password by mistake.
         f.debug_struct("Builder").finish_non_exhaustive()
     }
 }

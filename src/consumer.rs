@@ -1,4 +1,4 @@
-//! [`Consumer`]: an app's logs from a foundation, through the best of its servers.
+//! [`Consumer`]: reads an app's logs from the best server that a foundation has.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,19 +22,32 @@ use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::Settings;
 use crate::tail::{Reconnector, Tail};
 
-/// An app's logs: [`tail`](Consumer::tail) them, or get the [`recent`](Consumer::recent) ones.
+/// A client for the logs of a foundation: [`tail`](Consumer::tail) follows the logs of an app, and
+/// [`recent`](Consumer::recent) returns those that the foundation still holds.
 ///
-/// Where from depends on the foundation, which is Cloud Foundry's word for one installation of it:
+/// A *foundation* is one installation of Cloud Foundry. There are several ways to create a consumer:
 ///
-/// | made by | for | `tail` | `recent` |
+/// | to read from | use | `tail` | `recent` |
 /// |---|---|---|---|
-/// | [`Consumer::discover`] | any foundation | the best it has | the best it has |
-/// | [`Consumer::from_cf_cli`] | the foundation that `cf` is logged in to | the best it has | the best it has |
-/// | [`Consumer::new`] | a foundation of 2013 to 2016 | legacy `/tail/` | legacy `/recent` |
-/// | [`Builder::new`] | servers whose addresses one knows | what is given | what is given |
+/// | the foundation that `cf` is logged in to | [`Consumer::from_cf_cli`] | the best server it has | the best server it has |
+/// | any foundation, by the address of its API | [`Consumer::discover`] | the best server it has | the best server it has |
+/// | either of these, with other settings | [`Builder::cf_cli`] or [`Builder::api`], then [`build`](Builder::build) | the best server it has | the best server it has |
+/// | servers at known addresses | [`Builder::doppler`], [`log_cache`](Builder::log_cache), [`rlp_gateway`](Builder::rlp_gateway), [`legacy`](Builder::legacy) | these servers | these servers |
+/// | a foundation of 2013 to September 2016 | [`Consumer::new`] or [`Consumer::builder`] | legacy `/tail/` | legacy `/recent` |
 ///
-/// Making one by `new` or by a builder connects to nothing. A consumer can be cloned and shared between threads: the
-/// clones are one consumer, whose [`close`](Consumer::close) closes what any of them has open.
+/// `new` and `build` do not connect. A consumer can be cloned and shared between threads. All clones are the same
+/// consumer, so [`close`](Consumer::close) closes what any of them has open.
+///
+/// | to get | use |
+/// |---|---|
+/// | what an app has logged | [`recent`](Consumer::recent), then [`sort_recent`](crate::sort_recent) to print it |
+/// | more of it than 1000 messages, or fewer | [`Builder::recent_limit`], then `recent` |
+/// | much of it from an old foundation, one message at a time | [`recent_iter`](Consumer::recent_iter) |
+/// | what an app logs from now on | [`tail`](Consumer::tail) |
+/// | the same for hours | `tail` with [`Builder::reconnect`] and [`Builder::tokens`] |
+/// | a line that has been logged already, or will be | `tail`, then `recent`, then [`Tail::recv_timeout`]: see the example `wait_for` |
+/// | the messages of several apps | one tail for each, and [`Tail::receiver`] |
+/// | to stop from another thread | [`Tail::closer`] for one tail, [`Consumer::close`] for everything |
 ///
 /// ```no_run
 /// use loggregator_consumer::Consumer;
@@ -49,12 +62,27 @@ use crate::tail::{Reconnector, Tail};
 /// }
 /// # Ok::<(), loggregator_consumer::Error>(())
 /// ```
+///
+/// # Which server is used
+///
+/// | for | first choice | second | third |
+/// |---|---|---|---|
+/// | `tail` | Doppler | RLP gateway | legacy |
+/// | `recent` | Log Cache | Doppler | legacy |
+///
+/// The addresses come from the root of the API, on old foundations from its `/v2/info`. An address that is set on the
+/// [`Builder`] replaces the API's. The API is asked only if the first choice is not set on the builder. If it names a
+/// better server than the one that is set, that server is used. If the API cannot be asked, the call goes on with the
+/// addresses that are set, with a warning in the log. [`tail_choice`](Consumer::tail_choice) and
+/// [`recent_choice`](Consumer::recent_choice) tell which server is used, and why. The log (level DEBUG) has it, too.
+///
+/// [`Builder::rlp_gateway`] compares Doppler with the RLP gateway.
 #[derive(Clone)]
 pub struct Consumer {
     inner: Arc<Inner>,
 }
 
-/// What a consumer's clones share.
+/// What the clones of a consumer share.
 struct Inner {
     settings: Settings,
     dialer: Arc<Dialer>,
@@ -74,41 +102,43 @@ impl Consumer {
         Consumer { inner: Arc::new(inner) }
     }
 
-    /// A consumer of the legacy server at `endpoint`, such as `wss://loggregator.example.com:443`: of a foundation of
-    /// 2013 to September 2016, as the Go package `loggregator_consumer` is. For a later one see
+    /// Creates a consumer for the legacy server at `endpoint`, such as `wss://loggregator.example.com:443`.
+    ///
+    /// Foundations of 2013 to September 2016 have one. The Go package `loggregator_consumer` speaks to the same
+    /// servers: see [coming from Go](crate#coming-from-go). For a later foundation use
     /// [`discover`](Consumer::discover).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if the endpoint is no `ws://` or `wss://` URL.
+    /// [`ErrorKind::InvalidInput`] if the endpoint is not a `ws://` or `wss://` URL.
     pub fn new(endpoint: &str) -> Result<Consumer> {
         Consumer::builder(endpoint).build()
     }
 
-    /// [`new`](Consumer::new) with settings of one's own.
+    /// Returns a builder for a consumer of the legacy server at `endpoint`: [`new`](Consumer::new) with other settings.
     pub fn builder(endpoint: &str) -> Builder {
         Builder::new().legacy(endpoint)
     }
 
-    /// A consumer of the foundation whose API is at `api`, such as `https://api.example.com`: it asks the API where
-    /// the logs are, and takes the best there is. [`tail_choice`](Consumer::tail_choice) and
-    /// [`recent_choice`](Consumer::recent_choice) tell what that is.
+    /// Creates a consumer for the foundation whose API is at `api`, such as `https://api.example.com`.
     ///
-    /// Blocks for the [connect timeout](Builder::connect_timeout) at the most. For settings of one's own see
-    /// [`Builder::api`].
+    /// Asks the API for the addresses of the servers, and uses [the best of them](Consumer#which-server-is-used).
+    /// Blocks for at most the [connect timeout](Builder::connect_timeout). For other settings use [`Builder::api`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if `api` is no `http://` or `https://` URL; the errors of a request, if the API
-    /// can't be asked; [`ErrorKind::BadResponse`] if it is no Cloud Foundry API, or names no server of logs.
+    /// [`ErrorKind::InvalidInput`] if `api` is not an `http://` or `https://` URL; the errors of a request if the API
+    /// cannot be asked; [`ErrorKind::BadResponse`] if it is not a Cloud Foundry API, or names no log server.
     pub fn discover(api: &str) -> Result<Consumer> {
         let consumer = Builder::new().api(api).build()?;
         consumer.tail_choice()?;
         Ok(consumer)
     }
 
-    /// A consumer of the foundation that the `cf` command line is logged in to, with its tokens and its setting of
-    /// whether certificates are verified: see [`Builder::cf_cli`]. Give an empty `auth_token` to its calls.
+    /// Creates a consumer for the foundation that the `cf` CLI is logged in to.
+    ///
+    /// It uses the addresses and tokens of `cf`, and verifies certificates only if `cf` does: see [`Builder::cf_cli`].
+    /// Pass an empty `auth_token` to its calls.
     ///
     /// ```no_run
     /// use loggregator_consumer::Consumer;
@@ -121,30 +151,100 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unauthorized`] if nobody is logged in, [`ErrorKind::InvalidInput`] if the file of the session can't
-    /// be read.
+    /// [`ErrorKind::Unauthorized`] if nobody is logged in, [`ErrorKind::InvalidInput`] if the file of the session
+    /// cannot be read.
     pub fn from_cf_cli() -> Result<Consumer> {
         Builder::new().cf_cli()?.build()
     }
 
     /// Connects to the stream of an app's messages.
     ///
-    /// `auth_token` is what goes into the `Authorization` header, so it begins with `bearer `; `cf oauth-token`
-    /// prints such a token. If it is empty the consumer's own [tokens](Builder::tokens) are used, which can be
-    /// refreshed; without them no such header is sent. (So a service that passes its users' tokens on had better have
-    /// no tokens of its own, or refuse empty ones.)
+    /// `app_guid` is what `cf app NAME --guid` prints. If a server rejects an app that is not a GUID, the error says
+    /// so.
     ///
-    /// Blocks until the connection is there, for the [connect timeout](Builder::connect_timeout) at the most (and
-    /// again for a discovery, or a new token). [`close`](Consumer::close) interrupts it. Then one or two threads read
-    /// the connection and keep it alive until the [`Tail`] is closed or dropped.
+    /// `auth_token` is the value of the `Authorization` header, so it begins with `bearer `: what `cf oauth-token`
+    /// prints. If it is empty, the consumer's own [tokens](Builder::tokens) are used, which can be renewed. If there
+    /// are none, the header is not sent. (So a service that passes on its users' tokens should set no tokens of its
+    /// own, or reject empty ones.)
+    ///
+    /// Blocks until the connection is open, for at most the [connect timeout](Builder::connect_timeout), and the same
+    /// again for a discovery or a new token. [`close`](Consumer::close) interrupts it. Then one or two threads read the
+    /// connection and keep it alive until the [`Tail`] is closed or dropped.
+    ///
+    /// ```
+    /// use loggregator_consumer::{Consumer, Error, ErrorKind};
+    ///
+    /// fn follow(consumer: &Consumer, app: &str, token: &str) -> Result<(), Error> {
+    ///     let mut tail = consumer.tail(app, token)?;
+    ///     for message in tail.by_ref() {
+    ///         match message {
+    ///             Ok(message) => println!("{message}"),
+    ///             // One message could not be decoded. The tail continues.
+    ///             Err(error) if error.kind() == ErrorKind::Undecodable => eprintln!("{error}"),
+    ///             // The tail ended with an error.
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    ///     if let Some(ending) = tail.ending() {
+    ///         eprintln!("{ending}"); // such as: the server closed the connection with 1000
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// [`Tail::recv_timeout`] waits for a limited time, [`Tail::try_recv`] does not wait. Their outer error says that
+    /// there is no message. The inner result is the iterator's item:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use loggregator_consumer::Tail;
+    /// use loggregator_consumer::crossbeam_channel::RecvTimeoutError;
+    ///
+    /// fn follow(tail: &mut Tail) {
+    ///     loop {
+    ///         match tail.recv_timeout(Duration::from_secs(10)) {
+    ///             Ok(Ok(message)) => println!("{message}"),
+    ///             Ok(Err(error)) => eprintln!("{error}"),
+    ///             Err(RecvTimeoutError::Timeout) => eprintln!("nothing for 10 s"),
+    ///             Err(RecvTimeoutError::Disconnected) => return, // the tail has ended
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// To wait for several tails at once, or for a tail and other channels, select over [`Tail::receiver`]:
+    ///
+    /// ```
+    /// use loggregator_consumer::Tail;
+    /// use loggregator_consumer::crossbeam_channel::{Receiver, select};
+    ///
+    /// fn follow_both(web: &Tail, worker: &Tail, interrupted: &Receiver<()>) {
+    ///     loop {
+    ///         let batch = select! {
+    ///             recv(web.receiver()) -> batch => batch,
+    ///             recv(worker.receiver()) -> batch => batch,
+    ///             recv(interrupted) -> _ => return,
+    ///         };
+    ///         let Ok(batch) = batch else { return }; // one of the tails has ended
+    ///         for message in batch {
+    ///             match message {
+    ///                 Ok(message) => println!("{message}"),
+    ///                 Err(error) => eprintln!("{error}"),
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Unauthorized`](ErrorKind::Unauthorized) if the server refuses the token, with its words;
-    /// [`NotFound`](ErrorKind::NotFound) if it has no such path or app, as far as it tells that from a refused token;
-    /// [`Dial`](ErrorKind::Dial), [`Proxy`](ErrorKind::Proxy), [`Tls`](ErrorKind::Tls) or
-    /// [`Timeout`](ErrorKind::Timeout) if it can't be reached; [`InvalidInput`](ErrorKind::InvalidInput) for an empty
-    /// GUID, or a token that is no header value; [`Closed`](ErrorKind::Closed) if the consumer was closed meanwhile.
+    /// [`Unauthorized`](ErrorKind::Unauthorized) if the server rejects the token, with the server's message;
+    /// [`NotFound`](ErrorKind::NotFound) if the server does not know the path or the app, as far as it tells that apart
+    /// from a rejected token; [`Dial`](ErrorKind::Dial), [`Proxy`](ErrorKind::Proxy), [`Tls`](ErrorKind::Tls) or
+    /// [`Timeout`](ErrorKind::Timeout) if the server cannot be reached; [`InvalidInput`](ErrorKind::InvalidInput) for
+    /// an empty GUID, or a token that is not a valid header value; [`Closed`](ErrorKind::Closed) if the consumer was
+    /// closed meanwhile.
     pub fn tail(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check(auth_token)?;
         let (cancel, registration) = self.inner.open.register();
@@ -160,37 +260,56 @@ impl Consumer {
             Reconnector { policy, connect: Box::new(connect), connected: Box::new(connected) }
         });
         let tail = Tail::spawn(source, &self.inner.settings, reconnector, Arc::clone(&cancel), registration)?;
-        // Only now: the callback may take its time, panic or close this tail, and the threads keep the connection alive
-        // and close it.
+        // After the threads have started, because the callback may take long, panic or close this tail, and the threads
+        // keep the connection alive and close it.
         self.inner.settings.connected();
         cancel.check().map(|()| tail)
     }
 
-    /// Gets the messages that the server holds of an app, in the server's order:
-    /// [`sort_recent`](crate::sort_recent) sorts them by time. From Log Cache these are the newest
-    /// [`recent_limit`](Builder::recent_limit) of them, oldest first; other servers give what they have.
+    /// Returns the messages that the server holds for an app, in the server's order. To sort them by time use
+    /// [`sort_recent`](crate::sort_recent).
     ///
-    /// `auth_token` is the one of [`tail`](Consumer::tail). Blocks until the response is complete, and is bounded in
-    /// time by the [connect timeout](Builder::connect_timeout), the [read timeout](Builder::read_timeout) and the
-    /// [recent timeout](Builder::recent_timeout), and in size by [`max_recent_size`](Builder::max_recent_size).
-    /// [`close`](Consumer::close) interrupts it.
+    /// Log Cache returns the newest [`recent_limit`](Builder::recent_limit) messages, oldest first. Other servers
+    /// return all that they have.
     ///
-    /// A part of the response that is no log message is skipped, with a warning in the log.
+    /// `app_guid` and `auth_token` are those of [`tail`](Consumer::tail). Blocks until the response is complete. The
+    /// [connect timeout](Builder::connect_timeout), the [read timeout](Builder::read_timeout) and the
+    /// [recent timeout](Builder::recent_timeout) limit the time, [`max_recent_size`](Builder::max_recent_size) limits
+    /// the size. [`close`](Consumer::close) interrupts it.
+    ///
+    /// Parts of the response that are not log messages are skipped, with a warning in the log.
+    ///
+    /// If the response is cut short the call fails, and the error contains the messages that were received:
+    ///
+    /// ```
+    /// use loggregator_consumer::{Consumer, Error, LogMessage};
+    ///
+    /// fn recent_or_part(consumer: &Consumer, app: &str, token: &str) -> Result<Vec<LogMessage>, Error> {
+    ///     match consumer.recent(app, token) {
+    ///         Err(error) if !error.recovered().is_empty() => {
+    ///             eprintln!("warning: {error}");
+    ///             Ok(error.into_recovered())
+    ///         }
+    ///         result => result,
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Those of [`tail`](Consumer::tail), and [`BadResponse`](ErrorKind::BadResponse) if the response is none that a
-    /// loggregator server gives; [`Truncated`](ErrorKind::Truncated), [`Timeout`](ErrorKind::Timeout) or
-    /// [`TooLarge`](ErrorKind::TooLarge) if it was not complete: then [`Error::recovered`] has what came.
+    /// Those of [`tail`](Consumer::tail); [`BadResponse`](ErrorKind::BadResponse) if the response breaks the protocol;
+    /// [`Truncated`](ErrorKind::Truncated), [`Timeout`](ErrorKind::Timeout) or [`TooLarge`](ErrorKind::TooLarge) if it
+    /// is not complete. [`Error::recovered`] returns the messages that were received before the error.
     pub fn recent(&self, app_guid: &str, auth_token: &str) -> Result<Vec<LogMessage>> {
         let Settings { recent_timeout, max_recent_size, .. } = self.inner.settings;
         self.open_recent(app_guid, auth_token, Some(after(recent_timeout)))?.collect_all(max_recent_size)
     }
 
-    /// [`recent`](Consumer::recent), giving each message as soon as it has come. No more than one message is held at
-    /// a time, so neither [`max_recent_size`](Builder::max_recent_size) nor the
-    /// [recent timeout](Builder::recent_timeout) applies. Only Log Cache, which gives the newest first, has to be
-    /// read to the end before there is a first message: of these as many are held as
+    /// Returns an iterator over the messages of [`recent`](Consumer::recent), which yields each as soon as it arrives.
+    ///
+    /// Only one message is held at a time, so neither [`max_recent_size`](Builder::max_recent_size) nor the
+    /// [recent timeout](Builder::recent_timeout) applies. Log Cache is the exception: it returns the newest message
+    /// first, so all of its messages are read before the first is yielded, as many as
     /// [`recent_limit`](Builder::recent_limit) and [`max_recent_size`](Builder::max_recent_size) allow.
     ///
     /// ```
@@ -206,7 +325,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Those of [`recent`](Consumer::recent); the ones that come after the first message are the iterator's.
+    /// Those of [`recent`](Consumer::recent). Errors that occur later are items of the iterator.
     pub fn recent_iter(&self, app_guid: &str, auth_token: &str) -> Result<Recent> {
         self.open_recent(app_guid, auth_token, None)
     }
@@ -229,18 +348,21 @@ impl Consumer {
         Ok(Recent::new(source, timeouts, cancel, registration))
     }
 
-    /// Where [`tail`](Consumer::tail) reads from, and why. Asks the API first if that has not been done; that blocks
-    /// for the [connect timeout](Builder::connect_timeout) at the most, and [`close`](Consumer::close) interrupts it.
+    /// Returns the server that [`tail`](Consumer::tail) reads from, and why it was chosen.
+    ///
+    /// Asks the API if that has not been done yet. This blocks for at most the
+    /// [connect timeout](Builder::connect_timeout), and [`close`](Consumer::close) interrupts it.
     ///
     /// # Errors
     ///
-    /// Those of [`discover`](Consumer::discover); [`ErrorKind::InvalidInput`] if no address is known that fits.
+    /// Those of [`discover`](Consumer::discover); [`ErrorKind::InvalidInput`] if no suitable address is known.
     pub fn tail_choice(&self) -> Result<Choice> {
         let (cancel, _registration) = self.inner.open.register();
         self.inner.foundation.tail(self.inner.requester(&cancel))
     }
 
-    /// Where [`recent`](Consumer::recent) reads from, and why: see [`tail_choice`](Consumer::tail_choice).
+    /// Returns the server that [`recent`](Consumer::recent) reads from, and why it was chosen. Like
+    /// [`tail_choice`](Consumer::tail_choice) it may ask the API.
     ///
     /// # Errors
     ///
@@ -250,8 +372,24 @@ impl Consumer {
         self.inner.foundation.recent(self.inner.requester(&cancel))
     }
 
-    /// Closes all that this consumer and its clones have open: tails, calls that are still connecting, and calls of
-    /// [`recent`](Consumer::recent). Does not wait for it: the tails end within 0.1 s, the calls at once.
+    /// Closes everything that this consumer and its clones have open: tails, calls that are still connecting, and calls
+    /// of [`recent`](Consumer::recent).
+    ///
+    /// Does not wait: tails end within 0.1 s, calls at once. A [`Closer`](crate::Closer) closes one tail:
+    ///
+    /// ```
+    /// use std::{io, thread};
+    ///
+    /// use loggregator_consumer::Tail;
+    ///
+    /// fn close_on_enter(tail: &Tail) {
+    ///     let closer = tail.closer();
+    ///     thread::spawn(move || {
+    ///         let _ = io::stdin().read_line(&mut String::new());
+    ///         let _ = closer.close();
+    ///     });
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -271,7 +409,7 @@ impl Inner {
     }
 
     fn connect_tail(&self, app_guid: &str, auth_token: &str, cancel: &Arc<Cancel>) -> Result<Box<dyn LiveSource>> {
-        // Used by the RLP gateway, whose stream is one HTTP response. The reader thread times websockets.
+        // For the RLP gateway, whose stream is one HTTP response. Websockets are timed by the reader thread.
         let idle = self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT);
         let timeouts = ReadTimeouts { idle, deadline: None };
         let requester = self.requester(cancel);
@@ -287,8 +425,8 @@ impl Inner {
         })
     }
 
-    /// Makes a call with the token that was given for it, or with one of the consumer's own: then once more, with a
-    /// new one, if the server refuses it.
+    /// Makes a call with the caller's token, or else with one of the consumer's own. If the server rejects the
+    /// consumer's own, makes the call once more with a renewed token.
     fn authorized<T>(
         &self,
         app_guid: &str,
@@ -301,10 +439,10 @@ impl Inner {
         let token = tokens.token(None, &self.dialer, cancel)?;
         match attempt(&token) {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
-                log::debug!("a token was refused, getting another");
+                log::debug!("the server rejected a token, renewing it");
                 match tokens.token(Some(&token), &self.dialer, cancel) {
-                    Ok(other) => attempt(&other),
-                    // The server's words say more than that there is no other token.
+                    Ok(renewed) => attempt(&renewed),
+                    // The server's message says more than that there is no other token.
                     Err(no_other) if is_no_other(&no_other) => Err(error),
                     Err(failure) => Err(failure),
                 }

@@ -17,44 +17,44 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// It was closed from this side.
+    /// The connection was closed locally.
     Closed,
     /// The server sent a close frame.
     ///
-    /// 1000, or no code, is a normal end; but some servers of 2015 also close with 1000 when they missed a pong.
+    /// 1000 or no code is a normal end. Some servers of 2015 also close with 1000 when they missed a pong.
     ClosedByServer {
-        /// The close frame's code (RFC 6455, section 7.4), if it had one.
+        /// The code of the close frame (RFC 6455, section 7.4), if it has one.
         code: Option<u16>,
-        /// The server's words; mostly empty.
+        /// The reason in the close frame, often empty.
         reason: String,
     },
-    /// The RLP gateway said that it ends the stream, which it does by default after 14 minutes.
+    /// The RLP gateway announced the end of the stream. By default it does so after 14 minutes.
     Closing {
-        /// The gateway's words.
+        /// The reason that the gateway gives.
         reason: String,
     },
-    /// The stream ended without a close frame: the server died, or dropped the connection.
+    /// The stream ended without a close frame, because the server died or dropped the connection.
     Eof,
     /// The connection was reset.
     Reset,
-    /// Nothing came for as long as the [idle timeout](crate::Builder::idle_timeout) allows, or the network gave up.
+    /// Nothing arrived within the [idle timeout](crate::Builder::idle_timeout), or TCP gave up.
     TimedOut,
-    /// A message, or a frame of it, was larger than the [limit](crate::Builder::max_message_size), in bytes.
+    /// A message, or a frame of it, was larger than [`max_message_size`](crate::Builder::max_message_size).
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The server broke the protocol, or the network failed, in the way that the text says.
+    /// The server broke the protocol, or the network failed. The text says how.
     Failed(String),
 }
 
 impl Ending {
-    /// Whether nothing went wrong: closed from this side, or by a server that said no more than that it was done.
+    /// Returns true if the connection ended without an error: closed locally, or by the server with code 1000 or none.
     pub fn is_clean(&self) -> bool {
         matches!(self, Ending::Closed | Ending::ClosedByServer { code: None | Some(1000), .. })
     }
 
-    /// The error that tells a caller of an end that is not clean.
+    /// Returns the error for the caller, or `None` if the end is clean.
     pub(crate) fn error(&self) -> Option<Error> {
         let kind = match self {
             _ if self.is_clean() => return None,
@@ -67,13 +67,13 @@ impl Ending {
         Some(Error::new(kind, self.to_string()))
     }
 
-    /// What a failed read tells.
+    /// Returns the ending that a failed read stands for.
     pub(crate) fn of_read(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
                 Ending::Reset
             }
-            // The end of the connection inside of what it carries, such as a chunk.
+            // The connection ended in the middle of something, such as a chunk.
             io::ErrorKind::UnexpectedEof => Ending::Eof,
             io::ErrorKind::TimedOut => Ending::TimedOut,
             _ => Ending::Failed(format!("the connection failed: {error}")),

@@ -1,4 +1,4 @@
-//! [`Error`] and [`ErrorKind`]: what went wrong, and what a caller can do about it.
+//! [`Error`] and [`ErrorKind`]: what went wrong, and what the caller can do about it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,19 +8,20 @@ use crate::ending::Ending;
 use crate::message::LogMessage;
 use crate::secrets::hide;
 
-/// A boxed error of any type, as a [proxy function](crate::Proxy::custom) returns it.
+/// A boxed error of any type: what a [proxy function](crate::Proxy::custom) or a
+/// [token function](crate::TokenSource::from_fn) returns.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The result of this crate's calls.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong.
+/// The error type of this crate.
 ///
-/// [`kind`](Error::kind) says what a caller can do about it, the text (by [`Display`](fmt::Display)) says what was
-/// wrong and what a person can do. The text holds the cause's text too; the cause itself, often an
-/// [`std::io::Error`], is the [`source`](std::error::Error::source).
+/// [`kind`](Error::kind) is for programs: it tells what the caller can do. The text ([`Display`](fmt::Display)) is for
+/// people: it says what was wrong, what the server said about it, and what a person can do. The text includes the text
+/// of the cause. The cause itself, often a [`std::io::Error`], is the [`source`](std::error::Error::source).
 ///
-/// No error holds a token or a proxy's password, in its text or in its `Debug` form.
+/// Neither the text nor the `Debug` form contains a token or a proxy's password.
 ///
 /// ```
 /// use loggregator_consumer::{Consumer, ErrorKind};
@@ -29,7 +30,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
 /// assert!(error.to_string().contains("ws:// or wss://"));
 /// ```
-// Boxed, so that a `Result<LogMessage>` is not made larger by the error.
+// Boxed, so that the error does not make a `Result<LogMessage>` larger.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -44,69 +45,72 @@ struct Inner {
     gap: Option<Gap>,
 }
 
-/// A break in a tail that [reconnects](crate::Builder::reconnect): between the messages before and behind it, others
-/// may be missing.
+/// A break in a tail that [reconnects](crate::Builder::reconnect). Messages may be missing at this point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
-    /// When the break was seen.
+    /// When the break was noticed.
     pub at: SystemTime,
-    /// Why: how the connection ended.
+    /// How the connection ended.
     pub ending: Ending,
 }
 
-/// The kinds of [`Error`], each with what a caller can do about it.
+/// The kind of an [`Error`]: what happened, and what the caller can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An argument can't be used: an endpoint, an app GUID, a token or a proxy. Nothing was sent; mend the argument.
+    /// An argument is invalid: an endpoint, an app GUID, a token or a proxy. Nothing was sent. Fix the argument.
     InvalidInput,
-    /// The server, or the proxy before it, could not be reached: name resolution or TCP failed. Check the endpoint,
-    /// or try again.
+    /// The server, or the proxy in front of it, could not be reached: name resolution or TCP failed. Check the
+    /// endpoint, or try again later.
     Dial,
-    /// The proxy function failed, or the proxy refused the connection. Check the proxy's settings.
+    /// The proxy function failed, or the proxy rejected the connection. Check the proxy settings.
     Proxy,
-    /// The TLS handshake failed: often a certificate that does not verify. See
+    /// The TLS handshake failed, often because the certificate does not verify. To trust another certificate see
     /// [`Builder::tls_connector`](crate::Builder::tls_connector).
     Tls,
-    /// A time limit ran out. Try again, or set a longer one.
+    /// A timeout expired. Try again, or set a longer timeout.
     Timeout,
-    /// The server refused the token (401, or 404 from servers that don't tell the two apart), or there is none: nobody
-    /// is logged in, or the session has expired. The text and [`Error::body`] hold the server's words. Get a new token.
+    /// The server rejected the token, or there is no token: nobody is logged in, or the session has expired. The text
+    /// and [`Error::body`] contain the server's message. Get a new token (`cf login`), and check that its user may see
+    /// the app.
+    ///
+    /// The status is 401, or 404 from Log Cache and the RLP gateway, which answer every bad token with 404.
     Unauthorized,
-    /// The server knows no such path or app (404). The text says which of the two is likely.
+    /// The server does not know the path or the app (404). The text says which of the two is likely. Check the GUID,
+    /// and do what the text says.
     NotFound,
-    /// The server could not make sense of the request (400).
+    /// The server did not understand the request (400). Check that the endpoint is a Loggregator server.
     BadRequest,
-    /// The server answered, but not in the protocol. Is the endpoint a Loggregator server?
+    /// The response breaks the protocol. Check that the endpoint is a Loggregator server.
     BadResponse,
-    /// The server answered with another status, such as 503; [`Error::status`] has it.
+    /// The server responded with another status, such as 503. [`Error::status`] returns it. Try again later.
     ServerError,
-    /// One message was no log message. The stream goes on behind it.
+    /// One message could not be decoded. The tail continues with the next message.
     Undecodable,
-    /// The answer ended before it was complete. [`Error::recovered`] has the messages that had come by then.
+    /// The response ended before it was complete. Use the messages in [`Error::recovered`], or try again.
     Truncated,
-    /// The connection ended without a word: a reset, or an end of the stream without a close frame. Messages may be
-    /// missing; tail again.
+    /// The connection was reset, or it ended without a close frame. Messages may be missing. Tail again.
     ConnectionLost,
-    /// The server closed the connection for a reason that is no normal end, such as 1008 (policy) when a client
-    /// did not answer its pings. Messages may be missing; tail again.
+    /// The server ended a tail for another reason than a normal end: a close frame with a code such as 1008 (policy,
+    /// for a client that did not answer pings), or the `closing` event of the RLP gateway. Messages may be missing.
+    /// Tail again.
     ClosedByServer,
-    /// The connection of a tail that [reconnects](crate::Builder::reconnect) broke here: messages may be missing. The
-    /// tail goes on behind it. [`Error::as_gap`] says more.
+    /// The connection of a tail that [reconnects](crate::Builder::reconnect) broke here. Messages may be missing, and
+    /// the tail continues. [`Error::as_gap`] returns the details.
     Gap,
-    /// The connection was closed from this side while the call was under way.
+    /// The call was cancelled by [`close`](crate::Consumer::close).
     Closed,
-    /// There was nothing to close.
+    /// Nothing was open that could be closed.
     NotConnected,
-    /// The server sent more than the limits allow: a message than
-    /// [`Builder::max_message_size`](crate::Builder::max_message_size), or recent messages, all together, than
-    /// [`Builder::max_recent_size`](crate::Builder::max_recent_size).
+    /// The server sent more than a limit allows: one message above
+    /// [`Builder::max_message_size`](crate::Builder::max_message_size), or recent messages above
+    /// [`Builder::max_recent_size`](crate::Builder::max_recent_size) in total. Raise the limit.
     TooLarge,
 }
 
 impl ErrorKind {
-    /// Whether a server said no, and may go on saying so.
+    /// Returns true if a server rejected the request, and is likely to reject it again.
     pub(crate) fn is_refusal(self) -> bool {
         matches!(self, ErrorKind::Unauthorized | ErrorKind::NotFound | ErrorKind::BadRequest)
     }
@@ -125,7 +129,7 @@ impl Error {
         }))
     }
 
-    /// An error with a cause, whose text is added to the error's own.
+    /// Creates an error with a cause. The text of the cause is appended to `text`.
     pub(crate) fn caused(kind: ErrorKind, text: impl fmt::Display, cause: impl Into<BoxError>) -> Self {
         let cause = cause.into();
         let mut error = Error::new(kind, format!("{text}: {}", CauseText(&*cause)));
@@ -133,8 +137,8 @@ impl Error {
         error
     }
 
-    /// The error of a response that is not a success. The kind follows from the status. The text shows `message` if the
-    /// body has one, else the body.
+    /// Creates the error for an error response. The kind follows from the status. The text shows `message`, the message
+    /// extracted from the body, or else the whole body.
     pub(crate) fn response(
         status: u16,
         reason: &str,
@@ -161,20 +165,20 @@ impl Error {
         error
     }
 
-    /// A tail's connection has broken, and another will be made.
+    /// Creates the item of a tail that reconnects after its connection ended.
     pub(crate) fn gap(ending: Ending) -> Self {
         let mut error =
-            Error::new(ErrorKind::Gap, format!("{ending}. Connecting again: what is logged meanwhile is missed"));
+            Error::new(ErrorKind::Gap, format!("{ending} (reconnecting: messages logged meanwhile are missed)"));
         error.0.gap = Some(Gap { at: SystemTime::now(), ending });
         error
     }
 
-    /// The connection was closed from this side while a call was under way.
+    /// Creates the error of a call that was cancelled by a close.
     pub(crate) fn closed() -> Self {
         Error::new(ErrorKind::Closed, "the connection was closed from this side")
     }
 
-    /// Says what the error is, where the status alone would mislead.
+    /// Replaces the kind where the status alone would mislead.
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;
         self
@@ -185,56 +189,58 @@ impl Error {
         self
     }
 
-    /// Hides a token that the server repeats in its words.
+    /// Hides the token, because the server may repeat it in its response.
     pub(crate) fn hiding(mut self, token: &str) -> Self {
         self.0.text = hide(&self.0.text, token);
         self.0.body = self.0.body.map(|body| hide(&body, token));
         self
     }
 
-    /// Says before the text what was being done.
+    /// Puts what was being done in front of the text.
     pub(crate) fn with_context(mut self, context: &str) -> Self {
         self.0.text.insert_str(0, context);
         self
     }
 
-    /// Adds to the text, such as what to do next.
+    /// Appends to the text, for example what to do next.
     pub(crate) fn with_hint(mut self, hint: &str) -> Self {
         self.0.text.push_str(hint);
         self
     }
 
-    /// What sort of error this is.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The HTTP status that the server answered with, if this error comes from such an answer.
+    /// Returns the HTTP status if this error comes from an HTTP response.
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// The body of the answer that this error comes from: the server's own words, cut at 64 KiB, with what is no
-    /// UTF-8 replaced.
+    /// Returns the body of the error response that this error comes from. It is cut after 64 KiB, and invalid UTF-8 is
+    /// replaced.
     pub fn body(&self) -> Option<&str> {
         self.0.body.as_deref()
     }
 
-    /// The messages that a call of [`recent`](crate::Consumer::recent) had got before it failed, in the order in which
-    /// it would have given them. Any error in the middle of the answers may have some:
-    /// [`Truncated`](ErrorKind::Truncated), [`Timeout`](ErrorKind::Timeout), [`TooLarge`](ErrorKind::TooLarge),
-    /// [`ConnectionLost`](ErrorKind::ConnectionLost), [`Closed`](ErrorKind::Closed) and, where Log Cache is asked for
-    /// several pages, all that the request for one of them can fail with.
+    /// Returns the messages that [`recent`](crate::Consumer::recent) received before it failed, in the order in which
+    /// it would have returned them.
+    ///
+    /// Every error in the middle of a response may have some: [`Truncated`](ErrorKind::Truncated),
+    /// [`Timeout`](ErrorKind::Timeout), [`TooLarge`](ErrorKind::TooLarge),
+    /// [`ConnectionLost`](ErrorKind::ConnectionLost) and [`Closed`](ErrorKind::Closed). When several pages are read
+    /// from Log Cache, so may every error of a request for a page.
     pub fn recovered(&self) -> &[LogMessage] {
         &self.0.recovered
     }
 
-    /// Where and why a tail that reconnects broke, if this is an item that tells of it.
+    /// Returns when and why a tail that reconnects broke, if the kind is [`Gap`](ErrorKind::Gap).
     pub fn as_gap(&self) -> Option<&Gap> {
         self.0.gap.as_ref()
     }
 
-    /// [`recovered`](Error::recovered), taken out.
+    /// Returns the [recovered](Error::recovered) messages by value.
     pub fn into_recovered(self) -> Vec<LogMessage> {
         self.0.recovered
     }
@@ -248,7 +254,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The messages are counted, not printed: they are the caller's data.
+        // Messages are only counted, because they are the caller's data.
         let Inner { kind, text, source, status, body, recovered, gap } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
@@ -268,8 +274,8 @@ impl std::error::Error for Error {
     }
 }
 
-/// A cause's text. An `io::Error` of the system begins with the words of its kind ("connection refused"), which are the
-/// same on every system, where the system's own are not.
+/// The text of a cause. For an `io::Error` of the operating system it begins with the text of its kind ("connection
+/// refused"), because that is the same on every system, and the system's own text is not.
 struct CauseText<'a>(&'a (dyn std::error::Error + Send + Sync + 'static));
 
 impl fmt::Display for CauseText<'_> {
@@ -291,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_holds_the_cause_in_words_that_every_system_shares() {
+    fn the_text_names_the_cause_in_the_same_way_on_every_system() {
         let refused = io::Error::from_raw_os_error(if cfg!(windows) { 10061 } else { libc_econnrefused() });
         let error = Error::caused(ErrorKind::Dial, "dialing", refused);
         assert!(error.to_string().starts_with("dialing: connection refused"), "{error}");
@@ -304,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_gives_the_kind_and_the_body_its_words() {
+    fn the_kind_follows_from_the_status_and_the_text_quotes_the_body() {
         let error = Error::response(401, "Unauthorized", "recent", "You are not authorized. x\n".into(), None);
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         assert_eq!(error.to_string(), "recent: the server answered 401 Unauthorized: You are not authorized. x");
@@ -318,12 +324,12 @@ mod tests {
 
     #[test]
     fn a_token_that_the_server_repeats_is_hidden() {
-        let words = |token: &str| Error::response(401, "", "x", format!("bad token: {token}."), None).hiding(token);
-        let error = words("bearer abcdefgh");
+        let rejected = |token: &str| Error::response(401, "", "x", format!("bad token: {token}."), None).hiding(token);
+        let error = rejected("bearer abcdefgh");
         assert_eq!(error.body(), Some("bad token: bearer [PRIVATE DATA HIDDEN]."));
         assert!(!format!("{error} {error:?}").contains("abcdefgh"));
-        for word in ["bearer token", "token", ""] {
-            assert!(words(word).body().unwrap().starts_with("bad token: "));
+        for too_short in ["bearer token", "token", ""] {
+            assert!(rejected(too_short).body().unwrap().starts_with("bad token: "));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! [`LogMessage`]: one line of an app's logs, the same from every generation of Loggregator.
+//! [`LogMessage`]: one log message of an app. The type is the same for every generation of Loggregator.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use jiff::{Timestamp, tz::TimeZone};
 
 /// One log message of an app.
 ///
-/// Printed (with [`Display`](fmt::Display)) it is the line that `cf logs` prints, with the time in the local zone; a
-/// message of several lines gives several, each with the header:
+/// [`Display`](fmt::Display) prints it like `cf logs`, with the time in the local time zone. A message of several lines
+/// is printed as several lines, each with the header:
 ///
 /// ```
 /// use loggregator_consumer::{LogMessage, MessageType};
@@ -24,26 +24,26 @@ use jiff::{Timestamp, tz::TimeZone};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct LogMessage {
-    /// What the app wrote: mostly a line of text, without a promise that it is UTF-8. See
+    /// The bytes that the app wrote, usually one line of text. They need not be UTF-8: see
     /// [`text`](LogMessage::text).
     pub message: Vec<u8>,
-    /// The stream that it was written to.
+    /// The stream that the app wrote to.
     pub message_type: MessageType,
-    /// When it was written: nanoseconds since the Unix epoch.
+    /// The time of writing, in nanoseconds since the Unix epoch.
     pub timestamp: i64,
-    /// The app's GUID.
+    /// The GUID of the app.
     pub app_id: String,
-    /// Which instance of the source wrote it, such as `0`.
+    /// The instance of the source, such as `0`.
     pub source_id: Option<String>,
-    /// What wrote it: `App` or `APP/PROC/WEB` for the app itself, `RTR` for the router, `STG` for staging, `API`
-    /// for the Cloud Controller, `LGR` for Loggregator, which reports its own trouble in the stream.
+    /// The source: `App` or `APP/PROC/WEB` for the app itself, `RTR` for the router, `STG` for staging, `API` for the
+    /// Cloud Controller, `LGR` for Loggregator, which reports its own problems in the stream.
     pub source_name: Option<String>,
-    /// Where the platform drained the message to. Only servers of 2013 to 2016 filled this.
+    /// The syslog drains that the message was sent to. Only servers of 2013 to 2016 set this.
     pub drain_urls: Vec<String>,
 }
 
 impl LogMessage {
-    /// A message to standard output, at the epoch, of no source: to be filled in by tests and by the
+    /// Creates a message to standard output, with timestamp 0 and no source, for tests and the
     /// [testing server](crate::testing).
     pub fn new(app_id: impl Into<String>, message: impl Into<Vec<u8>>) -> Self {
         LogMessage {
@@ -57,21 +57,21 @@ impl LogMessage {
         }
     }
 
-    /// The same with another type.
+    /// Sets the type.
     #[must_use]
     pub fn message_type(mut self, message_type: MessageType) -> Self {
         self.message_type = message_type;
         self
     }
 
-    /// The same with another time, in nanoseconds since the Unix epoch.
+    /// Sets the timestamp, in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn timestamp(mut self, nanoseconds: i64) -> Self {
         self.timestamp = nanoseconds;
         self
     }
 
-    /// The same with a source: its name, such as `App`, and its instance's id, such as `0`.
+    /// Sets the source: its name, such as `App`, and the id of its instance, such as `0`.
     #[must_use]
     pub fn source(mut self, name: impl Into<String>, id: impl Into<String>) -> Self {
         self.source_name = Some(name.into());
@@ -79,23 +79,23 @@ impl LogMessage {
         self
     }
 
-    /// The message as text, with what is no UTF-8 replaced by U+FFFD.
+    /// Returns the message as text. Invalid UTF-8 is replaced by U+FFFD.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.message)
     }
 
-    /// What it takes in memory, in bytes.
+    /// Returns its size in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         let texts = [Some(&self.app_id), self.source_id.as_ref(), self.source_name.as_ref()];
         let texts = texts.into_iter().flatten().chain(&self.drain_urls);
         size_of::<Self>() + self.message.len() + texts.map(|text| size_of::<String>() + text.len()).sum::<usize>()
     }
 
-    /// Writes the lines that [`Display`](fmt::Display) writes, with the time in `zone`.
+    /// Writes what [`Display`](fmt::Display) writes, with the time in `zone`.
     fn write_lines(&self, f: &mut fmt::Formatter<'_>, zone: TimeZone) -> fmt::Result {
-        // Every i64 of nanoseconds is within the range of a `Timestamp`.
+        // Never fails, because every i64 of nanoseconds is in the range of a `Timestamp`.
         let time = Timestamp::from_nanosecond(self.timestamp.into()).map_err(|_| fmt::Error)?.to_zoned(zone);
-        // Two digits, cut and not rounded, as Go formats them.
+        // Two digits, truncated instead of rounded, as Go formats them.
         let centiseconds = time.subsec_nanosecond() / 10_000_000;
         let source = [self.source_name.as_deref(), self.source_id.as_deref()]
             .into_iter()
@@ -134,7 +134,7 @@ pub enum MessageType {
     Out,
     /// Standard error.
     Err,
-    /// A number that the protocol does not define.
+    /// A type number that the protocol does not define.
     Unknown(i32),
 }
 
@@ -147,7 +147,7 @@ impl MessageType {
         }
     }
 
-    /// Its number in the protobuf messages.
+    /// Returns its number in protobuf messages.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn number(self) -> i32 {
         match self {
@@ -158,7 +158,7 @@ impl MessageType {
     }
 }
 
-/// `OUT`, `ERR`, or the number.
+/// Prints `OUT`, `ERR` or the number.
 impl fmt::Display for MessageType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -169,10 +169,10 @@ impl fmt::Display for MessageType {
     }
 }
 
-/// Sorts messages by their time, oldest first. Messages of equal times stay in the order they are in.
+/// Sorts messages by timestamp, oldest first. Messages with equal timestamps keep their order.
 ///
-/// [`recent`](crate::Consumer::recent) gives the server's order, in which the lines of several instances, and of the
-/// router, need not be in the order of their times.
+/// [`recent`](crate::Consumer::recent) returns the server's order, in which the messages of several instances and of
+/// the router may be out of order.
 ///
 /// ```
 /// use loggregator_consumer::{LogMessage, sort_recent};
