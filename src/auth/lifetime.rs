@@ -27,8 +27,8 @@ struct Claims {
 }
 
 impl Lifetime {
-    /// Returns the lifetime of a token that was received at `now`. `None` if it is not a JWT, has no expiry time, or its
-    /// times make no sense.
+    /// Returns the lifetime of a token that was received at `now`. `None` if it is not a JWT, has no expiry time, or
+    /// its times make no sense.
     pub(super) fn of(token: &str, now: SystemTime) -> Option<Self> {
         let mut parts = token.rsplit(' ').next()?.split('.');
         let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {

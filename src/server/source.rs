@@ -32,7 +32,8 @@ pub(crate) trait LiveSource: Send {
     /// [`TimedOut`](io::ErrorKind::TimedOut) if nothing arrived by the deadline.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()>;
 
-    /// Returns the idle timeout if the caller has set none. `None`: it may be silent for ever, or it times out by itself.
+    /// Returns the idle timeout if the caller has set none. `None`: it may be silent for ever, or it times out by
+    /// itself.
     fn default_idle_timeout(&self) -> Option<Duration>;
 
     /// Returns what a second thread needs to keep the connection alive and to close it with a close frame. `None`:

@@ -28,8 +28,8 @@ const GRACE_PERIOD: Duration = Duration::from_secs(1);
 ///
 /// All sources but the fixed one renew their token when a server rejects it. If the token is a JWT with an expiry time,
 /// it is also renewed ahead, when less than a tenth of its lifetime and less than 30 s remain. One renewal serves all
-/// calls that need it. It runs in a short-lived thread, which gives up 1 s after all of them have been closed, unless it
-/// runs a [function](TokenSource::from_fn). Clones are the same source and share its token; several
+/// calls that need it. It runs in a short-lived thread, which gives up 1 s after all of them have been closed, unless
+/// it runs a [function](TokenSource::from_fn). Clones are the same source and share its token; several
 /// [consumers](crate::Consumer) can share a source, too.
 ///
 /// A token may be given as `bearer eyJ...`, as `Bearer eyJ...` or as the JWT alone. It is always sent with `bearer ` in
@@ -67,8 +67,8 @@ impl TokenSource {
     /// not wait for it. But nothing can interrupt it: if it hangs, its thread hangs, and so does every later call that
     /// needs another token.
     ///
-    /// If it fails, calls without a valid token fail with [`ErrorKind::Unauthorized`]. The error text ends with the text
-    /// of the function's error.
+    /// If it fails, calls without a valid token fail with [`ErrorKind::Unauthorized`]. The error text ends with the
+    /// text of the function's error.
     ///
     /// ```no_run
     /// use std::process::Command;
@@ -90,8 +90,8 @@ impl TokenSource {
     ///
     /// Requests use the TLS connector and the proxy of the consumer that needs a token. The head of the response may
     /// take 10 s, and the body another 10 s (see [`Uaa::timeout`]). When all calls and tails that need the token have
-    /// been closed, the request is cancelled after 1 s. If the UAA answers that the session has expired, calls fail with
-    /// [`ErrorKind::Unauthorized`].
+    /// been closed, the request is cancelled after 1 s. If the UAA answers that the session has expired, calls fail
+    /// with [`ErrorKind::Unauthorized`].
     ///
     /// # Errors
     ///
