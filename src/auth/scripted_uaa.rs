@@ -120,15 +120,15 @@ pub(crate) fn dialer() -> Arc<Dialer> {
 }
 
 /// Requests a token in another thread.
-pub(crate) fn begin(source: &TokenSource, refused: Option<&str>, cancel: &Arc<Cancel>) -> Receiver<Result<String>> {
-    let (source, refused, cancel) = (source.clone(), refused.map(str::to_owned), Arc::clone(cancel));
+pub(crate) fn begin(source: &TokenSource, rejected: Option<&str>, cancel: &Arc<Cancel>) -> Receiver<Result<String>> {
+    let (source, rejected, cancel) = (source.clone(), rejected.map(str::to_owned), Arc::clone(cancel));
     let (done, outcome) = unbounded();
     thread::spawn(move || {
-        let _ = done.send(source.token(refused.as_deref(), &dialer(), &cancel));
+        let _ = done.send(source.token(rejected.as_deref(), &dialer(), &cancel));
     });
     outcome
 }
 
-pub(crate) fn ask(source: &TokenSource, refused: Option<&str>) -> Result<String> {
-    begin(source, refused, &Cancel::new()).recv_timeout(DEADLINE).expect("a token or an error in time")
+pub(crate) fn ask(source: &TokenSource, rejected: Option<&str>) -> Result<String> {
+    begin(source, rejected, &Cancel::new()).recv_timeout(DEADLINE).expect("a token or an error in time")
 }

@@ -84,7 +84,7 @@ fn is_jwt(token: &str) -> bool {
 pub(crate) fn check(token: &str) -> Result<()> {
     match HeaderValue::from_str(token) {
         Ok(_) => Ok(()),
-        // Neither the token nor the cause, which could hold a part of it, goes into the text.
+        // Neither the token nor the cause, which could contain a part of it, goes into the text.
         Err(_) => Err(Error::new(
             ErrorKind::InvalidInput,
             "the token contains a line break or another control character (is there one at its end?)",

@@ -135,11 +135,11 @@ impl Session {
         Ok(Session { endpoint, reload, credentials: Mutex::new(Credentials { uaa, rotated: None }) })
     }
 
-    /// Returns a token other than `refused`: one that another program has received, or a new one from the UAA.
-    pub(super) fn renew(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
+    /// Returns a token other than `rejected`: one that another program has received, or a new one from the UAA.
+    pub(super) fn renew(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
         let mut credentials = self.credentials.lock();
         if let Some(token) = self.reload(&mut credentials)?
-            && refused != Some(&*token.text)
+            && rejected != Some(&*token.text)
             && !token.needs_renewal(SystemTime::now())
         {
             log::debug!("using a token that another program received from the UAA {self}");

@@ -192,7 +192,7 @@ impl Foundation {
                     Ok(discovered) => choose(&self.given.with_fallback(discovered)),
                     Err(error) if given.is_none() || requester.cancel.is_cancelled() => return Err(error),
                     Err(error) => {
-                        log::warn!("the API could not be asked, using the given addresses: {error}");
+                        log::warn!("the request to the API failed, using the given addresses: {error}");
                         given
                     }
                 }
@@ -211,7 +211,7 @@ impl Foundation {
 
     /// Returns the addresses that the API lists. They are requested only once.
     fn discover(&self, api: &Endpoint, requester: Requester<'_>) -> Result<Addresses> {
-        // The lock is not held during the request, so that every caller can be interrupted. Two may ask at once.
+        // The lock is not held during the request, so that every caller can be interrupted. Two may make it at once.
         if let Some(addresses) = &*self.discovered.lock() {
             return Ok(addresses.clone());
         }

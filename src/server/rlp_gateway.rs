@@ -46,7 +46,7 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
 fn advise(error: Error) -> Error {
     match (error.status(), error.body()) {
         (Some(404), Some(body)) if body.contains("not_found") => error.with_kind(ErrorKind::Unauthorized).with_hint(
-            ": the RLP gateway answers so to every token that it rejects (Is the token expired, or may its user not \
+            ": the RLP gateway answers 404 to every token that it rejects (Is the token expired, or may its user not \
              see this app?)",
         ),
         (Some(404), _) => {

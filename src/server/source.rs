@@ -74,13 +74,13 @@ impl Skipped {
 /// Adds to a timeout of the response body the setting that caused it.
 pub(crate) fn explain_timeout(error: Error, timeouts: ReadTimeouts) -> Error {
     match error.kind() {
-        ErrorKind::Timeout if timeouts.is_expired() => late(),
+        ErrorKind::Timeout if timeouts.is_expired() => recent_timeout_error(),
         ErrorKind::Timeout => error.with_hint(": see Builder::read_timeout"),
         _ => error,
     }
 }
 
 /// The error of recent messages that took longer than `recent_timeout`.
-pub(crate) fn late() -> Error {
+pub(crate) fn recent_timeout_error() -> Error {
     Error::new(ErrorKind::Timeout, "the recent messages did not end in time: see Builder::recent_timeout")
 }

@@ -74,7 +74,7 @@ impl TokenSource {
     /// use std::process::Command;
     /// use loggregator_consumer::TokenSource;
     ///
-    /// let token = TokenSource::from_fn(|_refused| {
+    /// let token = TokenSource::from_fn(|_rejected| {
     ///     let output = Command::new("cf").arg("oauth-token").output()?;
     ///     if !output.status.success() {
     ///         return Err("cf oauth-token failed".into());
@@ -118,13 +118,13 @@ impl TokenSource {
 
     /// Returns the token to send now, with `bearer` in lower case. Renews it first if it is about to expire.
     ///
-    /// `refused` is a token of this source that a server has just rejected. Then another token is returned, or an
+    /// `rejected` is a token of this source that a server has just rejected. Then another token is returned, or an
     /// [`ErrorKind::Unauthorized`] if there is none. `dialer` connects to the UAA. `cancel` interrupts the wait.
-    pub(crate) fn token(&self, refused: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
+    pub(crate) fn token(&self, rejected: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
         match &self.0 {
-            Source::Fixed(token) if refused == Some(&**token) => Err(no_replacement()),
+            Source::Fixed(token) if rejected == Some(&**token) => Err(no_replacement()),
             Source::Fixed(token) => check(token).map(|()| token.to_string()),
-            Source::Renewable(token) => token.token(refused, dialer, cancel),
+            Source::Renewable(token) => token.token(rejected, dialer, cancel),
         }
     }
 }
@@ -197,17 +197,17 @@ impl RenewableToken {
         RenewableToken { origin, state: Mutex::new(State { current, renewal: None }) }
     }
 
-    fn token(self: &Arc<Self>, refused: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
+    fn token(self: &Arc<Self>, rejected: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
         loop {
             cancel.check()?;
             let mut state = self.state.lock();
             let now = SystemTime::now();
-            let current = state.current.as_ref().filter(|current| refused != Some(&*current.text));
+            let current = state.current.as_ref().filter(|current| rejected != Some(&*current.text));
             if let Some(current) = current.filter(|current| !current.needs_renewal(now)) {
                 return Ok(current.text.clone());
             }
             let still_valid = current.filter(|current| current.is_valid(now)).map(|current| current.text.clone());
-            let renewal = self.join_or_start_renewal(&mut state, refused, dialer)?;
+            let renewal = self.join_or_start_renewal(&mut state, rejected, dialer)?;
             drop(state);
 
             let timeout = if still_valid.is_some() { after(WAIT_FOR_RENEWAL) } else { never() };
@@ -225,7 +225,7 @@ impl RenewableToken {
             }
             match (renewal.outcome.get(), still_valid) {
                 // The renewal started before the token was known to be rejected. Try once more.
-                (Some(Ok(token)), _) if refused == Some(token) => {}
+                (Some(Ok(token)), _) if rejected == Some(token) => {}
                 (Some(Ok(token)), _) => return Ok(token.clone()),
                 (_, Some(token)) => return Ok(token),
                 // The renewal was cancelled just before this call joined it. Try once more.
@@ -240,7 +240,7 @@ impl RenewableToken {
     fn join_or_start_renewal(
         self: &Arc<Self>,
         state: &mut State,
-        refused: Option<&str>,
+        rejected: Option<&str>,
         dialer: &Arc<Dialer>,
     ) -> Result<Arc<Renewal>> {
         if let Some(renewal) = &state.renewal
@@ -258,10 +258,10 @@ impl RenewableToken {
         });
         let run = {
             let (this, renewal, dialer) = (Arc::clone(self), Arc::clone(&renewal), Arc::clone(dialer));
-            let refused = refused.map(str::to_owned);
+            let rejected = rejected.map(str::to_owned);
             move || {
                 let _running = running;
-                let _ = renewal.outcome.set(this.renew(refused.as_deref(), &dialer, &renewal.cancel));
+                let _ = renewal.outcome.set(this.renew(rejected.as_deref(), &dialer, &renewal.cancel));
             }
         };
         thread::Builder::new()
@@ -273,8 +273,8 @@ impl RenewableToken {
     }
 
     /// Gets another token and stores it.
-    fn renew(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<String> {
-        let outcome = self.get_new_token(refused, dialer, cancel);
+    fn renew(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<String> {
+        let outcome = self.get_new_token(rejected, dialer, cancel);
         let mut state = self.state.lock();
         match outcome {
             Ok(token) => {
@@ -295,27 +295,27 @@ impl RenewableToken {
     }
 
     /// Gets a token that does not expire within the current second.
-    fn get_new_token(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
+    fn get_new_token(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
         let current = self.state.lock().current.clone();
         if let Some(current) = current {
             current.wait_before_renewal(cancel)?;
         }
-        let token = self.origin.get(refused, dialer, cancel)?;
-        if token.wait_before_renewal(cancel)? { self.origin.get(refused, dialer, cancel) } else { Ok(token) }
+        let token = self.origin.get(rejected, dialer, cancel)?;
+        if token.wait_before_renewal(cancel)? { self.origin.get(rejected, dialer, cancel) } else { Ok(token) }
     }
 }
 
 impl Origin {
-    fn get(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
+    fn get(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
         let token = match self {
             Origin::Function(function) => {
-                let token = function(refused)
+                let token = function(rejected)
                     .map_err(|cause| Error::caused(ErrorKind::Unauthorized, "the token function failed", cause))?;
                 Token::existing(&token)?
             }
-            Origin::Session(session) => session.renew(refused, dialer, cancel)?,
+            Origin::Session(session) => session.renew(rejected, dialer, cancel)?,
         };
-        if refused == Some(&*token.text) { Err(no_replacement()) } else { Ok(token) }
+        if rejected == Some(&*token.text) { Err(no_replacement()) } else { Ok(token) }
     }
 }
 

@@ -79,9 +79,9 @@ fn a_token_that_is_no_header_value_is_an_error_that_does_not_show_it() {
 fn a_function_is_called_once_and_again_when_its_token_is_rejected() {
     let (called, calls) = unbounded();
     let tokens = [bearer("first"), bearer("second")];
-    let source = TokenSource::from_fn(move |refused| {
-        let token = if refused.is_none() { "Bearer first\n" } else { "Bearer second\n" };
-        called.send(refused.map(str::to_owned))?;
+    let source = TokenSource::from_fn(move |rejected| {
+        let token = if rejected.is_none() { "Bearer first\n" } else { "Bearer second\n" };
+        called.send(rejected.map(str::to_owned))?;
         Ok(token.to_owned())
     });
     assert_eq!(ask(&source, None).unwrap(), tokens[0]);
@@ -98,8 +98,8 @@ fn a_function_is_called_once_and_again_when_its_token_is_rejected() {
 fn a_token_of_a_function_is_replaced_before_it_expires() {
     let fresh = fresh_jwt();
     let tokens = parking_lot::Mutex::new(vec![fresh.clone(), ending_jwt()]);
-    let source = TokenSource::from_fn(move |refused| {
-        assert_eq!(refused, None);
+    let source = TokenSource::from_fn(move |rejected| {
+        assert_eq!(rejected, None);
         Ok(tokens.lock().pop().unwrap())
     });
     assert_ne!(ask(&source, None).unwrap(), bearer(&fresh));
@@ -460,8 +460,8 @@ fn a_call_with_a_valid_token_does_not_wait_for_a_stalled_uaa() {
     let ending = ending_jwt();
     let source = session(&uaa, &ending);
     assert_eq!(ask(&source, None).unwrap(), bearer(&ending));
-    let refused = begin(&source, Some(&bearer(&ending)), &Cancel::new());
-    assert!(refused.recv_timeout(WAIT_FOR_RENEWAL * 2).is_err(), "a rejected token is not used again");
+    let rejected = begin(&source, Some(&bearer(&ending)), &Cancel::new());
+    assert!(rejected.recv_timeout(WAIT_FOR_RENEWAL * 2).is_err(), "a rejected token is not used again");
 }
 
 #[test]
@@ -491,9 +491,9 @@ fn a_renewal_that_returns_the_rejected_token_is_repeated_once() {
     let (open, gate) = unbounded::<()>();
     let ending = ending_jwt();
     let first = ending.clone();
-    let source = TokenSource::from_fn(move |refused| {
+    let source = TokenSource::from_fn(move |rejected| {
         let _ = gate.recv();
-        Ok(if refused.is_some() { "bearer new".to_owned() } else { first.clone() })
+        Ok(if rejected.is_some() { "bearer new".to_owned() } else { first.clone() })
     });
     open.send(()).unwrap();
     let token = ask(&source, None).unwrap();
@@ -501,9 +501,9 @@ fn a_renewal_that_returns_the_rejected_token_is_repeated_once() {
     // A renewal ahead of the expiry starts before the token is known to be rejected.
     let ahead = begin(&source, None, &Cancel::new());
     assert_eq!(ahead.recv_timeout(DEADLINE).unwrap().unwrap(), token);
-    let refused = begin(&source, Some(&token), &Cancel::new());
+    let rejected = begin(&source, Some(&token), &Cancel::new());
     drop(open);
-    assert_eq!(refused.recv_timeout(DEADLINE).unwrap().unwrap(), "bearer new");
+    assert_eq!(rejected.recv_timeout(DEADLINE).unwrap().unwrap(), "bearer new");
 }
 
 /// The server uses the clock of this machine, and checks a token against the time when its call started, so that a

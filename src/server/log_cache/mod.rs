@@ -14,7 +14,7 @@ use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::http::body_error;
 use crate::server::call::Call;
-use crate::server::source::{RecentSource, Skipped, explain_timeout, late};
+use crate::server::source::{RecentSource, Skipped, explain_timeout, recent_timeout_error};
 use crate::wire::v2;
 
 /// The largest page that Log Cache accepts, in envelopes. It returns more than requested if the page would otherwise
@@ -51,7 +51,7 @@ fn read_newest(call: &Call<'_>) -> Result<Vec<LogMessage>> {
 /// Reads one page and returns the number of envelopes in it.
 fn read_page(call: &Call<'_>, path: &str, page: &mut Page) -> Result<usize> {
     if call.timeouts.is_expired() {
-        return Err(late());
+        return Err(recent_timeout_error());
     }
     let response = call.get(path)?;
     if response.status != 200 {
@@ -84,7 +84,7 @@ fn advise(error: Error) -> Error {
     let is_empty = error.body().is_some_and(|body| body.trim().is_empty());
     match error.status() {
         Some(404) if is_empty => error.with_kind(ErrorKind::Unauthorized).with_hint(
-            ": Log Cache answers so to every token that it rejects (has the token expired, and may its user see the \
+            ": Log Cache answers 404 to every token that it rejects (has the token expired, and may its user see the \
              app? `cf oauth-token` prints a new one)",
         ),
         Some(404) => error.with_hint(" (Is this the address of a Log Cache?)"),
