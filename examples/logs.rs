@@ -1,11 +1,11 @@
-//! Prints an app's logs as `cf logs` does, from the session of the `cf` command line:
+//! Prints an app's logs as `cf logs` does, using the session of the `cf` CLI:
 //!
 //! ```text
 //! cargo run --example logs -- "$(cf app my-app --guid)" [--recent]
 //! ```
 //!
-//! Without `--recent` it tails until Ctrl-C, and connects again when the connection breaks. Lines of standard error are
-//! red on a terminal. It ends with 0 if all went well, with 1 if anything went wrong, and with 2 if it was called wrong.
+//! Without `--recent` it tails until Ctrl-C, and reconnects when the connection ends. On a terminal, lines of standard
+//! error are red. The exit code is 0 on success, 1 on an error, and 2 on wrong arguments.
 
 use std::env;
 use std::error::Error;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     };
     match run(app, recent) {
         Ok(()) => ExitCode::SUCCESS,
-        // Who reads our output, such as `head`, has enough of it.
+        // The reader of our output, such as `head`, has read enough.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("logs: {error}");
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 fn run(app: &str, recent: bool) -> Result<(), Box<dyn Error>> {
     let consumer = Builder::new().cf_cli()?.reconnect(Reconnect::default()).build()?;
     if recent {
-        // An answer that broke off has its worth, too.
+        // If the response was incomplete, print the messages that arrived before the error.
         let (mut messages, error) = match consumer.recent(app, "") {
             Ok(messages) => (messages, None),
             Err(error) => (error.recovered().to_vec(), Some(error)),
@@ -50,7 +50,7 @@ fn run(app: &str, recent: bool) -> Result<(), Box<dyn Error>> {
 }
 
 fn tail(consumer: &Consumer, app: &str) -> Result<(), Box<dyn Error>> {
-    // Ctrl-C closes whatever is open, be it the tail or a connection that is being made.
+    // Ctrl-C closes the tail, or interrupts the call that is connecting it.
     let closing = consumer.clone();
     ctrlc::set_handler(move || _ = closing.close())?;
     let mut tail = match consumer.tail(app, "") {
@@ -61,7 +61,7 @@ fn tail(consumer: &Consumer, app: &str) -> Result<(), Box<dyn Error>> {
     for message in tail.by_ref() {
         match message {
             Ok(message) => print(&message)?,
-            // The tail goes on behind a break, and behind a message that is none.
+            // The tail continues after a gap, and after a message that could not be decoded.
             Err(error) if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Undecodable) => eprintln!("logs: {error}"),
             Err(error) => return Err(error.into()),
         }

@@ -1,11 +1,11 @@
-//! The whole crate in one command, with no Cloud Foundry at hand:
+//! Shows the whole crate in one command, without a Cloud Foundry:
 //!
 //! ```text
 //! cargo run --example quickstart
 //! ```
 //!
-//! It starts a foundation of today in its own process, finds out where that has its logs, prints an app's recent
-//! messages in the order of their times, tails its live ones, and closes.
+//! It starts a present-day foundation in its own process, discovers the log servers, prints an app's recent messages
+//! sorted by time, tails its live ones, and closes.
 
 use std::error::Error;
 use std::thread;
@@ -17,7 +17,7 @@ use loggregator_consumer::{Builder, LogMessage, MessageType, Proxy, sort_recent}
 const APP: &str = "11111111-1111-1111-1111-111111111111";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // What Cloud Foundry is otherwise: a foundation, a user who has logged in, and an app that has logged a few lines.
+    // This stands in for Cloud Foundry: a foundation, a user who is logged in, and an app that has logged a few lines.
     let foundation = TrafficController::of(Generation::Today)?;
     let token = foundation.issue_token();
     foundation.add_recent(
@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ],
     );
 
-    // Your tool begins here, mostly with `Consumer::discover`. (This foundation is in this process, so no proxy must be
-    // asked for it.)
+    // Your tool starts here, usually with `Consumer::discover`. (Here the foundation runs in this process, so it must
+    // not be reached through a proxy.)
     let consumer = Builder::new().api(&foundation.api()).proxy(Proxy::none()).build()?;
 
     println!("Recent messages of the app, by time, from {:?}:", consumer.recent_choice()?.via());
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{message}");
     }
 
-    println!("\nLive messages, as the app writes them, from {:?}:", consumer.tail_choice()?.via());
+    println!("\nLive messages, as the app logs them, from {:?}:", consumer.tail_choice()?.via());
     let mut tail = consumer.tail(APP, &token)?;
     thread::scope(|scope| -> Result<(), Box<dyn Error>> {
         scope.spawn(|| {

@@ -1,13 +1,13 @@
 //! Prints an app's recent messages, and then its live ones until interrupted, from a foundation of 2013 to September
-//! 2016 (for later ones there is the example `logs`):
+//! 2016 (for later ones see the example `logs`):
 //!
 //! ```text
 //! CF_ACCESS_TOKEN="$(cf oauth-token)" APP_GUID="$(cf app my-app --guid)" \
 //!     cargo run --example sample_consumer wss://loggregator.example.com:443
 //! ```
 //!
-//! The endpoint can also come from `LOGGREGATOR_ADDR`. Set `SKIP_SSL_VALIDATION=1` for a foundation whose certificate
-//! is self-signed: then nothing protects the token from who is in between.
+//! The endpoint can also come from `LOGGREGATOR_ADDR`. Set `SKIP_SSL_VALIDATION=1` for a foundation with a self-signed
+//! certificate. The token is then not protected from an attacker on the network.
 
 use std::env;
 use std::error::Error;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let endpoint = env::args().nth(1).or_else(|| env::var("LOGGREGATOR_ADDR").ok()).ok_or(
-        "no endpoint: give it as the argument or in LOGGREGATOR_ADDR, such as wss://loggregator.example.com:443",
+        "no endpoint: pass it as the argument or in LOGGREGATOR_ADDR, such as wss://loggregator.example.com:443",
     )?;
     let token = env::var("CF_ACCESS_TOKEN").map_err(|_| "CF_ACCESS_TOKEN is not set: `cf oauth-token` prints one")?;
     let app = env::var("APP_GUID").map_err(|_| "APP_GUID is not set: `cf app NAME --guid` prints it")?;

@@ -1,12 +1,11 @@
-//! Waits until an app logs a line that holds a text, or until a deadline: what a deployment's script needs.
+//! Waits until an app logs a line that contains a text, or until a timeout. Useful in a deployment script.
 //!
 //! ```text
 //! cargo run --example wait_for -- "$(cf app my-app --guid)" "listening on" 60
 //! ```
 //!
-//! The lines that were logged before it was started count too. It uses the session of the `cf` command line, prints the
-//! line, and ends with 0; with 1 if the line has not come in so many seconds or something went wrong, and with 2 if it
-//! was called wrong.
+//! Recent lines, logged before the start, count too. It uses the session of the `cf` CLI and prints the line. The exit
+//! code is 0 if the line was found, 1 on a timeout or an error, and 2 on wrong arguments.
 
 use std::env;
 use std::error::Error;
@@ -17,8 +16,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 use loggregator_consumer::{Builder, ErrorKind, LogMessage, Reconnect};
 
-/// How often the recent messages are looked through.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often the recent messages are searched.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -27,11 +26,11 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let Ok(seconds) = seconds.parse() else {
-        eprintln!("wait_for: {seconds:?} is no number of seconds");
+        eprintln!("wait_for: {seconds:?} is not a number of seconds");
         return ExitCode::from(2);
     };
     let no_line = || {
-        eprintln!("wait_for: no line with {text:?} came in {seconds} s");
+        eprintln!("wait_for: no line with {text:?} within {seconds} s");
         ExitCode::FAILURE
     };
     match wait_for(app, text, Duration::from_secs(seconds)) {
@@ -49,8 +48,8 @@ fn main() -> ExitCode {
 }
 
 fn wait_for(app: &str, text: &str, timeout: Duration) -> Result<Option<LogMessage>, Box<dyn Error>> {
-    let deadline = Instant::now().checked_add(timeout).ok_or("that is too long")?;
-    let holds = |message: &LogMessage| message.text().contains(text);
+    let deadline = Instant::now().checked_add(timeout).ok_or("the timeout is too long")?;
+    let matches_text = |message: &LogMessage| message.text().contains(text);
     let consumer = Builder::new()
         .cf_cli()?
         .connect_timeout(timeout)
@@ -58,36 +57,36 @@ fn wait_for(app: &str, text: &str, timeout: Duration) -> Result<Option<LogMessag
         .reconnect(Reconnect::default())
         .build()?;
 
-    // Whatever waits at the deadline, be it for a connection or for a token, waits no longer.
+    // At the deadline, interrupt whatever is waiting, for a connection or for a token.
     let closing = consumer.clone();
     thread::spawn(move || {
         thread::sleep(timeout);
         let _ = closing.close();
     });
 
-    // The tail first, so that a line between the two is in both rather than in none. Then, whenever the tail is silent,
-    // what may have been logged while it was not listening: before it was, or while it was broken.
+    // The tail starts first: a line that is logged between the two calls is then in both, not in none. While the tail is
+    // silent, the recent messages are searched for lines from before its start or from a gap.
     let mut tail = consumer.tail(app, "")?;
     loop {
-        if let Some(message) = consumer.recent(app, "")?.into_iter().find(holds) {
+        if let Some(message) = consumer.recent(app, "")?.into_iter().find(matches_text) {
             return Ok(Some(message));
         }
-        let look_again = Instant::now() + LOOK_AGAIN;
+        let next_search = Instant::now() + SEARCH_INTERVAL;
         loop {
-            match tail.recv_timeout(look_again.min(deadline).saturating_duration_since(Instant::now())) {
-                Ok(Ok(message)) if holds(&message) => return Ok(Some(message)),
+            match tail.recv_timeout(next_search.min(deadline).saturating_duration_since(Instant::now())) {
+                Ok(Ok(message)) if matches_text(&message) => return Ok(Some(message)),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Undecodable) => {}
                 Ok(Err(error)) => return Err(error.into()),
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => break,
-                // Without an error before it, the end is our own.
+                // An end without an error is our own close.
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
             }
         }
     }
 }
 
-/// Whether the deadline came in the middle of a call.
+/// Returns true if the deadline interrupted a call.
 fn is_closed(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<loggregator_consumer::Error>().is_some_and(|error| error.kind() == ErrorKind::Closed)
 }

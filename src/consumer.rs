@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::auth::token_source::is_no_other;
+use crate::auth::token_source::is_no_replacement;
 use crate::auth::{TokenSource, check};
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind, Result};
@@ -443,7 +443,7 @@ impl Inner {
                 match tokens.token(Some(&token), &self.dialer, cancel) {
                     Ok(renewed) => attempt(&renewed),
                     // The server's message says more than that there is no other token.
-                    Err(no_other) if is_no_other(&no_other) => Err(error),
+                    Err(missing) if is_no_replacement(&missing) => Err(error),
                     Err(failure) => Err(failure),
                 }
             }

@@ -9,7 +9,7 @@ use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::deadline::ReadTimeouts;
 use crate::net::registry::Registration;
-use crate::server::source::{RecentSource, Skipped, explain_timeout, late};
+use crate::server::source::{RecentSource, Skipped, explain_timeout, recent_timeout_error};
 
 /// An iterator over an app's recent messages, in the server's order: see
 /// [`Consumer::recent_iter`](crate::Consumer::recent_iter).
@@ -43,7 +43,7 @@ impl Recent {
         }
     }
 
-    /// Reads to the end. An error holds the messages that were read before it.
+    /// Reads to the end. An error contains the messages that were read before it.
     pub(crate) fn collect_all(self, max_size: usize) -> Result<Vec<LogMessage>> {
         let mut messages = Vec::new();
         let mut size = 0;
@@ -77,9 +77,9 @@ impl Recent {
             let Some((source, _)) = &mut self.open else { return Ok(None) };
             // Without this, megabytes that the system has already received would still be read.
             self.cancel.check()?;
-            // A server that never pauses can be late, too.
+            // A server that never pauses causes no read timeout, so the deadline is checked here, too.
             if self.timeouts.is_expired() {
-                return Err(late());
+                return Err(recent_timeout_error());
             }
             if !source.read(&mut self.decoded)? {
                 return Ok(None);

@@ -1,4 +1,4 @@
-//! [`Settings`]: what a builder sets and the calls use, with the defaults. [`Reconnect`] is one of them.
+//! [`Settings`]: the settings of a consumer, with their defaults. [`Reconnect`] is one of them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub(crate) struct Settings {
     pub(crate) keep_alive: Duration,
     pub(crate) pong_every: Duration,
     pub(crate) connect_timeout: Duration,
-    /// `None`: each server has a default of its own.
+    /// `None`: the default depends on the server.
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) read_timeout: Duration,
     pub(crate) recent_timeout: Duration,
@@ -49,19 +49,19 @@ impl Default for Settings {
     }
 }
 
-/// How a tail connects again when its connection breaks: see [`Builder::reconnect`](crate::Builder::reconnect).
+/// How a tail reconnects when its connection ends. See [`Builder::reconnect`](crate::Builder::reconnect).
 ///
-/// The first pause is 500 ms; each further one is twice as long, up to 60 s, until messages have come again. Of each
-/// pause a random part, up to a half, is left out, so that the clients of a server that has broken down do not all
-/// come back at once. A [`close`](crate::Closer::close) interrupts it.
+/// The first pause is 500 ms. Each further pause is twice as long, up to 60 s, until messages arrive again. Each pause
+/// is shortened at random by up to a half, so that the clients of a failed server do not all come back at once. A
+/// [`close`](crate::Closer::close) interrupts it.
 ///
-/// That goes for every end that the server or the network makes, be it a normal close frame, or the RLP gateway's word
-/// after 14 minutes that it is closing. A refusal (of the token, the app or the request) is final: the tail ends with
-/// it.
+/// A tail reconnects after every end of a connection that the server or the network causes, including a normal close
+/// frame and the RLP gateway's `closing` event after 14 minutes. If the server rejects the token, the app or the
+/// request three times in a row, the tail ends with that error.
 ///
-/// Each break is an item of the tail: an error of the kind [`ErrorKind::Gap`](crate::ErrorKind::Gap), which says
-/// [when it was and why](crate::Error::as_gap). Behind it messages may be missing: no server of logs can be asked for
-/// those that were written meanwhile, other than by [`recent`](crate::Consumer::recent).
+/// Each reconnect adds an item to the tail: an error of the kind [`ErrorKind::Gap`](crate::ErrorKind::Gap), which says
+/// [when and why](crate::Error::as_gap) the connection ended. Messages may be missing there. No log server can be asked
+/// for the messages of that time, other than by [`recent`](crate::Consumer::recent).
 ///
 /// ```
 /// use std::time::Duration;
@@ -74,7 +74,7 @@ impl Default for Settings {
 /// # Ok::<(), loggregator_consumer::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "it takes effect when it is given to Builder::reconnect"]
+#[must_use = "it does nothing until it is passed to `Builder::reconnect`"]
 pub struct Reconnect {
     pub(crate) first: Duration,
     pub(crate) longest: Duration,
@@ -88,20 +88,20 @@ impl Default for Reconnect {
 }
 
 impl Reconnect {
-    /// The first pause. By default 500 ms; 10 ms at the least.
+    /// Sets the first pause. Default: 500 ms. Minimum: 10 ms.
     pub fn first(mut self, pause: Duration) -> Self {
         self.first = pause;
         self
     }
 
-    /// The longest pause. By default 60 s.
+    /// Sets the longest pause. Default: 60 s.
     pub fn longest(mut self, pause: Duration) -> Self {
         self.longest = pause;
         self
     }
 
-    /// After how many attempts, without a message in between, a tail ends with the last attempt's error. By default
-    /// it never does.
+    /// Sets the number of consecutive attempts, without a message in between, after which the tail ends with the error
+    /// of the last one. Default: no limit.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
         self

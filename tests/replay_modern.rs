@@ -143,7 +143,7 @@ const TOKEN_FOR_LOG_CACHE: &str = "has the token expired, and may its user see t
 const NO_LOG_CACHE: &str = "Is this the address of a Log Cache?";
 const TOKEN_FOR_GATEWAY: &str = "Is the token expired, or may its user not see this app?";
 const NO_GATEWAY: &str = "is this the address of an RLP gateway, such as https://log-stream.example.com?";
-const NO_LEGACY: &str = "This is no legacy loggregator server: Cloud Foundry has had none since September 2016. Use \
+const NO_LEGACY: &str = "this is not a legacy loggregator server, which Cloud Foundry removed in September 2016: use \
                          Consumer::discover(\"https://api.<system domain>\") or Consumer::from_cf_cli()";
 const NO_GUID: &str = "`my-app` is no GUID: is it the app's name? `cf app my-app --guid` prints its GUID";
 

@@ -1,27 +1,25 @@
-//! [`Lifetime`]: for how long a token is good, read from the token itself.
+//! [`Lifetime`]: how long a token is valid, read from the token itself.
 
 use std::time::{Duration, SystemTime};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde::Deserialize;
 
-/// How long before its end a token is renewed at the earliest.
-const AHEAD: Duration = Duration::from_secs(30);
+/// A token is renewed at most this long before it expires.
+const RENEW_AHEAD: Duration = Duration::from_secs(30);
 
-/// JWTs count time in these.
+/// The resolution of the times in a JWT.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// When a token ends, by the clock of this machine. It is only a guess of what the server, which has the last word,
-/// will do: the clocks may differ.
+/// When a token expires, by the clock of this machine. Only an estimate: the server decides, and its clock may differ.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Lifetime {
     total: Duration,
-    /// When it is time for another token.
-    due: SystemTime,
-    end: SystemTime,
+    renew_at: SystemTime,
+    expiry: SystemTime,
 }
 
-/// What is read of a JWT's payload (RFC 7519, section 4.1). The signature is the server's to check.
+/// The fields of a JWT's payload that are read (RFC 7519, section 4.1). Only the server checks the signature.
 #[derive(Deserialize)]
 struct Claims {
     exp: f64,
@@ -29,8 +27,8 @@ struct Claims {
 }
 
 impl Lifetime {
-    /// The life of a token that was found or got at `now`. `None` if it does not tell its end, or not in a way to rely
-    /// on.
+    /// Returns the lifetime of a token that was received at `now`. `None` if it is not a JWT, has no expiry time, or
+    /// its times make no sense.
     pub(super) fn of(token: &str, now: SystemTime) -> Option<Self> {
         let mut parts = token.rsplit(' ').next()?.split('.');
         let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
@@ -38,53 +36,56 @@ impl Lifetime {
         };
         let payload = BASE64_URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
         let claims: Claims = serde_json::from_slice(&payload).ok()?;
-        let end = time(claims.exp)?;
-        let begin = match claims.iat {
-            Some(iat) => time(iat).filter(|&begin| begin < end)?,
+        let expiry = time(claims.exp)?;
+        let issued = match claims.iat {
+            Some(iat) => time(iat).filter(|&issued| issued < expiry)?,
             None => now,
         };
-        Some(Lifetime::until(end, end.duration_since(begin).unwrap_or_default()))
+        Some(Lifetime::until(expiry, expiry.duration_since(issued).unwrap_or_default()))
     }
 
-    fn until(end: SystemTime, total: Duration) -> Self {
-        Lifetime { total, due: end - AHEAD.min(total / 10), end }
+    fn until(expiry: SystemTime, total: Duration) -> Self {
+        Lifetime { total, renew_at: expiry - RENEW_AHEAD.min(total / 10), expiry }
     }
 
-    /// The same if the token has been issued just now. Where the clock of this machine says otherwise, it differs from
-    /// the server's, and would renew the token too early, even at each call, or too late: then the life is counted from
-    /// now. The JWT's own times are cut to whole seconds, so up to one of them has gone by.
-    pub(super) fn begun(self, now: SystemTime) -> Self {
-        let left = self.left(now);
-        if left + SECOND > self.total && left <= self.total && !left.is_zero() {
+    /// Corrects the lifetime of a token that was issued just now for clock skew.
+    ///
+    /// If the token's times contradict the clock of this machine, that clock differs from the server's, and the token
+    /// would be renewed too late or too early, even at each call. Then the lifetime is counted from now. JWT times are
+    /// truncated to whole seconds, so up to one second may already have passed.
+    pub(super) fn correct_clock_skew(self, now: SystemTime) -> Self {
+        let remaining = self.remaining(now);
+        if remaining + SECOND > self.total && remaining <= self.total && !remaining.is_zero() {
             return self;
         }
-        now.checked_add(self.total).map_or(self, |end| Lifetime::until(end, self.total))
+        now.checked_add(self.total).map_or(self, |expiry| Lifetime::until(expiry, self.total))
     }
 
-    /// Whether it is time for another token.
-    pub(super) fn is_due(&self, now: SystemTime) -> bool {
-        now >= self.due
+    /// Returns true if it is time to get another token.
+    pub(super) fn needs_renewal(&self, now: SystemTime) -> bool {
+        now >= self.renew_at
     }
 
-    /// What is left of it: nothing when it is over.
-    pub(super) fn left(&self, now: SystemTime) -> Duration {
-        self.end.duration_since(now).unwrap_or_default()
+    /// Returns the time until the token expires, zero if it has expired.
+    pub(super) fn remaining(&self, now: SystemTime) -> Duration {
+        self.expiry.duration_since(now).unwrap_or_default()
     }
 
-    /// How long to wait before another token is asked for: one that is issued in the same second ends at the same
-    /// moment. It matters only to tokens that live for no longer than that; nothing else would be left to do for them
-    /// than to renew them again and again until the second is over.
-    pub(super) fn wait(&self, now: SystemTime) -> Duration {
-        if self.total <= SECOND && self.is_due(now) { self.left(now) } else { Duration::ZERO }
+    /// Returns how long to wait before another token is requested.
+    ///
+    /// Not zero only for tokens that live for at most a second: another one that is issued in the same second expires
+    /// at the same time. Without the wait they would be renewed again and again until the second is over.
+    pub(super) fn wait_before_renewal(&self, now: SystemTime) -> Duration {
+        if self.total <= SECOND && self.needs_renewal(now) { self.remaining(now) } else { Duration::ZERO }
     }
 
-    /// After another token was not to be had: due again when half of what is left is over.
-    pub(super) fn put_off(&mut self, now: SystemTime) {
-        self.due = self.due.max(now + self.left(now) / 2);
+    /// Postpones the renewal after a failed one, until half of the remaining time has passed.
+    pub(super) fn postpone_renewal(&mut self, now: SystemTime) {
+        self.renew_at = self.renew_at.max(now + self.remaining(now) / 2);
     }
 }
 
-/// Seconds since the epoch.
+/// Converts seconds since the epoch.
 fn time(seconds: f64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
@@ -103,30 +104,30 @@ mod tests {
         time(seconds).unwrap()
     }
 
-    fn life(payload: &str, now: f64) -> Option<Lifetime> {
+    fn lifetime(payload: &str, now: f64) -> Option<Lifetime> {
         Lifetime::of(&jwt(payload), at(now))
     }
 
     #[test]
-    fn a_token_is_due_a_tenth_of_its_life_before_its_end_and_30_s_at_the_most() {
+    fn a_token_is_renewed_a_tenth_of_its_lifetime_ahead_but_at_most_30_s() {
         for (payload, last_fresh, first_due) in [
             (r#"{"iat":1000,"exp":1100}"#, 1089.9, 1090.0),
             (r#"{"iat":1000,"exp":2000,"sub":{"a":[1]}}"#, 1969.9, 1970.0),
             (r#"{"iat":1000.5,"exp":1010.5}"#, 1009.4, 1009.5),
-            // Its life counts from when it came.
+            // Without `iat` the lifetime starts when the token is received.
             (r#"{"exp":1060}"#, 1053.9, 1054.0),
             (r#"{"exp":1060,"iat":null}"#, 1053.9, 1054.0),
         ] {
             for token in [jwt(payload), format!("bearer {}", jwt(payload))] {
-                let life = Lifetime::of(&token, at(1000.0)).unwrap();
-                assert!(!life.is_due(at(last_fresh)), "{payload}");
-                assert!(life.is_due(at(first_due)), "{payload}");
+                let lifetime = Lifetime::of(&token, at(1000.0)).unwrap();
+                assert!(!lifetime.needs_renewal(at(last_fresh)), "{payload}");
+                assert!(lifetime.needs_renewal(at(first_due)), "{payload}");
             }
         }
     }
 
     #[test]
-    fn what_tells_no_end_has_no_life() {
+    fn a_token_without_a_usable_expiry_has_no_lifetime() {
         for payload in [
             "",
             "null",
@@ -143,7 +144,7 @@ mod tests {
             r#"{"exp":2000,"iat":3000}"#,
             r#"{"exp":2000"#,
         ] {
-            assert_eq!(life(payload, 1000.0), None, "{payload}");
+            assert_eq!(lifetime(payload, 1000.0), None, "{payload}");
         }
         let good = jwt(r#"{"exp":2000}"#);
         let odd = [String::new(), "opaque".into(), "a.b.c".into(), good.replace('.', "-"), format!("{good}.x")];
@@ -154,43 +155,44 @@ mod tests {
     }
 
     #[test]
-    fn a_life_that_begins_counts_from_now_where_the_clocks_differ() {
+    fn the_lifetime_of_a_new_token_is_counted_from_now_if_the_clocks_differ() {
         let payload = r#"{"iat":1000,"exp":1600}"#;
         for now in [1000.0, 1000.5, 1000.9] {
-            assert_eq!(life(payload, now).unwrap().begun(at(now)), life(payload, now).unwrap(), "{now}");
+            let lifetime = lifetime(payload, now).unwrap();
+            assert_eq!(lifetime.correct_clock_skew(at(now)), lifetime, "{now}");
         }
         for now in [1.0, 999.5, 1001.0, 1599.0, 1600.0, 9000.0] {
-            let life = life(payload, now).unwrap().begun(at(now));
-            assert_eq!(life.left(at(now)), Duration::from_secs(600), "{now}");
-            assert!(!life.is_due(at(now)));
+            let lifetime = lifetime(payload, now).unwrap().correct_clock_skew(at(now));
+            assert_eq!(lifetime.remaining(at(now)), Duration::from_secs(600), "{now}");
+            assert!(!lifetime.needs_renewal(at(now)));
         }
     }
 
     #[test]
-    fn only_a_token_of_a_second_is_waited_out() {
-        let second = life(r#"{"iat":1000,"exp":1001}"#, 1000.0).unwrap();
-        assert_eq!(second.wait(at(1000.5)), Duration::ZERO, "not due");
-        assert_eq!(second.wait(at(1000.9375)), Duration::from_micros(62_500));
-        assert_eq!(second.wait(at(1001.0)), Duration::ZERO, "over");
-        let two = life(r#"{"iat":1000,"exp":1002}"#, 1000.0).unwrap();
-        assert!(two.is_due(at(1001.875)));
-        assert_eq!(two.wait(at(1001.875)), Duration::ZERO);
+    fn only_a_token_of_one_second_delays_its_renewal() {
+        let second = lifetime(r#"{"iat":1000,"exp":1001}"#, 1000.0).unwrap();
+        assert_eq!(second.wait_before_renewal(at(1000.5)), Duration::ZERO, "too early to renew");
+        assert_eq!(second.wait_before_renewal(at(1000.9375)), Duration::from_micros(62_500));
+        assert_eq!(second.wait_before_renewal(at(1001.0)), Duration::ZERO, "expired");
+        let two = lifetime(r#"{"iat":1000,"exp":1002}"#, 1000.0).unwrap();
+        assert!(two.needs_renewal(at(1001.875)));
+        assert_eq!(two.wait_before_renewal(at(1001.875)), Duration::ZERO);
     }
 
     #[test]
-    fn put_off_it_is_due_again_before_its_end_but_no_earlier_than_it_was() {
-        let mut life = life(r#"{"iat":1000,"exp":2000}"#, 1000.0).unwrap();
-        life.put_off(at(1100.0));
-        assert!(!life.is_due(at(1969.0)) && life.is_due(at(1970.0)));
-        life.put_off(at(1980.0));
-        assert!(!life.is_due(at(1989.0)) && life.is_due(at(1990.0)));
-        life.put_off(at(3000.0));
-        assert!(life.is_due(at(3000.0)));
+    fn a_postponed_renewal_is_before_the_expiry_and_no_earlier_than_it_was() {
+        let mut lifetime = lifetime(r#"{"iat":1000,"exp":2000}"#, 1000.0).unwrap();
+        lifetime.postpone_renewal(at(1100.0));
+        assert!(!lifetime.needs_renewal(at(1969.0)) && lifetime.needs_renewal(at(1970.0)));
+        lifetime.postpone_renewal(at(1980.0));
+        assert!(!lifetime.needs_renewal(at(1989.0)) && lifetime.needs_renewal(at(1990.0)));
+        lifetime.postpone_renewal(at(3000.0));
+        assert!(lifetime.needs_renewal(at(3000.0)));
     }
 
     proptest! {
         #[test]
-        fn no_token_and_no_clock_makes_it_panic(
+        fn no_token_and_no_clock_causes_a_panic(
             text in "\\PC*",
             exp in any::<f64>(),
             iat in prop::option::of(any::<f64>()),
@@ -201,11 +203,11 @@ mod tests {
             let now = if before { SystemTime::UNIX_EPOCH - step } else { SystemTime::UNIX_EPOCH + step };
             let iat = iat.map_or(String::new(), |iat| format!(r#","iat":{iat}"#));
             for token in [text.clone(), jwt(&text), format!("a.{text}.c"), jwt(&format!(r#"{{"exp":{exp}{iat}}}"#))] {
-                if let Some(life) = Lifetime::of(&token, now) {
-                    let mut life = life.begun(now);
-                    life.put_off(now);
-                    life.is_due(now);
-                    life.wait(now);
+                if let Some(lifetime) = Lifetime::of(&token, now) {
+                    let mut lifetime = lifetime.correct_clock_skew(now);
+                    lifetime.postpone_renewal(now);
+                    lifetime.needs_renewal(now);
+                    lifetime.wait_before_renewal(now);
                 }
             }
         }

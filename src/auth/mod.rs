@@ -1,6 +1,6 @@
-//! Tokens: where they come from, how long they are valid, and how they are renewed.
+//! Tokens: their sources, their lifetime, and their renewal.
 //!
-//! Sources: a fixed token, a function, a UAA (`uaa`), or the session of the `cf` command line (`cf_cli`).
+//! A source is a fixed token, a function, a UAA (`uaa`), or the session of the `cf` CLI (`cf_cli`).
 
 pub(crate) mod cf_cli;
 pub(crate) mod token_source;

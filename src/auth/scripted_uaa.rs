@@ -1,4 +1,4 @@
-//! For tests: a UAA that answers as it is told to, and the tokens it gives.
+//! For tests: a UAA with scripted responses, and tokens.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,37 +15,38 @@ use crate::error::Result;
 use crate::net::cancel::Cancel;
 use crate::net::dial::{Dialer, Proxy};
 
-/// When a test has failed that waits for something.
+/// A test that waits longer than this for something fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct ScriptedUaa {
     pub(crate) url: String,
-    /// What it was asked, as soon as it was.
+    /// The requests it has received.
     pub(crate) requests: Receiver<Request>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// The request line and the headers, in lower case but for their values.
+    /// The request line and the headers, with names in lower case.
     pub(crate) head: Vec<String>,
     pub(crate) body: String,
 }
 
 impl ScriptedUaa {
-    /// Answers each request, in a thread of its own, with the status and the body that `answer` gives.
-    pub(crate) fn start(answer: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Self {
+    /// Starts a UAA that responds to each request, in its own thread, with the status and the body that `respond`
+    /// returns.
+    pub(crate) fn start(respond: impl Fn(&Request) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (asked, requests) = unbounded();
-        let answer = Arc::new(answer);
+        let (received, requests) = unbounded();
+        let respond = Arc::new(respond);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (asked, answer) = (asked.clone(), Arc::clone(&answer));
+                let (received, respond) = (received.clone(), Arc::clone(&respond));
                 thread::spawn(move || {
                     let mut stream = stream.unwrap();
                     let Some(request) = Request::read(&stream) else { return };
-                    let _ = asked.send(request.clone());
-                    let (status, body) = answer(&request);
+                    let _ = received.send(request.clone());
+                    let (status, body) = respond(&request);
                     let length = body.len();
                     let _ = write!(stream, "HTTP/1.1 {status} \r\nContent-Length: {length}\r\n\r\n{body}");
                 });
@@ -54,14 +55,14 @@ impl ScriptedUaa {
         ScriptedUaa { url, requests }
     }
 
-    /// Grants each request this access token.
+    /// Starts a UAA that responds to each request with this access token.
     pub(crate) fn granting(access_token: impl Into<String>) -> Self {
         let access_token = access_token.into();
         ScriptedUaa::start(move |_| granted(&access_token))
     }
 
     pub(crate) fn next_request(&self) -> Request {
-        self.requests.recv_timeout(DEADLINE).expect("the UAA is asked")
+        self.requests.recv_timeout(DEADLINE).expect("a request to the UAA")
     }
 }
 
@@ -86,12 +87,12 @@ impl Request {
     }
 }
 
-/// The answer that grants an access token.
+/// Returns the response that grants an access token.
 pub(crate) fn granted(access_token: &str) -> (u16, String) {
     (200, format!(r#"{{"access_token":"{access_token}","token_type":"bearer","expires_in":599,"scope":"openid"}}"#))
 }
 
-/// A JWT that no other call gives.
+/// Returns a JWT that differs from all others.
 pub(crate) fn jwt(issued: u64, expiry: u64) -> String {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let id = LAST.fetch_add(1, Ordering::Relaxed);
@@ -99,17 +100,17 @@ pub(crate) fn jwt(issued: u64, expiry: u64) -> String {
     format!("eyJhbGciOiJub25lIn0.{}.c2lnbmF0dXJl", BASE64_URL_SAFE_NO_PAD.encode(payload))
 }
 
-/// A JWT that lives for 10 minutes from now.
+/// Returns a JWT that expires 10 minutes from now.
 pub(crate) fn fresh_jwt() -> String {
     jwt(now(), now() + 600)
 }
 
-/// A JWT that lives for 10 minutes and is about to end, but not within a test.
+/// Returns a JWT that is about to expire, but not within the time of a test.
 pub(crate) fn ending_jwt() -> String {
     jwt(now() - 575, now() + 25)
 }
 
-/// Whole seconds since the epoch, in the way of a UAA.
+/// Returns the whole seconds since the epoch, as a UAA does.
 pub(crate) fn now() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
@@ -118,16 +119,16 @@ pub(crate) fn dialer() -> Arc<Dialer> {
     Arc::new(Dialer::new(None, Proxy::none()))
 }
 
-/// Asks for a token in another thread.
-pub(crate) fn begin(source: &TokenSource, refused: Option<&str>, cancel: &Arc<Cancel>) -> Receiver<Result<String>> {
-    let (source, refused, cancel) = (source.clone(), refused.map(str::to_owned), Arc::clone(cancel));
+/// Requests a token in another thread.
+pub(crate) fn begin(source: &TokenSource, rejected: Option<&str>, cancel: &Arc<Cancel>) -> Receiver<Result<String>> {
+    let (source, rejected, cancel) = (source.clone(), rejected.map(str::to_owned), Arc::clone(cancel));
     let (done, outcome) = unbounded();
     thread::spawn(move || {
-        let _ = done.send(source.token(refused.as_deref(), &dialer(), &cancel));
+        let _ = done.send(source.token(rejected.as_deref(), &dialer(), &cancel));
     });
     outcome
 }
 
-pub(crate) fn ask(source: &TokenSource, refused: Option<&str>) -> Result<String> {
-    begin(source, refused, &Cancel::new()).recv_timeout(DEADLINE).expect("a token or an error in time")
+pub(crate) fn ask(source: &TokenSource, rejected: Option<&str>) -> Result<String> {
+    begin(source, rejected, &Cancel::new()).recv_timeout(DEADLINE).expect("a token or an error in time")
 }

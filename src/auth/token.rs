@@ -9,48 +9,49 @@ use super::lifetime::Lifetime;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
 
-/// A token as it is sent, and for how long it is good, if it tells.
+/// A token as it is sent, and its lifetime if it has one.
 #[derive(Clone)]
 pub(super) struct Token {
     pub(super) text: String,
-    life: Option<Lifetime>,
+    lifetime: Option<Lifetime>,
 }
 
 impl Token {
-    /// One that may have been issued long ago.
-    pub(super) fn found(token: &str) -> Result<Self> {
+    /// Makes a token that may have been issued long ago.
+    pub(super) fn existing(token: &str) -> Result<Self> {
         let text = normalised(token).into_owned();
         check(&text)?;
-        let life = Lifetime::of(&text, SystemTime::now());
-        Ok(Token { text, life })
+        let lifetime = Lifetime::of(&text, SystemTime::now());
+        Ok(Token { text, lifetime })
     }
 
-    /// One that has been issued just now.
-    pub(super) fn issued(token: &str) -> Result<Self> {
-        let mut token = Token::found(token)?;
-        token.life = token.life.map(|life| life.begun(SystemTime::now()));
+    /// Makes a token that was issued just now.
+    pub(super) fn just_issued(token: &str) -> Result<Self> {
+        let mut token = Token::existing(token)?;
+        token.lifetime = token.lifetime.map(|lifetime| lifetime.correct_clock_skew(SystemTime::now()));
         Ok(token)
     }
 
-    pub(super) fn is_due(&self, now: SystemTime) -> bool {
-        self.life.is_some_and(|life| life.is_due(now))
+    pub(super) fn needs_renewal(&self, now: SystemTime) -> bool {
+        self.lifetime.is_some_and(|lifetime| lifetime.needs_renewal(now))
     }
 
-    pub(super) fn is_alive(&self, now: SystemTime) -> bool {
-        self.life.is_none_or(|life| !life.left(now).is_zero())
+    pub(super) fn is_valid(&self, now: SystemTime) -> bool {
+        self.lifetime.is_none_or(|lifetime| !lifetime.remaining(now).is_zero())
     }
 
-    pub(super) fn put_off(&mut self, now: SystemTime) {
-        if let Some(life) = &mut self.life {
-            life.put_off(now);
+    pub(super) fn postpone_renewal(&mut self, now: SystemTime) {
+        if let Some(lifetime) = &mut self.lifetime {
+            lifetime.postpone_renewal(now);
         }
     }
 
-    /// Waits for its end if no better one is to be had before it: see [`Lifetime::wait`]. Whether there was such a wait.
-    pub(super) fn wait_out(&self, cancel: &Cancel) -> Result<bool> {
+    /// Waits as [`Lifetime::wait_before_renewal`] says. Returns true if there was anything to wait for.
+    pub(super) fn wait_before_renewal(&self, cancel: &Cancel) -> Result<bool> {
+        let remaining_wait = || self.lifetime.map(|lifetime| lifetime.wait_before_renewal(SystemTime::now()));
         let mut waited = false;
-        while let Some(wait) = self.life.map(|life| life.wait(SystemTime::now())).filter(|wait| !wait.is_zero()) {
-            // Nothing is ever sent: it is the time, or a close.
+        while let Some(wait) = remaining_wait().filter(|wait| !wait.is_zero()) {
+            // Nothing is ever sent: this waits for the time to pass, or for a cancel.
             let _ = cancel.signal().recv_timeout(wait);
             cancel.check()?;
             waited = true;
@@ -59,8 +60,8 @@ impl Token {
     }
 }
 
-/// A token as today's servers want it: with `bearer` in lower case, which some of them cut off by these very letters,
-/// and without what surrounds it. What is neither that nor a JWT stays as it is.
+/// Returns a token as today's servers expect it: trimmed, and with `bearer` in lower case, because some servers strip
+/// exactly that prefix. A JWT gets the prefix; anything else is only trimmed.
 pub(crate) fn normalised(token: &str) -> Cow<'_, str> {
     let token = token.trim();
     match token.split_once(char::is_whitespace) {
@@ -71,7 +72,7 @@ pub(crate) fn normalised(token: &str) -> Cow<'_, str> {
     }
 }
 
-/// Three parts of base64url (RFC 7515, section 7.1).
+/// Returns true for three parts of base64url, separated by dots (RFC 7515, section 7.1).
 fn is_jwt(token: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte))
@@ -79,14 +80,14 @@ fn is_jwt(token: &str) -> bool {
     token.split('.').count() == 3 && token.split('.').all(is_part)
 }
 
-/// A token goes into a header as it is: with a line break in it, it would be two.
+/// Returns an error if the token is not a valid header value. A line break in it would start another header.
 pub(crate) fn check(token: &str) -> Result<()> {
     match HeaderValue::from_str(token) {
         Ok(_) => Ok(()),
-        // Neither the token nor the cause, which could hold a part of it, goes into the text.
+        // Neither the token nor the cause, which could contain a part of it, goes into the text.
         Err(_) => Err(Error::new(
             ErrorKind::InvalidInput,
-            "the token holds a line break or another control character: is there one at its end?",
+            "the token contains a line break or another control character (is there one at its end?)",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! [`Uaa`] and [`Session`]: tokens from the server that Cloud Foundry's users log in to.
+//! [`Uaa`] and [`Session`]: tokens from the UAA, the server where Cloud Foundry's users log in.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -20,26 +20,26 @@ use crate::secrets::HIDDEN;
 
 const PATH: &str = "/oauth/token";
 
-/// How long a UAA has, if nothing else is set.
+/// The default of [`Uaa::timeout`].
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A session at a UAA, the server that Cloud Foundry's users log in to, for [`TokenSource::uaa`].
+/// A session at a UAA, the server where Cloud Foundry's users log in. For [`TokenSource::uaa`].
 ///
-/// With a [refresh token](Uaa::refresh_token) it is a user's. Without one it is the [client's](Uaa::client) own, which
-/// needs a secret (the grant `client_credentials`).
+/// With a [refresh token](Uaa::refresh_token) it is the session of a user. Without one it is the session of the
+/// [client](Uaa::client) itself, which then needs a secret (grant type `client_credentials`).
 ///
 /// ```
 /// use loggregator_consumer::Uaa;
 ///
-/// // The session of a user.
+/// // A user's session.
 /// let user = Uaa::new("https://uaa.example.com").refresh_token("a-refresh-token");
-/// // That of a service.
+/// // A service's session.
 /// let service = Uaa::new("https://uaa.example.com").client("firehose-to-syslog", "secret");
 /// ```
 ///
 /// [`TokenSource::uaa`]: crate::TokenSource::uaa
 #[derive(Clone, PartialEq, Eq)]
-#[must_use = "it is to be handed to `TokenSource::uaa`"]
+#[must_use = "it does nothing until it is passed to `TokenSource::uaa`"]
 pub struct Uaa {
     url: String,
     client_id: String,
@@ -50,8 +50,8 @@ pub struct Uaa {
 }
 
 impl Uaa {
-    /// The UAA at `url`, such as `https://uaa.example.com`, for the client `cf`, which is the `cf` CLI and has no
-    /// secret.
+    /// Describes a session at the UAA at `url`, such as `https://uaa.example.com`. The client is `cf`, that is the `cf`
+    /// CLI, which has no secret.
     pub fn new(url: &str) -> Self {
         Uaa {
             url: url.to_owned(),
@@ -63,28 +63,29 @@ impl Uaa {
         }
     }
 
-    /// The OAuth client that asks for tokens. A refresh token is good only for the client that got it.
+    /// Sets the OAuth client that requests tokens. A refresh token is valid only for the client that received it.
+    /// Default: `cf`, without a secret.
     pub fn client(mut self, id: &str, secret: &str) -> Self {
         self.client_id = id.to_owned();
         self.client_secret = secret.to_owned();
         self
     }
 
-    /// What access tokens are got for. If the UAA gives another refresh token along with one, that is used from then
-    /// on.
+    /// Sets the refresh token, which is exchanged for access tokens. If the UAA returns another refresh token with an
+    /// access token, that one is used from then on.
     pub fn refresh_token(mut self, token: &str) -> Self {
         self.refresh_token = token.to_owned();
         self
     }
 
-    /// An access token to begin with. By default the first one is got when it is needed.
+    /// Sets the access token to start with. By default the first one is requested when it is needed.
     pub fn access_token(mut self, token: &str) -> Self {
         self.access_token = Some(token.to_owned());
         self
     }
 
-    /// How long the UAA may take to begin its answer, from name resolution on, and then once more to end it. By default
-    /// 10 s.
+    /// Sets the timeout for connecting to the UAA and receiving the head of its response, DNS included. The body may
+    /// then take as long again. Default: 10 s.
     pub fn timeout(mut self, d: Duration) -> Self {
         self.timeout = d;
         self
@@ -93,125 +94,126 @@ impl Uaa {
 
 impl fmt::Debug for Uaa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL is not parsed yet, and may hold a password by mistake.
+        // The URL is left out: it has not been parsed yet and may contain a password by mistake.
         f.debug_struct("Uaa").field("client", &self.client_id).finish_non_exhaustive()
     }
 }
 
-/// Tells what has become of a session that others renew too.
-pub(crate) type Reread = dyn Fn() -> Result<Uaa> + Send + Sync;
+/// Returns the current state of a session that another program renews as well.
+pub(crate) type Reload = dyn Fn() -> Result<Uaa> + Send + Sync;
 
-/// A session, and how to go on with it.
+/// A session whose tokens can be renewed.
 pub(super) struct Session {
     endpoint: Endpoint,
-    reread: Option<Box<Reread>>,
-    /// Only one renewal is under way at a time, so nobody waits for it.
-    login: Mutex<Login>,
+    reload: Option<Box<Reload>>,
+    /// Never contended, because only one renewal runs at a time.
+    credentials: Mutex<Credentials>,
 }
 
-struct Login {
-    /// As it was given, or reread last.
+struct Credentials {
+    /// As given by the caller, or as last reloaded.
     uaa: Uaa,
-    /// The refresh token that the UAA gave since.
+    /// The refresh token that the UAA has returned since.
     rotated: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Grant {
+struct TokenResponse {
     access_token: String,
     refresh_token: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
-struct Refusal {
+struct ErrorResponse {
     error: Option<String>,
     error_description: Option<String>,
 }
 
 impl Session {
-    pub(super) fn new(uaa: Uaa, reread: Option<Box<Reread>>) -> Result<Self> {
+    pub(super) fn new(uaa: Uaa, reload: Option<Box<Reload>>) -> Result<Self> {
         let endpoint = Endpoint::parse(&uaa.url, Scheme::Http).map_err(|error| error.with_context("the UAA: "))?;
-        Ok(Session { endpoint, reread, login: Mutex::new(Login { uaa, rotated: None }) })
+        Ok(Session { endpoint, reload, credentials: Mutex::new(Credentials { uaa, rotated: None }) })
     }
 
-    /// Another token than `refused`: one that somebody else got, or one from the UAA.
-    pub(super) fn get(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
-        let mut login = self.login.lock();
-        if let Some(token) = self.reread(&mut login)?
-            && refused != Some(&*token.text)
-            && !token.is_due(SystemTime::now())
+    /// Returns a token other than `rejected`: one that another program has received, or a new one from the UAA.
+    pub(super) fn renew(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
+        let mut credentials = self.credentials.lock();
+        if let Some(token) = self.reload(&mut credentials)?
+            && rejected != Some(&*token.text)
+            && !token.needs_renewal(SystemTime::now())
         {
-            log::debug!("going on with the token that another has got from the UAA {self}");
+            log::debug!("using a token that another program received from the UAA {self}");
             return Ok(token);
         }
-        let grant =
-            self.ask(&login, dialer, cancel).map_err(|error| error.with_context(&format!("the UAA {self}: ")))?;
-        if let Some(rotated) = grant.refresh_token.filter(|token| !token.is_empty()) {
-            login.rotated = Some(rotated);
+        let response = self
+            .request_token(&credentials, dialer, cancel)
+            .map_err(|error| error.with_context(&format!("the UAA {self}: ")))?;
+        if let Some(rotated) = response.refresh_token.filter(|token| !token.is_empty()) {
+            credentials.rotated = Some(rotated);
         }
-        Token::issued(&format!("bearer {}", grant.access_token))
+        Token::just_issued(&format!("bearer {}", response.access_token))
     }
 
-    /// The access token of somebody else, if there is a new one since the last look.
-    fn reread(&self, login: &mut Login) -> Result<Option<Token>> {
-        let Some(reread) = &self.reread else { return Ok(None) };
-        let found = match reread() {
-            // Whoever has logged out wants no more tokens.
+    /// Reloads the session. Returns its access token if that has changed since the last time.
+    fn reload(&self, credentials: &mut Credentials) -> Result<Option<Token>> {
+        let Some(reload) = &self.reload else { return Ok(None) };
+        let reloaded = match reload() {
+            // After a logout no more tokens may be requested.
             Err(error) if error.kind() == ErrorKind::Unauthorized => return Err(error),
             Err(error) => {
-                log::warn!("going on with the session as it was: {error}");
+                log::warn!("the session could not be reloaded, continuing with the old one: {error}");
                 return Ok(None);
             }
-            // A session at another UAA. Its tokens are not for the servers that we speak to.
-            Ok(found) if found.url != login.uaa.url => return Ok(None),
-            Ok(found) => found,
+            // A session at another UAA: its tokens are not valid for our servers.
+            Ok(reloaded) if reloaded.url != credentials.uaa.url => return Ok(None),
+            Ok(reloaded) => reloaded,
         };
-        if found.refresh_token != login.uaa.refresh_token {
-            login.rotated = None;
+        if reloaded.refresh_token != credentials.uaa.refresh_token {
+            credentials.rotated = None;
         }
-        let is_new = found.access_token != login.uaa.access_token;
-        login.uaa = found;
-        login.uaa.access_token.as_deref().filter(|_| is_new).map(Token::found).transpose()
+        let is_new = reloaded.access_token != credentials.uaa.access_token;
+        credentials.uaa = reloaded;
+        credentials.uaa.access_token.as_deref().filter(|_| is_new).map(Token::existing).transpose()
     }
 
-    /// Asks the UAA for an access token. Both the request and the answer hold secrets.
-    fn ask(&self, login: &Login, dialer: &Dialer, cancel: &Cancel) -> Result<Grant> {
-        let form = login.form()?;
-        log::debug!("asking the UAA {self} for a token");
-        let deadline = after(login.uaa.timeout);
+    /// Requests an access token from the UAA. Both the request and the response contain secrets.
+    fn request_token(&self, credentials: &Credentials, dialer: &Dialer, cancel: &Cancel) -> Result<TokenResponse> {
+        let form = credentials.form()?;
+        log::debug!("requesting a token from the UAA {self}");
+        let deadline = after(credentials.uaa.timeout);
         let mut stream = dialer.dial(&self.endpoint, deadline, cancel)?;
         let what = format!("the request for {PATH}");
         stream
-            .write_all_by(login.request(&self.endpoint, &form).as_bytes(), deadline)
+            .write_all_by(credentials.request(&self.endpoint, &form).as_bytes(), deadline)
             .map_err(|cause| io_error(&what, cause))?;
         let mut head = Head::read(stream.until(deadline), &what)?;
-        let body = head.read_body(stream.until(after(login.uaa.timeout)));
+        let body = head.read_body(stream.until(after(credentials.uaa.timeout)));
         if head.status != 200 {
-            return Err(login.refusal(&head, &what, &body));
+            return Err(credentials.rejection(&head, &what, &body));
         }
         if let Some(coding) = coding(head.headers()) {
-            let text = format!("{what}: the answer is encoded ({coding}), which was not asked for");
+            let text = format!("{what}: the response is encoded ({coding}), which was not requested");
             return Err(Error::new(ErrorKind::BadResponse, text));
         }
-        match serde_json::from_str::<Grant>(&body) {
-            Ok(grant) if !grant.access_token.is_empty() && check(&grant.access_token).is_ok() => Ok(grant),
-            // The cause could hold a part of the token.
-            _ => Err(Error::new(ErrorKind::BadResponse, format!("{what}: the answer holds no token, or only a part"))),
+        match serde_json::from_str::<TokenResponse>(&body) {
+            Ok(response) if !response.access_token.is_empty() && check(&response.access_token).is_ok() => Ok(response),
+            // The cause is left out because it could contain a part of the token.
+            _ => Err(Error::new(ErrorKind::BadResponse, format!("{what}: the response contains no complete token"))),
         }
     }
 }
 
-impl Login {
+impl Credentials {
     fn refresh_token(&self) -> &str {
         self.rotated.as_deref().unwrap_or(&self.uaa.refresh_token)
     }
 
-    /// What to ask for a token by (RFC 6749, sections 4.4.2 and 6).
+    /// Returns the form that requests a token (RFC 6749, sections 4.4.2 and 6).
     fn form(&self) -> Result<String> {
         match (self.refresh_token(), &*self.uaa.client_secret) {
             ("", "") => Err(Error::new(
                 ErrorKind::Unauthorized,
-                "the session can't be renewed, it has neither a refresh token nor a client secret: run `cf login`",
+                "the session cannot be renewed without a refresh token or a client secret: run `cf login`",
             )),
             ("", _) => Ok("grant_type=client_credentials".to_owned()),
             (token, _) => {
@@ -236,18 +238,18 @@ impl Login {
         format!("POST {} HTTP/1.1\r\n{head}\r\n{form}", endpoint.path(PATH))
     }
 
-    /// The error of an answer that grants nothing.
-    fn refusal(&self, head: &Head, what: &str, body: &str) -> Error {
-        let refusal: Refusal = serde_json::from_str(body).unwrap_or_default();
-        let words = refusal.error_description.or(refusal.error.clone()).unwrap_or_else(|| body.to_owned());
+    /// Returns the error of a response without a token.
+    fn rejection(&self, head: &Head, what: &str, body: &str) -> Error {
+        let response: ErrorResponse = serde_json::from_str(body).unwrap_or_default();
+        let message = response.error_description.or(response.error.clone()).unwrap_or_else(|| body.to_owned());
         let access_token = self.uaa.access_token.as_deref().unwrap_or_default();
         let secrets = [self.refresh_token(), &self.uaa.refresh_token, access_token, &self.uaa.client_secret];
-        let error = error_response(head.status, &head.reason, what, without_secrets(&words, &secrets));
+        let error = error_response(head.status, &head.reason, what, without_secrets(&message, &secrets));
         if !matches!(head.status, 400 | 401) {
             return error;
         }
-        let context = if refusal.error.as_deref() == Some("invalid_client") || self.refresh_token().is_empty() {
-            "the client's id or secret is wrong, or it may not do this: "
+        let context = if response.error.as_deref() == Some("invalid_client") || self.refresh_token().is_empty() {
+            "the client's id or secret is wrong, or the client lacks a permission: "
         } else {
             "the session has expired: run `cf login`: "
         };
@@ -261,17 +263,17 @@ impl fmt::Display for Session {
     }
 }
 
-/// A server's words without these secrets, nor what else looks like a part of a token: UAAs quote refresh tokens, or
-/// the ids in them, when they refuse them.
-fn without_secrets(words: &str, secrets: &[&str]) -> String {
-    let mut words = words.to_owned();
+/// Hides these secrets in a server's message, and everything else that looks like a part of a token: UAAs quote a
+/// refresh token that they reject, or the id in it.
+fn without_secrets(message: &str, secrets: &[&str]) -> String {
+    let mut message = message.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        words = words.replace(secret, HIDDEN);
+        message = message.replace(secret, HIDDEN);
     }
     let in_token = |c: char| c.is_ascii_alphanumeric() || "-_.%+/=".contains(c);
     let is_token = |word: &str| word.len() >= 16 && word.contains(|c: char| c.is_ascii_digit());
     let mut shown = String::new();
-    for piece in words.split_inclusive(|c| !in_token(c)) {
+    for piece in message.split_inclusive(|c| !in_token(c)) {
         let word = piece.trim_end_matches(|c| !in_token(c));
         shown.push_str(if is_token(word) { HIDDEN } else { word });
         shown.push_str(&piece[word.len()..]);
@@ -284,8 +286,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hides_what_looks_like_a_token_and_leaves_the_words() {
-        for (words, shown) in [
+    fn hides_what_looks_like_a_token_and_keeps_the_rest() {
+        for (message, shown) in [
             ("", ""),
             ("Bad credentials", "Bad credentials"),
             (
@@ -296,7 +298,7 @@ mod tests {
             ("hunter2's token (hunter2)", "#'s token (#)"),
             ("ümlaut: insufficient_authentication\n", "ümlaut: insufficient_authentication\n"),
         ] {
-            assert_eq!(without_secrets(words, &["", "hunter2"]), shown.replace('#', HIDDEN));
+            assert_eq!(without_secrets(message, &["", "hunter2"]), shown.replace('#', HIDDEN));
         }
     }
 }

@@ -22,19 +22,19 @@ pub(crate) struct Requester<'a> {
 }
 
 impl Requester<'_> {
-    /// Makes a GET request, and returns when the head of the response is there.
+    /// Makes a GET request. Returns when the head of the response has arrived.
     pub(crate) fn get(&self, server: &Endpoint, path: &str, token: &str, timeouts: ReadTimeouts) -> Result<Response> {
         let timeouts = Timeouts { head: self.head_deadline(timeouts), body: timeouts };
         http::get(self.dialer, server, path, token, timeouts, self.cancel)
     }
 
-    /// Returns when the head of the response to a request that is made now must be there.
+    /// Returns the deadline for the response head of a request that is made now.
     fn head_deadline(&self, timeouts: ReadTimeouts) -> Instant {
         timeouts.deadline_after(self.settings.connect_timeout)
     }
 }
 
-/// One attempt at a call: which server, which app, which token, and how long it may take.
+/// One attempt at a call: its server, app, token and timeouts.
 pub(crate) struct Call<'a> {
     pub(crate) requester: Requester<'a>,
     pub(crate) server: &'a Endpoint,
@@ -53,7 +53,7 @@ impl Call<'_> {
         self.requester.cancel
     }
 
-    /// The app's GUID, escaped for a path or a query.
+    /// Returns the app's GUID, escaped for a path or a query.
     pub(crate) fn guid(&self) -> Result<String> {
         escaped_guid(self.app_guid)
     }

@@ -1,6 +1,6 @@
-//! Generation 2, Doppler's protocol of 2014 to today: its paths.
+//! Generation 2, Doppler's protocol of 2014 to today: its paths and its error responses.
 //!
-//! Source: the Traffic Controller of loggregator-release. `/recentlogs` went with its version 107, of December 2022.
+//! Source: the Traffic Controller of loggregator-release. Version 107, of December 2022, removed `/recentlogs`.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Opens the websocket on which an app's envelopes arrive.
 pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
-    let no_path = ". Is this the address of Doppler, such as wss://doppler.example.com?";
+    let no_path = " (Is this the address of Doppler, such as wss://doppler.example.com?)";
     let websocket =
         call.websocket(&format!("/apps/{}/stream", call.guid()?)).map_err(|error| advise(error, no_path))?;
     Ok(Box::new(WebSocketSource { websocket, format: Format::Doppler, default_idle_timeout: Some(IDLE_TIMEOUT) }))
@@ -29,13 +29,14 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
         200 => Ok(Box::new(Parts::new(call, response, Format::Doppler)?)),
         _ => Err(advise(
             response.into_error(),
-            ". Doppler has no recent messages since the end of 2022, Log Cache has: see Builder::log_cache and \
+            ": Doppler has no recent messages since the end of 2022, but Log Cache has: see Builder::log_cache and \
              Consumer::discover",
         )),
     }
 }
 
-/// The server's 404 has no words when the app is not to be seen, and other words when the path is not there.
+/// Adds a hint to an error response. A 404 has an empty body if the user may not see the app, and a message if the path
+/// does not exist.
 fn advise(error: Error, no_path: &str) -> Error {
     match (error.status(), error.body().map(str::trim)) {
         (Some(401), Some("")) => error.with_hint(": is the token expired? `cf oauth-token` prints a new one"),

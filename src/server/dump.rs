@@ -13,7 +13,7 @@ use crate::net::cancel::Cancel;
 use crate::net::deadline::ReadTimeouts;
 use crate::net::websocket::WebSocket;
 use crate::server::call::Call;
-use crate::server::source::{RecentSource, late};
+use crate::server::source::{RecentSource, recent_timeout_error};
 use crate::wire::format::Format;
 use crate::wire::frames::{Frames, Progress};
 
@@ -34,7 +34,7 @@ impl Dump {
 
     /// Returns the next frame, or `None` after the server has closed the connection normally.
     fn next_frame(&mut self) -> Result<Option<&[u8]>> {
-        // Counted from now: time that the caller spent between two calls is not the server's silence.
+        // Starts now: the time that the caller spent between two calls does not count as silence of the server.
         let idle_deadline = self.timeouts.idle_deadline();
         while self.frames.get(self.next).is_none() {
             if let Some(ending) = &self.ending {
@@ -45,7 +45,7 @@ impl Dump {
                 };
             }
             if self.timeouts.is_expired() {
-                return Err(late());
+                return Err(recent_timeout_error());
             }
             // Pings are not messages: a server that sends only pings counts as silent.
             if Instant::now() >= idle_deadline {

@@ -1,7 +1,7 @@
-//! [`Foundation`]: the servers of logs that a foundation has, and which of them to use.
+//! [`Foundation`]: the log servers of a foundation, and the choice between them.
 //!
-//! Source: the links at the root of the Cloud Controller's API (`logging`, `log_cache`, `log_stream`), and before
-//! these `/v2/info` with its `doppler_logging_endpoint` and `logging_endpoint`.
+//! Source: the links at the root of the Cloud Controller's API (`logging`, `log_cache`, `log_stream`), and on older
+//! ones `/v2/info` with its `doppler_logging_endpoint` and `logging_endpoint`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,10 +17,10 @@ use crate::net::endpoint::{Endpoint, Scheme};
 use crate::net::http::body_error;
 use crate::server::call::Requester;
 
-/// As much as an API's response may have, in bytes.
-const MAX_ANSWER: u64 = 1 << 20;
+/// The maximum size of a response of the API, in bytes. The rest of a larger one is not read.
+const MAX_RESPONSE: u64 = 1 << 20;
 
-/// What speaks to a client: the generations of Loggregator's read side.
+/// The server that logs are read from: one of the generations of Loggregator's read side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Via {
@@ -35,7 +35,7 @@ pub enum Via {
 }
 
 impl Via {
-    /// A token as this generation wants it: the legacy one as given, the others with `bearer` in lower case.
+    /// Returns the token as this server expects it: as given on a legacy server, with `bearer` in lower case on others.
     pub(crate) fn token(self, token: &str) -> Cow<'_, str> {
         match self {
             Via::Legacy => Cow::Borrowed(token),
@@ -44,7 +44,7 @@ impl Via {
     }
 }
 
-/// Which server is used, and why: see [`Consumer::tail_choice`](crate::Consumer::tail_choice).
+/// The server that is used, and why. See [`Consumer::tail_choice`](crate::Consumer::tail_choice).
 ///
 /// ```
 /// use loggregator_consumer::{Builder, Via};
@@ -64,17 +64,17 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// What is spoken to.
+    /// Returns the kind of server.
     pub fn via(&self) -> Via {
         self.via
     }
 
-    /// Its address.
+    /// Returns the server's address.
     pub fn address(&self) -> String {
         self.endpoint.to_string()
     }
 
-    /// Why it was chosen, in words.
+    /// Returns the reason for the choice, as text for a person.
     pub fn why(&self) -> &str {
         self.why
     }
@@ -96,7 +96,7 @@ impl fmt::Display for Choice {
     }
 }
 
-/// The addresses of a foundation's servers of logs, as far as they are known.
+/// The known addresses of a foundation's log servers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Addresses {
     pub(crate) legacy: Option<Endpoint>,
@@ -106,48 +106,49 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// Which server a tail is read from.
+    /// Returns the best server for a tail.
     fn tail(&self) -> Option<Choice> {
         choose([
             (
                 &self.doppler,
                 Via::Doppler,
-                "it tells when it cuts a slow reader off, and its streams have no time limit",
+                "it reports when it disconnects a slow reader, and its streams have no time limit",
             ),
-            (&self.rlp_gateway, Via::RlpGateway, "there is no address of Doppler"),
-            (&self.legacy, Via::Legacy, "it is the only address for tails"),
+            (&self.rlp_gateway, Via::RlpGateway, "the address of Doppler is not known"),
+            (&self.legacy, Via::Legacy, "it is the only known server for tails"),
         ])
     }
 
-    /// Which server recent messages are read from.
+    /// Returns the best server for recent messages.
     fn recent(&self) -> Option<Choice> {
         choose([
-            (&self.log_cache, Via::LogCache, "it is where the recent messages are today"),
-            // Before the legacy one: APIs named that for years after it was gone.
-            (&self.doppler, Via::Doppler, "there is no address of Log Cache, so this may be an old foundation"),
-            (&self.legacy, Via::Legacy, "it is the only address for recent messages"),
+            (&self.log_cache, Via::LogCache, "it holds the recent messages of today's foundations"),
+            // Preferred to the legacy server, which the API listed for years after its removal.
+            (&self.doppler, Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
+            (&self.legacy, Via::Legacy, "it is the only known server for recent messages"),
         ])
     }
 
-    /// These, and what they lack from `others`.
-    fn or(&self, others: Addresses) -> Self {
+    /// Returns these addresses, with missing ones filled in from `fallback`.
+    fn with_fallback(&self, fallback: Addresses) -> Self {
         let Addresses { legacy, doppler, log_cache, rlp_gateway } = self.clone();
         Addresses {
-            legacy: legacy.or(others.legacy),
-            doppler: doppler.or(others.doppler),
-            log_cache: log_cache.or(others.log_cache),
-            rlp_gateway: rlp_gateway.or(others.rlp_gateway),
+            legacy: legacy.or(fallback.legacy),
+            doppler: doppler.or(fallback.doppler),
+            log_cache: log_cache.or(fallback.log_cache),
+            rlp_gateway: rlp_gateway.or(fallback.rlp_gateway),
         }
     }
 }
 
+/// Returns the first server whose address is known.
 fn choose<const N: usize>(preferred: [(&Option<Endpoint>, Via, &'static str); N]) -> Option<Choice> {
     preferred
         .into_iter()
         .find_map(|(endpoint, via, why)| endpoint.clone().map(|endpoint| Choice { via, endpoint, why }))
 }
 
-/// A foundation: addresses that were given, and those that its API tells.
+/// A foundation: the addresses that the caller gave, and those that its API lists.
 #[derive(Debug)]
 pub(crate) struct Foundation {
     given: Addresses,
@@ -160,23 +161,23 @@ impl Foundation {
         if api.is_none() && given.tail().is_none() && given.recent().is_none() {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                "no address: give the API's, such as https://api.example.com, or that of a server of logs",
+                "no address: give the address of the API, such as https://api.example.com, or of a log server",
             ));
         }
         Ok(Foundation { given, api, discovered: Mutex::new(None) })
     }
 
-    /// Which server a tail is read from.
+    /// Returns the server to read a tail from.
     pub(crate) fn tail(&self, requester: Requester<'_>) -> Result<Choice> {
         self.choose("tail", Addresses::tail, Via::Doppler, requester)
     }
 
-    /// Which server recent messages are read from.
+    /// Returns the server to read recent messages from.
     pub(crate) fn recent(&self, requester: Requester<'_>) -> Result<Choice> {
         self.choose("recent", Addresses::recent, Via::LogCache, requester)
     }
 
-    /// The API is asked only if there is one, and what was given lacks the best server.
+    /// Chooses a server. Asks the API only if the address of the best server was not given.
     fn choose(
         &self,
         call: &str,
@@ -188,10 +189,10 @@ impl Foundation {
         let choice = match &self.api {
             Some(api) if given.as_ref().is_none_or(|choice| choice.via != best) => {
                 match self.discover(api, requester) {
-                    Ok(found) => choose(&self.given.or(found)),
+                    Ok(discovered) => choose(&self.given.with_fallback(discovered)),
                     Err(error) if given.is_none() || requester.cancel.is_cancelled() => return Err(error),
                     Err(error) => {
-                        log::warn!("going on with the addresses that were given: {error}");
+                        log::warn!("the request to the API failed, using the given addresses: {error}");
                         given
                     }
                 }
@@ -201,28 +202,29 @@ impl Foundation {
         let choice = choice.ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidInput,
-                format!("there is no address of a server for `{call}`: see Builder::api"),
+                format!("no address of a server for `{call}` is known: see Builder::api"),
             )
         })?;
-        log::debug!("{call} is read from {choice}");
+        log::debug!("server for {call}: {choice}");
         Ok(choice)
     }
 
-    /// What the API tells, asked once.
+    /// Returns the addresses that the API lists. They are requested only once.
     fn discover(&self, api: &Endpoint, requester: Requester<'_>) -> Result<Addresses> {
-        // Not held while asking: two callers may ask, and each can be interrupted.
+        // The lock is not held during the request, so that every caller can be interrupted. Two may make it at once.
         if let Some(addresses) = &*self.discovered.lock() {
             return Ok(addresses.clone());
         }
-        let addresses = ask(requester, api)?;
+        let addresses = request_addresses(requester, api)?;
         *self.discovered.lock() = Some(addresses.clone());
         Ok(addresses)
     }
 }
 
-fn ask(requester: Requester<'_>, api: &Endpoint) -> Result<Addresses> {
+/// Requests the addresses from the API.
+fn request_addresses(requester: Requester<'_>, api: &Endpoint) -> Result<Addresses> {
     let root = match fetch(requester, api, "/") {
-        // An API before 2018 has nothing at its root.
+        // An API from before 2018 has no links at its root.
         Err(error) if error.status() == Some(404) => Value::Null,
         root => root?,
     };
@@ -242,22 +244,22 @@ fn ask(requester: Requester<'_>, api: &Endpoint) -> Result<Addresses> {
         addresses.legacy = address(info.get("logging_endpoint"), Scheme::WebSocket)?;
     }
     if addresses.tail().is_none() {
-        let text = format!(
-            "{api} names no server of logs: is it the API of a Cloud Foundry, such as https://api.example.com?"
-        );
+        let text =
+            format!("{api} lists no log server: is it the API of a Cloud Foundry, such as https://api.example.com?");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
     Ok(addresses)
 }
 
-/// An address that an API tells; absent, null and empty are none.
+/// Returns an address that the API lists, or `None` if it is absent, null or empty.
 fn address(value: Option<&Value>, scheme: Scheme) -> Result<Option<Endpoint>> {
     let Some(url) = value.and_then(Value::as_str).filter(|url| !url.is_empty()) else { return Ok(None) };
     let endpoint = Endpoint::parse(url, scheme)
-        .map_err(|cause| Error::caused(ErrorKind::BadResponse, "the API tells an address that can't be used", cause))?;
+        .map_err(|cause| Error::caused(ErrorKind::BadResponse, "the API lists an invalid address", cause))?;
     Ok(Some(endpoint))
 }
 
+/// Requests a JSON document from the API.
 fn fetch(requester: Requester<'_>, api: &Endpoint, path: &str) -> Result<Value> {
     let timeout = requester.settings.connect_timeout;
     let timeouts = ReadTimeouts { idle: timeout, deadline: Some(after(timeout)) };
@@ -265,11 +267,11 @@ fn fetch(requester: Requester<'_>, api: &Endpoint, path: &str) -> Result<Value> 
     if response.status != 200 {
         return Err(response.into_error());
     }
-    let what = format!("asking {api} where its logs are");
+    let what = format!("asking the API {api} for its log servers");
     let mut body = Vec::new();
     response
         .body
-        .take(MAX_ANSWER)
+        .take(MAX_RESPONSE)
         .read_to_end(&mut body)
         .map_err(|error| body_error(&what, error, requester.cancel))?;
     serde_json::from_slice(&body).map_err(|cause| Error::caused(ErrorKind::BadResponse, what, cause))

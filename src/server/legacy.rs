@@ -1,6 +1,6 @@
 //! Generation 1, the servers of 2013 to 2016: their paths, and the fallback from `/recent` to `/dump/`.
 //!
-//! Source: the Traffic Controller of loggregator up to its commit 9480878 of September 2016, the last with these paths.
+//! Source: the Traffic Controller of loggregator. Commit 9480878 of September 2016 is the last with these paths.
 
 use crate::error::{Error, Result};
 use crate::server::call::Call;
@@ -13,7 +13,7 @@ use crate::wire::format::Format;
 /// Opens the websocket on which an app's messages arrive.
 pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
     let websocket = call.websocket(&format!("/tail/?app={}", call.guid()?)).map_err(advise)?;
-    // Servers of 2014 send no pings, so a quiet app is silent for as long as it is quiet.
+    // No idle timeout: servers of 2014 send no pings, so nothing arrives while the app logs nothing.
     Ok(Box::new(WebSocketSource { websocket, format: Format::Legacy, default_idle_timeout: None }))
 }
 
@@ -34,13 +34,13 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
     }
 }
 
-/// The legacy server's own 404 says `Resource Not Found.`; another's means that the paths are not there at all.
+/// Adds a hint to a 404 that is not from a legacy server. A legacy server's own 404 says `Resource Not Found.`
 fn advise(error: Error) -> Error {
     if error.status() != Some(404) || error.body().unwrap_or_default().starts_with("Resource Not Found") {
         return error;
     }
     error.with_hint(
-        ". This is no legacy loggregator server: Cloud Foundry has had none since September 2016. Use \
-         Consumer::discover(\"https://api.<system domain>\") or Consumer::from_cf_cli()",
+        " (this is not a legacy loggregator server, which Cloud Foundry removed in September 2016: use \
+         Consumer::discover(\"https://api.<system domain>\") or Consumer::from_cf_cli())",
     )
 }

@@ -1,7 +1,7 @@
-//! The servers of a foundation: where they are, which one to ask, their paths, and what their refusals mean.
+//! The servers of a foundation: their addresses, the choice between them, their paths and their error responses.
 //!
-//! Each server is one file. It makes a [`Call`](call::Call) and returns a [`LiveSource`](source::LiveSource) for a tail
-//! or a [`RecentSource`](source::RecentSource) for recent messages.
+//! Each server has its own file. It makes a [`Call`](call::Call) and returns a [`LiveSource`](source::LiveSource) for a
+//! tail or a [`RecentSource`](source::RecentSource) for recent messages.
 
 pub(crate) mod foundation;
 pub(crate) mod call;

@@ -22,9 +22,10 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) fn new(call: &Call<'_>, response: Response, format: Format) -> Result<Self> {
-        let content_type = response.content_type.as_deref().ok_or_else(|| {
-            Error::new(ErrorKind::BadResponse, format!("{WHAT}: the server's answer has no Content-Type"))
-        })?;
+        let content_type = response
+            .content_type
+            .as_deref()
+            .ok_or_else(|| Error::new(ErrorKind::BadResponse, format!("{WHAT}: the response has no Content-Type")))?;
         let boundary = boundary(content_type).map_err(|cause| Error::caused(ErrorKind::BadResponse, WHAT, cause))?;
         let splitter = Splitter::new(response.body, &boundary, call.settings().max_message_size);
         Ok(Parts { splitter, format, cancel: Arc::clone(call.cancel()) })

@@ -1,7 +1,7 @@
-//! Generation 3, the RLP gateway of 2018 to today: its path, and the events of its stream.
+//! Generation 3, the RLP gateway of 2018 to today: its path, the events of its stream and its error responses.
 //!
-//! Source: the RLP gateway of loggregator-release. A stream is one HTTP response without an end: batches of envelopes,
-//! a heartbeat every 15 s, and, by default after 14 minutes, the word that it is closing.
+//! Source: the RLP gateway of loggregator-release. A stream is one endless HTTP response of server-sent events: batches
+//! of envelopes, a heartbeat every 15 s, and a `closing` event, by default after 14 minutes.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::wire::format::Format;
 use crate::wire::frames::{Frames, Progress};
 use crate::wire::sse::{Event, Parser};
 
-/// After how long a silence a stream is taken for dead, if no other time is set: four heartbeats.
+/// The idle timeout if the caller sets none: four heartbeats.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What one read takes at the most.
+/// The maximum number of bytes of one read.
 const READ_SIZE: usize = 64 * 1024;
 
-/// How much larger than a message an event may be: it has up to a hundred of them, in base64.
+/// An event may be this many times larger than a message, because it contains up to 100 messages, in base64.
 const EVENT_FACTOR: usize = 4;
 
 /// Opens the stream of an app's logs.
@@ -36,18 +36,18 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
     }
     let content_type = response.content_type.as_deref().unwrap_or_default();
     if !content_type.starts_with("text/event-stream") {
-        let text = format!("the request for {path}: the response is no stream of events but `{content_type}`");
+        let text = format!("the request for {path}: the response is not an event stream but `{content_type}`");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
     Ok(Box::new(EventStream::new(response.body, call.settings().max_message_size, call.token)))
 }
 
-/// The gateway answers 404 `not_found` to every token that it refuses.
+/// Adds a hint to an error response. The gateway answers 404 `not_found` to every token that it rejects.
 fn advise(error: Error) -> Error {
     match (error.status(), error.body()) {
         (Some(404), Some(body)) if body.contains("not_found") => error.with_kind(ErrorKind::Unauthorized).with_hint(
-            ": the RLP gateway says so for every token that it refuses. Is the token expired, or may its user not see \
-             this app?",
+            ": the RLP gateway answers 404 to every token that it rejects (Is the token expired, or may its user not \
+             see this app?)",
         ),
         (Some(404), _) => {
             error.with_hint(": is this the address of an RLP gateway, such as https://log-stream.example.com?")
@@ -56,14 +56,14 @@ fn advise(error: Error) -> Error {
     }
 }
 
-/// A stream that is being read.
+/// A stream of server-sent events.
 struct EventStream {
     body: Body,
     parser: Parser,
     buffer: Box<[u8]>,
     frames: Frames,
     max_size: usize,
-    /// The gateway's last words may repeat it.
+    /// Hidden in the text of a `closing` event, which may repeat it.
     token: String,
 }
 
@@ -81,7 +81,7 @@ impl EventStream {
 }
 
 impl LiveSource for EventStream {
-    /// Waits for the next bytes and reads the batches of envelopes in them.
+    /// Waits for the next bytes and parses the events in them.
     fn receive(&mut self) -> Progress {
         let read = match self.body.read(&mut self.buffer) {
             Ok(0) => return Progress::Ended(Ending::Eof),
@@ -93,7 +93,7 @@ impl LiveSource for EventStream {
             Event { name: "" | "message", data } => self.frames.push(data),
             // The event's text is the gateway's reason.
             Event { name: "closing", data } => closing = Some(hide(&String::from_utf8_lossy(data), &self.token)),
-            // A heartbeat, or what we do not know: that it came is all there is to it.
+            // A heartbeat, or an unknown event: it has no data to read.
             _ => {}
         });
         match (parsed, closing) {
@@ -103,25 +103,26 @@ impl LiveSource for EventStream {
         }
     }
 
-    fn take(&mut self, spare: &mut dyn FnMut() -> Frames) -> Option<Frames> {
+    fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames> {
         if self.frames.is_empty() {
             return None;
         }
-        let mut next = spare();
+        let mut next = recycled();
         next.clear();
         Some(std::mem::replace(&mut self.frames, next))
     }
+
     fn format(&self) -> Format {
         Format::Gateway
     }
 
     fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {
-        // `receive` waits itself, and is never idle.
+        // Not needed: `receive` blocks and never returns `Idle`.
         Ok(())
     }
 
     fn default_idle_timeout(&self) -> Option<Duration> {
-        // The timeouts of its HTTP response have ended it by then.
+        // Not needed: the read timeouts of the HTTP response end the stream.
         None
     }
 

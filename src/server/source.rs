@@ -1,6 +1,6 @@
-//! The two things that a server gives: a [`LiveSource`] for a tail and a [`RecentSource`] for recent messages.
+//! What a server provides: a [`LiveSource`] for a tail and a [`RecentSource`] for recent messages.
 //!
-//! A new way to get at messages is one new file beside the others that implements one of these traits.
+//! To read messages in another way, add a file that implements one of these traits.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,10 +19,10 @@ pub(crate) trait LiveSource: Send {
     /// Reads what has arrived. May block until something arrives, if its connection is shut down on cancel.
     fn receive(&mut self) -> Progress;
 
-    /// Takes the frames that were received, if there are any. `spare` returns memory to read further frames into.
-    fn take(&mut self, spare: &mut dyn FnMut() -> Frames) -> Option<Frames>;
+    /// Takes the frames that were received, if there are any. `recycled` returns a buffer for further frames.
+    fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames>;
 
-    /// How the frames are decoded.
+    /// Returns the format of the frames.
     fn format(&self) -> Format;
 
     /// Waits until there is something to receive. Called only after [`Progress::Idle`].
@@ -32,11 +32,12 @@ pub(crate) trait LiveSource: Send {
     /// [`TimedOut`](io::ErrorKind::TimedOut) if nothing arrived by the deadline.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()>;
 
-    /// The idle timeout if the caller has set none. `None`: it may be silent for ever, or it times out by itself.
+    /// Returns the idle timeout if the caller has set none. `None`: it may be silent for ever, or it times out by
+    /// itself.
     fn default_idle_timeout(&self) -> Option<Duration>;
 
-    /// What a second thread needs to keep the connection alive and to close it with a close frame. `None`: there is no
-    /// second thread, and a cancel shuts the connection down.
+    /// Returns what a second thread needs to keep the connection alive and to close it with a close frame. `None`:
+    /// there is no second thread, and a cancel shuts the connection down.
     fn write_half(&self) -> Option<&Arc<WriteHalf>>;
 }
 
@@ -47,7 +48,7 @@ pub(crate) trait RecentSource: Send + Sync {
     fn read(&mut self, messages: &mut VecDeque<Result<LogMessage>>) -> Result<bool>;
 }
 
-/// How many parts of a response may be something else than a message.
+/// The maximum number of parts of a response that are not log messages.
 const MAX_SKIPPED: usize = 1000;
 
 /// Counts the parts of a response that are not messages. Limited, so that a response of nothing else ends.
@@ -55,11 +56,11 @@ const MAX_SKIPPED: usize = 1000;
 pub(crate) struct Skipped(usize);
 
 impl Skipped {
-    /// Counts one part: undecodable, or without an error if it holds something else than a log message.
+    /// Counts one part: undecodable, or without an error if it contains something other than a log message.
     pub(crate) fn add(&mut self, error: Option<Error>) -> Result<()> {
         self.0 += 1;
         if self.0 > MAX_SKIPPED {
-            let why = error.map_or_else(|| "they hold something else".into(), |error| error.to_string());
+            let why = error.map_or_else(|| "they contain something else".into(), |error| error.to_string());
             let text = format!("too many parts of the response are not log messages (limit {MAX_SKIPPED}): {why}");
             return Err(Error::new(ErrorKind::BadResponse, text));
         }
@@ -70,16 +71,16 @@ impl Skipped {
     }
 }
 
-/// Adds to a timeout of the response body which setting it came from.
+/// Adds to a timeout of the response body the setting that caused it.
 pub(crate) fn explain_timeout(error: Error, timeouts: ReadTimeouts) -> Error {
     match error.kind() {
-        ErrorKind::Timeout if timeouts.is_expired() => late(),
+        ErrorKind::Timeout if timeouts.is_expired() => recent_timeout_error(),
         ErrorKind::Timeout => error.with_hint(": see Builder::read_timeout"),
         _ => error,
     }
 }
 
 /// The error of recent messages that took longer than `recent_timeout`.
-pub(crate) fn late() -> Error {
+pub(crate) fn recent_timeout_error() -> Error {
     Error::new(ErrorKind::Timeout, "the recent messages did not end in time: see Builder::recent_timeout")
 }

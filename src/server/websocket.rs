@@ -20,8 +20,8 @@ impl LiveSource for WebSocketSource {
         self.websocket.receive()
     }
 
-    fn take(&mut self, spare: &mut dyn FnMut() -> Frames) -> Option<Frames> {
-        self.websocket.take(spare)
+    fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames> {
+        self.websocket.take(recycled)
     }
 
     fn format(&self) -> Format {

@@ -1,14 +1,14 @@
-//! [`Backoff`]: how long to wait before each attempt to reconnect.
+//! [`Backoff`]: the pauses before the attempts to reconnect.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use crate::settings::Reconnect;
 
-/// No setting has a tail try again and again without a pause.
-const SHORTEST: Duration = Duration::from_millis(10);
+/// The minimum pause, whatever the settings: without it, a tail could reconnect in a busy loop.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
 
-/// The pauses before the attempts that follow each other without success.
+/// The pauses before consecutive attempts without success. Each is twice as long as the previous one.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     policy: Reconnect,
@@ -20,28 +20,28 @@ impl Backoff {
         Backoff { policy, attempts: 0 }
     }
 
-    /// Data has come: the next break is the first again.
+    /// Starts again with the first pause. Called after data has arrived.
     pub(crate) fn reset(&mut self) {
         self.attempts = 0;
     }
 
     fn full_pause(&self) -> Duration {
         let doubled = 2_u32.saturating_pow(self.attempts);
-        self.policy.first.saturating_mul(doubled).min(self.policy.longest).max(SHORTEST)
+        self.policy.first.saturating_mul(doubled).min(self.policy.longest).max(MIN_PAUSE)
     }
 }
 
 impl Iterator for Backoff {
     type Item = Duration;
 
-    /// The next pause; `None` when there have been enough.
+    /// Returns the next pause, or `None` after the maximum number of attempts.
     fn next(&mut self) -> Option<Duration> {
-        if self.policy.max_attempts.is_some_and(|most| self.attempts >= most) {
+        if self.policy.max_attempts.is_some_and(|max| self.attempts >= max) {
             return None;
         }
         let pause = self.full_pause();
         self.attempts = self.attempts.saturating_add(1);
-        // A random number from the standard library: each of these hashers has keys of its own.
+        // A random number from the standard library: each of these hashers has its own random keys.
         let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
         Some(pause.mul_f64(1.0 - random / 2.0))
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_begin_again_after_a_reset() {
+    fn pauses_double_up_to_the_longest_and_start_again_after_a_reset() {
         let mut backoff = Backoff::new(Reconnect::default());
         for full in [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000].map(Duration::from_millis) {
             assert_eq!(backoff.full_pause(), full);

@@ -1,4 +1,4 @@
-//! [`Batch`]: messages that arrived together, decoded as they are taken.
+//! [`Batch`]: messages that arrived together, decoded one by one.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,20 +12,20 @@ use crate::message::LogMessage;
 use crate::wire::format::Format;
 use crate::wire::frames::Frames;
 
-/// A larger buffer is not kept: one large message made it so.
+/// A buffer with more bytes than this is not recycled. Only a large message makes it grow so far.
 const MAX_RECYCLED: usize = 512 * 1024;
 
-/// Some messages that arrived together: an iterator over them, each decoded when it is taken.
+/// Messages that arrived together, as an iterator. Each message is decoded when it is taken.
 #[derive(Default)]
 pub struct Batch {
     frames: Frames,
     format: Format,
-    /// Takes the memory of the frames back when they have been decoded.
+    /// Where the buffer goes when all frames have been decoded.
     recycle: Option<Sender<Frames>>,
     next: usize,
-    /// What the frame before `next` held, and has not been taken.
+    /// Messages of the frame before `next` that have not been taken yet.
     decoded: VecDeque<Result<LogMessage>>,
-    /// Comes behind the messages.
+    /// Returned after the messages.
     error: Option<Error>,
     last: bool,
 }
@@ -35,17 +35,17 @@ impl Batch {
         Batch { frames, format, recycle: Some(recycle.clone()), ..Batch::default() }
     }
 
-    /// Tells of a break, behind which the tail goes on.
+    /// Makes a batch that reports a gap. The tail continues after it.
     pub(super) fn gap(error: Error) -> Self {
         Batch { error: Some(error), ..Batch::default() }
     }
 
-    /// Tells of the end.
+    /// Makes the last batch, with the error that ended the tail.
     pub(super) fn end(error: Error) -> Self {
         Batch { error: Some(error), last: true, ..Batch::default() }
     }
 
-    /// Returns true if this batch tells of the end of the tail.
+    /// Returns true if this is the last batch of a tail that ended with an error.
     pub(super) fn is_last(&self) -> bool {
         self.last
     }
@@ -62,7 +62,7 @@ impl Iterator for Batch {
             let Some(frame) = self.frames.get(self.next) else {
                 let frames = mem::take(&mut self.frames);
                 if let Some(recycle) = self.recycle.take().filter(|_| frames.bytes.capacity() <= MAX_RECYCLED) {
-                    // What there is no room for is not needed.
+                    // If the channel is full, there are enough buffers.
                     let _ = recycle.try_send(frames);
                 }
                 return self.error.take().map(Err);

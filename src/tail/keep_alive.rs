@@ -59,7 +59,7 @@ impl KeepAlive {
 }
 
 impl Drop for KeepAlive {
-    /// Runs however the thread ends, and even if it never starts: nothing else would end the connection.
+    /// Shuts the connection down however the thread ends, and even if it never starts. Nothing else would.
     fn drop(&mut self) {
         self.write_half.shutdown();
     }

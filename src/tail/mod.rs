@@ -1,7 +1,7 @@
-//! [`Tail`]: an app's messages as they are written.
+//! [`Tail`]: an app's messages as they are logged.
 //!
-//! The reader thread reads a source and sends batches through a channel; the keep-alive thread keeps a websocket open;
-//! the caller's thread decodes what it takes from the channel.
+//! The reader thread reads a source and sends batches through a channel. The keep-alive thread keeps a websocket open.
+//! The caller's thread decodes the batches that it takes from the channel.
 
 mod backoff;
 mod batch;
@@ -33,11 +33,11 @@ use crate::net::registry::Registration;
 use crate::server::source::LiveSource;
 use crate::settings::Settings;
 
-/// How many batches wait for a slow caller. Together with the size of a batch this bounds the memory of a tail. When
-/// that many wait, nothing more is read, and TCP slows the server down.
+/// The maximum number of batches that wait for a slow caller. Together with the size of a batch, it limits the memory
+/// of a tail. When it is reached, nothing more is read, and TCP slows the server down.
 const WAITING_BATCHES: usize = 8;
 
-/// How many decoded batches' buffers are kept to be read into again.
+/// The maximum number of buffers of decoded batches that are kept for reuse.
 const RECYCLED_BUFFERS: usize = 2;
 
 /// How long a drop or a close waits for the tail's threads. They end within 0.1 s, unless the caller's logger, which runs
@@ -46,24 +46,23 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// An app's log messages as they arrive: an iterator that blocks until the next one.
 ///
-/// An item is a message, or the error that says why a message could not be decoded, or, of a tail that
-/// [connects again](crate::Builder::reconnect), the [gap](ErrorKind::Gap) where it did; the tail goes on behind these.
-/// A tail that ends well (by a [`close`](Closer::close), or by a server that says it is done) just ends; one that ends
-/// badly gives a last error first. [`ending`](Tail::ending) tells how it ended.
+/// An item is a message or an error. Two kinds of errors do not end the tail: a message that could not be decoded, and
+/// the [gap](ErrorKind::Gap) where a tail [reconnected](crate::Builder::reconnect). A tail that ends cleanly (by a
+/// [`close`](Closer::close), or by a server that closes the connection normally) just ends; otherwise the last item is
+/// an error. [`ending`](Tail::ending) says how the tail ended.
 ///
-/// What arrives waits in a bounded buffer of at most 11 pieces. On the wire, each is about 256 KiB and one more message,
-/// and on a websocket it is 1024 messages at the most. So it is about 11 × (256 KiB +
-/// [`max_message_size`](crate::Builder::max_message_size)) at the very worst, and mostly much less. Over the RLP gateway,
-/// where messages come in events of up to 100, it is an event of up to four times that size that counts.
+/// Received messages wait for the caller in a bounded buffer of up to 11 batches. A batch holds up to 256 KiB plus one
+/// message, as received, or 1024 messages on a websocket. So the buffer holds at most about 11 × (256 KiB +
+/// [`max_message_size`](crate::Builder::max_message_size)), and usually much less. From the RLP gateway, messages
+/// arrive in events of up to 100 messages and 4 × `max_message_size`; there a batch is up to 256 KiB plus one event.
 ///
-/// When it is full, TCP slows the server down; a websocket is kept alive meanwhile, for as long as the caller likes.
-/// But servers do not wait for clients that do not keep up. Old ones drop messages, and say so in a message of the
-/// source `LGR`; Doppler of today cuts the connection after some 5 s; the RLP gateway drops messages and does not say
-/// so.
+/// When the buffer is full, TCP slows the server down. A websocket is kept alive meanwhile, however long the caller
+/// pauses. But servers do not wait for slow clients: old ones drop messages and report it in a message with source
+/// `LGR`; today's Doppler closes the connection after about 5 s; the RLP gateway drops messages without a report.
 ///
-/// A tail over a websocket has two threads: one reads, the other keeps the connection alive and closes it. One over the
-/// RLP gateway has only the first. Dropping a tail closes it, waits for its threads, and leaves no socket behind; that
-/// takes 0.1 s at the most.
+/// A tail over a websocket has two threads: one reads, the other keeps the connection alive and closes it. A tail from
+/// the RLP gateway has only the first. Dropping a tail closes it and waits for its threads, for at most 0.1 s. No
+/// socket is left open.
 ///
 /// ```
 /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
@@ -71,7 +70,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// # let consumer = loggregator_consumer::Consumer::builder(&server.endpoint()).proxy(Proxy::none()).build()?;
 /// let mut tail = consumer.tail("app-guid", "bearer token")?;
 /// # server.send(LogMessage::new("app-guid", "hello"));
-/// let closer = tail.closer(); // can go to another thread, such as one that waits for Ctrl-C
+/// let closer = tail.closer(); // can be moved to another thread, such as one that waits for Ctrl-C
 /// for message in tail.by_ref() {
 ///     println!("{}", message?);
 ///     closer.close()?;
@@ -83,15 +82,15 @@ pub struct Tail {
     batches: Receiver<Batch>,
     current: Batch,
     shared: Arc<Shared>,
-    /// The error at the end, if there is one, has been returned to the caller.
-    end_given: bool,
+    /// Whether the error at the end has been returned to the caller.
+    end_returned: bool,
     reader: Option<JoinHandle<()>>,
     /// Disconnected when all threads have ended.
     ended: Receiver<Infallible>,
 }
 
 impl Tail {
-    /// Starts the threads on a connected source. `reconnector` makes another connection each time that one ends.
+    /// Starts the threads of a tail on a connected source. `reconnector` makes another connection each time one ends.
     pub(crate) fn spawn(
         source: Box<dyn LiveSource>,
         settings: &Settings,
@@ -118,14 +117,15 @@ impl Tail {
         };
         let first = Connection::open(source, intervals, &shared, running)?;
         let thread = start_thread("loggregator-read", move || reader.run(first))?;
-        Ok(Tail { batches, current: Batch::default(), shared, end_given: false, reader: Some(thread), ended })
+        Ok(Tail { batches, current: Batch::default(), shared, end_returned: false, reader: Some(thread), ended })
     }
 
-    /// The channel itself, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and other
-    /// channels.
+    /// Returns the channel of the tail, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and
+    /// other channels.
     ///
-    /// It gives the messages in [`Batch`]es, and is disconnected when the tail has ended; an end that is an error is
-    /// the last batch's last item. A message is given once: what has been taken here does not come from the iterator.
+    /// It delivers messages in [`Batch`]es and is disconnected when the tail has ended. If the tail ends with an error,
+    /// that is the last item of the last batch. Each message is delivered once: the iterator does not return messages
+    /// that were received here.
     ///
     /// ```
     /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
@@ -144,49 +144,50 @@ impl Tail {
         &self.batches
     }
 
-    /// Waits for the next message, for `timeout` at the most.
+    /// Waits up to `timeout` for the next item.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] if none came; [`RecvTimeoutError::Disconnected`] if the tail has ended. The
-    /// inner errors are the iterator's.
+    /// The outer error is [`RecvTimeoutError::Timeout`] if no item arrived, and [`RecvTimeoutError::Disconnected`] if
+    /// the tail has ended. The inner result is the item that [`next`](Iterator::next) would return.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Result<LogMessage>, RecvTimeoutError> {
         let deadline = after(timeout);
         self.next_from(|batches| batches.recv_deadline(deadline))
     }
 
-    /// Takes the next message if there is one, without waiting.
+    /// Returns the next item if one has already arrived. Does not wait.
     ///
     /// # Errors
     ///
-    /// [`TryRecvError::Empty`] if there is none; [`TryRecvError::Disconnected`] if the tail has ended. The inner
-    /// errors are the iterator's.
+    /// The outer error is [`TryRecvError::Empty`] if there is no item, and [`TryRecvError::Disconnected`] if the tail
+    /// has ended. The inner result is the item that [`next`](Iterator::next) would return.
     pub fn try_recv(&mut self) -> Result<Result<LogMessage>, TryRecvError> {
         self.next_from(Receiver::try_recv)
     }
 
-    /// A handle that closes this tail, from any thread.
+    /// Returns a handle that closes this tail from any thread.
     pub fn closer(&self) -> Closer {
         Closer { shared: Arc::clone(&self.shared) }
     }
 
-    /// How the tail ended, as soon as it has. Messages that came before may still be waiting.
+    /// Returns how the tail ended, or `None` while it is open. Messages that arrived before the end may still be
+    /// waiting.
     pub fn ending(&self) -> Option<&Ending> {
         self.shared.ending.get()
     }
 
     /// Closes the connection and waits for the threads. Messages that still wait are dropped.
     ///
-    /// A close frame is sent, and the server given 0.1 s to answer it.
+    /// On a websocket a close frame is sent, and the server has 0.1 s to answer it.
     ///
     /// # Errors
     ///
-    /// The error that the tail had ended with before, if it ended badly and the error has not been taken yet. One that
-    /// was taken through the [`receiver`](Tail::receiver) counts as not taken, and is given once more.
+    /// The error that had ended the tail before, if it has not been returned yet. An error read from
+    /// [`receiver`](Tail::receiver) is returned again by `close`.
     pub fn close(mut self) -> Result<()> {
         self.join();
         match self.shared.error.get() {
-            Some(error) if !self.end_given => Err(error.clone()),
+            Some(error) if !self.end_returned => Err(error.clone()),
             _ => Ok(()),
         }
     }
@@ -197,7 +198,7 @@ impl Tail {
     ) -> Result<Result<LogMessage>, E> {
         loop {
             if let Some(item) = self.current.next() {
-                self.end_given |= self.current.is_last();
+                self.end_returned |= self.current.is_last();
                 return Ok(item);
             }
             self.current = receive(&self.batches)?;
@@ -242,18 +243,19 @@ impl fmt::Debug for Tail {
     }
 }
 
-/// Closes a [`Tail`], from any thread and as often as one likes.
+/// Closes a [`Tail`] from any thread. Can be cloned, and used any number of times.
 #[derive(Debug, Clone)]
 pub struct Closer {
     shared: Arc<Shared>,
 }
 
 impl Closer {
-    /// Has the tail closed, without waiting for it: its iterator gives what had arrived, and ends, at most 0.1 s later.
+    /// Starts to close the tail and returns without waiting. The iterator returns the messages that have arrived, and
+    /// ends at most 0.1 s later.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotConnected`] if the tail has ended already, and not by a close.
+    /// [`ErrorKind::NotConnected`] if the tail has already ended for another reason than a close.
     pub fn close(&self) -> Result<()> {
         match self.shared.ending.get() {
             None | Some(Ending::Closed) => {

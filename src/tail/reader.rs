@@ -1,4 +1,5 @@
-//! [`Reader`]: the first thread of a tail. It reads one connection after the other and sends what arrives to the caller.
+//! [`Reader`]: the first thread of a tail. It reads one connection after the other and sends what arrives to the
+//! caller.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,8 +22,8 @@ use crate::net::registry::Registration;
 use crate::server::source::LiveSource;
 use crate::wire::frames::{Frames, Progress};
 
-/// A tail that has been silent for this long keeps no memory for further messages.
-const REST_AFTER: Duration = Duration::from_secs(1);
+/// After this silence, recycled buffers are freed, so that an idle tail needs little memory.
+const FREE_BUFFERS_AFTER: Duration = Duration::from_secs(1);
 
 /// Held by the threads that a drop of the tail waits for. Nothing is ever sent: the receiver sees when they have ended.
 pub(super) type Running = Arc<Sender<Infallible>>;
@@ -80,26 +81,26 @@ type End = (Ending, Option<Error>);
 
 impl Reader {
     pub(super) fn run(self, first: Connection) {
-        // A tail that ends without an ending would look like one that ended well.
+        // Without this, a panic would look like a clean end.
         let (mut ending, mut error) = panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first)))
             .unwrap_or_else(|_| failed("the thread that reads the connection panicked"));
         if self.shared.cancel.is_cancelled() {
             (ending, error) = (Ending::Closed, None);
         }
-        // First: when the caller sees the end, the consumer no longer counts this tail as open.
+        // Dropped first: when the caller sees the end, the consumer no longer counts this tail as open.
         drop(self.registration);
         let ending = self.shared.ending.get_or_init(|| ending);
         if let Some(error) = &error {
             self.shared.error.get_or_init(|| error.clone());
         }
-        // The caller may take the end as late as it likes. The connection is gone by now and does not wait for it.
+        // This may block until the caller takes the end, but the connection is already closed.
         if let Some(error) = error {
             send_batch(&self.batches, &self.shared.cancel, Batch::end(error));
         }
-        log::debug!("a tail has ended: {ending}");
+        log::debug!("a tail ended: {ending}");
     }
 
-    /// Reads one connection after the other, until no further one is to be made.
+    /// Reads one connection after the other, until the tail ends.
     fn read_all(&self, mut connection: Connection) -> End {
         let mut backoff = self.reconnector.as_ref().map(|reconnector| Backoff::new(reconnector.policy));
         loop {
@@ -139,7 +140,7 @@ impl Reader {
             let (reconnector, shared, intervals) = (Arc::clone(reconnector), Arc::clone(&self.shared), self.intervals);
             let (ending, running) = (ending.clone(), Arc::downgrade(&self.running));
             move || {
-                log::info!("a tail broke, and connects again: {ending}");
+                log::info!("the connection of a tail ended, reconnecting: {ending}");
                 let open = |source| {
                     let running = running.upgrade().ok_or_else(Error::closed)?;
                     Connection::open(source, intervals, &shared, running)
@@ -176,7 +177,7 @@ impl Reader {
     /// Reads a connection to its end. Returns how it ended, and whether anything arrived before.
     fn read(&self, source: &mut dyn LiveSource) -> (Ending, bool) {
         let idle_timeout = self.idle_timeout.or(source.default_idle_timeout());
-        // A source with a write half is read on after a cancel, up to the server's close frame.
+        // After a cancel, a source with a write half is still read, up to the server's close frame.
         let ends_at_once = source.write_half().is_none();
         let format = source.format();
         let mut had_data = false;
@@ -192,7 +193,7 @@ impl Reader {
                 send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, format, &self.recycle));
             }
             match progress {
-                // The stream reached its time limit, so it was a good one even if the app logged nothing.
+                // The stream reached its time limit, so it counts as successful even if the app logged nothing.
                 Progress::Ended(ending @ Ending::Closing { .. }) => return (ending, true),
                 Progress::Ended(ending) => return (ending, had_data),
                 Progress::More => {}
@@ -209,8 +210,8 @@ impl Reader {
 
     /// Waits until there is something to read. `TimedOut` if nothing arrived within the idle timeout.
     fn wait(&self, source: &mut dyn LiveSource, idle_timeout: Option<Duration>) -> io::Result<()> {
-        let (deadline, rest): (Option<Instant>, _) = (idle_timeout.map(after), after(REST_AFTER));
-        source.wait(Some(deadline.map_or(rest, |deadline| deadline.min(rest)))).or_else(|_| {
+        let (deadline, free_at): (Option<Instant>, _) = (idle_timeout.map(after), after(FREE_BUFFERS_AFTER));
+        source.wait(Some(deadline.map_or(free_at, |deadline| deadline.min(free_at)))).or_else(|_| {
             while self.recycled.try_recv().is_ok() {}
             source.wait(deadline)
         })

@@ -6,9 +6,9 @@ use crate::net::cancel::Cancel;
 use crate::server::source::LiveSource;
 use crate::settings::Reconnect;
 
-/// A tail that is refused this often in a row ends. One refusal is not enough: while a platform restarts, its router
+/// A tail ends after this number of consecutive rejections. One is not enough: while a platform restarts, its router
 /// answers 404 for a while, and so does a server that cannot check a token.
-const MAX_REFUSALS: u32 = 3;
+const MAX_REJECTIONS: u32 = 3;
 
 /// How a tail reconnects.
 pub(crate) struct Reconnector {
@@ -23,7 +23,7 @@ impl Reconnector {
     ///
     /// # Errors
     ///
-    /// The error of the last attempt, when the tail is cancelled, refused, or out of attempts.
+    /// The error of the last attempt, if the tail is cancelled, rejected, or out of attempts.
     pub(super) fn reconnect<T>(
         &self,
         backoff: &mut Backoff,
@@ -31,12 +31,11 @@ impl Reconnector {
         open: impl Fn(Box<dyn LiveSource>) -> Result<T>,
     ) -> Result<T> {
         let mut last_error = None;
-        let mut refusals = 0;
+        let mut rejections = 0;
         loop {
             let Some(pause) = backoff.next() else {
-                let error =
-                    last_error.unwrap_or_else(|| Error::new(ErrorKind::ConnectionLost, "the connection breaks"));
-                return Err(error.with_hint(", again and again: given up"));
+                let error = last_error.unwrap_or_else(|| Error::new(ErrorKind::ConnectionLost, "the connection ended"));
+                return Err(error.with_hint(" (given up: no attempts left)"));
             };
             // Nothing is ever sent: this waits for the time to pass, or for a cancel.
             let _ = cancel.signal().recv_timeout(pause);
@@ -48,11 +47,11 @@ impl Reconnector {
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::InvalidInput) => return Err(error),
                 Err(error) => {
-                    refusals = if error.kind().is_refusal() { refusals + 1 } else { 0 };
-                    if refusals == MAX_REFUSALS {
+                    rejections = if error.kind().is_refusal() { rejections + 1 } else { 0 };
+                    if rejections == MAX_REJECTIONS {
                         return Err(error);
                     }
-                    log::info!("connecting again failed: {error}");
+                    log::info!("reconnecting failed: {error}");
                     last_error = Some(error);
                 }
             }

@@ -1,4 +1,4 @@
-//! [`CfCli`]: where the `cf` CLI is logged in, read from its configuration. Never written: that is the CLI's to do.
+//! [`CfCli`]: the session of the `cf` CLI, read from its configuration file. Only the CLI writes that file.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,17 +12,17 @@ use crate::auth::{TokenSource, Uaa};
 use crate::error::{Error, ErrorKind, Result};
 
 impl TokenSource {
-    /// The tokens of the session of the `cf` CLI, as `cf login` began it.
+    /// Returns a source for the session of the `cf` CLI, which `cf login` starts.
     ///
-    /// It is read from `$CF_HOME/.cf/config.json`, or `~/.cf/config.json` where `CF_HOME` is not set. That file is read
-    /// again each time another token is needed: if the CLI has got one meanwhile, that is used. Otherwise one is got
-    /// from the UAA. The file is never written. So where a UAA gives a refresh token only one use, which is not its
-    /// default, the CLI must log in again after that.
+    /// The session is read from `$CF_HOME/.cf/config.json`, or from `~/.cf/config.json` if `CF_HOME` is not set. The
+    /// file is read again each time another token is needed: a token that the CLI has received meanwhile is used,
+    /// otherwise one is requested from the UAA. The file is never written. So if the UAA allows only one use of a
+    /// refresh token, which is not its default, the CLI must log in again afterwards.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unauthorized`] if nobody is logged in; [`ErrorKind::InvalidInput`] if the file can't be read, or is
-    /// not the CLI's.
+    /// [`ErrorKind::Unauthorized`] if nobody is logged in; [`ErrorKind::InvalidInput`] if the file cannot be read or is
+    /// not a configuration of the CLI.
     ///
     /// ```no_run
     /// use loggregator_consumer::TokenSource;
@@ -35,21 +35,21 @@ impl TokenSource {
     }
 }
 
-/// Where the CLI is logged in.
+/// The session of the CLI.
 #[derive(Debug)]
 pub(crate) struct CfCli {
     /// The address of the Cloud Controller.
     pub(crate) target: String,
-    /// The addresses of servers, where the CLI has kept them: not all of its versions do.
+    /// The addresses of servers. Not all versions of the CLI store them.
     pub(crate) doppler: Option<String>,
     pub(crate) log_cache: Option<String>,
-    /// Whether certificates are accepted as they come (`cf login --skip-ssl-validation`).
+    /// Whether certificates are not verified (`cf login --skip-ssl-validation`).
     pub(crate) skip_tls_validation: bool,
     pub(crate) uaa: Uaa,
     path: PathBuf,
 }
 
-/// The file, as far as it is read.
+/// The fields of the file that are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Config {
@@ -80,21 +80,21 @@ impl CfCli {
         let not_logged_in =
             |why: &str| Error::new(ErrorKind::Unauthorized, format!("not logged in: run `cf login` ({shown} {why})"));
         let text = fs::read(path).map_err(|cause| match cause.kind() {
-            io::ErrorKind::NotFound => not_logged_in("is not there"),
+            io::ErrorKind::NotFound => not_logged_in("does not exist"),
             _ => Error::caused(ErrorKind::InvalidInput, format_args!("reading {shown}"), cause),
         })?;
         let config: Config = serde_json::from_slice(&text).map_err(|cause| {
-            // Its text could hold a token.
+            // Only its position is shown, because its text could contain a token.
             let (line, column) = (cause.line(), cause.column());
-            let text = format!("{shown} is no configuration of the cf CLI (line {line}, column {column})");
-            Error::new(ErrorKind::InvalidInput, format!("{text}: `cf login` writes a new one"))
+            let text = format!("{shown} is not a configuration of the cf CLI (line {line}, column {column})");
+            Error::new(ErrorKind::InvalidInput, format!("{text}: run `cf login` to write a new one"))
         })?;
         let set = |value: Option<String>| value.filter(|value| !value.is_empty());
-        let target = set(config.target).ok_or_else(|| not_logged_in("names no API endpoint"))?;
+        let target = set(config.target).ok_or_else(|| not_logged_in("contains no API endpoint"))?;
         let url = set(config.uaa_endpoint)
             .or(set(config.authorization_endpoint))
-            .ok_or_else(|| not_logged_in("names no UAA"))?;
-        let access_token = set(config.access_token).ok_or_else(|| not_logged_in("holds no token"))?;
+            .ok_or_else(|| not_logged_in("contains no UAA address"))?;
+        let access_token = set(config.access_token).ok_or_else(|| not_logged_in("contains no token"))?;
         let mut uaa =
             Uaa::new(&url).access_token(&access_token).refresh_token(&config.refresh_token.unwrap_or_default());
         if let Some(client) = set(config.client) {
@@ -110,17 +110,17 @@ impl CfCli {
         })
     }
 
-    /// The tokens of this session, and of those that the CLI replaces it by.
+    /// Returns a source for this session, and for a session by which the CLI replaces it.
     pub(crate) fn into_tokens(self) -> Result<TokenSource> {
         let CfCli { uaa, path, .. } = self;
         TokenSource::session(uaa, Some(Box::new(move || Ok(CfCli::read_from(&path)?.uaa))))
     }
 }
 
-/// Where the CLI keeps its configuration.
+/// Returns the path of the CLI's configuration.
 fn config_path(cf_home: Option<OsString>, home: Option<PathBuf>) -> Result<PathBuf> {
     let home = cf_home.filter(|path| !path.is_empty()).map(PathBuf::from).or(home).ok_or_else(|| {
-        Error::new(ErrorKind::InvalidInput, "there is no home folder: set CF_HOME to the folder that holds .cf")
+        Error::new(ErrorKind::InvalidInput, "there is no home folder: set CF_HOME to the folder that contains .cf")
     })?;
     Ok(home.join(".cf").join("config.json"))
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::auth::scripted_uaa::{ScriptedUaa, ask, ending_jwt, fresh_jwt};
 
-/// A folder that is there for as long as a test.
+/// A temporary folder, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -15,7 +15,7 @@ impl Folder {
         Folder(path)
     }
 
-    /// What the CLI writes.
+    /// Writes the file that the CLI writes on login.
     fn log_in(&self, uaa: &str, access_token: &str, refresh_token: &str) -> PathBuf {
         self.write(&format!(
             r#"{{"ConfigVersion":4,"Target":"https://api.example.com","APIVersion":"3.180.0","UaaEndpoint":"{uaa}",
@@ -44,7 +44,7 @@ fn source(path: &Path) -> TokenSource {
 }
 
 #[test]
-fn reads_where_the_cli_is_logged_in() {
+fn reads_the_session_of_the_cli() {
     let folder = Folder::new();
     let cli = CfCli::read_from(&folder.log_in("https://uaa.example.com", "bearer hunter2", "refresh-hunter2")).unwrap();
     assert_eq!(cli.target, "https://api.example.com");
@@ -57,7 +57,7 @@ fn reads_where_the_cli_is_logged_in() {
 }
 
 #[test]
-fn what_the_cli_left_out_has_a_default() {
+fn missing_fields_have_defaults() {
     let folder = Folder::new();
     let path = folder.write(
         r#"{"Target":"https://api.example.com","AuthorizationEndpoint":"https://login.example.com","UaaEndpoint":"",
@@ -70,7 +70,7 @@ fn what_the_cli_left_out_has_a_default() {
 }
 
 #[test]
-fn says_what_to_do_where_nobody_is_logged_in() {
+fn says_what_to_do_if_nobody_is_logged_in() {
     let folder = Folder::new();
     let missing = folder.0.join("config.json");
     let error = CfCli::read_from(&missing).unwrap_err();
@@ -90,7 +90,7 @@ fn says_what_to_do_where_nobody_is_logged_in() {
 }
 
 #[test]
-fn a_broken_file_is_named_and_not_quoted() {
+fn the_error_of_a_broken_file_names_but_does_not_quote_it() {
     let folder = Folder::new();
     for text in [
         "",
@@ -121,39 +121,39 @@ fn the_file_is_in_cf_home_or_in_the_home_folder() {
 }
 
 #[test]
-fn a_token_that_the_cli_has_got_meanwhile_needs_no_renewal() {
+fn a_newer_token_of_the_cli_is_used_instead_of_a_renewal() {
     let folder = Folder::new();
     let (old, new) = (fresh_jwt(), format!("bearer {}", fresh_jwt()));
     let uaa = ScriptedUaa::granting(fresh_jwt());
     let source = source(&folder.log_in(&uaa.url, &old, "refresh-1"));
     let token = ask(&source, None).unwrap();
     folder.log_in(&uaa.url, &new, "refresh-1");
-    assert_eq!(ask(&source, None).unwrap(), token, "it is read when it is needed");
+    assert_eq!(ask(&source, None).unwrap(), token, "the file is read only when another token is needed");
     assert_eq!(ask(&source, Some(&token)).unwrap(), new);
     assert!(uaa.requests.is_empty());
     assert_ne!(ask(&source, Some(&new)).unwrap(), token);
-    assert_eq!(uaa.requests.len(), 1, "the CLI has no newer one");
+    assert_eq!(uaa.requests.len(), 1, "the CLI has no newer token");
 }
 
 #[test]
-fn the_token_is_renewed_where_the_cli_has_only_an_old_one_and_the_file_is_left_as_it_is() {
+fn an_old_token_of_the_cli_is_renewed_and_the_file_is_not_written() {
     let folder = Folder::new();
     let renewed = fresh_jwt();
     let uaa = ScriptedUaa::granting(&renewed);
     let path = folder.log_in(&uaa.url, &ending_jwt(), "refresh-1");
     let source = source(&path);
-    // Another one, but no better.
+    // Another token, but it is about to expire, too.
     folder.log_in(&uaa.url, &ending_jwt(), "refresh-2");
     let before = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
     assert_eq!(ask(&source, None).unwrap(), format!("bearer {renewed}"));
     assert_eq!(uaa.next_request().body, "grant_type=refresh_token&refresh_token=refresh%2D2");
     let after = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
     assert!(before == after, "the file was written");
-    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nor is there anything beside it");
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "no other file was written");
 }
 
 #[test]
-fn a_refresh_token_of_the_cli_replaces_the_one_that_the_uaa_gave() {
+fn a_new_refresh_token_of_the_cli_replaces_the_one_from_the_uaa() {
     let folder = Folder::new();
     let uaa =
         ScriptedUaa::start(|_| (200, format!(r#"{{"access_token":"{}","refresh_token":"rotated"}}"#, fresh_jwt())));
@@ -169,7 +169,7 @@ fn a_refresh_token_of_the_cli_replaces_the_one_that_the_uaa_gave() {
 }
 
 #[test]
-fn logging_out_ends_the_session_here_too() {
+fn logging_out_ends_the_session_of_the_source() {
     let folder = Folder::new();
     let uaa = ScriptedUaa::granting(fresh_jwt());
     let source = source(&folder.log_in(&uaa.url, &fresh_jwt(), "refresh-1"));
@@ -182,7 +182,7 @@ fn logging_out_ends_the_session_here_too() {
 }
 
 #[test]
-fn a_session_at_another_uaa_is_left_alone() {
+fn a_session_at_another_uaa_is_not_used() {
     let folder = Folder::new();
     let (renewed, elsewhere) = (fresh_jwt(), fresh_jwt());
     let uaa = ScriptedUaa::granting(&renewed);

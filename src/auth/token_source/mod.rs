@@ -1,5 +1,4 @@
-//! [`TokenSource`]: where the token of each request comes from, and how another one is got when it is about to expire
-//! or has been refused.
+//! [`TokenSource`]: supplies the token of each request, and renews it when it is about to expire or was rejected.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,43 +11,43 @@ use crossbeam_channel::{Receiver, TryRecvError, after, bounded, never, select};
 use parking_lot::Mutex;
 
 use super::token::{Token, check, normalised};
-use super::uaa::{Reread, Session, Uaa};
+use super::uaa::{Reload, Session, Uaa};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
 use crate::net::dial::Dialer;
 
-/// How long a call waits for another token while the one that is there is still good.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a call waits for a renewal while its old token is still valid.
+const WAIT_FOR_RENEWAL: Duration = Duration::from_secs(1);
 
-/// How long a renewal goes on that all who waited for it have left: long enough for an answer that is on its way, which
-/// may bring a refresh token that replaces the one before.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a renewal continues after all calls that need it have been closed. Its response may already be on the way,
+/// with a refresh token that replaces the old one.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// Where tokens come from: always the [same](TokenSource::fixed), from a [function](TokenSource::from_fn), from a
-/// [UAA](TokenSource::uaa), or from the session of the [`cf` CLI](TokenSource::cf_cli).
+/// A source of tokens: a [fixed](TokenSource::fixed) one, a [function](TokenSource::from_fn), a
+/// [UAA](TokenSource::uaa), or the session of the [`cf` CLI](TokenSource::cf_cli).
 ///
-/// All but the fixed one are asked for another token when the server refuses the one they gave; and ahead of that when
-/// the token, if it is a JWT that tells its end, has less than a tenth of its life left, and less than 30 s. One call
-/// does that for all that need it, in a short-lived thread of its own, which ends a second after the last of them is
-/// closed, unless it runs a [function](TokenSource::from_fn). Clones are one source, and share its token; so can several
-/// [consumers](crate::Consumer).
+/// All sources but the fixed one renew their token when a server rejects it. If the token is a JWT with an expiry time,
+/// it is also renewed ahead, when less than a tenth of its lifetime and less than 30 s remain. One renewal serves all
+/// calls that need it. It runs in a short-lived thread, which gives up 1 s after all of them have been closed, unless
+/// it runs a [function](TokenSource::from_fn). Clones are the same source and share its token; several
+/// [consumers](crate::Consumer) can share a source, too.
 ///
-/// Whether a token is given as `bearer eyJ...`, as `Bearer eyJ...` or as the JWT alone, it is sent with `bearer ` in
-/// lower case: some servers know it only so.
+/// A token may be given as `bearer eyJ...`, as `Bearer eyJ...` or as the JWT alone. It is always sent with `bearer ` in
+/// lower case, because some servers accept nothing else.
 ///
-/// No token is in the `Debug` form of a source, in a log or in an error.
+/// No token appears in the `Debug` form of a source, in a log or in an error.
 #[derive(Clone)]
 pub struct TokenSource(Source);
 
 #[derive(Clone)]
 enum Source {
     Fixed(Arc<str>),
-    Renewed(Arc<Renewed>),
+    Renewable(Arc<RenewableToken>),
 }
 
 impl TokenSource {
-    /// Always this token: `bearer eyJ...`, as `cf oauth-token` prints it, or the JWT alone. When it has expired, calls
-    /// fail with [`ErrorKind::Unauthorized`]. An empty one sends no token.
+    /// Returns a source that always supplies this token: `bearer eyJ...`, as `cf oauth-token` prints it, or the JWT
+    /// alone. When it has expired, calls fail with [`ErrorKind::Unauthorized`]. If it is empty, no token is sent.
     ///
     /// ```
     /// use loggregator_consumer::TokenSource;
@@ -60,21 +59,22 @@ impl TokenSource {
         TokenSource(Source::Fixed(normalised(token).into()))
     }
 
-    /// The tokens that a function gives.
+    /// Returns a source that calls a function for its tokens.
     ///
-    /// It is called when there is no token yet, when the one that it gave last is about to expire, and when a server
-    /// has refused that one: then it gets the refused token, and must give another one or fail. It runs in a thread of
-    /// its own and never twice at a time. It may take its time, since a call that is closed does not wait for it. But
-    /// nothing can interrupt it: one that hangs keeps its thread, and with it every later call that needs another token.
+    /// The function is called when there is no token yet, when its last token is about to expire, and when a server has
+    /// rejected that token. In the last case its argument is the rejected token, and it must return another one or
+    /// fail. It runs in its own thread and never twice at a time. It may take long, because a call that is closed does
+    /// not wait for it. But nothing can interrupt it: if it hangs, its thread hangs, and so does every later call that
+    /// needs another token.
     ///
-    /// If it fails, calls that have no good token do, with an [`ErrorKind::Unauthorized`] whose text ends with that of
-    /// the function's error.
+    /// If it fails, calls without a valid token fail with [`ErrorKind::Unauthorized`]. The error text ends with the
+    /// text of the function's error.
     ///
     /// ```no_run
     /// use std::process::Command;
     /// use loggregator_consumer::TokenSource;
     ///
-    /// let token = TokenSource::from_fn(|_refused| {
+    /// let token = TokenSource::from_fn(|_rejected| {
     ///     let output = Command::new("cf").arg("oauth-token").output()?;
     ///     if !output.status.success() {
     ///         return Err("cf oauth-token failed".into());
@@ -83,19 +83,19 @@ impl TokenSource {
     /// });
     /// ```
     pub fn from_fn(f: impl Fn(Option<&str>) -> Result<String, BoxError> + Send + Sync + 'static) -> Self {
-        TokenSource(Source::Renewed(Arc::new(Renewed::new(Origin::Function(Box::new(f)), None))))
+        TokenSource(Source::Renewable(Arc::new(RenewableToken::new(Origin::Function(Box::new(f)), None))))
     }
 
-    /// The tokens that a UAA gives, the server that Cloud Foundry's users log in to.
+    /// Returns a source that requests its tokens from a UAA, the server where Cloud Foundry's users log in.
     ///
-    /// It is reached in the way of the consumer that needs a token, so with its TLS connector and through its proxy.
-    /// It is given 10 s to begin its answer, and 10 s more to end it (or what [`Uaa::timeout`] says); but only 1 s once
-    /// all the calls and tails that needed it were closed. Calls fail with [`ErrorKind::Unauthorized`] when it says that
-    /// the session has expired.
+    /// Requests use the TLS connector and the proxy of the consumer that needs a token. The head of the response may
+    /// take 10 s, and the body another 10 s (see [`Uaa::timeout`]). When all calls and tails that need the token have
+    /// been closed, the request is cancelled after 1 s. If the UAA answers that the session has expired, calls fail
+    /// with [`ErrorKind::Unauthorized`].
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if the UAA's address is no `http://` or `https://` URL.
+    /// [`ErrorKind::InvalidInput`] if the UAA's address is not an `http://` or `https://` URL.
     ///
     /// ```
     /// use loggregator_consumer::{TokenSource, Uaa};
@@ -109,22 +109,22 @@ impl TokenSource {
         Self::session(config, None)
     }
 
-    /// A session at a UAA; `reread` tells what has become of it where others renew it too.
-    pub(crate) fn session(uaa: Uaa, reread: Option<Box<Reread>>) -> Result<Self> {
-        let current = uaa.access_token.as_deref().and_then(|token| Token::found(token).ok());
-        let session = Session::new(uaa, reread)?;
-        Ok(TokenSource(Source::Renewed(Arc::new(Renewed::new(Origin::Session(Box::new(session)), current)))))
+    /// Returns a source for a session at a UAA. `reload` is needed if other programs renew the same session.
+    pub(crate) fn session(uaa: Uaa, reload: Option<Box<Reload>>) -> Result<Self> {
+        let current = uaa.access_token.as_deref().and_then(|token| Token::existing(token).ok());
+        let session = Session::new(uaa, reload)?;
+        Ok(TokenSource(Source::Renewable(Arc::new(RenewableToken::new(Origin::Session(Box::new(session)), current)))))
     }
 
-    /// The token to send now, with `bearer` in lower case. If it is about to expire, another one is got before.
+    /// Returns the token to send now, with `bearer` in lower case. Renews it first if it is about to expire.
     ///
-    /// `refused` is one that this source gave and a server has just refused: another one is given, or an
-    /// [`ErrorKind::Unauthorized`] if there is none. `dialer` is how to reach a UAA. `cancel` interrupts it.
-    pub(crate) fn token(&self, refused: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
+    /// `rejected` is a token of this source that a server has just rejected. Then another token is returned, or an
+    /// [`ErrorKind::Unauthorized`] if there is none. `dialer` connects to the UAA. `cancel` interrupts the wait.
+    pub(crate) fn token(&self, rejected: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
         match &self.0 {
-            Source::Fixed(token) if refused == Some(&**token) => Err(no_other()),
+            Source::Fixed(token) if rejected == Some(&**token) => Err(no_replacement()),
             Source::Fixed(token) => check(token).map(|()| token.to_string()),
-            Source::Renewed(renewed) => renewed.token(refused, dialer, cancel),
+            Source::Renewable(token) => token.token(rejected, dialer, cancel),
         }
     }
 }
@@ -133,7 +133,7 @@ impl fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Source::Fixed(_) => f.write_str("TokenSource::fixed(..)"),
-            Source::Renewed(renewed) => match &renewed.origin {
+            Source::Renewable(token) => match &token.origin {
                 Origin::Function(_) => f.write_str("TokenSource::from_fn(..)"),
                 Origin::Session(session) => write!(f, "TokenSource::uaa({session})"),
             },
@@ -141,8 +141,8 @@ impl fmt::Debug for TokenSource {
     }
 }
 
-/// A source whose token changes.
-struct Renewed {
+/// A token that can be renewed.
+struct RenewableToken {
     origin: Origin,
     state: Mutex<State>,
 }
@@ -156,77 +156,79 @@ type TokenFunction = dyn Fn(Option<&str>) -> Result<String, BoxError> + Send + S
 
 struct State {
     current: Option<Token>,
-    /// The last one, which may be over.
+    /// The last renewal, which may be finished.
     renewal: Option<Arc<Renewal>>,
 }
 
-/// Another token is being got, in a thread of its own: so whoever waits for it can leave, and what it brings within the
-/// [grace](GRACE) is kept even if all have left. A refresh token may be good for only one use.
+/// A request for another token. Runs in its own thread, so that a call that waits for it can be closed at any time. Its
+/// result is kept even if all of them are closed, if it arrives within the [`GRACE_PERIOD`]: a refresh token may be
+/// valid for only one use.
 struct Renewal {
-    /// Disconnected when it is over, whether well or by a panic; nothing is ever sent.
-    over: Receiver<Infallible>,
+    /// Disconnected when the thread ends, also by a panic. Nothing is ever sent on it.
+    finished: Receiver<Infallible>,
     outcome: OnceLock<Result<String>>,
-    /// How many calls need it: those that were closed do not.
-    needed_by: AtomicUsize,
+    /// Number of calls that need the result and have not been closed. A call that continued with its old token counts.
+    waiters: AtomicUsize,
     cancel: Arc<Cancel>,
 }
 
 impl Renewal {
-    /// A call that needed it was closed. The last of them leaves somebody who puts an end to it.
-    fn leave(self: &Arc<Self>) {
-        if self.needed_by.fetch_sub(1, Ordering::Relaxed) > 1 {
+    /// Removes a waiter whose call was closed. After the last one, the renewal is cancelled at the end of the grace
+    /// period.
+    fn remove_waiter(self: &Arc<Self>) {
+        if self.waiters.fetch_sub(1, Ordering::Relaxed) > 1 {
             return;
         }
         let this = Arc::clone(self);
-        let watch = move || {
-            let _ = this.over.recv_timeout(GRACE);
-            if this.needed_by.load(Ordering::Relaxed) == 0 {
+        let cancel_later = move || {
+            let _ = this.finished.recv_timeout(GRACE_PERIOD);
+            if this.waiters.load(Ordering::Relaxed) == 0 {
                 this.cancel.cancel();
             }
         };
-        if thread::Builder::new().name("loggregator-token".into()).spawn(watch).is_err() {
+        if thread::Builder::new().name("loggregator-token".into()).spawn(cancel_later).is_err() {
             self.cancel.cancel();
         }
     }
 }
 
-impl Renewed {
+impl RenewableToken {
     fn new(origin: Origin, current: Option<Token>) -> Self {
-        Renewed { origin, state: Mutex::new(State { current, renewal: None }) }
+        RenewableToken { origin, state: Mutex::new(State { current, renewal: None }) }
     }
 
-    fn token(self: &Arc<Self>, refused: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
+    fn token(self: &Arc<Self>, rejected: Option<&str>, dialer: &Arc<Dialer>, cancel: &Cancel) -> Result<String> {
         loop {
             cancel.check()?;
             let mut state = self.state.lock();
             let now = SystemTime::now();
-            let current = state.current.as_ref().filter(|current| refused != Some(&*current.text));
-            if let Some(current) = current.filter(|current| !current.is_due(now)) {
+            let current = state.current.as_ref().filter(|current| rejected != Some(&*current.text));
+            if let Some(current) = current.filter(|current| !current.needs_renewal(now)) {
                 return Ok(current.text.clone());
             }
-            let still_good = current.filter(|current| current.is_alive(now)).map(|current| current.text.clone());
-            let renewal = self.renewal(&mut state, refused, dialer)?;
+            let still_valid = current.filter(|current| current.is_valid(now)).map(|current| current.text.clone());
+            let renewal = self.join_or_start_renewal(&mut state, rejected, dialer)?;
             drop(state);
 
-            let impatience = if still_good.is_some() { after(PATIENCE) } else { never() };
+            let timeout = if still_valid.is_some() { after(WAIT_FOR_RENEWAL) } else { never() };
             select! {
-                recv(renewal.over) -> _ => {}
-                recv(impatience) -> _ => {
-                    // A tail goes on without it, but when that is closed, nobody may be left who needs it.
+                recv(renewal.finished) -> _ => {}
+                recv(timeout) -> _ => {
+                    // The call continues with its old token. It stays a waiter until it is closed.
                     let renewal = Arc::clone(&renewal);
-                    cancel.on_cancel(move || renewal.leave());
+                    cancel.on_cancel(move || renewal.remove_waiter());
                 }
                 recv(cancel.signal()) -> _ => {
-                    renewal.leave();
+                    renewal.remove_waiter();
                     return Err(Error::closed());
                 }
             }
-            match (renewal.outcome.get(), still_good) {
-                // It was begun before anybody knew of the refusal.
-                (Some(Ok(token)), _) if refused == Some(token) => {}
+            match (renewal.outcome.get(), still_valid) {
+                // The renewal started before the token was known to be rejected. Try once more.
+                (Some(Ok(token)), _) if rejected == Some(token) => {}
                 (Some(Ok(token)), _) => return Ok(token.clone()),
                 (_, Some(token)) => return Ok(token),
-                // It was given up just before we came.
+                // The renewal was cancelled just before this call joined it. Try once more.
                 (Some(Err(error)), None) if error.kind() == ErrorKind::Closed => {}
                 (Some(Err(error)), None) => return Err(error.clone()),
                 (None, None) => return Err(Error::new(ErrorKind::Unauthorized, "the token function panicked")),
@@ -234,41 +236,45 @@ impl Renewed {
         }
     }
 
-    /// The renewal that is under way, or one that begins now.
-    fn renewal(
+    /// Returns the renewal that is running, or starts one.
+    fn join_or_start_renewal(
         self: &Arc<Self>,
         state: &mut State,
-        refused: Option<&str>,
+        rejected: Option<&str>,
         dialer: &Arc<Dialer>,
     ) -> Result<Arc<Renewal>> {
         if let Some(renewal) = &state.renewal
-            && renewal.over.try_recv() == Err(TryRecvError::Empty)
+            && renewal.finished.try_recv() == Err(TryRecvError::Empty)
         {
-            renewal.needed_by.fetch_add(1, Ordering::Relaxed);
+            renewal.waiters.fetch_add(1, Ordering::Relaxed);
             return Ok(Arc::clone(renewal));
         }
-        let (running, over) = bounded(0);
-        let renewal =
-            Arc::new(Renewal { over, outcome: OnceLock::new(), needed_by: AtomicUsize::new(1), cancel: Cancel::new() });
+        let (running, finished) = bounded(0);
+        let renewal = Arc::new(Renewal {
+            finished,
+            outcome: OnceLock::new(),
+            waiters: AtomicUsize::new(1),
+            cancel: Cancel::new(),
+        });
         let run = {
             let (this, renewal, dialer) = (Arc::clone(self), Arc::clone(&renewal), Arc::clone(dialer));
-            let refused = refused.map(str::to_owned);
+            let rejected = rejected.map(str::to_owned);
             move || {
                 let _running = running;
-                let _ = renewal.outcome.set(this.renew(refused.as_deref(), &dialer, &renewal.cancel));
+                let _ = renewal.outcome.set(this.renew(rejected.as_deref(), &dialer, &renewal.cancel));
             }
         };
         thread::Builder::new()
             .name("loggregator-token".into())
             .spawn(run)
-            .map_err(|cause| Error::caused(ErrorKind::Dial, "starting the thread that gets a token", cause))?;
+            .map_err(|cause| Error::caused(ErrorKind::Dial, "starting the thread that renews a token", cause))?;
         state.renewal = Some(Arc::clone(&renewal));
         Ok(renewal)
     }
 
-    /// Gets another token and keeps it.
-    fn renew(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<String> {
-        let outcome = self.get_lasting(refused, dialer, cancel);
+    /// Gets another token and stores it.
+    fn renew(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<String> {
+        let outcome = self.get_new_token(rejected, dialer, cancel);
         let mut state = self.state.lock();
         match outcome {
             Ok(token) => {
@@ -279,51 +285,51 @@ impl Renewed {
             Err(_) if cancel.is_cancelled() => Err(Error::closed()),
             Err(error) => {
                 let now = SystemTime::now();
-                if let Some(current) = state.current.as_mut().filter(|current| current.is_alive(now)) {
-                    log::warn!("no other token was to be had while there is one that is still good: {error}");
-                    current.put_off(now);
+                if let Some(current) = state.current.as_mut().filter(|current| current.is_valid(now)) {
+                    log::warn!("the token could not be renewed, using the old one while it is valid: {error}");
+                    current.postpone_renewal(now);
                 }
                 Err(error)
             }
         }
     }
 
-    /// Gets a token that is not about to end with the present second.
-    fn get_lasting(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
+    /// Gets a token that does not expire within the current second.
+    fn get_new_token(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
         let current = self.state.lock().current.clone();
         if let Some(current) = current {
-            current.wait_out(cancel)?;
+            current.wait_before_renewal(cancel)?;
         }
-        let token = self.origin.get(refused, dialer, cancel)?;
-        if token.wait_out(cancel)? { self.origin.get(refused, dialer, cancel) } else { Ok(token) }
+        let token = self.origin.get(rejected, dialer, cancel)?;
+        if token.wait_before_renewal(cancel)? { self.origin.get(rejected, dialer, cancel) } else { Ok(token) }
     }
 }
 
 impl Origin {
-    fn get(&self, refused: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
+    fn get(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
         let token = match self {
             Origin::Function(function) => {
-                let token = function(refused)
+                let token = function(rejected)
                     .map_err(|cause| Error::caused(ErrorKind::Unauthorized, "the token function failed", cause))?;
-                Token::found(&token)?
+                Token::existing(&token)?
             }
-            Origin::Session(session) => session.get(refused, dialer, cancel)?,
+            Origin::Session(session) => session.renew(rejected, dialer, cancel)?,
         };
-        if refused == Some(&*token.text) { Err(no_other()) } else { Ok(token) }
+        if rejected == Some(&*token.text) { Err(no_replacement()) } else { Ok(token) }
     }
 }
 
-fn no_other() -> Error {
-    Error::new(ErrorKind::Unauthorized, NO_OTHER)
+fn no_replacement() -> Error {
+    Error::new(ErrorKind::Unauthorized, NO_REPLACEMENT)
 }
 
-/// Whether all that is wrong is that a source has no other token than the one that was refused.
-pub(crate) fn is_no_other(error: &Error) -> bool {
-    error.to_string() == NO_OTHER
+/// Returns true if the source's only problem is that it has no other token than the rejected one.
+pub(crate) fn is_no_replacement(error: &Error) -> bool {
+    error.to_string() == NO_REPLACEMENT
 }
 
-const NO_OTHER: &str =
-    "the server refused the token, and there is no other: get a new one, such as with `cf oauth-token`";
+const NO_REPLACEMENT: &str =
+    "the server rejected the token, and there is no other: get a new one, for example with `cf oauth-token`";
 
 #[cfg(test)]
 mod tests;

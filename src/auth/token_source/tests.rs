@@ -15,7 +15,7 @@ fn bearer(jwt: &str) -> String {
     format!("bearer {jwt}")
 }
 
-/// The session of a user whose access token is this.
+/// A user's session with this access token.
 fn session(uaa: &ScriptedUaa, access_token: &str) -> TokenSource {
     TokenSource::uaa(Uaa::new(&uaa.url).refresh_token("refresh-1").access_token(access_token)).unwrap()
 }
@@ -45,14 +45,14 @@ fn bearer_is_written_in_lower_case() {
 
 proptest! {
     #[test]
-    fn what_is_normalised_stays_so(token in "([bB]earer|)[ \t]{0,3}(\\PC*|[a-zA-Z0-9_.-]*)[ \n]?") {
+    fn normalising_twice_changes_nothing(token in "([bB]earer|)[ \t]{0,3}(\\PC*|[a-zA-Z0-9_.-]*)[ \n]?") {
         let once = normalised(&token).into_owned();
         prop_assert_eq!(normalised(&once), &*once);
     }
 }
 
 #[test]
-fn a_fixed_token_is_given_until_it_is_refused() {
+fn a_fixed_token_is_returned_until_it_is_rejected() {
     let expired = jwt(now() - 600, now() - 1);
     let source = TokenSource::fixed(&format!("Bearer {expired}"));
     let token = ask(&source, None).unwrap();
@@ -65,7 +65,7 @@ fn a_fixed_token_is_given_until_it_is_refused() {
 }
 
 #[test]
-fn a_token_that_would_break_the_header_is_refused_without_being_shown() {
+fn a_token_that_is_no_header_value_is_an_error_that_does_not_show_it() {
     for bad in ["bearer hunter2\r\nX-Admin: 1", "bearer hunter2\0"] {
         for source in [TokenSource::fixed(bad), TokenSource::from_fn(|_| Ok(bad.to_owned()))] {
             let error = ask(&source, None).unwrap_err();
@@ -76,30 +76,30 @@ fn a_token_that_would_break_the_header_is_refused_without_being_shown() {
 }
 
 #[test]
-fn a_function_is_called_once_and_again_with_the_token_that_was_refused() {
+fn a_function_is_called_once_and_again_when_its_token_is_rejected() {
     let (called, calls) = unbounded();
     let tokens = [bearer("first"), bearer("second")];
-    let source = TokenSource::from_fn(move |refused| {
-        let token = if refused.is_none() { "Bearer first\n" } else { "Bearer second\n" };
-        called.send(refused.map(str::to_owned))?;
+    let source = TokenSource::from_fn(move |rejected| {
+        let token = if rejected.is_none() { "Bearer first\n" } else { "Bearer second\n" };
+        called.send(rejected.map(str::to_owned))?;
         Ok(token.to_owned())
     });
     assert_eq!(ask(&source, None).unwrap(), tokens[0]);
     assert_eq!(ask(&source, None).unwrap(), tokens[0]);
     assert_eq!(ask(&source, Some(&tokens[0])).unwrap(), tokens[1]);
-    assert_eq!(ask(&source, Some(&tokens[0])).unwrap(), tokens[1], "others were refused the old one too");
-    assert_eq!(ask(&source.clone(), None).unwrap(), tokens[1], "clones are one source");
+    assert_eq!(ask(&source, Some(&tokens[0])).unwrap(), tokens[1], "other calls with the old token get the new one");
+    assert_eq!(ask(&source.clone(), None).unwrap(), tokens[1], "clones share the token");
     assert_eq!(calls.try_iter().collect::<Vec<_>>(), [None, Some(tokens[0].clone())]);
     let error = ask(&source, Some(&tokens[1])).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unauthorized, "the function has no other");
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "the function returns no other token");
 }
 
 #[test]
-fn a_token_of_a_function_is_replaced_before_it_ends() {
+fn a_token_of_a_function_is_replaced_before_it_expires() {
     let fresh = fresh_jwt();
     let tokens = parking_lot::Mutex::new(vec![fresh.clone(), ending_jwt()]);
-    let source = TokenSource::from_fn(move |refused| {
-        assert_eq!(refused, None);
+    let source = TokenSource::from_fn(move |rejected| {
+        assert_eq!(rejected, None);
         Ok(tokens.lock().pop().unwrap())
     });
     assert_ne!(ask(&source, None).unwrap(), bearer(&fresh));
@@ -115,9 +115,9 @@ fn a_function_that_fails_or_panics_is_an_error_and_is_called_again() {
         1 => panic!("the vault is gone"),
         _ => Ok("bearer x".to_owned()),
     });
-    for words in ["the token function failed: the vault is shut", "the token function panicked"] {
+    for text in ["the token function failed: the vault is shut", "the token function panicked"] {
         let error = ask(&source, None).unwrap_err();
-        assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::Unauthorized, words));
+        assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::Unauthorized, text));
     }
     assert_eq!(ask(&source, None).unwrap(), "bearer x");
 }
@@ -141,11 +141,11 @@ fn a_token_that_is_about_to_expire_is_renewed_first() {
         assert!(request.head.contains(&header), "{header}: {:?}", request.head);
     }
     assert_eq!(request.body, "grant_type=refresh_token&refresh_token=refresh%2D1");
-    assert!(uaa.requests.is_empty(), "the new one lasts");
+    assert!(uaa.requests.is_empty(), "the new one is still valid");
 }
 
 #[test]
-fn a_token_that_lasts_or_does_not_tell_is_not_renewed_until_it_is_refused() {
+fn a_token_that_expires_late_or_has_no_known_expiry_is_renewed_only_when_it_is_rejected() {
     for access_token in [fresh_jwt(), "opaque".to_owned(), "bearer a.b.c".to_owned()] {
         let fresh = fresh_jwt();
         let uaa = ScriptedUaa::granting(&fresh);
@@ -160,7 +160,7 @@ fn a_token_that_lasts_or_does_not_tell_is_not_renewed_until_it_is_refused() {
 }
 
 #[test]
-fn a_session_without_an_access_token_gets_one() {
+fn a_session_without_an_access_token_requests_one() {
     let fresh = fresh_jwt();
     let uaa = ScriptedUaa::granting(&fresh);
     let source = TokenSource::uaa(Uaa::new(&format!("{}/", uaa.url)).refresh_token("a&b=c %ü")).unwrap();
@@ -169,7 +169,7 @@ fn a_session_without_an_access_token_gets_one() {
 }
 
 #[test]
-fn a_client_gets_tokens_of_its_own() {
+fn a_client_without_a_user_gets_tokens() {
     let fresh = fresh_jwt();
     let uaa = ScriptedUaa::granting(&fresh);
     let source = TokenSource::uaa(Uaa::new(&uaa.url).client("nozzle", "hunter2")).unwrap();
@@ -181,7 +181,7 @@ fn a_client_gets_tokens_of_its_own() {
 }
 
 #[test]
-fn each_refresh_token_that_the_uaa_gives_replaces_the_one_before() {
+fn a_refresh_token_from_the_uaa_replaces_the_previous_one() {
     let count = AtomicUsize::new(1);
     let uaa = ScriptedUaa::start(move |_| {
         let rotated = match count.fetch_add(1, Ordering::Relaxed) {
@@ -202,7 +202,7 @@ fn each_refresh_token_that_the_uaa_gives_replaces_the_one_before() {
 }
 
 #[test]
-fn twenty_threads_with_the_same_refused_token_make_one_renewal() {
+fn twenty_threads_with_the_same_rejected_token_share_one_renewal() {
     let (open, gate) = unbounded::<()>();
     let fresh = fresh_jwt();
     let token = fresh.clone();
@@ -241,27 +241,27 @@ fn twenty_threads_share_the_error_of_one_renewal() {
     assert!(uaa.requests.is_empty());
 }
 
-/// Waits until so many callers wait for the renewal that is under way.
+/// Waits until `count` callers wait for the renewal that is running.
 fn wait_for_waiters(source: &TokenSource, count: usize) {
-    let Source::Renewed(renewed) = &source.0 else { panic!("it has no renewals") };
+    let Source::Renewable(token) = &source.0 else { panic!("not a renewable token") };
     let deadline = Instant::now() + DEADLINE;
-    // Besides them, the source and the thread of the renewal hold it.
-    while Arc::strong_count(renewed.state.lock().renewal.as_ref().unwrap()) < count + 2 {
-        assert!(Instant::now() < deadline, "not all of them wait");
+    // The source and the renewal thread have a reference, too.
+    while Arc::strong_count(token.state.lock().renewal.as_ref().unwrap()) < count + 2 {
+        assert!(Instant::now() < deadline, "fewer than {count} callers wait");
         thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn a_stalled_uaa_is_left_at_once_when_the_call_is_closed() {
+fn closing_a_call_ends_its_wait_for_a_stalled_uaa_at_once() {
     let (_open, uaa) = stalled_uaa();
-    assert_closing_leaves(|| session(&uaa, &jwt(1, 2)));
+    assert_close_ends_the_wait(|| session(&uaa, &jwt(1, 2)));
 }
 
 #[test]
-fn a_function_that_hangs_is_left_at_once_when_the_call_is_closed() {
+fn closing_a_call_ends_its_wait_for_a_hanging_function_at_once() {
     let (_open, gate) = unbounded::<()>();
-    assert_closing_leaves(|| {
+    assert_close_ends_the_wait(|| {
         let gate = gate.clone();
         TokenSource::from_fn(move |_| {
             let _ = gate.recv();
@@ -270,16 +270,16 @@ fn a_function_that_hangs_is_left_at_once_when_the_call_is_closed() {
     });
 }
 
-/// Both by the call that began the renewal and by one that waits for it. The fastest of some tries counts: the machine
-/// may be busy.
-fn assert_closing_leaves(stalled: impl Fn() -> TokenSource) {
+/// Checks the call that started the renewal and one that joined it. The fastest of five tries counts, because the
+/// machine may be busy.
+fn assert_close_ends_the_wait(stalled: impl Fn() -> TokenSource) {
     let fastest = (0..5).map(|_| {
         let source = stalled();
         let mut calls = Vec::new();
         for count in 1..=2 {
             let cancel = Cancel::new();
             calls.push((begin(&source, None, &cancel), cancel));
-            while matches!(&source.0, Source::Renewed(renewed) if renewed.state.lock().renewal.is_none()) {
+            while matches!(&source.0, Source::Renewable(token) if token.state.lock().renewal.is_none()) {
                 thread::sleep(Duration::from_millis(1));
             }
             wait_for_waiters(&source, count);
@@ -288,7 +288,7 @@ fn assert_closing_leaves(stalled: impl Fn() -> TokenSource) {
         for (outcome, cancel) in calls {
             let began = Instant::now();
             cancel.cancel();
-            let error = outcome.recv_timeout(DEADLINE).expect("it is left").unwrap_err();
+            let error = outcome.recv_timeout(DEADLINE).expect("the wait ends").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Closed);
             longest = longest.max(began.elapsed());
         }
@@ -299,7 +299,7 @@ fn assert_closing_leaves(stalled: impl Fn() -> TokenSource) {
 }
 
 #[test]
-fn a_renewal_that_all_have_left_still_brings_its_token() {
+fn a_renewal_goes_on_after_all_its_waiters_are_closed() {
     let (open, gate) = unbounded::<()>();
     let fresh = fresh_jwt();
     let token = fresh.clone();
@@ -309,18 +309,18 @@ fn a_renewal_that_all_have_left_still_brings_its_token() {
     });
     let source = session(&uaa, &jwt(1, 2));
     let cancel = Cancel::new();
-    let left = begin(&source, None, &cancel);
+    let closed = begin(&source, None, &cancel);
     uaa.next_request();
     cancel.cancel();
-    assert_eq!(left.recv_timeout(DEADLINE).unwrap().unwrap_err().kind(), ErrorKind::Closed);
-    let stays = begin(&source, None, &Cancel::new());
+    assert_eq!(closed.recv_timeout(DEADLINE).unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    let open_call = begin(&source, None, &Cancel::new());
     drop(open);
-    assert_eq!(stays.recv_timeout(DEADLINE).unwrap().unwrap(), bearer(&fresh));
+    assert_eq!(open_call.recv_timeout(DEADLINE).unwrap().unwrap(), bearer(&fresh));
     assert!(uaa.requests.is_empty());
 }
 
 #[test]
-fn a_renewal_that_all_have_left_is_given_up() {
+fn a_renewal_without_waiters_is_cancelled_after_the_grace_period() {
     let (open, gate) = unbounded::<()>();
     let uaa = ScriptedUaa::start(move |_| {
         let _ = gate.recv();
@@ -331,22 +331,22 @@ fn a_renewal_that_all_have_left_is_given_up() {
     let calls = cancels.each_ref().map(|cancel| begin(&source, None, cancel));
     uaa.next_request();
     wait_for_waiters(&source, 2);
-    let Source::Renewed(renewed) = &source.0 else { panic!("it has no renewals") };
-    let renewal = renewed.state.lock().renewal.clone().unwrap();
+    let Source::Renewable(token) = &source.0 else { panic!("not a renewable token") };
+    let renewal = token.state.lock().renewal.clone().unwrap();
 
     cancels[0].cancel();
     assert_eq!(calls[0].recv_timeout(DEADLINE).unwrap().unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(renewal.over.recv_timeout(GRACE * 3 / 2), Err(RecvTimeoutError::Timeout), "one still waits");
+    assert_eq!(renewal.finished.recv_timeout(GRACE_PERIOD * 3 / 2), Err(RecvTimeoutError::Timeout), "one still waits");
     cancels[1].cancel();
     assert_eq!(calls[1].recv_timeout(DEADLINE).unwrap().unwrap_err().kind(), ErrorKind::Closed);
-    // Sooner than the UAA's time is over.
-    assert_eq!(renewal.over.recv_timeout(GRACE * 7), Err(RecvTimeoutError::Disconnected));
+    // Before the timeout of the UAA.
+    assert_eq!(renewal.finished.recv_timeout(GRACE_PERIOD * 7), Err(RecvTimeoutError::Disconnected));
     drop(open);
-    assert!(ask(&source, None).is_ok(), "the next call begins another one");
+    assert!(ask(&source, None).is_ok(), "the next call starts another renewal");
 }
 
 #[test]
-fn a_session_that_has_expired_says_what_to_do_and_no_secret() {
+fn the_error_of_an_expired_session_says_what_to_do_and_shows_no_secret() {
     let old = fresh_jwt();
     for (status, body) in [
         (
@@ -371,7 +371,7 @@ fn a_session_that_has_expired_says_what_to_do_and_no_secret() {
 }
 
 #[test]
-fn a_client_that_the_uaa_does_not_know_is_no_expired_session() {
+fn an_unknown_client_is_not_reported_as_an_expired_session() {
     let body = r#"{"error":"invalid_client","error_description":"Bad credentials"}"#;
     let uaa = ScriptedUaa::start(move |_| (401, body.to_owned()));
     let client = TokenSource::uaa(Uaa::new(&uaa.url).client("nozzle", "hunter2")).unwrap();
@@ -385,7 +385,7 @@ fn a_client_that_the_uaa_does_not_know_is_no_expired_session() {
 }
 
 #[test]
-fn a_session_with_nothing_to_renew_it_by_says_so() {
+fn a_session_without_a_refresh_token_or_secret_cannot_be_renewed() {
     let old = fresh_jwt();
     let source = TokenSource::uaa(Uaa::new("http://127.0.0.1:1").access_token(&old)).unwrap();
     assert_eq!(ask(&source, None).unwrap(), bearer(&old));
@@ -420,7 +420,7 @@ fn other_failures_of_the_uaa_keep_their_kind() {
     let error = ask(&source, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Dial);
     assert!(error.to_string().starts_with(&format!("the UAA http://{nobody}: ")), "{error}");
-    assert!(!error.to_string().contains("loggregator"), "it is no loggregator server: {error}");
+    assert!(!error.to_string().contains("loggregator"), "a UAA is not a loggregator server: {error}");
 }
 
 #[test]
@@ -433,18 +433,18 @@ fn the_address_of_a_uaa_is_checked() {
 }
 
 #[test]
-fn a_token_that_is_still_good_is_used_when_no_other_is_to_be_had() {
+fn a_token_that_is_still_valid_is_used_when_its_renewal_fails() {
     let uaa = ScriptedUaa::start(|_| (503, "later".to_owned()));
     let ending = ending_jwt();
     let source = session(&uaa, &ending);
     for _ in 0..3 {
         assert_eq!(ask(&source, None).unwrap(), bearer(&ending));
     }
-    assert_eq!(uaa.requests.len(), 1, "the UAA is not asked again at once");
+    assert_eq!(uaa.requests.len(), 1, "the renewal is not repeated at once");
     assert_eq!(ask(&source, Some(&bearer(&ending))).unwrap_err().kind(), ErrorKind::ServerError);
 }
 
-/// A UAA that answers no earlier than the gate is opened, by dropping it.
+/// A UAA that responds only after the sender is dropped.
 fn stalled_uaa() -> (Sender<()>, ScriptedUaa) {
     let (gate, opened) = unbounded::<()>();
     let uaa = ScriptedUaa::start(move |_| {
@@ -455,57 +455,61 @@ fn stalled_uaa() -> (Sender<()>, ScriptedUaa) {
 }
 
 #[test]
-fn a_token_that_is_still_good_does_not_wait_for_a_stalled_uaa() {
+fn a_call_with_a_valid_token_does_not_wait_for_a_stalled_uaa() {
     let (_open, uaa) = stalled_uaa();
     let ending = ending_jwt();
     let source = session(&uaa, &ending);
     assert_eq!(ask(&source, None).unwrap(), bearer(&ending));
-    let refused = begin(&source, Some(&bearer(&ending)), &Cancel::new());
-    assert!(refused.recv_timeout(PATIENCE * 2).is_err(), "refused, it is good no more");
+    let rejected = begin(&source, Some(&bearer(&ending)), &Cancel::new());
+    assert!(rejected.recv_timeout(WAIT_FOR_RENEWAL * 2).is_err(), "a rejected token is not used again");
 }
 
 #[test]
-fn a_renewal_that_a_tail_went_on_without_is_given_up_when_that_is_closed() {
+fn closing_a_tail_cancels_the_renewal_that_it_continued_without() {
     let (_open, uaa) = stalled_uaa();
     let ending = ending_jwt();
     let source = session(&uaa, &ending);
     let cancel = Cancel::new();
-    // It connects, and connects again.
+    // The tail connects, and reconnects.
     for _ in 0..2 {
         assert_eq!(begin(&source, None, &cancel).recv_timeout(DEADLINE).unwrap().unwrap(), bearer(&ending));
     }
-    let Source::Renewed(renewed) = &source.0 else { panic!("it has no renewals") };
-    let renewal = renewed.state.lock().renewal.clone().unwrap();
-    assert_eq!(renewal.over.recv_timeout(GRACE * 3 / 2), Err(RecvTimeoutError::Timeout), "it may still bring one");
+    let Source::Renewable(token) = &source.0 else { panic!("not a renewable token") };
+    let renewal = token.state.lock().renewal.clone().unwrap();
+    assert_eq!(
+        renewal.finished.recv_timeout(GRACE_PERIOD * 3 / 2),
+        Err(RecvTimeoutError::Timeout),
+        "it is not cancelled while the tail is open"
+    );
     cancel.cancel();
-    // Sooner than the UAA's time is over.
-    assert_eq!(renewal.over.recv_timeout(GRACE * 5), Err(RecvTimeoutError::Disconnected));
+    // Before the timeout of the UAA.
+    assert_eq!(renewal.finished.recv_timeout(GRACE_PERIOD * 5), Err(RecvTimeoutError::Disconnected));
 }
 
 #[test]
-fn a_refused_token_that_a_renewal_brings_again_is_renewed_once_more() {
+fn a_renewal_that_returns_the_rejected_token_is_repeated_once() {
     let (open, gate) = unbounded::<()>();
     let ending = ending_jwt();
     let first = ending.clone();
-    let source = TokenSource::from_fn(move |refused| {
+    let source = TokenSource::from_fn(move |rejected| {
         let _ = gate.recv();
-        Ok(if refused.is_some() { "bearer new".to_owned() } else { first.clone() })
+        Ok(if rejected.is_some() { "bearer new".to_owned() } else { first.clone() })
     });
     open.send(()).unwrap();
     let token = ask(&source, None).unwrap();
     assert_eq!(token, bearer(&ending));
-    // Ahead of its end, before it is known to be refused.
+    // A renewal ahead of the expiry starts before the token is known to be rejected.
     let ahead = begin(&source, None, &Cancel::new());
     assert_eq!(ahead.recv_timeout(DEADLINE).unwrap().unwrap(), token);
-    let refused = begin(&source, Some(&token), &Cancel::new());
+    let rejected = begin(&source, Some(&token), &Cancel::new());
     drop(open);
-    assert_eq!(refused.recv_timeout(DEADLINE).unwrap().unwrap(), "bearer new");
+    assert_eq!(rejected.recv_timeout(DEADLINE).unwrap().unwrap(), "bearer new");
 }
 
-/// The server's clock is this machine's, and it judges a token by the moment in which the call for it began: then a
-/// pause of this process can't be taken for a failure.
+/// The server uses the clock of this machine, and checks a token against the time when its call started, so that a
+/// pause of this process does not look like a failure.
 #[test]
-fn tokens_of_one_second_serve_every_call_with_one_renewal_a_second() {
+fn tokens_valid_for_one_second_are_renewed_once_a_second_for_all_calls() {
     let uaa = ScriptedUaa::start(|_| granted(&jwt(now(), now() + 1)));
     let source = TokenSource::uaa(Uaa::new(&uaa.url).refresh_token("refresh-1")).unwrap();
     let first_second = now();
@@ -536,8 +540,8 @@ fn tokens_of_one_second_serve_every_call_with_one_renewal_a_second() {
         seconds.extend(results.recv_timeout(DEADLINE).expect("no call fails"));
     }
     let renewals = uaa.requests.len();
-    // No second needs two; and one token serves the calls of its second, or those that began in the one before and
-    // waited.
+    // At most one renewal a second. A token serves the calls of its own second, and those that started in the second
+    // before and waited.
     let most = (now() - first_second + 1) as usize;
     assert!((seconds.len() / 2..=most).contains(&renewals), "{renewals} in {} to {most} seconds", seconds.len());
 }
@@ -589,7 +593,7 @@ fn no_secret_is_shown_or_logged() {
 
     log::set_max_level(log::LevelFilter::Off);
     let log = std::mem::take(&mut *LOG.lock());
-    assert!(log.contains(&format!("asking the UAA {} for a token", uaa.url)), "{log}");
+    assert!(log.contains(&format!("requesting a token from the UAA {}", uaa.url)), "{log}");
     let basic = BASE64_STANDARD.encode("client:secret-hunter2");
     for secret in ["hunter2", &*basic, &*granted_token, &*first, &*fixed] {
         assert!(!shown.contains(secret), "{secret} in {shown}");

@@ -1,6 +1,6 @@
-//! Generation 3's Log Cache, which holds the newest lines of each app: reads them, page by page, newest first.
+//! Generation 3, Log Cache, which holds the newest lines of each app. They are read page by page, newest first.
 //!
-//! Source: log-cache-release 702107c (v3.2.12), its gateway, its auth proxy and its store.
+//! Source: log-cache-release 702107c (v3.2.12): its gateway, its auth proxy and its store.
 
 #[cfg(test)]
 mod tests;
@@ -14,19 +14,20 @@ use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::http::body_error;
 use crate::server::call::Call;
-use crate::server::source::{RecentSource, Skipped, explain_timeout, late};
+use crate::server::source::{RecentSource, Skipped, explain_timeout, recent_timeout_error};
 use crate::wire::v2;
 
-/// The most envelopes that Log Cache returns at a time. It adds the rest of a run of one timestamp.
-const PAGE: usize = 1000;
+/// The largest page that Log Cache accepts, in envelopes. It returns more than requested if the page would otherwise
+/// end between envelopes with the same timestamp.
+const PAGE_SIZE: usize = 1000;
 
-/// Reads an app's newest lines, as many as the settings say. They come oldest first. An error has what was read before
-/// it, in the same order.
+/// Reads an app's newest lines, up to the limit in the settings. They are returned oldest first. An error contains the
+/// lines that were read before it, in the same order.
 pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
     Ok(Box::new(Lines(read_newest(call)?.into_iter())))
 }
 
-/// Lines that have all been read.
+/// Lines that have already been read.
 struct Lines(std::vec::IntoIter<LogMessage>);
 
 impl RecentSource for Lines {
@@ -40,7 +41,7 @@ impl RecentSource for Lines {
 
 fn read_newest(call: &Call<'_>) -> Result<Vec<LogMessage>> {
     let guid = call.guid()?;
-    newest(call.settings().recent_limit, PAGE, call.settings().max_recent_size, |end, limit, page| {
+    collect_newest(call.settings().recent_limit, PAGE_SIZE, call.settings().max_recent_size, |end, limit, page| {
         let end = end.map_or_else(String::new, |end| format!("&end_time={end}"));
         let path = format!("/api/v1/read/{guid}?envelope_types=LOG&descending=true&limit={limit}{end}");
         read_page(call, &path, page)
@@ -50,11 +51,11 @@ fn read_newest(call: &Call<'_>) -> Result<Vec<LogMessage>> {
 /// Reads one page and returns the number of envelopes in it.
 fn read_page(call: &Call<'_>, path: &str, page: &mut Page) -> Result<usize> {
     if call.timeouts.is_expired() {
-        return Err(late());
+        return Err(recent_timeout_error());
     }
     let response = call.get(path)?;
     if response.status != 200 {
-        return Err(refusal(response.into_error().hiding(call.token)));
+        return Err(advise(response.into_error().hiding(call.token)));
     }
     let mut count = 0;
     let mut skipped = Skipped::default();
@@ -77,26 +78,26 @@ fn read_page(call: &Call<'_>, path: &str, page: &mut Page) -> Result<usize> {
     result.map(|()| count)
 }
 
-/// Why Log Cache gives no lines. For a token that it refuses, or that is not for the app, its auth proxy answers 404
-/// without a word, as if to say that it has never heard of the app.
-fn refusal(error: Error) -> Error {
-    let is_silent = error.body().is_some_and(|body| body.trim().is_empty());
+/// Adds a hint to an error response. Log Cache's auth proxy answers 404 with an empty body to every token that it
+/// rejects, or that is not valid for the app.
+fn advise(error: Error) -> Error {
+    let is_empty = error.body().is_some_and(|body| body.trim().is_empty());
     match error.status() {
-        Some(404) if is_silent => error.with_kind(ErrorKind::Unauthorized).with_hint(
-            ". So Log Cache answers to every token that it refuses: has the token expired, and may its user see the \
-             app? `cf oauth-token` prints a fresh one",
+        Some(404) if is_empty => error.with_kind(ErrorKind::Unauthorized).with_hint(
+            ": Log Cache answers 404 to every token that it rejects (has the token expired, and may its user see the \
+             app? `cf oauth-token` prints a new one)",
         ),
-        Some(404) => error.with_hint(". Is this the address of a Log Cache?"),
+        Some(404) => error.with_hint(" (Is this the address of a Log Cache?)"),
         _ => error,
     }
 }
 
-/// Why an response could not be read to its end.
+/// Returns the error of a response that could not be read to its end.
 fn response_error(error: io::Error, cancel: &Cancel) -> Error {
     let what = "the recent messages";
     match error.kind() {
         io::ErrorKind::InvalidData if !cancel.is_cancelled() => {
-            Error::caused(ErrorKind::BadResponse, format_args!("{what}: this is no response of a Log Cache"), error)
+            Error::caused(ErrorKind::BadResponse, format_args!("{what}: this is not a response of Log Cache"), error)
         }
         io::ErrorKind::FileTooLarge if !cancel.is_cancelled() => {
             Error::caused(ErrorKind::TooLarge, what, error).with_hint(": see Builder::max_message_size")
@@ -105,25 +106,26 @@ fn response_error(error: io::Error, cancel: &Cancel) -> Error {
     }
 }
 
-/// Pages back in time until there are `limit` lines, or no more. `read` gets the time, in nanoseconds, before which
-/// the next page begins, and its size; it fills it with the newest lines of that range, newest first, and says how
-/// many envelopes there were.
+/// Pages back in time until there are `limit` lines, or no more. Returns them oldest first.
 ///
-/// Nothing tells lines apart but what they say, and several may have one time. So a page begins with the oldest time of
-/// those before it once more, and as many of each line as are known are left out. That way nothing is lost or doubled,
-/// whatever is logged, or expires, between two pages.
+/// `read` is called with the time, in nanoseconds, before which the page ends, and with its size. It fills the page
+/// with the newest lines of that range, newest first, and returns the number of envelopes in it.
 ///
-/// Of lines of one time that are more than a page has, the rest is out of reach, if a server is strict about the size.
-/// Log Cache is not: it gives all of them.
-fn newest(
+/// Lines have no id, and several can have the same time. So a page starts with the oldest time of the previous pages
+/// once more, and each line is left out as often as it is already known. That way no line is lost or returned twice,
+/// even if lines are logged or expire between two pages.
+///
+/// If more lines than a page holds have the same time, the rest of them cannot be read from a server that never returns
+/// more than requested. Log Cache does return more: all lines of that time.
+fn collect_newest(
     limit: usize,
     page_size: usize,
     max_size: usize,
     read: impl FnMut(Option<i64>, usize, &mut Page) -> Result<usize>,
 ) -> Result<Vec<LogMessage>> {
-    let mut pages = Pages::default();
-    let result = pages.page_back(limit, page_size, max_size, read);
-    let mut lines = pages.newest_first;
+    let mut collected = Collected::default();
+    let result = collected.page_back(limit, page_size, max_size, read);
+    let mut lines = collected.newest_first;
     lines.truncate(limit);
     lines.reverse();
     match result {
@@ -132,39 +134,39 @@ fn newest(
     }
 }
 
-/// The lines of one page, as they come.
+/// The lines of one page, in the order of the response.
 struct Page {
     lines: Vec<LogMessage>,
-    /// In bytes of memory.
-    room: usize,
+    /// How much memory further lines may take, in bytes.
+    remaining_size: usize,
     max_size: usize,
 }
 
 impl Page {
     fn add(&mut self, line: LogMessage) -> Result<()> {
-        let room = self.room.checked_sub(line.size());
+        let remaining_size = self.remaining_size.checked_sub(line.size());
         self.lines.push(line);
         let too_large = || {
             let text =
                 format!("the recent messages are larger than {} bytes: see Builder::max_recent_size", self.max_size);
             Error::new(ErrorKind::TooLarge, text)
         };
-        self.room = room.ok_or_else(too_large)?;
+        self.remaining_size = remaining_size.ok_or_else(too_large)?;
         Ok(())
     }
 }
 
-/// The lines of all pages.
+/// The lines of all pages so far.
 #[derive(Default)]
-struct Pages {
+struct Collected {
     newest_first: Vec<LogMessage>,
     size: usize,
-    oldest: i64,
-    /// Where those are that have the oldest time.
-    at_oldest: Vec<usize>,
+    oldest_time: i64,
+    /// The indices of the lines with the oldest time.
+    oldest_lines: Vec<usize>,
 }
 
-impl Pages {
+impl Collected {
     fn page_back(
         &mut self,
         limit: usize,
@@ -173,66 +175,67 @@ impl Pages {
         mut read: impl FnMut(Option<i64>, usize, &mut Page) -> Result<usize>,
     ) -> Result<()> {
         let mut end = None;
-        // An end of 0 would be none, to Log Cache.
+        // Log Cache ignores an end of 0.
         while self.newest_first.len() < limit && end.is_none_or(|end| end > 0) {
             let missing = limit - self.newest_first.len();
-            let ask = missing.saturating_add(self.known(end).len()).min(page_size);
-            let mut page = Page { lines: Vec::new(), room: max_size.saturating_sub(self.size), max_size };
-            let result = read(end, ask, &mut page);
-            let new = self.add_new(page.lines, end);
+            let requested = missing.saturating_add(self.lines_repeated_before(end).len()).min(page_size);
+            let remaining_size = max_size.saturating_sub(self.size);
+            let mut page = Page { lines: Vec::new(), remaining_size, max_size };
+            let result = read(end, requested, &mut page);
+            let new_lines = self.add_new_lines(page.lines, end);
 
             match result {
-                Ok(count) if count < ask => return Ok(()),
-                Ok(_) if new > 0 => end = Some(self.oldest.saturating_add(1)),
-                Ok(count) if !self.known(end).is_empty() => {
-                    if count == ask {
+                Ok(count) if count < requested => return Ok(()),
+                Ok(_) if new_lines > 0 => end = Some(self.oldest_time.saturating_add(1)),
+                Ok(count) if !self.lines_repeated_before(end).is_empty() => {
+                    if count == requested {
                         log::warn!(
-                            "there may be more recent messages than {count} of the time {} (nanoseconds since 1970), \
-                             but Log Cache does not give them",
-                            self.oldest
+                            "Log Cache returned {count} recent messages with the time {} (nanoseconds since 1970): \
+                             there may be more of them, but they cannot be read",
+                            self.oldest_time
                         );
                     }
-                    end = Some(self.oldest);
+                    end = Some(self.oldest_time);
                 }
                 Ok(_) => return Ok(()),
                 // The response would be too large.
-                Err(error) if error.status() == Some(429) && ask > 1 => page_size = ask / 2,
+                Err(error) if error.status() == Some(429) && requested > 1 => page_size = requested / 2,
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Where those lines are that come once more in a page of what is before `end`.
-    fn known(&self, end: Option<i64>) -> &[usize] {
-        if end.is_some_and(|end| end > self.oldest) { &self.at_oldest } else { &[] }
+    /// Returns the indices of the lines that a page before `end` contains once more.
+    fn lines_repeated_before(&self, end: Option<i64>) -> &[usize] {
+        if end.is_some_and(|end| end > self.oldest_time) { &self.oldest_lines } else { &[] }
     }
 
-    /// Adds what is new in a page, and says how much that is.
-    fn add_new(&mut self, mut page: Vec<LogMessage>, end: Option<i64>) -> usize {
-        let mut known: HashMap<&LogMessage, usize> = HashMap::new();
-        for &index in self.known(end) {
-            *known.entry(&self.newest_first[index]).or_default() += 1;
+    /// Adds the lines of a page that are new. Returns their number.
+    fn add_new_lines(&mut self, mut page: Vec<LogMessage>, end: Option<i64>) -> usize {
+        let mut repeated: HashMap<&LogMessage, usize> = HashMap::new();
+        for &index in self.lines_repeated_before(end) {
+            *repeated.entry(&self.newest_first[index]).or_default() += 1;
         }
-        page.retain(|line| match known.get_mut(line) {
+        page.retain(|line| match repeated.get_mut(line) {
             Some(count) if *count > 0 => {
                 *count -= 1;
                 false
             }
             _ => end.is_none_or(|end| line.timestamp < end),
         });
-        let new = page.len();
+        let new_lines = page.len();
         page.into_iter().for_each(|line| self.add(line));
-        new
+        new_lines
     }
 
     fn add(&mut self, line: LogMessage) {
-        if self.newest_first.is_empty() || line.timestamp < self.oldest {
-            self.oldest = line.timestamp;
-            self.at_oldest.clear();
+        if self.newest_first.is_empty() || line.timestamp < self.oldest_time {
+            self.oldest_time = line.timestamp;
+            self.oldest_lines.clear();
         }
-        if line.timestamp == self.oldest {
-            self.at_oldest.push(self.newest_first.len());
+        if line.timestamp == self.oldest_time {
+            self.oldest_lines.push(self.newest_first.len());
         }
         self.size += line.size();
         self.newest_first.push(line);

@@ -17,15 +17,15 @@ use crate::wire::captures;
 
 const APP: &str = "00000021-aaaa-bbbb-cccc-000000000021";
 const TOKEN: &str = "bearer hunter2";
-/// No test waits longer than this.
+/// A test that waits longer than this fails.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-// Paging, against a store.
+// Paging through a store.
 
-/// What a Log Cache holds of an app, in the order of its keys: oldest first, lines of one time as they came.
+/// An app's lines in Log Cache, in the order of their keys: oldest first, lines with the same time in order of arrival.
 struct Store {
     lines: Vec<LogMessage>,
-    /// Whether a page is never larger than asked for. Log Cache's own are, by what is left of a run of one time.
+    /// Whether a page is never larger than requested. Log Cache itself adds the rest of the lines with the same time.
     strict: bool,
     /// Larger pages are answered with 429.
     largest_page: usize,
@@ -52,7 +52,7 @@ impl Store {
     }
 
     fn newest(&self, limit: usize, page_size: usize) -> Vec<LogMessage> {
-        newest(limit, page_size, usize::MAX, |end, limit, page| self.read(end, limit, page)).unwrap()
+        collect_newest(limit, page_size, usize::MAX, |end, limit, page| self.read(end, limit, page)).unwrap()
     }
 }
 
@@ -60,7 +60,8 @@ fn line(time: i64, text: impl ToString) -> LogMessage {
     LogMessage::new(APP, text.to_string()).timestamp(time)
 }
 
-/// Lines in runs of one time each. They say what number they have, or nothing but whether it is even.
+/// Returns runs of lines, the lines of a run with the same time. The text of a line is its number, or its number modulo
+/// 2.
 fn lines(runs: &[(i64, usize)], distinct: bool) -> Vec<LogMessage> {
     let mut time = 1_700_000_000_000_000_000;
     let mut lines = Vec::new();
@@ -84,7 +85,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn paging_loses_no_line_and_doubles_none(
+    fn paging_loses_and_repeats_no_line(
         runs in prop::collection::vec((1_i64..3, 1..=LONGEST_RUN), 0..1000),
         distinct: bool,
         strict: bool,
@@ -93,13 +94,14 @@ proptest! {
         limit in 0..20_000_usize,
     ) {
         let store = Store { lines: lines(&runs, distinct), strict, largest_page };
-        // Halved, it may become less than the longest run: what is strict then can't be paged through.
+        // A page size that is halved may become less than the longest run. Then a strict store cannot be read
+        // completely.
         prop_assume!(!strict || page_size <= largest_page || largest_page >= 2 * LONGEST_RUN);
         prop_assert!(store.newest(limit, page_size) == last(&store.lines, limit));
     }
 
     #[test]
-    fn what_is_logged_or_expires_meanwhile_is_neither_doubled_nor_costs_another_line(
+    fn lines_that_are_logged_or_expire_meanwhile_do_not_cause_a_loss_or_a_repetition(
         runs in prop::collection::vec((1_i64..3, 1..=LONGEST_RUN), 1..100),
         page_size in LONGEST_RUN + 10..LONGEST_RUN * 3,
         meanwhile in prop::collection::vec((0..40_usize, any::<prop::sample::Index>()), 0..10),
@@ -107,12 +109,12 @@ proptest! {
         let mut store = Store::strict(lines(&runs, true));
         let mut meanwhile = meanwhile.iter();
         let mut expired = 0;
-        let got = newest(usize::MAX, page_size, usize::MAX, |end, limit, page| {
+        let got = collect_newest(usize::MAX, page_size, usize::MAX, |end, limit, page| {
             let count = store.read(end, limit, page)?;
             if let Some((expire, late)) = meanwhile.next() {
                 expired += expire.min(&(store.lines.len() - 1));
                 store.lines.drain(..*expire.min(&(store.lines.len() - 1)));
-                // One that was logged long ago comes in late, and one of now.
+                // An old line arrives late, and a new one is logged.
                 let at = late.index(store.lines.len());
                 let time = store.lines[at].timestamp;
                 let at = store.lines.partition_point(|line| line.timestamp <= time);
@@ -125,7 +127,7 @@ proptest! {
         let got = got.unwrap();
         prop_assert!(got.is_sorted_by_key(|line| line.timestamp));
         let numbers: Vec<usize> = got.iter().filter_map(|line| line.text().parse().ok()).collect();
-        prop_assert!(numbers.is_sorted_by(|a, b| a < b), "in order, and none twice");
+        prop_assert!(numbers.is_sorted_by(|a, b| a < b), "in order, and none repeated");
         let total = lines(&runs, true).len();
         let held = |number: usize| store.lines.iter().any(|line| line.text() == number.to_string());
         prop_assert!((0..total).all(|number| !held(number) || numbers.contains(&number)));
@@ -137,36 +139,36 @@ proptest! {
 }
 
 #[test]
-fn a_run_longer_than_a_page_costs_no_more_than_its_own_rest() {
+fn of_a_run_longer_than_a_page_only_its_own_rest_is_lost() {
     let runs = [(1, 3), (1, 25), (1, 3)];
     let mut store = Store::strict(lines(&runs, true));
     let got = store.newest(usize::MAX, 10);
-    // The three newest, the ten newest of the run, and all that are older.
+    // The three newest, the ten newest of the run, and all older ones.
     assert_eq!(got, [&store.lines[..3], &store.lines[18..]].concat());
-    // Log Cache itself is generous.
+    // Log Cache itself returns the whole run.
     store.strict = false;
     assert_eq!(store.newest(usize::MAX, 10), store.lines);
 }
 
 #[test]
-fn a_page_is_halved_until_it_is_small_enough_and_stays_so() {
+fn the_page_size_is_halved_until_it_is_accepted_and_stays_small() {
     let store = Store { largest_page: 30, ..Store::strict(lines(&[(1, 1); 100], true)) };
-    let mut asked = Vec::new();
-    let got = newest(100, 100, usize::MAX, |end, limit, page| {
-        asked.push(limit);
+    let mut requested = Vec::new();
+    let got = collect_newest(100, 100, usize::MAX, |end, limit, page| {
+        requested.push(limit);
         store.read(end, limit, page)
     });
     assert_eq!(got.unwrap(), store.lines);
-    // From the second page on, one line of each is known.
-    assert_eq!(asked, [100, 50, 25, 25, 25, 25, 4]);
+    // From the second page on, one line of each page is repeated.
+    assert_eq!(requested, [100, 50, 25, 25, 25, 25, 4]);
 }
 
 #[test]
-fn what_is_too_large_even_alone_is_an_error_with_what_came_before() {
+fn a_page_of_one_line_that_is_too_large_is_an_error_with_the_lines_before_it() {
     let store = Store::strict(lines(&[(1, 1); 20], true));
-    let mut asked = Vec::new();
-    let error = newest(20, 10, usize::MAX, |end, limit, page| {
-        asked.push(limit);
+    let mut requested = Vec::new();
+    let error = collect_newest(20, 10, usize::MAX, |end, limit, page| {
+        requested.push(limit);
         match end {
             None => store.read(end, limit, page),
             Some(_) => Store { largest_page: 0, ..Store::strict(Vec::new()) }.read(end, limit, page),
@@ -175,17 +177,17 @@ fn what_is_too_large_even_alone_is_an_error_with_what_came_before() {
     let error = error.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::ServerError, Some(429)));
     assert_eq!(error.recovered(), last(&store.lines, 10));
-    assert_eq!(asked, [10, 10, 5, 2, 1]);
+    assert_eq!(requested, [10, 10, 5, 2, 1]);
 }
 
 #[test]
-fn a_server_that_always_gives_the_same_is_not_asked_forever() {
+fn paging_ends_on_a_server_that_always_returns_the_same_page() {
     for runs in [[(1, 1); 20], [(0, 1); 20]] {
         let store = Store::strict(lines(&runs, true));
-        let mut asked = 0;
-        let got = newest(100, 20, usize::MAX, |_, limit, page| {
-            asked += 1;
-            assert!(asked < 5);
+        let mut requests = 0;
+        let got = collect_newest(100, 20, usize::MAX, |_, limit, page| {
+            requests += 1;
+            assert!(requests < 5);
             store.read(None, limit, page)
         });
         assert_eq!(got.unwrap(), store.lines);
@@ -193,63 +195,63 @@ fn a_server_that_always_gives_the_same_is_not_asked_forever() {
 }
 
 #[test]
-fn times_at_the_ends_of_their_range_are_paged_through() {
+fn extreme_times_are_paged_through() {
     let all = vec![line(0, "0"), line(1, "1"), line(i64::MAX, "max")];
     assert_eq!(Store::strict(all.clone()).newest(10, 2), all);
-    // There is nothing before the epoch, to Log Cache: what comes from there is taken as it comes.
+    // Paging stops at the epoch, because Log Cache has no times before it.
     let before = vec![line(i64::MIN, "min"), line(-1, "-1"), line(0, "0")];
     assert_eq!(Store::strict(before.clone()).newest(10, 2), last(&before, 2));
 }
 
 #[test]
-fn what_is_larger_than_allowed_is_an_error_with_what_fits() {
+fn lines_larger_than_allowed_are_an_error_with_the_lines_that_fit() {
     let store = Store::strict(lines(&[(1, 1); 20], true));
     let size = store.lines[19].size();
-    let error = newest(20, 10, size * 12, |end, limit, page| store.read(end, limit, page)).unwrap_err();
+    let error = collect_newest(20, 10, size * 12, |end, limit, page| store.read(end, limit, page)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(error.to_string().contains("max_recent_size"), "{error}");
     assert!((12..=13).contains(&error.recovered().len()));
     assert_eq!(error.recovered(), last(&store.lines, error.recovered().len()));
 }
 
-// Answers, over sockets.
+// Responses over sockets.
 
-/// A server that gives each connection the next of its answers.
+/// A server that sends the next of its responses on each connection.
 struct Server {
     endpoint: Endpoint,
     requests: mpsc::Receiver<String>,
 }
 
-/// What a connection gets, and whether it then ends.
-struct Said {
+/// What the server sends on a connection, and whether it then closes it.
+struct Script {
     bytes: Vec<u8>,
-    ends: bool,
+    closes: bool,
 }
 
 impl Server {
-    fn start(answers: Vec<Said>) -> Self {
+    fn start(scripts: Vec<Script>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (sender, requests) = mpsc::channel();
         thread::spawn(move || {
-            for response in answers {
+            for script in scripts {
                 let (mut socket, _) = listener.accept().unwrap();
                 socket.set_read_timeout(Some(DEADLINE)).unwrap();
                 let _ = sender.send(read_head(&mut socket));
-                // That the client has gone is its affair.
-                let _ = socket.write_all(&response.bytes);
-                if response.ends {
+                // The client may have closed the connection already.
+                let _ = socket.write_all(&script.bytes);
+                if script.closes {
                     let _ = socket.shutdown(Shutdown::Write);
                 }
-                // Until the client hangs up.
+                // Keep the connection open until the client closes it.
                 thread::spawn(move || io::copy(&mut socket, &mut io::sink()));
             }
         });
         Server { endpoint: Endpoint::parse(&endpoint, Scheme::Http).unwrap(), requests }
     }
 
-    fn saying(answers: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self::start(answers.into_iter().map(|bytes| Said { bytes, ends: true }).collect())
+    fn responding(responses: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self::start(responses.into_iter().map(|bytes| Script { bytes, closes: true }).collect())
     }
 
     fn recent(&self, app: &str, limit: usize) -> Result<Vec<LogMessage>> {
@@ -274,7 +276,7 @@ impl Server {
         read(&self.endpoint, &settings, timeouts, app, &Cancel::new())
     }
 
-    /// The request line of the next request.
+    /// Returns the request line of the next request.
     fn request(&self) -> String {
         self.requests.recv_timeout(DEADLINE).unwrap().lines().next().unwrap().to_owned()
     }
@@ -302,7 +304,7 @@ fn read_head(socket: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// The response with these lines, newest first.
+/// Returns a response with these lines, newest first.
 fn response(lines: &[LogMessage]) -> Vec<u8> {
     let batch = lines.iter().rev().map(v2::encode).collect::<Vec<_>>().join(",");
     let body = format!(r#"{{"envelopes":{{"batch":[{batch}]}}}}"#);
@@ -314,8 +316,8 @@ fn status(status: &str, body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_newest_lines_come_oldest_first() {
-    let server = Server::saying([captures::bytes("lc-read-logs-desc-10.http")]);
+fn the_newest_lines_are_returned_oldest_first() {
+    let server = Server::responding([captures::bytes("lc-read-logs-desc-10.http")]);
     let got = server.recent(APP, 10).unwrap();
     assert_eq!(got.len(), 10);
     assert!(got.is_sorted_by_key(|line| line.timestamp));
@@ -327,11 +329,12 @@ fn the_newest_lines_come_oldest_first() {
 }
 
 #[test]
-fn more_than_a_page_is_asked_for_page_by_page() {
+fn more_lines_than_a_page_are_read_page_by_page() {
     let all = lines(&[[(5, 1); 1001].as_slice(), &[(5, 2), (5, 1)]].concat(), true);
     let page = |end: usize, size: usize| response(&all[end.saturating_sub(size)..end]);
-    // The second of the two of one time is the last of the second page, so it comes once more.
-    let server = Server::saying([status("429 Too Many Requests", ""), page(1004, 500), page(505, 500), page(6, 500)]);
+    // The second of the two lines with the same time is the last of the second page, so it is repeated.
+    let server =
+        Server::responding([status("429 Too Many Requests", ""), page(1004, 500), page(505, 500), page(6, 500)]);
     assert!(server.recent(APP, 2000).unwrap() == all);
     let first = format!("GET /api/v1/read/{APP}?envelope_types=LOG&descending=true");
     assert_eq!(server.request(), format!("{first}&limit=1000 HTTP/1.1"));
@@ -341,19 +344,19 @@ fn more_than_a_page_is_asked_for_page_by_page() {
 }
 
 #[test]
-fn nothing_is_asked_for_no_lines() {
-    let server = Server::saying([]);
+fn a_limit_of_0_makes_no_request() {
+    let server = Server::responding([]);
     assert_eq!(server.recent(APP, 0).unwrap(), []);
 }
 
-/// What [`recent`] makes of a capture.
+/// Returns the number of lines that [`recent`] reads from a capture.
 fn outcome(name: &str) -> Result<usize> {
-    let server = Server::saying([captures::bytes(name)]);
-    server.recent(APP, PAGE).map(|lines| lines.len())
+    let server = Server::responding([captures::bytes(name)]);
+    server.recent(APP, PAGE_SIZE).map(|lines| lines.len())
 }
 
 #[test]
-fn every_answer_of_a_real_server_is_understood() {
+fn every_response_of_a_real_server_is_understood() {
     let lines = |name: &str| match name {
         "lc-read-all.http" => Some(40),
         "lc-read-default.http" | "lc-err-unknown-param.http" => Some(25),
@@ -369,7 +372,7 @@ fn every_answer_of_a_real_server_is_understood() {
         | "cfap-404-expired.http"
         | "cfap-404-no-token.http"
         | "cfap-404-not-authorized.http" => (ErrorKind::Unauthorized, "may its user see the app?"),
-        "lc-err-404.http" => (ErrorKind::NotFound, "404 Not Found: Not Found. Is this the address of a Log Cache?"),
+        "lc-err-404.http" => (ErrorKind::NotFound, "404 Not Found: Not Found (Is this the address of a Log Cache?)"),
         "lc-err-499-half-close.http" => (ErrorKind::ServerError, "context canceled"),
         "lc-err-limit-1001.http" => (ErrorKind::ServerError, ": limit (1001) must be 1000 or less"),
         "lc-err-limit-neg.http" => (ErrorKind::ServerError, ": limit (-1) must be greater than zero"),
@@ -384,13 +387,13 @@ fn every_answer_of_a_real_server_is_understood() {
         | "cfap-info-no-token.http"
         | "lc-meta.http"
         | "cfap-meta-admin.http"
-        | "lc-promql-instant.http" => (ErrorKind::BadResponse, "no response of a Log Cache"),
-        _ => panic!("what is {name}?"),
+        | "lc-promql-instant.http" => (ErrorKind::BadResponse, "not a response of Log Cache"),
+        _ => panic!("unknown capture {name}"),
     };
     for name in [captures::names("lc-"), captures::names("cfap-")].concat() {
         match (outcome(&name), lines(&name)) {
             (Ok(count), Some(expected)) => assert_eq!(count, expected, "{name}"),
-            (Ok(count), None) => panic!("{name} gave {count} lines"),
+            (Ok(count), None) => panic!("{name} returned {count} lines"),
             (Err(got), _) => {
                 let (kind, text) = error(&name);
                 assert_eq!(got.kind(), kind, "{name}: {got}");
@@ -404,53 +407,53 @@ fn every_answer_of_a_real_server_is_understood() {
 }
 
 #[test]
-fn a_refused_token_is_told_from_a_wrong_address() {
-    let server = Server::saying([status("404 Not Found", ""), status("404 Not Found", "404 page not found\n")]);
+fn a_rejected_token_differs_from_a_wrong_address() {
+    let server = Server::responding([status("404 Not Found", ""), status("404 Not Found", "404 page not found\n")]);
     let error = server.recent(APP, 10).unwrap_err();
     assert_eq!((error.kind(), error.status(), error.body()), (ErrorKind::Unauthorized, Some(404), Some("")));
     assert!(error.to_string().contains("`cf oauth-token`"), "{error}");
     assert!(!error.to_string().contains("GUID"), "{error}");
     let error = server.recent(APP, 10).unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::NotFound, Some(404)));
-    assert!(error.to_string().ends_with(": 404 page not found. Is this the address of a Log Cache?"), "{error}");
+    assert!(error.to_string().ends_with(": 404 page not found (Is this the address of a Log Cache?)"), "{error}");
 }
 
 #[test]
-fn an_empty_guid_is_refused() {
-    let server = Server::saying([]);
+fn an_empty_guid_is_an_error() {
+    let server = Server::responding([]);
     assert_eq!(server.recent("", 10).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[test]
-fn no_error_holds_the_token() {
+fn no_error_contains_the_token() {
     for response in
         [status("404 Not Found", ""), status("500 Oh", ""), b"HTTP/1.1 200 OK\r\n\r\nx".to_vec(), Vec::new()]
     {
-        let error = Server::saying([response]).recent(APP, 10).unwrap_err();
+        let error = Server::responding([response]).recent(APP, 10).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_an_error_with_the_lines_before_it() {
+fn a_truncated_response_is_an_error_with_the_lines_before_its_end() {
     let all = lines(&[(1, 1); 1005], true);
     let whole = response(&all[..7]);
     for cut in [1, 2, 3, 4, 60] {
         let broken = whole[..whole.len() - cut].to_vec();
-        let server = Server::saying([response(&all[5..]), broken]);
+        let server = Server::responding([response(&all[5..]), broken]);
         let error = server.recent(APP, 2000).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
-        // Behind the last line there are three brackets.
+        // Three brackets follow the last line.
         let incomplete = usize::from(cut > 3);
         assert!(error.recovered() == last(&all, 1005 - incomplete), "cut by {cut}");
     }
 }
 
 #[test]
-fn a_server_that_stops_in_its_answer_is_not_waited_for() {
+fn a_server_that_stalls_in_its_response_causes_a_timeout() {
     let all = lines(&[(1, 1); 3], true);
     let whole = response(&all);
-    let start = |length| Said { bytes: whole[..length].to_vec(), ends: false };
+    let start = |length| Script { bytes: whole[..length].to_vec(), closes: false };
     let server = Server::start(vec![start(whole.len() - 3), start(whole.len() - 3), start(20)]);
     let short = Duration::from_millis(50);
     let error = server.recent_with(|_, timeouts| timeouts.idle = short, APP, 10).unwrap_err();
@@ -469,7 +472,7 @@ fn a_server_that_stops_in_its_answer_is_not_waited_for() {
 fn close_interrupts_it() {
     let all = lines(&[(1, 1); 3], true);
     let whole = response(&all);
-    let server = Server::start(vec![Said { bytes: whole[..whole.len() - 4].to_vec(), ends: false }]);
+    let server = Server::start(vec![Script { bytes: whole[..whole.len() - 4].to_vec(), closes: false }]);
     let cancel = Cancel::new();
     let endpoint = &server.endpoint;
     let error = thread::scope(|scope| {
@@ -486,7 +489,7 @@ fn close_interrupts_it() {
 
 #[test]
 fn a_line_larger_than_allowed_is_an_error() {
-    let server = Server::saying([response(&[line(1, "x".repeat(1 << 20))])]);
+    let server = Server::responding([response(&[line(1, "x".repeat(1 << 20))])]);
     let error = server.recent_with(|settings, _| settings.max_message_size = 1000, APP, 10).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(error.to_string().contains("Builder::max_message_size"), "{error}");
@@ -496,6 +499,6 @@ fn a_line_larger_than_allowed_is_an_error() {
 fn a_line_that_cannot_be_decoded_is_skipped() {
     let bad = r#"{"log":{"payload":"?"}}"#;
     let body = format!(r#"{{"envelopes":{{"batch":[{bad},{},{bad}]}}}}"#, v2::encode(&line(1, "good")));
-    let server = Server::saying([status("200 OK", &body)]);
+    let server = Server::responding([status("200 OK", &body)]);
     assert_eq!(server.recent(APP, 10).unwrap(), [line(1, "good")]);
 }
