@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::error::{Error, ErrorKind};
+use crate::secrets::{hide, printable};
 
 /// How a connection ended.
 ///
@@ -67,6 +68,16 @@ impl Ending {
         Some(Error::new(kind, self.to_string()))
     }
 
+    /// Hides a secret that the server repeats in its reason.
+    pub(crate) fn hiding(self, secret: &str) -> Self {
+        match self {
+            Ending::ClosedByServer { code, reason } => Ending::ClosedByServer { code, reason: hide(&reason, secret) },
+            Ending::Closing { reason } => Ending::Closing { reason: hide(&reason, secret) },
+            Ending::Failed(text) => Ending::Failed(hide(&text, secret)),
+            Ending::Closed | Ending::Eof | Ending::Reset | Ending::TimedOut | Ending::TooLarge { .. } => self,
+        }
+    }
+
     /// Returns the ending that a failed read stands for.
     pub(crate) fn of_read(error: &io::Error) -> Self {
         match error.kind() {
@@ -91,18 +102,18 @@ impl fmt::Display for Ending {
                     write!(f, " with {code}")?;
                 }
                 if !reason.is_empty() {
-                    write!(f, ": {reason}")?;
+                    write!(f, ": {}", printable(reason))?;
                 }
                 Ok(())
             }
-            Ending::Closing { reason } => write!(f, "the server ended the stream: {reason}"),
-            Ending::Eof => f.write_str("the connection ended without a close frame; messages may be missing"),
+            Ending::Closing { reason } => write!(f, "the server ended the stream: {}", printable(reason)),
+            Ending::Eof => f.write_str("the connection ended unexpectedly; messages may be missing"),
             Ending::Reset => f.write_str("the connection was reset; messages may be missing"),
             Ending::TimedOut => f.write_str("nothing came from the server for too long; messages may be missing"),
             Ending::TooLarge { limit } => {
                 write!(f, "a message is larger than {limit} bytes: see Builder::max_message_size")
             }
-            Ending::Failed(text) => f.write_str(text),
+            Ending::Failed(text) => f.write_str(&printable(text)),
         }
     }
 }

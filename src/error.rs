@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use crate::ending::Ending;
 use crate::message::LogMessage;
-use crate::secrets::hide;
+use crate::secrets::{hide, printable};
 
 /// A boxed error of any type: what a [proxy function](crate::Proxy::custom) or a
 /// [token function](crate::TokenSource::from_fn) returns.
@@ -18,10 +18,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The error type of this crate.
 ///
 /// [`kind`](Error::kind) is for programs: it tells what the caller can do. The text ([`Display`](fmt::Display)) is for
-/// people: it says what was wrong, what the server said about it, and what a person can do. The text includes the text
-/// of the cause. The cause itself, often a [`std::io::Error`], is the [`source`](std::error::Error::source).
+/// people: it says what was wrong, what the server said about it, and what a person can do. It is one line, and includes
+/// the texts of all causes. So `source()` returns `None`, as [`std::error::Error`] asks, and a printer of error chains
+/// says nothing twice. The cause itself, often a [`std::io::Error`], is available from [`get_ref`](Error::get_ref).
 ///
-/// Neither the text nor the `Debug` form contains a token or a proxy's password.
+/// Neither the text nor the `Debug` form contains a token, a client's secret or a proxy's password, even if the server
+/// repeats it. Control characters in a server's message are escaped.
 ///
 /// ```
 /// use loggregator_consumer::{Consumer, ErrorKind};
@@ -38,7 +40,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     text: String,
-    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
     status: Option<u16>,
     body: Option<String>,
     recovered: Vec<LogMessage>,
@@ -120,8 +122,8 @@ impl Error {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
         Error(Box::new(Inner {
             kind,
-            text: text.into(),
-            source: None,
+            text: printable(&text.into()).into_owned(),
+            cause: None,
             status: None,
             body: None,
             recovered: Vec::new(),
@@ -132,8 +134,18 @@ impl Error {
     /// Creates an error with a cause. The text of the cause is appended to `text`.
     pub(crate) fn caused(kind: ErrorKind, text: impl fmt::Display, cause: impl Into<BoxError>) -> Self {
         let cause = cause.into();
-        let mut error = Error::new(kind, format!("{text}: {}", CauseText(&*cause)));
-        error.0.source = Some(cause.into());
+        let mut text = format!("{text}: {}", CauseText(&*cause));
+        let mut deeper = cause.source();
+        while let Some(cause) = deeper {
+            // Some errors print their own causes, some do not.
+            let cause_text = cause.to_string();
+            if !text.to_lowercase().contains(&cause_text.to_lowercase()) {
+                text = format!("{text}: {cause_text}");
+            }
+            deeper = cause.source();
+        }
+        let mut error = Error::new(kind, text);
+        error.0.cause = Some(cause.into());
         error
     }
 
@@ -190,9 +202,18 @@ impl Error {
     }
 
     /// Hides the token, because the server may repeat it in its response.
-    pub(crate) fn hiding(mut self, token: &str) -> Self {
-        self.0.text = hide(&self.0.text, token);
-        self.0.body = self.0.body.map(|body| hide(&body, token));
+    ///
+    /// Every error of a request that carried a secret passes here, with that secret.
+    pub(crate) fn hiding(mut self, secret: &str) -> Self {
+        let Inner { text, cause, body, gap, kind: _, status: _, recovered: _ } = &mut *self.0;
+        *text = hide(text, secret);
+        *body = body.take().map(|body| hide(&body, secret));
+        *gap = gap.take().map(|gap| Gap { ending: gap.ending.hiding(secret), ..gap });
+        // The text has what can be shown of it.
+        *cause = cause.take().filter(|cause| {
+            let forms = format!("{cause} {cause:?}");
+            hide(&forms, secret) == forms
+        });
         self
     }
 
@@ -211,6 +232,22 @@ impl Error {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Returns the cause of the error, if there is one: for example a [`std::io::Error`], or the error that a proxy
+    /// function or a token function returned. A cause that repeats a secret is left out.
+    ///
+    /// ```
+    /// # use loggregator_consumer::{Consumer, Proxy};
+    /// let proxy = Proxy::custom(|_| Err(std::io::Error::other("no proxy today").into()));
+    /// let consumer = Consumer::builder("wss://loggregator.example.com").proxy(proxy).build()?;
+    /// let error = consumer.tail("app-guid", "bearer token").unwrap_err();
+    /// assert!(error.get_ref().unwrap().is::<std::io::Error>());
+    /// assert!(error.to_string().contains("no proxy today"));
+    /// # Ok::<(), loggregator_consumer::Error>(())
+    /// ```
+    pub fn get_ref(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.0.cause.as_deref()
     }
 
     /// Returns the HTTP status if this error comes from an HTTP response.
@@ -255,11 +292,11 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Messages are only counted, because they are the caller's data.
-        let Inner { kind, text, source, status, body, recovered, gap } = &*self.0;
+        // The cause is left out, because the text has what can be shown of it.
+        let Inner { kind, text, cause: _, status, body, recovered, gap } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)
-            .field("source", source)
             .field("status", status)
             .field("body", body)
             .field("recovered", &recovered.len())
@@ -268,11 +305,8 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_deref().map(|source| source as _)
-    }
-}
+/// Without a `source`, because the text includes the texts of all causes.
+impl std::error::Error for Error {}
 
 /// The text of a cause. For an `io::Error` of the operating system it begins with the text of its kind ("connection
 /// refused"), because that is the same on every system, and the system's own text is not.
@@ -302,7 +336,8 @@ mod tests {
         let error = Error::caused(ErrorKind::Dial, "dialing", refused);
         assert!(error.to_string().starts_with("dialing: connection refused"), "{error}");
         assert_eq!(error.to_string().matches("efused").count(), 1, "{error}");
-        assert!(std::error::Error::source(&error).unwrap().is::<io::Error>());
+        assert!(error.get_ref().unwrap().is::<io::Error>());
+        assert!(std::error::Error::source(&error).is_none());
     }
 
     fn libc_econnrefused() -> i32 {
@@ -319,6 +354,52 @@ mod tests {
         for (status, kind) in [(404, ErrorKind::NotFound), (400, ErrorKind::BadRequest), (503, ErrorKind::ServerError)]
         {
             assert_eq!(Error::response(status, "", "x", String::new(), None).kind(), kind);
+        }
+    }
+
+    #[test]
+    fn the_text_has_each_cause_once() {
+        #[derive(Debug)]
+        struct Outer(io::Error);
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("outer")
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let error = Error::caused(ErrorKind::Proxy, "dialing", Outer(io::Error::other("Inner")));
+        assert_eq!(error.to_string(), "dialing: outer: Inner");
+        assert_eq!(format!("{error:#}"), error.to_string());
+        let error = Error::caused(ErrorKind::Proxy, "again", error);
+        assert_eq!(error.to_string(), "again: dialing: outer: Inner");
+    }
+
+    #[test]
+    fn a_servers_control_characters_are_escaped_in_the_text() {
+        let body = "no\r\nERROR forged \u{1b}[2J";
+        let error = Error::response(500, "Oh\u{7}", "recent", body.into(), None);
+        assert_eq!(error.to_string(), r"recent: the server answered 500 Oh\u{7}: no  ERROR forged \u{1b}[2J");
+        assert_eq!(error.body(), Some(body));
+        let ending = Ending::ClosedByServer { code: Some(1008), reason: "a\nb\u{9b}".into() };
+        for text in [ending.to_string(), ending.error().unwrap().to_string(), Error::gap(ending).to_string()] {
+            assert!(text.contains(r"a b\u{9b}") && !text.contains(char::is_control), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_hidden_in_every_form_of_an_error() {
+        let token = "bearer abcdefgh";
+        let ending = Ending::ClosedByServer { code: None, reason: "abcdefgh".into() };
+        let cause = io::Error::other("abcdefgh");
+        for error in [Error::caused(ErrorKind::Dial, "x", cause), Error::gap(ending)] {
+            let error = error.hiding(token);
+            let forms = format!("{error} {error:#} {error:?} {error:#?} {:?} {:?}", error.get_ref(), error.as_gap());
+            assert!(!forms.contains("abcdefgh"), "{forms}");
+            assert!(forms.contains(crate::secrets::HIDDEN), "{forms}");
         }
     }
 

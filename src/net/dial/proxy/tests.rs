@@ -248,7 +248,7 @@ fn the_function_s_own_error_is_told() {
     let error = proxy.for_target(&uri("http://example.com")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Proxy);
     assert!(error.to_string().ends_with(": the proxy list is empty"), "{error}");
-    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the proxy list is empty");
+    assert_eq!(error.get_ref().unwrap().to_string(), "the proxy list is empty");
 }
 
 #[test]
