@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN, message};
 use common::{
-    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, consumer, frame, hang_up, read_frame, say, streaming,
-    upgrading, wait_until, within,
+    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, consumer, frame, hang_up, read_frame, send,
+    streaming, upgrading, wait_until, within,
 };
 use loggregator_consumer::testing::{Frame, Generation, TrafficController};
 use loggregator_consumer::{Ending, ErrorKind, LogMessage};
 
 /// For what must not happen by itself during a test.
-const FAR: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_secs(3600);
 
 /// The real times, divided by 25: a ping comes 15 s after each pong, a pong must come within 30 s, ours go out every
 /// 10 s, and the caller takes nothing for 70 s.
@@ -56,7 +56,7 @@ fn taken_after_a_pause(pong_every: Duration) -> (Vec<i64>, Option<Ending>) {
 }
 
 #[test]
-fn a_caller_that_pauses_for_longer_than_the_server_waits_for_pongs_gets_every_message() {
+fn a_caller_that_pauses_longer_than_the_pong_deadline_gets_every_message() {
     within(3 * DEADLINE, || {
         let (numbers, ending) = taken_after_a_pause(PONG_EVERY);
         assert!(numbers.into_iter().eq(0..MESSAGES), "{ending:?}");
@@ -66,19 +66,19 @@ fn a_caller_that_pauses_for_longer_than_the_server_waits_for_pongs_gets_every_me
 
 /// This is what the test above is worth.
 #[test]
-fn without_the_pongs_that_no_ping_asked_for_such_a_caller_is_cut_off() {
+fn without_unsolicited_pongs_a_caller_that_pauses_is_cut_off() {
     within(3 * DEADLINE, || {
-        let (numbers, ending) = taken_after_a_pause(FAR);
+        let (numbers, ending) = taken_after_a_pause(NEVER);
         assert!((numbers.len() as i64) < MESSAGES);
         assert!(!ending.unwrap().is_clean());
     });
 }
 
 #[test]
-fn the_text_is_sent_at_once() {
+fn the_first_keep_alive_text_is_sent_at_once() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
-        let consumer = builder(&server.endpoint()).keep_alive(FAR).build().unwrap();
+        let consumer = builder(&server.endpoint()).keep_alive(NEVER).build().unwrap();
         let _tail = consumer.tail(APP, TOKEN).unwrap();
         let alive = Frame::Text("I'm alive!".into());
         assert!(server.wait_for_received(DEADLINE, |received| {
@@ -98,7 +98,7 @@ fn served_by(then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Ending {
         done.send(()).unwrap();
         hang_up(socket);
     })]);
-    let mut tail = builder(&server.endpoint()).keep_alive(FAR).build().unwrap().tail(APP, TOKEN).unwrap();
+    let mut tail = builder(&server.endpoint()).keep_alive(NEVER).build().unwrap().tail(APP, TOKEN).unwrap();
     tail.by_ref().for_each(drop);
     wait_until_done.recv().expect("the server is content");
     tail.ending().unwrap().clone()
@@ -109,7 +109,7 @@ fn a_ping_is_answered_at_once_with_its_payload() {
     within(DEADLINE, || {
         served_by(|socket| {
             for payload in [b"".to_vec(), b"a payload".to_vec(), vec![0xff; 125]] {
-                say(socket, &[&frame(PING, &payload)]);
+                send(socket, &[&frame(PING, &payload)]);
                 assert_eq!(read_frame(socket), Some((PONG, payload)));
             }
         });
@@ -117,7 +117,7 @@ fn a_ping_is_answered_at_once_with_its_payload() {
 }
 
 #[test]
-fn a_ping_is_answered_while_messages_pour_in() {
+fn a_ping_is_answered_in_a_flood_of_messages() {
     within(DEADLINE, || {
         served_by(|socket| {
             let (enough, stop) = channel();
@@ -126,7 +126,7 @@ fn a_ping_is_answered_while_messages_pour_in() {
                 let messages = frame(BINARY, &message("hi")).repeat(1000);
                 let ping = frame(PING, b"in between");
                 while stop.try_recv().is_err() {
-                    say(&mut writer, &[&messages, &ping, &messages]);
+                    send(&mut writer, &[&messages, &ping, &messages]);
                 }
             });
             for _ in 0..10 {
@@ -140,7 +140,7 @@ fn a_ping_is_answered_while_messages_pour_in() {
 }
 
 #[test]
-fn a_server_that_missed_pongs_is_quoted_with_its_code_and_its_words() {
+fn the_error_has_the_close_code_and_reason_of_a_server_that_missed_pongs() {
     within(DEADLINE, || {
         let words = "Client did not respond to ping before keep-alive timeout expired.";
         let close = [&1008_u16.to_be_bytes(), words.as_bytes()].concat();
@@ -160,7 +160,7 @@ fn a_server_that_missed_pongs_is_quoted_with_its_code_and_its_words() {
 fn a_server_that_falls_silent_ends_the_tail_after_the_idle_timeout() {
     within(DEADLINE, || {
         let idle_timeout = Duration::from_millis(200);
-        let server = TrafficController::builder().ping(FAR, FAR).start().unwrap();
+        let server = TrafficController::builder().ping(NEVER, NEVER).start().unwrap();
         let consumer = builder(&server.endpoint()).idle_timeout(idle_timeout).build().unwrap();
         let begin = Instant::now();
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
@@ -174,9 +174,9 @@ fn a_server_that_falls_silent_ends_the_tail_after_the_idle_timeout() {
 }
 
 #[test]
-fn pings_are_no_silence() {
+fn pings_restart_the_idle_timeout() {
     within(DEADLINE, || {
-        let server = TrafficController::builder().ping(Duration::from_millis(50), FAR).start().unwrap();
+        let server = TrafficController::builder().ping(Duration::from_millis(50), NEVER).start().unwrap();
         let idle_timeout = Duration::from_secs(1);
         let consumer = builder(&server.endpoint()).idle_timeout(idle_timeout).build().unwrap();
         let tail = consumer.tail(APP, TOKEN).unwrap();

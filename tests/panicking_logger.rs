@@ -37,7 +37,7 @@ impl log::Log for Logger {
 }
 
 #[test]
-fn a_logger_that_panics_ends_a_tail_and_does_not_hang_it() {
+fn a_logger_that_panics_ends_a_tail_without_hanging_it() {
     log::set_logger(&LOGGER).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     for (panics, kind) in [(&LOGGER.keep_alive, ErrorKind::ConnectionLost), (&LOGGER.read, ErrorKind::BadResponse)] {

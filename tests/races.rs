@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::leftovers::leaves_nothing;
+use common::leftovers::assert_leaks_nothing;
 use common::messages::{APP, TOKEN};
 use common::wait_until;
 use loggregator_consumer::testing::{Fault, Generation, TrafficController};
@@ -35,17 +35,17 @@ const STUCK: Duration = Duration::from_secs(20);
 const PROMPT: Duration = Duration::from_secs(3);
 
 /// After how many rounds a lane gets new servers: these remember each request.
-const ROUNDS_OF_A_SERVER: u64 = 250;
+const ROUNDS_PER_SERVER: u64 = 250;
 
 #[test]
-fn whenever_it_comes_a_close_ends_everything_and_leaves_nothing() {
+fn a_close_at_any_moment_ends_everything_and_leaks_nothing() {
     hide_intended_panics();
     let seed = number("RACES_SEED").unwrap_or_else(|| SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
     let rounds = number("RACES_ROUNDS").unwrap_or(ROUNDS);
     // The first of their kind open what stays, such as a source of random numbers.
     Lane::new("warm-up over TCP", false, seed).run(10);
     Lane::new("warm-up over TLS", true, seed).run(10);
-    leaves_nothing("the races", || {
+    assert_leaks_nothing("the races", || {
         thread::scope(|scope| {
             scope.spawn(|| Lane::new("TCP", false, seed).run(rounds));
             scope.spawn(|| Lane::new("TLS", true, !seed).run(rounds / 3));
@@ -93,7 +93,7 @@ impl Random {
     }
 
     /// Up to 4 ms, and as likely between 1 and 2 µs as between 1 and 2 ms.
-    fn moment(&mut self) -> Duration {
+    fn delay(&mut self) -> Duration {
         let magnitude = 1 << self.below(12);
         Duration::from_micros(magnitude + self.below(magnitude))
     }
@@ -108,7 +108,7 @@ struct Round {
     caller: Caller,
     way: Way,
     /// When the close comes, after what it races with began.
-    moment: Duration,
+    delay: Duration,
     callback: Option<(Callback, Act)>,
     /// The how manieth call of the callback acts.
     acts_at: usize,
@@ -194,7 +194,7 @@ impl Round {
             1..5 => Load::Silent,
             5..15 => Load::DropAfter(position),
             15..25 => Load::ResetAfter(position),
-            25..35 => Load::CloseAfter(random.moment()),
+            25..35 => Load::CloseAfter(random.delay()),
             35..65 => Load::Flood,
             _ => Load::Idle,
         };
@@ -222,12 +222,12 @@ impl Round {
                 Way::DropInAnotherThread,
                 Way::All,
             ]),
-            moment: random.moment(),
+            delay: random.delay(),
             callback: random.one_in(4).then_some(callback),
             acts_at: random.below(3) as usize,
             reconnect: random.one_in(3),
             resolve: random.one_in(3),
-            keep_alive: random.moment(),
+            keep_alive: random.delay(),
         }
     }
 
@@ -252,7 +252,7 @@ impl Round {
     }
 
     /// Whether nobody would end the call but a close that comes while it is made.
-    fn needs_a_close_from_the_beginning(&self) -> bool {
+    fn needs_an_early_close(&self) -> bool {
         self.way == Way::Consumer || self.call != Call::Tail || matches!(self.load, Load::Silent | Load::StallAfter(_))
     }
 
@@ -278,10 +278,10 @@ impl Round {
             .keep_alive(self.keep_alive)
             .pong_every(self.keep_alive);
         if self.reconnect {
-            builder = builder.reconnect(Reconnect::default().first(self.moment).longest(self.moment));
+            builder = builder.reconnect(Reconnect::default().first(self.delay).longest(self.delay));
         }
         let Some((callback, act)) = self.callback else { return (builder.build().unwrap(), itself) };
-        let (calls, moment) = (AtomicUsize::new(0), self.moment);
+        let (calls, delay) = (AtomicUsize::new(0), self.delay);
         let act = {
             let (itself, acts_at) = (Arc::clone(&itself), self.acts_at);
             move || match act {
@@ -301,7 +301,7 @@ impl Round {
                 Ok(None)
             })),
             Callback::Token => builder.tokens(TokenSource::from_fn(move |_| {
-                wait(moment);
+                wait(delay);
                 act();
                 Ok(TOKEN.to_owned())
             })),
@@ -338,18 +338,18 @@ impl Round {
         let (consumer, itself) = self.consumer(server, tls);
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            if self.needs_a_close_from_the_beginning() {
+            if self.needs_an_early_close() {
                 scope.spawn(|| {
-                    wait(self.moment);
+                    wait(self.delay);
                     // It may come before there is anything to close. One that found something must be enough.
                     while consumer.close().is_err() && !over.load(Ordering::Relaxed) {
-                        wait(self.moment);
+                        wait(self.delay);
                     }
                 });
             }
-            if let Load::CloseAfter(moment) = self.load {
+            if let Load::CloseAfter(delay) = self.load {
                 scope.spawn(move || {
-                    wait(moment);
+                    wait(delay);
                     server.close_tails(APP, Some(1000), "");
                 });
             }
@@ -363,18 +363,18 @@ impl Round {
             }
         });
         *itself.lock().unwrap() = None;
-        watch.sees("the server wait for the end of the connection");
+        watch.enters("the server wait for the end of the connection");
         assert!(server.wait_until_idle(STUCK), "a socket is left behind");
         assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
     }
 
     fn call(&self, consumer: &Consumer, watch: &Watch) {
-        watch.sees("the call");
+        watch.enters("the call");
         let result = match self.call {
             Call::Tail => consumer.tail(APP, self.token()).map(|tail| self.use_and_close(tail, consumer, watch)),
             Call::Recent => consumer.recent(APP, self.token()).map(drop),
             Call::RecentIter => consumer.recent_iter(APP, self.token()).and_then(|mut recent| {
-                watch.sees("recent messages come");
+                watch.enters("recent messages come");
                 recent.try_for_each(|message| message.map(drop))
             }),
         };
@@ -386,12 +386,12 @@ impl Round {
     fn use_and_close(&self, mut tail: Tail, consumer: &Consumer, watch: &Watch) {
         let closer = tail.closer();
         let close_by_closer = || {
-            wait(self.moment);
+            wait(self.delay);
             // The server may have ended it before.
             let _ = closer.close();
         };
         let close_by_consumer = || {
-            wait(self.moment);
+            wait(self.delay);
             let _ = consumer.close();
         };
         thread::scope(|scope| match self.way {
@@ -402,25 +402,25 @@ impl Round {
             }
             Way::Tail => {
                 self.take_for_a_moment(&mut tail, watch);
-                watch.sees("Tail::close");
+                watch.enters("Tail::close");
                 let result = promptly(|| tail.close());
                 assert!(result.is_ok() || self.breaks() || self.acts(Act::Panic), "{result:?}");
             }
             Way::Drop => {
                 self.take_for_a_moment(&mut tail, watch);
-                watch.sees("a tail being dropped");
+                watch.enters("a tail being dropped");
                 promptly(|| drop(tail));
             }
             Way::DropInAnotherThread => {
                 self.take_for_a_moment(&mut tail, watch);
-                watch.sees("a tail being dropped in another thread");
+                watch.enters("a tail being dropped in another thread");
                 promptly(|| scope.spawn(|| drop(tail)).join().unwrap());
             }
             Way::All => {
                 scope.spawn(close_by_closer);
                 scope.spawn(close_by_consumer);
                 self.take_for_a_moment(&mut tail, watch);
-                watch.sees("a tail being closed in every way");
+                watch.enters("a tail being closed in every way");
                 let _ = promptly(|| tail.close());
             }
         });
@@ -431,26 +431,26 @@ impl Round {
         match self.caller {
             Caller::Takes => {}
             Caller::Polls => {
-                watch.sees("a caller that polls");
+                watch.enters("a caller that polls");
                 while tail.ending().is_none() {
                     let _ = tail.try_recv();
-                    let _ = tail.recv_timeout(self.moment);
+                    let _ = tail.recv_timeout(self.delay);
                 }
             }
             Caller::TakesNone | Caller::WaitsForBackPressure => {
-                watch.sees("a caller that takes nothing");
+                watch.enters("a caller that takes nothing");
                 wait_until("the tail has ended", || tail.ending().is_some());
             }
         }
-        watch.sees("a caller that takes all");
+        watch.enters("a caller that takes all");
         tail.by_ref().for_each(|message| self.check(message));
         let ending = tail.ending().expect("it has ended");
         assert!(*ending == Ending::Closed || self.breaks() || self.acts(Act::Panic), "{ending}");
     }
 
     fn take_for_a_moment(&self, tail: &mut Tail, watch: &Watch) {
-        watch.sees("a caller that is about to close its tail");
-        let end = Instant::now() + self.moment;
+        watch.enters("a caller that is about to close its tail");
+        let end = Instant::now() + self.delay;
         match self.caller {
             Caller::Takes | Caller::Polls => {
                 while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -463,7 +463,7 @@ impl Round {
             Caller::WaitsForBackPressure if self.load == Load::Flood && !self.reconnect => {
                 wait_until("the queue is full", || tail.receiver().is_full() || tail.ending().is_some());
             }
-            Caller::TakesNone | Caller::WaitsForBackPressure => wait(self.moment),
+            Caller::TakesNone | Caller::WaitsForBackPressure => wait(self.delay),
         }
     }
 
@@ -475,10 +475,10 @@ impl Round {
 }
 
 /// Sleeps; or spins, where a sleep would be longer.
-fn wait(moment: Duration) {
-    let end = Instant::now() + moment;
-    if moment > Duration::from_micros(200) {
-        thread::sleep(moment);
+fn wait(delay: Duration) {
+    let end = Instant::now() + delay;
+    if delay > Duration::from_micros(200) {
+        thread::sleep(delay);
     }
     while Instant::now() < end {
         thread::yield_now();
@@ -515,7 +515,7 @@ impl Lane {
             let _over = Over(&watch);
             let mut servers = None;
             for number in 0..rounds {
-                if number % ROUNDS_OF_A_SERVER == 0 {
+                if number % ROUNDS_PER_SERVER == 0 {
                     servers = Some(Servers::start(self.tls));
                 }
                 let round = Round::random(&mut random);
@@ -582,7 +582,7 @@ impl Watch {
         *self.doing.lock().unwrap() = Doing { round, step: "the beginning", since: Instant::now() };
     }
 
-    fn sees(&self, step: &'static str) {
+    fn enters(&self, step: &'static str) {
         self.doing.lock().unwrap().step = step;
     }
 

@@ -15,7 +15,7 @@ use loggregator_consumer::{Builder, Ending, Error, ErrorKind, LogMessage, Proxy,
 const VIAS: [Via; 3] = [Via::Legacy, Via::Doppler, Via::RlpGateway];
 
 /// So far away that no test gets there.
-const FAR: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_secs(3600);
 
 fn serve(via: Via) -> TrafficController {
     let generation = if via == Via::Legacy { Generation::Y2015 } else { Generation::Today };
@@ -121,7 +121,7 @@ fn each_break_is_one_item_between_the_messages_of_two_connections() {
 }
 
 #[test]
-fn only_messages_make_the_attempts_count_from_the_first_again() {
+fn only_messages_reset_the_count_of_attempts() {
     for via in VIAS {
         within(DEADLINE, move || {
             let server = serve(via);
@@ -150,7 +150,7 @@ fn only_messages_make_the_attempts_count_from_the_first_again() {
 }
 
 #[test]
-fn attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail() {
+fn failed_attempts_back_off_and_the_error_of_the_last_ends_the_tail() {
     for via in VIAS {
         within(DEADLINE, move || {
             let server = serve(via);
@@ -180,7 +180,7 @@ fn attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail
 }
 
 #[test]
-fn an_attempt_that_fails_is_followed_by_one_that_does_not() {
+fn failed_attempts_are_repeated_until_one_succeeds() {
     within(DEADLINE, || {
         for via in VIAS {
             let server = serve(via);
@@ -204,7 +204,7 @@ fn an_attempt_that_fails_is_followed_by_one_that_does_not() {
 }
 
 #[test]
-fn a_refusal_that_is_repeated_ends_it() {
+fn a_repeated_rejection_ends_the_tail() {
     within(DEADLINE, || {
         for via in VIAS {
             for (status, kind) in [(401, ErrorKind::Unauthorized), (404, ErrorKind::NotFound)] {
@@ -234,7 +234,7 @@ fn a_close_does_not_wait_for_the_next_attempt() {
         for via in VIAS {
             let server = serve(via);
             let consumer =
-                builder(via, &server).reconnect(Reconnect::default().first(FAR).longest(FAR)).build().unwrap();
+                builder(via, &server).reconnect(Reconnect::default().first(NEVER).longest(NEVER)).build().unwrap();
             let in_backoff = || {
                 let mut tail = consumer.tail(APP, TOKEN).unwrap();
                 server.drop_tails(APP);
@@ -262,7 +262,7 @@ fn a_close_does_not_wait_for_the_next_attempt() {
 }
 
 #[test]
-fn without_reconnect_a_break_is_the_end() {
+fn without_reconnect_a_break_ends_the_tail() {
     within(DEADLINE, || {
         for via in VIAS {
             for (break_it, is_expected) in breaks(via) {
@@ -288,10 +288,15 @@ fn without_reconnect_a_break_is_the_end() {
 }
 
 #[test]
-fn a_silence_is_a_break_too() {
+fn an_idle_timeout_is_a_break_too() {
     within(DEADLINE, || {
         let silent = || {
-            TrafficController::builder().generation(Generation::Today).ping(FAR, FAR).heartbeat(FAR).start().unwrap()
+            TrafficController::builder()
+                .generation(Generation::Today)
+                .ping(NEVER, NEVER)
+                .heartbeat(NEVER)
+                .start()
+                .unwrap()
         };
         for via in [Via::Doppler, Via::RlpGateway] {
             let server = silent();
@@ -310,7 +315,7 @@ fn a_silence_is_a_break_too() {
 }
 
 #[test]
-fn heartbeats_alone_keep_a_stream_of_the_gateway() {
+fn heartbeats_restart_the_idle_timeout_of_a_gateway_stream() {
     within(DEADLINE, || {
         let server = TrafficController::builder()
             .generation(Generation::Today)

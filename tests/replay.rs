@@ -22,14 +22,14 @@ const TOKEN: &str = "bearer token";
 #[test]
 fn recent_gives_what_the_server_sent() {
     for_each(Kind::Multipart, |capture, progress| {
-        replay_recent(capture, progress, |split| vec![capture.answer("/recent", split)]);
+        replay_recent(capture, progress, |split| vec![capture.response("/recent", split)]);
     });
 }
 
 #[test]
 fn recent_falls_back_to_the_dump_and_gives_what_the_server_sent() {
     for_each(Kind::Dump, |capture, progress| {
-        replay_recent(capture, progress, |split| vec![no_recent(), capture.answer("/dump/", split)]);
+        replay_recent(capture, progress, |split| vec![no_recent(), capture.response("/dump/", split)]);
     });
 }
 
@@ -45,7 +45,7 @@ fn replay_recent(capture: &Capture, progress: &Progress, scripts: impl Fn(&Split
 }
 
 #[test]
-fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
+fn a_tail_gives_what_the_server_sent_and_reports_how_it_ended() {
     for_each(Kind::Tail, |capture, progress| {
         let frames = frames(&capture.bytes);
         let messages = frames.iter().filter(|frame| frame.opcode == BINARY).count();
@@ -62,8 +62,8 @@ fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
         let (all_taken, wait) = unbounded();
         let splits = splits(&capture.bytes);
         let scripts = splits.iter().map(|split| match ending {
-            Ending::Reset => capture.answer_and_reset("/tail/", split, wait.clone()),
-            _ => capture.answer("/tail/", split),
+            Ending::Reset => capture.respond_and_reset("/tail/", split, wait.clone()),
+            _ => capture.response("/tail/", split),
         });
         let consumer = common::consumer(&ScriptedServer::start(scripts.collect()).endpoint());
         let mut replays = Replays::new(expected);
@@ -84,21 +84,21 @@ fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
 }
 
 #[test]
-fn a_refused_tail_gives_the_servers_words() {
-    for_each(Kind::Refusal, |capture, progress| {
-        replay_refusal(capture, progress, splits(&capture.bytes), Consumer::tail, |split| {
-            vec![capture.answer("/tail/", split)]
+fn an_error_response_to_tail_gives_its_body() {
+    for_each(Kind::ErrorResponse, |capture, progress| {
+        replay_error_response(capture, progress, splits(&capture.bytes), Consumer::tail, |split| {
+            vec![capture.response("/tail/", split)]
         });
     });
 }
 
 #[test]
-fn a_refused_recent_gives_the_servers_words() {
-    for_each(Kind::Refusal, |capture, progress| {
-        replay_refusal(capture, progress, splits(&capture.bytes), Consumer::recent, |split| {
-            let mut scripts = vec![capture.answer("/recent", split)];
+fn an_error_response_to_recent_gives_its_body() {
+    for_each(Kind::ErrorResponse, |capture, progress| {
+        replay_error_response(capture, progress, splits(&capture.bytes), Consumer::recent, |split| {
+            let mut scripts = vec![capture.response("/recent", split)];
             if capture.text().starts_with("HTTP/1.1 400 ") {
-                scripts.push(capture.answer("/dump/", split));
+                scripts.push(capture.response("/dump/", split));
             }
             scripts
         });
@@ -106,23 +106,23 @@ fn a_refused_recent_gives_the_servers_words() {
 }
 
 #[test]
-fn a_refused_dump_gives_the_servers_words() {
-    for_each(Kind::Refusal, |capture, progress| {
+fn an_error_response_to_the_dump_gives_its_body() {
+    for_each(Kind::ErrorResponse, |capture, progress| {
         // Its handshake is the tail's: not every split is needed.
-        replay_refusal(capture, progress, regular_splits(&capture.bytes), Consumer::recent, |split| {
-            vec![no_recent(), capture.answer("/dump/", split)]
+        replay_error_response(capture, progress, regular_splits(&capture.bytes), Consumer::recent, |split| {
+            vec![no_recent(), capture.response("/dump/", split)]
         });
     });
 }
 
-fn replay_refusal<T>(
+fn replay_error_response<T>(
     capture: &Capture,
     progress: &Progress,
     splits: Vec<Split>,
     call: fn(&Consumer, &str, &str) -> Result<T, Error>,
     scripts: impl Fn(&Split) -> Vec<Script>,
 ) {
-    let (status, body) = capture.refusal();
+    let (status, body) = capture.error_response();
     let kind = match status {
         400 => ErrorKind::BadRequest,
         401 => ErrorKind::Unauthorized,
@@ -141,10 +141,10 @@ fn replay_refusal<T>(
 }
 
 #[test]
-fn an_answer_without_messages_that_is_no_refusal_is_a_bad_response() {
+fn a_success_response_without_messages_is_a_bad_response() {
     for_each(Kind::Other, |capture, progress| {
         let splits = splits(&capture.bytes);
-        let scripts = splits.iter().map(|split| capture.answer("/recent", split)).collect();
+        let scripts = splits.iter().map(|split| capture.response("/recent", split)).collect();
         let consumer = common::consumer(&ScriptedServer::start(scripts).endpoint());
         for split in &splits {
             progress.at(split);
@@ -156,15 +156,15 @@ fn an_answer_without_messages_that_is_no_refusal_is_a_bad_response() {
 }
 
 #[test]
-fn an_end_without_an_answer_is_an_error_that_says_whom_to_ask() {
-    for_each(Kind::Unanswered, |capture, progress| {
+fn an_eof_without_a_response_is_an_error_with_advice() {
+    for_each(Kind::NoResponse, |capture, progress| {
         let whole = Split::whole();
         progress.at(&whole);
         let server = ScriptedServer::start(vec![
-            capture.answer("/tail/", &whole),
-            capture.answer("/recent", &whole),
+            capture.response("/tail/", &whole),
+            capture.response("/recent", &whole),
             no_recent(),
-            capture.answer("/dump/", &whole),
+            capture.response("/dump/", &whole),
         ]);
         let consumer = common::consumer(&server.endpoint());
         let errors = [
@@ -182,7 +182,7 @@ fn an_end_without_an_answer_is_an_error_that_says_whom_to_ask() {
 }
 
 #[test]
-fn what_is_no_message_is_skipped_with_a_warning_each() {
+fn each_undecodable_message_is_skipped_with_a_warning() {
     thread_local!(static WARNINGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
 
     /// Keeps what each thread logs apart: messages are decoded in the caller's.
@@ -207,7 +207,7 @@ fn what_is_no_message_is_skipped_with_a_warning_each() {
     for (name, path) in [("l15-recent-garbage.http", "/recent"), ("l14-dump-garbage.ws", "/dump/")] {
         common::within(DEADLINE, move || {
             let capture = load(name);
-            let mut scripts = vec![capture.answer(path, &Split::whole())];
+            let mut scripts = vec![capture.response(path, &Split::whole())];
             if path == "/dump/" {
                 scripts.insert(0, no_recent());
             }
@@ -226,19 +226,19 @@ enum Kind {
     Multipart,
     Tail,
     Dump,
-    Refusal,
-    Unanswered,
+    ErrorResponse,
+    NoResponse,
     Other,
 }
 
 impl Capture {
     fn kind(&self) -> Kind {
         if self.bytes.is_empty() {
-            Kind::Unanswered
+            Kind::NoResponse
         } else if self.starts_with("HTTP/1.1 101 ") {
             if self.name.contains("-dump-") { Kind::Dump } else { Kind::Tail }
         } else if self.starts_with("HTTP/1.1 4") {
-            Kind::Refusal
+            Kind::ErrorResponse
         } else if self.contains("\r\nContent-Type: multipart/") {
             Kind::Multipart
         } else {
@@ -247,9 +247,9 @@ impl Capture {
     }
 
     /// The script of a server that sends this in answer to a request for the path, and ends as the real one did.
-    fn answer(&self, path: &'static str, split: &Split) -> Script {
+    fn response(&self, path: &'static str, split: &Split) -> Script {
         // A refusal that leaves the connection open must be understood while it is open.
-        let stays = self.kind() == Kind::Refusal && !self.contains("\r\nConnection: close\r\n");
+        let stays = self.kind() == Kind::ErrorResponse && !self.contains("\r\nConnection: close\r\n");
         self.script(split, asks_for(path), move |socket| {
             if stays {
                 socket.set_read_timeout(None).unwrap();
@@ -261,7 +261,7 @@ impl Capture {
     }
 
     /// The script of a server that resets the connection as soon as it hears that all has been taken.
-    fn answer_and_reset(&self, path: &'static str, split: &Split, all_taken: Receiver<()>) -> Script {
+    fn respond_and_reset(&self, path: &'static str, split: &Split, all_taken: Receiver<()>) -> Script {
         self.script(split, asks_for(path), move |socket| {
             let _ = all_taken.recv_timeout(DEADLINE);
             common::reset(socket);
@@ -295,7 +295,7 @@ fn asks_for(path: &'static str) -> impl FnOnce(&str) {
 
 /// The first answer of a server that has no `/recent`, and thereby leads to `/dump/`.
 fn no_recent() -> Script {
-    load("l14-400-recent.http").answer("/recent", &Split::whole())
+    load("l14-400-recent.http").response("/recent", &Split::whole())
 }
 
 fn load(name: &str) -> Capture {

@@ -18,7 +18,7 @@ const APP: &str = "00000001-aaaa-bbbb-cccc-000000000001";
 const TOKEN: &str = "Bearer token";
 
 #[test]
-fn a_tail_from_doppler_gives_the_logs_that_were_sent_and_tells_how_it_ended() {
+fn a_tail_from_doppler_gives_the_logs_that_were_sent_and_reports_how_it_ended() {
     for_each(Kind::Websocket, |capture, progress| {
         let ending = capture.ending();
         let mut expected: Vec<_> = v1_logs(capture).into_iter().map(Ok).collect();
@@ -26,7 +26,7 @@ fn a_tail_from_doppler_gives_the_logs_that_were_sent_and_tells_how_it_ended() {
             expected.push(Err(ErrorKind::ClosedByServer));
         }
         let splits = splits(&capture.bytes);
-        let scripts = splits.iter().map(|split| capture.answer(Call::DopplerTail, APP, split)).collect();
+        let scripts = splits.iter().map(|split| capture.response(Call::DopplerTail, APP, split)).collect();
         let consumer = Call::DopplerTail.consumer(&ScriptedServer::start(scripts));
         for split in &splits {
             progress.at(split);
@@ -39,7 +39,7 @@ fn a_tail_from_doppler_gives_the_logs_that_were_sent_and_tells_how_it_ended() {
 }
 
 #[test]
-fn a_tail_from_the_rlp_gateway_gives_the_logs_that_were_sent_and_tells_how_it_ended() {
+fn a_tail_from_the_rlp_gateway_gives_the_logs_that_were_sent_and_reports_how_it_ended() {
     for_each(Kind::Events, |capture, progress| {
         let (ending, error) = match &*capture.name {
             "rlpgw-closing.http" => {
@@ -81,7 +81,7 @@ fn a_tail_from_the_rlp_gateway_gives_the_logs_that_were_sent_and_tells_how_it_en
 }
 
 #[test]
-fn recent_from_log_cache_gives_the_logs_of_the_answer_oldest_first() {
+fn recent_from_log_cache_gives_the_logs_of_the_response_oldest_first() {
     for_each(Kind::Envelopes, |capture, progress| {
         // The answer to what is asked for has the newest first.
         let mut expected = log_cache_logs(&capture.name);
@@ -99,7 +99,7 @@ fn recent_from_doppler_gives_the_logs_that_were_sent() {
 
 fn replay_recent(capture: &Capture, call: Call, expected: Vec<LogMessage>, progress: &Progress) {
     let splits = splits(&capture.bytes);
-    let scripts = splits.iter().map(|split| capture.answer(call, APP, split)).collect();
+    let scripts = splits.iter().map(|split| capture.response(call, APP, split)).collect();
     let consumer = call.consumer(&ScriptedServer::start(scripts));
     for split in &splits {
         progress.at(split);
@@ -108,17 +108,17 @@ fn replay_recent(capture: &Capture, call: Call, expected: Vec<LogMessage>, progr
 }
 
 #[test]
-fn a_refusal_has_its_kind_the_servers_words_and_the_advice_that_fits_it() {
-    for_each(Kind::Refusal, |capture, progress| {
-        for (call, kind, advice) in refusals(capture) {
+fn an_error_response_gives_its_kind_its_body_and_the_right_advice() {
+    for_each(Kind::ErrorResponse, |capture, progress| {
+        for (call, kind, advice) in error_responses(capture) {
             let splits = regular_splits(&capture.bytes);
             let calls: Vec<_> = splits.iter().map(|split| (split, APP)).chain([(&splits[0], "my-app")]).collect();
-            let scripts = calls.iter().map(|(split, app)| capture.answer(call, app, split)).collect();
+            let scripts = calls.iter().map(|(split, app)| capture.response(call, app, split)).collect();
             let consumer = call.consumer(&ScriptedServer::start(scripts));
             for (split, app) in calls {
                 progress.at(split);
                 let error = call.make(&consumer, app).unwrap_err();
-                let (status, body) = capture.refusal();
+                let (status, body) = capture.error_response();
                 assert_eq!((error.kind(), error.status(), error.body()), (kind, Some(status), Some(body)), "{error}");
 
                 let text = error.to_string();
@@ -161,10 +161,10 @@ const ALL_ADVICE: [&str; 10] = [
 ];
 
 /// Which calls a refusal can be the answer to, and what each makes of it.
-fn refusals(capture: &Capture) -> Vec<(Call, ErrorKind, Option<&'static str>)> {
+fn error_responses(capture: &Capture) -> Vec<(Call, ErrorKind, Option<&'static str>)> {
     use ErrorKind::{BadRequest, NotFound, ServerError, Unauthorized};
 
-    let (status, body) = capture.refusal();
+    let (status, body) = capture.error_response();
     if body == "404 page not found\n" {
         // Every server says so of the paths that it does not have.
         return vec![
@@ -202,13 +202,13 @@ fn refusals(capture: &Capture) -> Vec<(Call, ErrorKind, Option<&'static str>)> {
 }
 
 #[test]
-fn an_answer_to_something_else_is_a_bad_response() {
+fn a_response_to_another_request_is_a_bad_response() {
     for_each(Kind::Other, |capture, progress| {
         let is_doppler = capture.name.starts_with("tc-");
         for call in if is_doppler { [Call::DopplerTail, Call::DopplerRecent] } else { [Call::LogCache, Call::Gateway] }
         {
             let splits = regular_splits(&capture.bytes);
-            let scripts = splits.iter().map(|split| capture.answer(call, APP, split)).collect();
+            let scripts = splits.iter().map(|split| capture.response(call, APP, split)).collect();
             let consumer = call.consumer(&ScriptedServer::start(scripts));
             for split in &splits {
                 progress.at(split);
@@ -226,7 +226,7 @@ enum Kind {
     Events,
     Envelopes,
     Multipart,
-    Refusal,
+    ErrorResponse,
     Other,
 }
 
@@ -243,7 +243,7 @@ impl Capture {
         if self.starts_with("HTTP/1.1 101 ") {
             Kind::Websocket
         } else if !self.starts_with("HTTP/1.1 200 ") {
-            Kind::Refusal
+            Kind::ErrorResponse
         } else if self.contains("\r\nContent-Type: text/event-stream\r\n") {
             Kind::Events
         } else if self.contains("\r\nContent-Type: multipart/") {
@@ -256,7 +256,7 @@ impl Capture {
     }
 
     /// The script of a server that sends this in answer to a call, and ends as the real one did.
-    fn answer(&self, call: Call, app: &str, split: &Split) -> Script {
+    fn response(&self, call: Call, app: &str, split: &Split) -> Script {
         // What leaves the connection open must be understood while it is open.
         let closes = self.kind() == Kind::Websocket || self.contains("\r\nConnection: close\r\n");
         self.script(split, call.check(app), if closes { common::hang_up } else { common::drain })

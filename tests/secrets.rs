@@ -5,12 +5,12 @@ mod common;
 use std::fmt::{Debug, Display};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use common::messages::{APP, answer, message, recent_answer};
+use common::messages::{APP, message, recent_response, response};
 use common::proxy::ConnectProxy;
 use common::watch::{Prints, keep_logs, logs};
 use common::{
-    BINARY, DEADLINE, Refusing, Script, ScriptedServer, answering, builder, close_frame, frame, hang_up, header,
-    read_head, reset, say, switching_protocols, tls, upgrading, within,
+    BINARY, DEADLINE, Refusing, Script, ScriptedServer, builder, close_frame, frame, hang_up, header, read_head, reset,
+    responding, send, switching_protocols, tls, upgrading, within,
 };
 use loggregator_consumer::{Builder, Consumer, Error, Proxy};
 
@@ -79,9 +79,9 @@ fn good() -> ScriptedServer {
         assert_eq!(header(&request, "authorization"), Some(TOKEN));
         if request.starts_with("GET /tail/") {
             let frames = [frame(BINARY, &message("hello")), close_frame()].concat();
-            say(&mut socket, &[&switching_protocols(&request), &frames]);
+            send(&mut socket, &[&switching_protocols(&request), &frames]);
         } else {
-            say(&mut socket, &[&recent_answer(&["hello"])]);
+            send(&mut socket, &[&recent_response(&["hello"])]);
         }
         hang_up(socket);
     })
@@ -90,21 +90,21 @@ fn good() -> ScriptedServer {
 /// Servers that let them fail, each in its way, or fall back.
 fn bad() -> Vec<ScriptedServer> {
     let fail: [fn() -> Script; 6] = [
-        || answering(answer("401 Unauthorized", &["Www-Authenticate: Basic"], b"no")),
-        || answering(answer("302 Found", &["Location: http://127.0.0.1:1/"], b"")),
-        || answering(answer("500 Internal Server Error", &[], b"oh")),
-        || answering("no HTTP at all\r\n\r\n"),
-        || answering(""),
+        || responding(response("401 Unauthorized", &["Www-Authenticate: Basic"], b"no")),
+        || responding(response("302 Found", &["Location: http://127.0.0.1:1/"], b"")),
+        || responding(response("500 Internal Server Error", &[], b"oh")),
+        || responding("no HTTP at all\r\n\r\n"),
+        || responding(""),
         || Box::new(reset),
     ];
     let mut servers: Vec<_> = fail.map(|script| ScriptedServer::start(vec![script(), script()])).into();
     let broken = |bytes: &'static [u8]| {
         upgrading(move |mut socket| {
-            say(&mut socket, &[&frame(BINARY, &message("hello")), bytes]);
+            send(&mut socket, &[&frame(BINARY, &message("hello")), bytes]);
             hang_up(socket);
         })
     };
-    let fall_back = answering(answer("400 Bad Request", &[], b""));
+    let fall_back = responding(response("400 Bad Request", &[], b""));
     servers.push(ScriptedServer::start(vec![broken(b"\xff\0"), fall_back, broken(b"")]));
     servers
 }
@@ -141,8 +141,8 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
         let url = format!("http://{CREDENTIALS}@{}", refusing.address);
         let function = Proxy::custom(move |_| Ok(Some(url.parse()?)));
         witness.debug(&function);
-        let refusal = answer("407 Proxy Authentication Required", &["Proxy-Authenticate: Basic"], b"no");
-        let refuser = ScriptedServer::always(move |socket| answering(refusal.clone())(socket));
+        let refusal = response("407 Proxy Authentication Required", &["Proxy-Authenticate: Basic"], b"no");
+        let refuser = ScriptedServer::always(move |socket| responding(refusal.clone())(socket));
         for proxy in [function, with_credentials("http", refuser.address), with_credentials("https", refusing.address)]
         {
             let consumer = witness.consumer(builder(&good.endpoint()).proxy(proxy));

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::memory::Resident;
 use common::messages::{APP, TOKEN, head};
-use common::{DEADLINE, ScriptedServer, drain, read_head, say, wait_until, within};
+use common::{DEADLINE, ScriptedServer, drain, read_head, send, wait_until, within};
 use loggregator_consumer::testing::{Frame, Generation, TrafficController};
 use loggregator_consumer::{Builder, Ending, LogMessage, Proxy, Tail};
 
@@ -96,10 +96,10 @@ fn stall_gateway(then: impl FnOnce(Tail)) {
         let sent = Arc::clone(&sent);
         move |mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[&head("200 OK", &["Content-Type: text/event-stream"])]);
+            send(&mut socket, &[&head("200 OK", &["Content-Type: text/event-stream"])]);
             for number in 0..MESSAGES {
                 let begin = format!("data: {{\"batch\":[{{\"timestamp\":\"{number}\",\"log\":{{\"payload\":\"");
-                say(&mut socket, &[begin.as_bytes(), payload.as_bytes(), b"\"}}]}\n\n"]);
+                send(&mut socket, &[begin.as_bytes(), payload.as_bytes(), b"\"}}]}\n\n"]);
                 sent.store(number, Relaxed);
             }
             drain(socket);
@@ -115,7 +115,7 @@ fn stall(builder: Builder, sent: &AtomicI64, bound: usize, then: impl FnOnce(Tai
     let builder = builder.proxy(Proxy::none()).idle_timeout(PING_DEADLINE).pong_every(PONG_EVERY);
     let consumer = builder.build().unwrap();
     let before = Resident::now().current;
-    Resident::forget_the_peak();
+    Resident::reset_peak();
     let tail = consumer.tail(APP, TOKEN).unwrap();
     let taken = when_it_rests(sent);
     assert!(taken < MESSAGES - 1, "TCP did not push back");

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN};
-use common::{DEADLINE, builder, consumer, wait_for_first_words, wait_until, within};
+use common::{DEADLINE, builder, consumer, wait_for_text_and_pong, wait_until, within};
 use crossbeam_channel::{RecvTimeoutError, TryRecvError, select};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Ending, ErrorKind, LogMessage, Result, Tail};
@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_millis(50);
 fn server_and_tail() -> (TrafficController, Tail) {
     let server = TrafficController::start().unwrap();
     let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
-    wait_for_first_words(&server);
+    wait_for_text_and_pong(&server);
     (server, tail)
 }
 
@@ -29,7 +29,7 @@ fn send(server: &TrafficController, texts: &[&str]) {
 }
 
 #[test]
-fn recv_timeout_waits_as_long_as_it_is_told_to() {
+fn recv_timeout_waits_for_the_given_time() {
     within(DEADLINE, || {
         let (server, mut tail) = server_and_tail();
         let begin = Instant::now();
@@ -71,7 +71,7 @@ fn try_recv_does_not_wait() {
 }
 
 #[test]
-fn two_tails_can_be_waited_for_at_once() {
+fn select_waits_for_two_tails_at_once() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
         let consumer = consumer(&server.endpoint());
@@ -124,7 +124,7 @@ fn ends() -> [End; 6] {
 }
 
 #[test]
-fn the_ending_tells_the_ends_apart() {
+fn each_way_to_end_has_its_own_ending() {
     within(DEADLINE, || {
         for tls in [false, true] {
             for (end, ending, error) in ends() {
@@ -132,7 +132,7 @@ fn the_ending_tells_the_ends_apart() {
                 let server = if tls { server.tls() } else { server }.start().unwrap();
                 let consumer = builder(&server.endpoint()).tls_connector(server.tls_connector()).build().unwrap();
                 let mut tail = consumer.tail(APP, TOKEN).unwrap();
-                wait_for_first_words(&server);
+                wait_for_text_and_pong(&server);
                 assert_eq!(tail.ending(), None);
                 end(&server);
                 assert_eq!(tail.next().map(|end| end.unwrap_err().kind()), error, "{ending:?}, TLS {tls}");
@@ -178,7 +178,7 @@ fn take_all(mut take: impl FnMut() -> Option<Result<LogMessage>>) -> Vec<Taken> 
 }
 
 #[test]
-fn every_way_to_take_messages_gives_those_before_the_end_and_then_the_end_for_ever() {
+fn every_way_to_receive_gives_the_messages_before_the_end_and_then_only_the_end() {
     within(3 * DEADLINE, || {
         let texts: Vec<String> = (0..2000).map(|n| format!("message {n}")).collect();
         // A reset may take messages with it.
@@ -198,7 +198,7 @@ fn every_way_to_take_messages_gives_those_before_the_end_and_then_the_end_for_ev
 }
 
 #[test]
-fn an_end_can_be_known_before_all_messages_are_taken() {
+fn the_ending_is_known_before_all_messages_are_received() {
     within(DEADLINE, || {
         let (server, mut tail) = server_and_tail();
         send(&server, &["one", "two"]);

@@ -142,11 +142,11 @@ mod uaa {
     fn gives_jwts_for_refresh_tokens() {
         let server = today().token("bearer x").token_life(Duration::from_secs(60)).start().unwrap();
         let refresh_token = server.issue_refresh_token();
-        let (status, answer) = refresh(&server, &refresh_token);
+        let (status, response) = refresh(&server, &refresh_token);
         assert_eq!(status, "HTTP/1.1 200 OK");
-        assert_eq!((&answer["token_type"], &answer["expires_in"]), (&json!("bearer"), &json!(60)));
-        assert_eq!(answer["refresh_token"], refresh_token.as_str());
-        let token = answer["access_token"].as_str().unwrap();
+        assert_eq!((&response["token_type"], &response["expires_in"]), (&json!("bearer"), &json!(60)));
+        assert_eq!(response["refresh_token"], refresh_token.as_str());
+        let token = response["access_token"].as_str().unwrap();
         let parts: Vec<&str> = token.split('.').collect();
         assert_eq!(parts.len(), 3);
         let is_url_safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -155,7 +155,7 @@ mod uaa {
         assert!(accepts(&server, &format!("bearer {token}")) && accepts(&server, &format!("Bearer {token}")));
         assert!(!accepts(&server, &format!("bearer {token}x")) && !accepts(&server, token));
         let (_, again) = refresh(&server, &refresh_token);
-        assert_ne!(again["access_token"], answer["access_token"]);
+        assert_ne!(again["access_token"], response["access_token"]);
         assert_eq!(server.refreshes(), 2);
     }
 
@@ -172,8 +172,8 @@ mod uaa {
             (CF, "grant_type=password", "400 Bad Request", "unsupported_grant_type"),
             (CF, "", "400 Bad Request", "invalid_request"),
         ] {
-            let (is, answer) = ask(&server, authorization, form);
-            assert_eq!((is, &answer["error"]), (format!("HTTP/1.1 {status}"), &json!(error)));
+            let (is, response) = ask(&server, authorization, form);
+            assert_eq!((is, &response["error"]), (format!("HTTP/1.1 {status}"), &json!(error)));
         }
         assert!(get(&server, "/oauth/token", &[]).0.starts_with("HTTP/1.1 405 "));
         assert_eq!(server.refreshes(), 0);
@@ -185,8 +185,8 @@ mod uaa {
     fn rotates_refresh_tokens_when_told_to() {
         let server = today().rotate_refresh_tokens().start().unwrap();
         let first = server.issue_refresh_token();
-        let (_, answer) = refresh(&server, &first);
-        let second = answer["refresh_token"].as_str().unwrap();
+        let (_, response) = refresh(&server, &first);
+        let second = response["refresh_token"].as_str().unwrap();
         assert_ne!(second, first);
         assert_eq!(refresh(&server, &first).0, "HTTP/1.1 401 Unauthorized");
         assert_eq!(refresh(&server, second).0, "HTTP/1.1 200 OK");
@@ -212,7 +212,7 @@ mod uaa {
     }
 
     #[test]
-    fn tokens_can_be_refused_whatever_they_are() {
+    fn any_token_can_be_refused() {
         let server = today().start().unwrap();
         server.refuse_tokens(2);
         assert_eq!([(); 3].map(|()| accepts(&server, "bearer x")), [false, false, true]);
@@ -283,7 +283,7 @@ mod doppler {
     }
 
     #[test]
-    fn pings_and_closes_for_want_of_pongs() {
+    fn pings_and_closes_when_pongs_are_missing() {
         let server = today().ping(NEVER, Duration::from_millis(1)).start().unwrap();
         let mut client = open_websocket(&server, &format!("/apps/{APP}/stream"));
         assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
@@ -306,7 +306,7 @@ mod doppler {
     }
 
     #[test]
-    fn refuses_without_words() {
+    fn refuses_with_an_empty_body() {
         const BASIC: &[&str] = &["Www-Authenticate: Basic"];
         for generation in [Generation::Y2018, Generation::Today] {
             let server = TrafficController::builder().generation(generation).token("bearer good").start().unwrap();
@@ -357,7 +357,7 @@ mod doppler {
     }
 
     #[test]
-    fn of_2015_has_the_manners_of_the_legacy_paths() {
+    fn of_2015_behaves_like_the_legacy_paths() {
         let server = TrafficController::builder().token("bearer good").start().unwrap();
         let (status, _, body) = get_text(&server, "/apps/any-app/stream", &HANDSHAKE);
         assert_eq!(status, "HTTP/1.1 401 Unauthorized");
@@ -477,7 +477,7 @@ mod log_cache {
     }
 
     #[test]
-    fn holds_what_syslog_leaves() {
+    fn changes_messages_as_syslog_does() {
         let server = today().start().unwrap();
         server.add_recent(APP, [message("\r\n\t a\0 b \0\n", 1).timestamp(1999)]);
         let body = get_json(&server, &read(""));
@@ -486,7 +486,7 @@ mod log_cache {
     }
 
     #[test]
-    fn treats_equal_times_as_it_is_told() {
+    fn splits_equal_times_as_configured() {
         let times = |body: &Value| -> Vec<String> {
             let batch = body["envelopes"]["batch"].as_array().unwrap();
             batch.iter().map(|envelope| envelope["timestamp"].as_str().unwrap().to_owned()).collect()
@@ -509,7 +509,7 @@ mod log_cache {
     }
 
     #[test]
-    fn says_what_it_can_not_answer() {
+    fn explains_which_queries_it_rejects() {
         const JSON: &[&str] = &["Content-Type: application/json"];
         let server = today().start().unwrap();
         for (query, status, code, words) in [
@@ -562,7 +562,7 @@ mod log_cache {
     }
 
     #[test]
-    fn has_one_answer_for_every_trouble_with_a_token() {
+    fn has_one_response_for_every_problem_with_a_token() {
         let server = today().token("bearer good").start().unwrap();
         server.hide_app(OTHER_APP);
         let good = "Authorization: BEARER good";
@@ -597,7 +597,7 @@ mod log_cache {
     }
 
     #[test]
-    fn breaks_where_a_fault_wants_it_to() {
+    fn breaks_where_a_fault_is_set() {
         let server = server_with(2);
         let (_, whole) = get(&server, &read(""), &[]);
         server.fault(Fault::Truncate);
@@ -722,7 +722,7 @@ mod gateway {
     }
 
     #[test]
-    fn has_heartbeats_while_there_is_nothing_else() {
+    fn sends_heartbeats_while_there_is_nothing_else() {
         let server = today().heartbeat(Duration::from_millis(10)).start().unwrap();
         let mut client = stream(&server);
         for _ in 0..3 {
@@ -735,7 +735,7 @@ mod gateway {
     }
 
     #[test]
-    fn says_that_it_closes_and_leaves_the_connection_open() {
+    fn announces_the_close_and_leaves_the_connection_open() {
         let server = today().start().unwrap();
         let mut client = stream(&server);
         server.send(message("hi", 1));
@@ -756,7 +756,7 @@ mod gateway {
     }
 
     #[test]
-    fn ends_without_a_word() {
+    fn ends_without_a_closing_event() {
         let server = today().start().unwrap();
         let mut client = stream(&server);
         assert_eq!(server.close_tails(APP, Some(1000), "no websocket"), 1);
@@ -796,7 +796,7 @@ mod gateway {
     }
 
     #[test]
-    fn has_a_limit_of_streams() {
+    fn limits_the_number_of_streams() {
         let server = today().most_streams(1).start().unwrap();
         let first = stream(&server);
         let mut second = stream(&server);
@@ -836,7 +836,7 @@ mod gateway {
     }
 
     #[test]
-    fn breaks_where_a_fault_wants_it_to() {
+    fn breaks_where_a_fault_is_set() {
         let server = today().start().unwrap();
         server.add_recent(APP, [message("hi", 1)]);
         let all = |server: &TrafficController, faults: &[Fault]| {
@@ -895,7 +895,7 @@ mod cf_home {
     }
 
     #[test]
-    fn has_only_the_servers_that_there_are_and_tokens_that_are_good() {
+    fn has_only_existing_servers_and_valid_tokens() {
         let server = TrafficController::builder().generation(Generation::Y2018).tokens([""; 0]).start().unwrap();
         let session = session(&server, "2018");
         assert_eq!((&session["LogCacheEndPoint"], &session["SSLDisabled"]), (&json!(""), &json!(false)));

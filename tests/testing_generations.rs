@@ -66,7 +66,7 @@ fn the_same_app_gives_equal_messages_on_every_generation() {
 }
 
 #[test]
-fn the_legacy_tail_gives_them_too() {
+fn the_legacy_tail_gives_the_same_messages() {
     within(DEADLINE, || {
         for generation in [Generation::Y2015, Generation::Y2016] {
             let server = TrafficController::of(generation).unwrap();
@@ -77,7 +77,7 @@ fn the_legacy_tail_gives_them_too() {
 }
 
 #[test]
-fn the_rlp_gateway_gives_them_too_one_by_one_or_in_batches() {
+fn the_rlp_gateway_gives_the_same_messages_one_by_one_or_in_batches() {
     within(DEADLINE, || {
         for window in [Duration::ZERO, Duration::from_millis(20)] {
             let server =
@@ -136,7 +136,7 @@ proptest! {
     })]
 
     #[test]
-    fn paging_through_20_000_lines_loses_none_and_doubles_none(
+    fn paging_through_20_000_lines_neither_skips_nor_repeats_a_line(
         // How many lines each have one time, of which some are more than a page has; and how many texts there are.
         runs in prop::collection::vec(prop_oneof![9 => 1..50_usize, 1 => 900..1100_usize], 100..200),
         texts in prop_oneof![Just(1), Just(7), Just(20_000)],
@@ -170,7 +170,7 @@ proptest! {
 }
 
 #[test]
-fn a_hidden_app_is_not_there() {
+fn a_hidden_app_is_not_found() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         server.hide_app(APP);
@@ -184,7 +184,7 @@ fn a_hidden_app_is_not_there() {
 }
 
 #[test]
-fn a_closing_stream_says_so_and_a_broken_one_does_not() {
+fn a_closed_stream_and_a_broken_stream_have_different_endings() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         let consumer = Builder::new().rlp_gateway(&server.api()).proxy(Proxy::none()).build().unwrap();
@@ -232,7 +232,7 @@ fn refused_tokens_are_refreshed() {
 }
 
 #[test]
-fn faults_strike_every_server() {
+fn faults_apply_to_every_server() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         server.add_recent(APP, messages());
@@ -251,8 +251,8 @@ fn faults_strike_every_server() {
 const INSIDE: &str = "LOGGREGATOR_CONSUMER_TEST_API";
 
 #[test]
-fn the_session_of_cf_leads_to_the_foundation() {
-    const NAME: &str = "the_session_of_cf_leads_to_the_foundation";
+fn the_cf_session_leads_to_the_foundation() {
+    const NAME: &str = "the_cf_session_leads_to_the_foundation";
     if env::var_os(INSIDE).is_some() {
         let consumer = Consumer::from_cf_cli().unwrap();
         assert_eq!(consumer.recent_choice().unwrap().address(), env::var(INSIDE).unwrap());

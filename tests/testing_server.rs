@@ -121,7 +121,7 @@ mod recent {
     }
 }
 
-mod refusals {
+mod error_responses {
     use super::*;
 
     const TEXT: &str = "Content-Type: text/plain; charset=utf-8";
@@ -195,7 +195,7 @@ mod refusals {
     }
 
     #[test]
-    fn what_is_no_handshake_is_400() {
+    fn requests_that_are_not_handshakes_are_400() {
         for (generation, target, words) in [
             (Generation::Y2015, "/tail/?app=a", "Bad Request\n"),
             (Generation::April2014, "/recent?app=a", "Not a websocket handshake\n"),
@@ -219,7 +219,7 @@ mod refusals {
     }
 
     #[test]
-    fn what_is_no_http_is_400() {
+    fn requests_that_are_not_http_are_400() {
         let server = of(Generation::Y2015);
         let mut client = connect(&server);
         client.write_all(b"\0\r\n\r\n").unwrap();
@@ -232,7 +232,7 @@ mod refusals {
     }
 
     #[test]
-    fn head_is_never_refused_a_token() {
+    fn head_requests_are_answered_without_a_token() {
         let server = of(Generation::Y2015);
         let mut client = connect(&server);
         request(&mut client, "HEAD /recent?app=a", &[]);
@@ -306,7 +306,7 @@ mod websockets {
     }
 
     #[test]
-    fn are_closed_dropped_and_reset_behind_what_was_sent() {
+    fn are_closed_dropped_and_reset_after_what_was_sent() {
         let server = TrafficController::builder().ping(NEVER, NEVER).start().unwrap();
         for (code, reason, payload) in [
             (None, "unheard", vec![]),
@@ -368,7 +368,7 @@ mod websockets {
     }
 
     #[test]
-    fn tell_a_clients_reset_from_its_end() {
+    fn distinguish_a_clients_reset_from_its_eof() {
         let server = TrafficController::start().unwrap();
         let client = tail(&server);
         // With bytes that it has not read, a client's close is a reset.
@@ -554,7 +554,7 @@ mod faults {
     }
 
     #[test]
-    fn reset_is_no_clean_end() {
+    fn reset_is_not_a_clean_end() {
         let (server, _) = server();
         for length in [0, 20, 250] {
             server.fault(Fault::ResetAfter(length));
@@ -586,7 +586,7 @@ mod faults {
     }
 
     #[test]
-    fn stalled_websockets_still_hear_their_client() {
+    fn stalled_websockets_still_read_from_their_client() {
         let server = TrafficController::start().unwrap();
         server.fault(Fault::StallAfter(SWITCHING.len() as u64));
         let mut client = open_websocket(&server, "/tail/?app=app");
@@ -614,7 +614,7 @@ mod faults {
     }
 
     #[test]
-    fn truncate_breaks_what_the_head_promised() {
+    fn truncate_sends_less_than_the_head_announces() {
         for framing in [BodyFraming::ContentLength, BodyFraming::Chunked, BodyFraming::UntilClose] {
             let server = TrafficController::builder().body_framing(framing).start().unwrap();
             server.add_recent("app", [hi(), hi(), hi()]);
@@ -634,7 +634,7 @@ mod faults {
     }
 
     #[test]
-    fn refusals_come_whatever_was_asked_for() {
+    fn refuse_status_applies_to_every_request() {
         let server = TrafficController::start().unwrap();
         server.always(Fault::RefuseStatus { status: 418, body: b"no\xff".to_vec() });
         for target in ["/recent?app=app", "/tail/?app=app", "/"] {
@@ -651,7 +651,7 @@ mod faults {
     }
 
     #[test]
-    fn bodies_can_come_late() {
+    fn bodies_can_be_delayed() {
         let server = TrafficController::builder().token("good").start().unwrap();
         server.fault(Fault::DelayedBody(NEVER));
         let mut client = ask(&server);
@@ -668,7 +668,7 @@ mod faults {
     }
 
     #[test]
-    fn silence_is_all_that_a_silent_server_gives() {
+    fn silent_servers_accept_and_send_nothing() {
         for tls in [false, true] {
             let builder = TrafficController::builder();
             let server = if tls { builder.tls() } else { builder }.start().unwrap();
@@ -682,7 +682,7 @@ mod faults {
     }
 
     #[test]
-    fn garbage_comes_instead_of_an_answer() {
+    fn garbage_is_sent_instead_of_a_response() {
         let server = TrafficController::start().unwrap();
         server.fault(Fault::Garbage(b"\0\xff garbage".to_vec()));
         assert_eq!(rest(&mut ask(&server)), b"\0\xff garbage");
@@ -700,7 +700,7 @@ mod faults {
     }
 
     #[test]
-    fn endless_bodies_have_no_end() {
+    fn endless_bodies_do_not_end() {
         const MUCH: usize = 3 << 20;
         for framing in [BodyFraming::ContentLength, BodyFraming::Chunked] {
             let server = TrafficController::builder().body_framing(framing).start().unwrap();
@@ -724,7 +724,7 @@ mod faults {
     }
 
     #[test]
-    fn endless_messages_have_no_end() {
+    fn endless_messages_do_not_end() {
         let server = TrafficController::start().unwrap();
         server.add_recent("app", [hi()]);
         server.fault(Fault::EndlessMessages);
@@ -785,7 +785,7 @@ mod records {
     }
 
     #[test]
-    fn hold_a_request_that_comes_in_bits() {
+    fn hold_a_request_that_arrives_in_pieces() {
         let server = TrafficController::start().unwrap();
         let mut client = connect(&server);
         for byte in b"POST /recent?app=a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello" {

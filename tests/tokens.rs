@@ -40,7 +40,7 @@ const CALLS: [(Call, RequestKind); 3] = [
 const SECONDS: &str = "LOGGREGATOR_CONSUMER_TEST_SECONDS";
 
 #[test]
-fn with_tokens_of_one_second_no_call_fails_and_one_a_second_is_got() {
+fn with_tokens_of_one_second_no_call_fails_and_one_token_a_second_is_fetched() {
     let seconds = env::var(SECONDS).map_or(6, |seconds| seconds.parse().unwrap());
     within(DEADLINE + Duration::from_secs(seconds), move || {
         let server = strict().token_life(Duration::from_secs(1)).start().unwrap();
@@ -112,7 +112,7 @@ fn many_calls_with_an_expired_token_share_one_refresh() {
 }
 
 #[test]
-fn a_tail_that_connects_again_gets_a_token_for_it() {
+fn a_tail_that_reconnects_gets_a_new_token() {
     within(DEADLINE, || {
         for address in
             [(|server| Builder::new().doppler(&server.endpoint())) as fn(&TrafficController) -> Builder, |server| {
@@ -143,7 +143,7 @@ fn a_tail_that_connects_again_gets_a_token_for_it() {
 }
 
 #[test]
-fn bearer_goes_out_in_lower_case() {
+fn the_bearer_prefix_is_sent_in_lower_case() {
     within(DEADLINE, || {
         const JWT: &str = "eyJhbGciOiJub25lIn0.e30.c2ln";
         let server = TrafficController::of(Generation::Today).unwrap();
@@ -166,8 +166,8 @@ fn bearer_goes_out_in_lower_case() {
 }
 
 #[test]
-fn the_session_of_cf_is_followed_and_not_written() {
-    const NAME: &str = "the_session_of_cf_is_followed_and_not_written";
+fn the_cf_session_is_followed_and_not_modified() {
+    const NAME: &str = "the_cf_session_is_followed_and_not_modified";
     // The environment can be set only for another process: this test, run by itself.
     if env::var_os("CF_HOME").is_some_and(|home| home.to_string_lossy().ends_with(NAME)) {
         return follow_the_session(false);

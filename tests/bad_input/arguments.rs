@@ -6,7 +6,7 @@ use crate::common::messages::{APP, TOKEN};
 use crate::common::{Untouched, consumer};
 
 #[test]
-fn an_endpoint_that_is_no_url_is_refused() {
+fn an_endpoint_that_is_not_a_url_is_refused() {
     for endpoint in ["", " ", "::", "ws://", "ws://:80", "ws://host:port", "ws://host:65536", "ws://[::1", "a b"] {
         let error = Consumer::new(endpoint).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{endpoint}: {error}");

@@ -9,7 +9,7 @@ mod dialing;
 mod proxies;
 mod handshake;
 mod requests;
-mod refusals;
+mod error_responses;
 mod frames;
 mod recent;
 mod gateway;

@@ -19,13 +19,13 @@ pub use crate::common::messages::{APP, TOKEN};
 use crate::common::{self, Script, ScriptedServer, read_head, wait_until};
 
 /// A time limit that nothing here reaches.
-pub const FAR: Duration = Duration::from_secs(3600);
+pub const NEVER: Duration = Duration::from_secs(3600);
 
 /// How long to wait for what must come.
 pub const SOON: Duration = Duration::from_secs(10);
 
 /// A builder without a limit that matters, which trusts the testing servers' certificate.
-pub fn patient(endpoint: &str) -> Builder {
+pub fn without_timeouts(endpoint: &str) -> Builder {
     // Made once, for that takes a while.
     static CONNECTOR: LazyLock<TlsConnector> = LazyLock::new(|| {
         let certificate = Certificate::from_pem(testing::certificate_pem().as_bytes()).unwrap();
@@ -33,15 +33,15 @@ pub fn patient(endpoint: &str) -> Builder {
     });
     common::builder(endpoint)
         .tls_connector(CONNECTOR.clone())
-        .connect_timeout(FAR)
-        .read_timeout(FAR)
-        .recent_timeout(FAR)
+        .connect_timeout(NEVER)
+        .read_timeout(NEVER)
+        .recent_timeout(NEVER)
         .max_recent_size(usize::MAX)
         .max_message_size(usize::MAX)
 }
 
 pub fn consumer_of(server: &TrafficController) -> Consumer {
-    patient(&server.endpoint()).build().unwrap()
+    without_timeouts(&server.endpoint()).build().unwrap()
 }
 
 pub fn start(server: testing::Builder, tls: bool) -> TrafficController {
@@ -75,14 +75,14 @@ impl Call {
 type States<F> = &'static [(&'static str, F)];
 
 /// A call that waits, and would for ever.
-pub struct Stuck {
+pub struct BlockedCall {
     pub consumer: Consumer,
     pub call: JoinHandle<Result<()>>,
     /// Waits until the server has seen the end of the call's connection.
     pub wait_until_gone: Box<dyn FnOnce() + Send>,
 }
 
-impl Stuck {
+impl BlockedCall {
     /// Closes the consumer, and gives what the call has to say, which must be soon. No connection must be left.
     pub fn close(self) -> Result<()> {
         let begin = Instant::now();
@@ -95,21 +95,21 @@ impl Stuck {
     }
 }
 
-pub const CALLS: States<fn(Call) -> Stuck> = &[
+pub const CALLS: States<fn(Call) -> BlockedCall> = &[
     #[cfg(target_os = "linux")]
     ("connecting", connecting),
     ("asking a proxy", asking_a_proxy),
     ("in the TLS handshake with a proxy", in_the_tls_handshake_with_a_proxy),
     ("in the TLS handshake", in_the_tls_handshake),
-    ("before the answer", |call| before_the_answer(call, false)),
-    ("before the answer, over TLS", |call| before_the_answer(call, true)),
-    ("in the answer's head", |call| in_the_answers_head(call, false)),
-    ("in the answer's head, over TLS", |call| in_the_answers_head(call, true)),
+    ("before the answer", |call| before_the_response(call, false)),
+    ("before the answer, over TLS", |call| before_the_response(call, true)),
+    ("in the answer's head", |call| in_the_response_head(call, false)),
+    ("in the answer's head, over TLS", |call| in_the_response_head(call, true)),
 ];
 
 /// The server's backlog is full, so that it does not answer the SYN.
 #[cfg(target_os = "linux")]
-pub fn connecting(call: Call) -> Stuck {
+pub fn connecting(call: Call) -> BlockedCall {
     use socket2::{Domain, Socket, Type};
     use std::net::{Ipv4Addr, SocketAddr};
 
@@ -121,14 +121,14 @@ pub fn connecting(call: Call) -> Stuck {
     while let Ok(one) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
         queued.push(one);
     }
-    let consumer = patient(&format!("ws://{address}")).build().unwrap();
+    let consumer = without_timeouts(&format!("ws://{address}")).build().unwrap();
     let call = call.start(&consumer);
     wait_until("the call connects", || is_connecting(address.port()));
     let wait_until_gone = move || {
         wait_until("nobody connects", || !is_connecting(address.port()));
         drop((listener, queued));
     };
-    Stuck { consumer, call, wait_until_gone: Box::new(wait_until_gone) }
+    BlockedCall { consumer, call, wait_until_gone: Box::new(wait_until_gone) }
 }
 
 /// Whether a socket of this machine has sent a SYN to this port of it, and got no answer.
@@ -137,21 +137,21 @@ fn is_connecting(port: u16) -> bool {
     std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&format!(" 0100007F:{port:04X} 02 "))
 }
 
-pub fn asking_a_proxy(call: Call) -> Stuck {
+pub fn asking_a_proxy(call: Call) -> BlockedCall {
     let asked = |socket: &mut TcpStream| _ = read_head(socket);
-    unanswered(call, asked, |server| {
-        patient("ws://server.invalid").proxy(Proxy::url(&format!("http://{}", server.address)).unwrap())
+    without_a_response(call, asked, |server| {
+        without_timeouts("ws://server.invalid").proxy(Proxy::url(&format!("http://{}", server.address)).unwrap())
     })
 }
 
-pub fn in_the_tls_handshake_with_a_proxy(call: Call) -> Stuck {
-    unanswered(call, begin_tls, |server| {
-        patient("ws://server.invalid").proxy(Proxy::url(&format!("https://{}", server.address)).unwrap())
+pub fn in_the_tls_handshake_with_a_proxy(call: Call) -> BlockedCall {
+    without_a_response(call, begin_tls, |server| {
+        without_timeouts("ws://server.invalid").proxy(Proxy::url(&format!("https://{}", server.address)).unwrap())
     })
 }
 
-pub fn in_the_tls_handshake(call: Call) -> Stuck {
-    unanswered(call, begin_tls, |server| patient(&format!("wss://{}", server.address)))
+pub fn in_the_tls_handshake(call: Call) -> BlockedCall {
+    without_a_response(call, begin_tls, |server| without_timeouts(&format!("wss://{}", server.address)))
 }
 
 /// The client has begun the handshake.
@@ -162,11 +162,11 @@ fn begin_tls(socket: &mut TcpStream) {
 }
 
 /// A server that hears the client out, and then is silent.
-fn unanswered(
+fn without_a_response(
     call: Call,
     hear: impl FnOnce(&mut TcpStream) + Send + 'static,
     consumer: impl FnOnce(&ScriptedServer) -> Builder,
-) -> Stuck {
+) -> BlockedCall {
     let (heard, wait_until_heard) = channel();
     let (gone, wait_until_gone) = channel();
     let script: Script = Box::new(move |mut socket| {
@@ -182,44 +182,44 @@ fn unanswered(
     let call = call.start(&consumer);
     wait_until_heard.recv_timeout(SOON).unwrap();
     let wait_until_gone = move || wait_until_gone.recv_timeout(SOON).expect("the client hangs up");
-    Stuck { consumer, call, wait_until_gone: Box::new(wait_until_gone) }
+    BlockedCall { consumer, call, wait_until_gone: Box::new(wait_until_gone) }
 }
 
-pub fn before_the_answer(call: Call, tls: bool) -> Stuck {
+pub fn before_the_response(call: Call, tls: bool) -> BlockedCall {
     stalled(call, start(TrafficController::builder(), tls), 1, [Fault::StallAfter(0)])
 }
 
-pub fn in_the_answers_head(call: Call, tls: bool) -> Stuck {
+pub fn in_the_response_head(call: Call, tls: bool) -> BlockedCall {
     stalled(call, start(TrafficController::builder(), tls), 1, [Fault::StallAfter(20)])
 }
 
 /// The words of a refusal do not all come.
-pub fn in_a_refusal(call: Call) -> Stuck {
+pub fn in_an_error_body(call: Call) -> BlockedCall {
     let refuse = Fault::RefuseStatus { status: 401, body: b"No! ".repeat(1000) };
     stalled(call, start(TrafficController::builder(), false), 1, [refuse, Fault::StallAfter(1000)])
 }
 
 /// The request to which a server of April 2014 should answer with the recent messages.
-pub fn before_the_dump(tls: bool) -> Stuck {
+pub fn before_the_dump(tls: bool) -> BlockedCall {
     let server = start(TrafficController::builder().generation(Generation::April2014), tls);
     server.fault([]);
     stalled(Call::Recent, server, 2, [Fault::StallAfter(0)])
 }
 
 /// A call whose last request gets a faulty answer.
-fn stalled(call: Call, server: TrafficController, requests: usize, faults: impl Into<Vec<Fault>>) -> Stuck {
+fn stalled(call: Call, server: TrafficController, requests: usize, faults: impl Into<Vec<Fault>>) -> BlockedCall {
     server.fault(faults);
     let consumer = consumer_of(&server);
     let call = call.start(&consumer);
     assert!(server.wait_for_requests(requests, SOON));
-    Stuck { consumer, call, wait_until_gone: idle(server) }
+    BlockedCall { consumer, call, wait_until_gone: idle(server) }
 }
 
 fn idle(server: TrafficController) -> Box<dyn FnOnce() + Send> {
     Box::new(move || assert!(server.wait_until_idle(SOON), "a socket is left behind"))
 }
 
-pub const RECENT_CALLS: States<fn() -> Stuck> = &[
+pub const RECENT_CALLS: States<fn() -> BlockedCall> = &[
     ("in the body", || in_the_recent_messages(Generation::Y2015, false)),
     ("in the body, over TLS", || in_the_recent_messages(Generation::Y2015, true)),
     ("in an endless body", || in_endless_recent_messages(Generation::Y2015, false)),
@@ -247,21 +247,21 @@ pub fn recent_server(generation: Generation, tls: bool, faults: impl Into<Vec<Fa
 }
 
 /// The first message has come, the second began to, and there the server stalls.
-pub fn in_the_recent_messages(generation: Generation, tls: bool) -> Stuck {
+pub fn in_the_recent_messages(generation: Generation, tls: bool) -> BlockedCall {
     reading(recent_server(generation, tls, [Fault::StallAfter(40_000)]), 1)
 }
 
-pub fn in_endless_recent_messages(generation: Generation, tls: bool) -> Stuck {
+pub fn in_endless_recent_messages(generation: Generation, tls: bool) -> BlockedCall {
     reading(recent_server(generation, tls, [Fault::EndlessMessages]), 100)
 }
 
 /// Behind all the messages one more comes, and does not end.
-pub fn in_an_endless_part(tls: bool) -> Stuck {
+pub fn in_an_endless_part(tls: bool) -> BlockedCall {
     reading(recent_server(Generation::Y2015, tls, [Fault::EndlessBody]), 3)
 }
 
 /// The caller has so many messages, and goes on.
-fn reading(server: TrafficController, messages: usize) -> Stuck {
+fn reading(server: TrafficController, messages: usize) -> BlockedCall {
     let consumer = consumer_of(&server);
     let (reads, wait_until_it_reads) = channel();
     let call = thread::spawn({
@@ -278,7 +278,7 @@ fn reading(server: TrafficController, messages: usize) -> Stuck {
         }
     });
     wait_until_it_reads.recv_timeout(SOON).unwrap();
-    Stuck { consumer, call, wait_until_gone: idle(server) }
+    BlockedCall { consumer, call, wait_until_gone: idle(server) }
 }
 
 /// An open tail, and its server.
@@ -312,11 +312,11 @@ impl Open {
 
     /// Closes the tail, which must end soon and well, with a close frame, and leave no socket.
     pub fn close(self, way: Way) {
-        assert_closed_well(&self.abandon(way));
+        assert_closed_cleanly(&self.close_promptly(way));
     }
 
     /// Closes the tail, which must end soon, and leave no socket.
-    pub fn abandon(self, way: Way) -> TrafficController {
+    pub fn close_promptly(self, way: Way) -> TrafficController {
         let Open { server, consumer, tail } = self;
         let begin = Instant::now();
         way.close(&consumer, tail);
@@ -358,13 +358,13 @@ impl Way {
 pub const PROMPT: Duration = Duration::from_secs(3);
 
 /// That every client has said goodbye properly, and not one socket is left.
-pub fn assert_closed_well(server: &TrafficController) {
-    let closed_well = server.wait_for_received(SOON, |received| received.iter().all(is_closed_well));
+pub fn assert_closed_cleanly(server: &TrafficController) {
+    let closed_well = server.wait_for_received(SOON, |received| received.iter().all(is_closed_cleanly));
     assert!(closed_well, "{:?}", server.received());
     assert!(server.wait_until_idle(SOON), "a socket is left behind");
 }
 
-fn is_closed_well(received: &Received) -> bool {
+fn is_closed_cleanly(received: &Received) -> bool {
     let close = Frame::Close(Some((1000, String::new())));
     received.ended == Some(testing::Ending::ClosedByClient)
         && received.frames.last().is_some_and(|last| last.frame == close)
@@ -394,17 +394,17 @@ pub fn tail_of_a_stalled_server(tls: bool) -> Open {
 }
 
 pub const BROKEN_TAILS: States<fn() -> Open> = &[
-    ("in the pause before it connects again", tail_before_it_connects_again),
-    ("while it connects again", tail_that_connects_again),
+    ("in the pause before it connects again", tail_waiting_to_reconnect),
+    ("while it connects again", tail_reconnecting),
 ];
 
 /// Its connection broke, and it is long until it makes another.
-pub fn tail_before_it_connects_again() -> Open {
-    broken_tail(Reconnect::default().first(FAR).longest(FAR))
+pub fn tail_waiting_to_reconnect() -> Open {
+    broken_tail(Reconnect::default().first(NEVER).longest(NEVER))
 }
 
 /// Its connection broke, and it waits for the answer on another.
-pub fn tail_that_connects_again() -> Open {
+pub fn tail_reconnecting() -> Open {
     let open = broken_tail(Reconnect::default().first(Duration::from_millis(1)));
     assert!(open.server.wait_for_requests(2, SOON));
     open
@@ -413,7 +413,7 @@ pub fn tail_that_connects_again() -> Open {
 /// The caller knows of the break. The next connection will get no answer.
 fn broken_tail(reconnect: Reconnect) -> Open {
     let server = TrafficController::start().unwrap();
-    let consumer = patient(&server.endpoint()).reconnect(reconnect).build().unwrap();
+    let consumer = without_timeouts(&server.endpoint()).reconnect(reconnect).build().unwrap();
     let mut tail = consumer.tail(APP, TOKEN).unwrap();
     server.fault(Fault::StallAfter(0));
     server.drop_tails(APP);

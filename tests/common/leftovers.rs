@@ -18,7 +18,7 @@ impl Open {
 }
 
 #[track_caller]
-pub fn leaves_nothing(what: &str, act: impl FnOnce()) {
+pub fn assert_leaks_nothing(what: &str, act: impl FnOnce()) {
     let before = Open::now();
     act();
     let is_gone = || {

@@ -19,7 +19,7 @@ impl Resident {
     }
 
     /// From here on, the peak is a new one.
-    pub fn forget_the_peak() {
+    pub fn reset_peak() {
         fs::write("/proc/self/clear_refs", "5").unwrap();
     }
 }

@@ -63,12 +63,12 @@ pub fn multipart(texts: &[&str]) -> Vec<u8> {
 }
 
 /// A complete answer with these messages.
-pub fn recent_answer(texts: &[&str]) -> Vec<u8> {
-    answer("200 OK", &[CONTENT_TYPE], &multipart(texts))
+pub fn recent_response(texts: &[&str]) -> Vec<u8> {
+    response("200 OK", &[CONTENT_TYPE], &multipart(texts))
 }
 
 /// An answer with its `Content-Length`.
-pub fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+pub fn response(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let length = format!("Content-Length: {}", body.len());
     [head(status, &[headers, &[&length]].concat()), body.to_vec()].concat()
 }

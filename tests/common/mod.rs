@@ -50,15 +50,15 @@ pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 /// Waits until what a client says by itself has arrived: the text that keeps the connection, and its answer to the first
 /// ping. When a server hangs up, what is still on its way meets a reset, which can take messages with it.
 #[track_caller]
-pub fn wait_for_first_words(server: &TrafficController) {
-    let has_come = server.wait_for_received(DEADLINE, |received| {
+pub fn wait_for_text_and_pong(server: &TrafficController) {
+    let has_arrived = server.wait_for_received(DEADLINE, |received| {
         received.iter().all(|one| {
             let mut frames = one.frames.iter().map(|received| &received.frame);
             frames.clone().any(|frame| matches!(frame, Frame::Text(_)))
                 && frames.any(|frame| matches!(frame, Frame::Pong(_)))
         })
     });
-    assert!(has_come, "{:?}", server.received());
+    assert!(has_arrived, "{:?}", server.received());
 }
 
 /// Settings that no environment changes.
@@ -177,9 +177,9 @@ impl ScriptedServer {
     }
 
     /// One connection that gets these bytes for an answer, and then the end.
-    pub fn answering(bytes: impl Into<Vec<u8>>) -> Self {
+    pub fn responding(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
-        Self::start(vec![answering(bytes)])
+        Self::start(vec![responding(bytes)])
     }
 
     /// Connections that are accepted, and never hear a word.
@@ -197,11 +197,11 @@ impl ScriptedServer {
 }
 
 /// Gives a request these bytes for an answer, and then the end.
-pub fn answering(bytes: impl Into<Vec<u8>>) -> Script {
+pub fn responding(bytes: impl Into<Vec<u8>>) -> Script {
     let bytes = bytes.into();
     Box::new(move |mut socket| {
         read_head(&mut socket);
-        say(&mut socket, &[&bytes]);
+        send(&mut socket, &[&bytes]);
         hang_up(socket);
     })
 }
@@ -210,7 +210,7 @@ pub fn answering(bytes: impl Into<Vec<u8>>) -> Script {
 pub fn upgrading(then: impl FnOnce(TcpStream) + Send + 'static) -> Script {
     Box::new(move |mut socket| {
         let request = read_head(&mut socket);
-        say(&mut socket, &[&switching_protocols(&request)]);
+        send(&mut socket, &[&switching_protocols(&request)]);
         then(socket);
     })
 }
@@ -219,7 +219,7 @@ pub fn upgrading(then: impl FnOnce(TcpStream) + Send + 'static) -> Script {
 pub fn streaming(bytes: impl Into<Vec<u8>>) -> Script {
     let bytes = bytes.into();
     upgrading(move |mut socket| {
-        say(&mut socket, &[&bytes]);
+        send(&mut socket, &[&bytes]);
         drain(socket);
     })
 }
@@ -244,7 +244,7 @@ pub fn try_read_head(socket: &mut impl Read) -> Result<String, String> {
 
 /// Writes pieces, each in a segment of its own, and leaves the client a chance to read them one by one: of the first
 /// thousand, for on a busy machine each chance costs time. That the client has gone is its affair.
-pub fn say(socket: &mut impl Write, pieces: &[&[u8]]) {
+pub fn send(socket: &mut impl Write, pieces: &[&[u8]]) {
     for (n, piece) in pieces.iter().enumerate() {
         if (1..1000).contains(&n) {
             thread::yield_now();
@@ -256,7 +256,7 @@ pub fn say(socket: &mut impl Write, pieces: &[&[u8]]) {
 }
 
 /// Writes the same bytes over and over, until the client has gone.
-pub fn say_without_end(socket: &mut impl Write, bytes: &[u8]) {
+pub fn send_endlessly(socket: &mut impl Write, bytes: &[u8]) {
     while socket.write_all(bytes).is_ok() {}
 }
 
@@ -265,12 +265,12 @@ pub fn say_without_end(socket: &mut impl Write, bytes: &[u8]) {
 /// An urgent byte goes between them. It is not in the stream of a client that did not ask for such, but a read ends
 /// where it was. (A second one would put the first into the stream, so this does not work for more pieces. It was seen
 /// to work on Linux; elsewhere this is [`say`].)
-pub fn say_in_two(socket: &mut TcpStream, pieces: [&[u8]; 2]) {
-    say(socket, &pieces[..1]);
+pub fn send_in_two(socket: &mut TcpStream, pieces: [&[u8]; 2]) {
+    send(socket, &pieces[..1]);
     if cfg!(target_os = "linux") {
         let _ = SockRef::from(&*socket).send_out_of_band(b"!");
     }
-    say(socket, &pieces[1..]);
+    send(socket, &pieces[1..]);
 }
 
 /// What lies between the cuts.
@@ -320,16 +320,16 @@ pub fn switching_protocols(request: &str) -> Vec<u8> {
 }
 
 /// The answer that a server gave to another handshake, made to fit this request's key: no other byte is changed.
-pub fn fit_accept_key(answer: &[u8], request: &str) -> Vec<u8> {
+pub fn fit_accept_key(response: &[u8], request: &str) -> Vec<u8> {
     const HEADER: &[u8] = b"Sec-WebSocket-Accept: ";
-    let mut answer = answer.to_vec();
-    if let Some(at) = answer.windows(HEADER.len()).position(|bytes| bytes == HEADER) {
+    let mut response = response.to_vec();
+    if let Some(at) = response.windows(HEADER.len()).position(|bytes| bytes == HEADER) {
         let key = accept_key(request);
-        let (value, rest) = answer[at + HEADER.len()..].split_at_mut(key.len());
+        let (value, rest) = response[at + HEADER.len()..].split_at_mut(key.len());
         value.copy_from_slice(key.as_bytes());
         assert!(rest.starts_with(b"\r\n"), "the captured key has another length");
     }
-    answer
+    response
 }
 
 /// A frame as a server sends it.

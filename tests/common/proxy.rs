@@ -7,7 +7,7 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::{DEADLINE, read_head, say, tls};
+use super::{DEADLINE, read_head, send, tls};
 
 /// Makes every tunnel that it is asked for, and keeps the requests.
 pub struct ConnectProxy {
@@ -92,11 +92,11 @@ impl Settings {
         match server {
             Ok(server) => {
                 server.set_nodelay(true).unwrap();
-                say(client, &[b"HTTP/1.1 200 Connection established\r\n\r\n"]);
+                send(client, &[b"HTTP/1.1 200 Connection established\r\n\r\n"]);
                 // That either side has gone is the end of the tunnel, and nothing else.
                 let _ = relay(client, socket, &server);
             }
-            Err(_) => say(client, &[b"HTTP/1.1 502 Bad Gateway\r\n\r\n"]),
+            Err(_) => send(client, &[b"HTTP/1.1 502 Bad Gateway\r\n\r\n"]),
         }
     }
 }

@@ -11,7 +11,7 @@ use loggregator_consumer::Ending;
 use memchr::memmem;
 use serde_json::Value;
 
-use super::{DEADLINE, Script, fit_accept_key, fixture, read_head, say, say_in_two};
+use super::{DEADLINE, Script, fit_accept_key, fixture, read_head, send, send_in_two};
 
 /// What a server sent on one connection.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl Capture {
     }
 
     /// The status and the body of a refusal.
-    pub fn refusal(&self) -> (u16, &str) {
+    pub fn error_response(&self) -> (u16, &str) {
         let (head, body) = self.text().split_once("\r\n\r\n").unwrap();
         (head["HTTP/1.1 ".len()..][..3].parse().unwrap(), body)
     }
@@ -85,10 +85,10 @@ impl Capture {
         Box::new(move |mut socket| {
             let request = read_head(&mut socket);
             check(&request);
-            let answer = fit_accept_key(&bytes, &request);
-            match *super::pieces(&answer, &cuts) {
-                [first, second] => say_in_two(&mut socket, [first, second]),
-                ref pieces => say(&mut socket, pieces),
+            let response = fit_accept_key(&bytes, &request);
+            match *super::pieces(&response, &cuts) {
+                [first, second] => send_in_two(&mut socket, [first, second]),
+                ref pieces => send(&mut socket, pieces),
             }
             end(socket);
         })

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use common::DEADLINE;
 use common::messages::{APP, TOKEN, texts};
 use loggregator_consumer::{Builder, Consumer, Ending, Error, ErrorKind, LogMessage};
-use server::{Death, Gives, Piece, Server};
+use server::{Death, Effect, Piece, Server};
 
 /// How many calls are under way at a time: of those that keep the machine busy, and of those that wait.
 const BUSY: usize = 4;
@@ -102,15 +102,15 @@ impl Outcome {
             return expected;
         }
         for piece in come {
-            match &piece.gives {
-                Gives::Message(text) => expected.messages.push((*text).into()),
-                Gives::Older(text) => expected.messages.insert(0, (*text).into()),
-                Gives::End(ending) => {
+            match &piece.effect {
+                Effect::Message(text) => expected.messages.push((*text).into()),
+                Effect::Older(text) => expected.messages.insert(0, (*text).into()),
+                Effect::End(ending) => {
                     expected.error = ending.as_ref().and_then(not_clean);
                     expected.ending = ending.clone();
                     return expected;
                 }
-                Gives::Step(_) | Gives::Nothing => {}
+                Effect::Step(_) | Effect::Nothing => {}
             }
         }
         match session.call {

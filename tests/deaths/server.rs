@@ -26,12 +26,12 @@ pub enum Death {
 /// What is said at a time, and what the caller has of it as soon as its last byte has come.
 #[derive(Clone)]
 pub struct Piece {
-    pub gives: Gives,
-    pub says: Says,
+    pub effect: Effect,
+    pub sends: Sends,
 }
 
 #[derive(Clone)]
-pub enum Gives {
+pub enum Effect {
     /// A step towards a connection. The error of a call that gets no further has these words.
     Step(&'static str),
     Message(&'static str),
@@ -42,14 +42,14 @@ pub enum Gives {
     End(Option<Ending>),
 }
 
-type Answer = dyn Fn(&str) -> Vec<u8> + Send + Sync;
+type Response = dyn Fn(&str) -> Vec<u8> + Send + Sync;
 
 #[derive(Clone)]
-pub enum Says {
+pub enum Sends {
     /// From here on all is in TLS.
     Tls(TlsAcceptor),
     /// An answer to the client's next request.
-    Answer(Arc<Answer>),
+    Response(Arc<Response>),
     Bytes(Vec<u8>),
 }
 
@@ -57,21 +57,21 @@ pub enum Says {
 pub const TLS: &str = "the TLS handshake with 127.0.0.1: ";
 
 impl Piece {
-    pub fn new(gives: Gives, bytes: impl Into<Vec<u8>>) -> Self {
-        Piece { gives, says: Says::Bytes(bytes.into()) }
+    pub fn new(effect: Effect, bytes: impl Into<Vec<u8>>) -> Self {
+        Piece { effect, sends: Sends::Bytes(bytes.into()) }
     }
 
-    pub fn answer(step: &'static str, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Piece { gives: Gives::Step(step), says: Says::Answer(Arc::new(answer)) }
+    pub fn response(step: &'static str, response: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Piece { effect: Effect::Step(step), sends: Sends::Response(Arc::new(response)) }
     }
 
     pub fn tls(acceptor: TlsAcceptor) -> Self {
-        Piece { gives: Gives::Step(TLS), says: Says::Tls(acceptor) }
+        Piece { effect: Effect::Step(TLS), sends: Sends::Tls(acceptor) }
     }
 
     pub fn step(&self) -> Option<&'static str> {
-        match self.gives {
-            Gives::Step(words) => Some(words),
+        match self.effect {
+            Effect::Step(words) => Some(words),
             _ => None,
         }
     }
@@ -103,53 +103,53 @@ impl Server {
 }
 
 fn serve(socket: TcpStream, pieces: &[Piece], at: usize, death: Death) -> Vec<usize> {
-    let life = Rc::new(Life {
+    let state = Rc::new(ServerState {
         socket: RefCell::new(Some(socket)),
-        left: Cell::new(at),
+        remaining: Cell::new(at),
         death,
         is_dead: Cell::new(false),
-        said: Cell::new(0),
+        sent: Cell::new(0),
     });
-    let mut line: Box<dyn Line> = Box::new(Mortal(Rc::clone(&life)));
+    let mut stream: Box<dyn Stream> = Box::new(DyingStream(Rc::clone(&state)));
     let mut ends = Vec::new();
     for piece in pieces {
-        match &piece.says {
-            Says::Tls(acceptor) => {
-                let Ok(tls) = acceptor.accept(line) else { return ends };
-                line = Box::new(tls);
+        match &piece.sends {
+            Sends::Tls(acceptor) => {
+                let Ok(tls) = acceptor.accept(stream) else { return ends };
+                stream = Box::new(tls);
             }
-            Says::Answer(answer) => {
+            Sends::Response(response) => {
                 // The dead hear no request, and clients that lost patience make none.
                 // Until it is answered, a client says nothing behind it that the buffer could take.
-                let Ok(request) = try_read_head(&mut BufReader::new(&mut line)) else { return ends };
-                let _ = line.write_all(&answer(&request));
+                let Ok(request) = try_read_head(&mut BufReader::new(&mut stream)) else { return ends };
+                let _ = stream.write_all(&response(&request));
             }
-            Says::Bytes(bytes) => _ = line.write_all(bytes),
+            Sends::Bytes(bytes) => _ = stream.write_all(bytes),
         }
-        ends.push(life.said.get());
+        ends.push(state.sent.get());
     }
-    if !life.is_dead.get() {
-        life.die();
+    if !state.is_dead.get() {
+        state.die();
     }
-    let _ = io::copy(&mut line, &mut io::sink());
+    let _ = io::copy(&mut stream, &mut io::sink());
     ends
 }
 
-trait Line: Read + Write {}
+trait Stream: Read + Write {}
 
-impl<T: Read + Write> Line for T {}
+impl<T: Read + Write> Stream for T {}
 
-struct Life {
+struct ServerState {
     /// `None` when it has been reset.
     socket: RefCell<Option<TcpStream>>,
-    left: Cell<usize>,
+    remaining: Cell<usize>,
     death: Death,
     is_dead: Cell<bool>,
     /// How many bytes there were to say.
-    said: Cell<usize>,
+    sent: Cell<usize>,
 }
 
-impl Life {
+impl ServerState {
     fn die(&self) {
         self.is_dead.set(true);
         match self.death {
@@ -163,14 +163,14 @@ impl Life {
 }
 
 /// A connection whose writes come to nothing from the death on.
-struct Mortal(Rc<Life>);
+struct DyingStream(Rc<ServerState>);
 
-impl Read for Mortal {
+impl Read for DyingStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let life = &self.0;
-        let socket = life.socket.borrow();
+        let state = &self.0;
+        let socket = state.socket.borrow();
         let Some(mut socket) = socket.as_ref() else { return Ok(0) };
-        if life.is_dead.get() {
+        if state.is_dead.get() {
             let _ = io::copy(&mut socket, &mut io::sink());
             return Ok(0);
         }
@@ -178,17 +178,17 @@ impl Read for Mortal {
     }
 }
 
-impl Write for Mortal {
+impl Write for DyingStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let life = &self.0;
-        life.said.set(life.said.get() + bytes.len());
-        if !life.is_dead.get() {
-            let (heard, _) = bytes.split_at(bytes.len().min(life.left.get()));
-            life.left.set(life.left.get() - heard.len());
+        let state = &self.0;
+        state.sent.set(state.sent.get() + bytes.len());
+        if !state.is_dead.get() {
+            let (delivered, _) = bytes.split_at(bytes.len().min(state.remaining.get()));
+            state.remaining.set(state.remaining.get() - delivered.len());
             // That the client has gone is its affair.
-            let _ = life.socket.borrow().as_ref().unwrap().write_all(heard);
-            if life.left.get() == 0 {
-                life.die();
+            let _ = state.socket.borrow().as_ref().unwrap().write_all(delivered);
+            if state.remaining.get() == 0 {
+                state.die();
             }
         }
         Ok(bytes.len())

@@ -59,7 +59,7 @@ impl Ledger {
 
     /// The tail told of what is no message. How many of the numbers that makes plain: if it is the first on its
     /// connection, none.
-    pub fn no_message(&mut self, is_message: impl Fn(u64) -> bool) -> Result<u64, String> {
+    pub fn undecodable(&mut self, is_message: impl Fn(u64) -> bool) -> Result<u64, String> {
         if !self.in_stream {
             return Ok(0);
         }
@@ -94,12 +94,12 @@ impl Ledger {
     }
 
     /// The tail is gone, by its caller's wish.
-    pub fn left(&mut self) {
+    pub fn closed_by_caller(&mut self) {
         self.in_stream = false;
     }
 
     /// How many were sent behind the last that came.
-    pub fn rest(&self) -> u64 {
+    pub fn undelivered(&self) -> u64 {
         self.sent - self.received
     }
 }

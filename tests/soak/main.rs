@@ -9,7 +9,7 @@
 //!
 //! With the other tests it runs for some seconds, and of flatness there is no verdict then.
 
-mod dice;
+mod random;
 mod ledger;
 mod numbered;
 mod recents;
@@ -17,7 +17,7 @@ mod relay;
 mod run;
 mod site;
 mod tails;
-mod vitals;
+mod usage;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use std::{env, panic, thread};
 use loggregator_consumer::Via;
 use loggregator_consumer::testing::Generation::{self, *};
 
-use dice::Dice;
-use recents::Asked;
+use random::Random;
+use recents::RecentCaller;
 use run::{Run, add, value};
 use site::Site;
-use tails::Followed;
-use vitals::Vitals;
+use tails::AppTail;
+use usage::Usage;
 
 const SECONDS: u64 = 10;
 
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     {
         return ExitCode::SUCCESS;
     }
-    vitals::share_one_heap();
+    usage::restart_with_one_heap();
     let by_time = || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs());
     let seconds = numbers.first().copied().unwrap_or(SECONDS);
     let seed = numbers.get(1).copied().unwrap_or_else(by_time);
@@ -80,8 +80,8 @@ fn main() -> ExitCode {
         let run = Arc::clone(&run);
         move || run.keep_time()
     });
-    let before = Vitals::now();
-    let samples = soak(&run, Duration::from_secs(seconds), Dice::new(seed));
+    let before = Usage::now();
+    let samples = soak(&run, Duration::from_secs(seconds), Random::new(seed));
     check_leftovers(&run, before);
     report(&run, &samples);
     match run.failures() {
@@ -97,50 +97,50 @@ fn main() -> ExitCode {
 }
 
 /// Gives what the process had of the system in each second.
-fn soak(run: &Arc<Run>, time: Duration, mut dice: Dice) -> Vec<Vitals> {
+fn soak(run: &Arc<Run>, time: Duration, mut random: Random) -> Vec<Usage> {
     let mut sites = Vec::new();
-    let (mut followed, mut asked) = (Vec::new(), Vec::new());
+    let (mut app_tails, mut recent_callers) = (Vec::new(), Vec::new());
     for (generations, tls, tails, recent) in SITES {
-        let site = Arc::new(Site::start(generations, tls, &mut dice));
+        let site = Arc::new(Site::start(generations, tls, &mut random));
         for via in tails {
             for _ in 0..KINDS {
-                followed.push(Followed::new(followed.len(), &site, run, *via, &mut dice));
+                app_tails.push(AppTail::new(app_tails.len(), &site, run, *via, &mut random));
             }
         }
-        asked.push(Asked::new(asked.len(), &site, run, recent, &mut dice));
+        recent_callers.push(RecentCaller::new(recent_callers.len(), &site, run, recent, &mut random));
         sites.push(site);
     }
     let mut samples = Vec::new();
     thread::scope(|scope| {
         for site in &sites {
-            let dice = dice.split();
-            scope.spawn(move || site.haunt(run, dice));
+            let random = random.split();
+            scope.spawn(move || site.inject_faults(run, random));
         }
-        for followed in &followed {
-            let (app, caller) = (dice.split(), dice.split());
-            scope.spawn(move || followed.log(app));
-            scope.spawn(move || followed.follow(caller));
+        for app_tails in &app_tails {
+            let (app, caller) = (random.split(), random.split());
+            scope.spawn(move || app_tails.log(app));
+            scope.spawn(move || app_tails.follow(caller));
         }
-        for asked in &asked {
-            let dice = dice.split();
-            scope.spawn(move || asked.ask(dice));
+        for recent_callers in &recent_callers {
+            let random = random.split();
+            scope.spawn(move || recent_callers.ask(random));
         }
         let began = Instant::now();
         while began.elapsed() < time {
             thread::sleep(Duration::from_secs(1));
-            samples.push(Vitals::now());
+            samples.push(Usage::now());
             if samples.len() == 1 || samples.len() % 10 == 0 {
                 print_line(run, samples.len(), samples[samples.len() - 1]);
-                followed.iter().for_each(Followed::check_hearing);
+                app_tails.iter().for_each(AppTail::check_activity);
             }
         }
         run.end();
     });
-    add(&run.rest, followed.iter().map(Followed::rest).sum());
+    add(&run.undelivered, app_tails.iter().map(AppTail::undelivered).sum());
     samples
 }
 
-fn print_line(run: &Run, seconds: usize, vitals: Vitals) {
+fn print_line(run: &Run, seconds: usize, usage: Usage) {
     if seconds == 1 {
         println!(
             "   time       sent   received       lost   breaks  restarts   recent   failures  memory MiB  threads  files"
@@ -155,19 +155,19 @@ fn print_line(run: &Run, seconds: usize, vitals: Vitals) {
         run.count_of("server restarted"),
         run.count_of("recent"),
         run.failures(),
-        vitals.kib / 1024.0,
-        vitals.threads,
-        vitals.files,
+        usage.kib / 1024.0,
+        usage.threads,
+        usage.files,
     );
 }
 
 /// All is closed and dropped.
-fn check_leftovers(run: &Run, before: Vitals) {
+fn check_leftovers(run: &Run, before: Usage) {
     /// A source of random numbers, and what else the first of its kind opens for good.
     const FOR_GOOD: f64 = 3.0;
     let deadline = run.time() + Duration::from_secs(10);
     loop {
-        let now = Vitals::now();
+        let now = Usage::now();
         if now.threads <= before.threads && now.files <= before.files + FOR_GOOD {
             return;
         }
@@ -178,27 +178,27 @@ fn check_leftovers(run: &Run, before: Vitals) {
     }
 }
 
-fn report(run: &Run, samples: &[Vitals]) {
+fn report(run: &Run, samples: &[Usage]) {
     println!();
     for (event, count) in run.events() {
         println!("{count:>10}  {event}");
     }
-    let [sent, received, undecodable, lost, rest, untailed] =
-        [&run.sent, &run.received, &run.undecodable, &run.lost, &run.rest, &run.untailed].map(value);
+    let [sent, received, undecodable, lost, undelivered, without_tail] =
+        [&run.sent, &run.received, &run.undecodable, &run.lost, &run.undelivered, &run.without_tail].map(value);
     println!(
         "\nOf {sent} messages {received} came, {undecodable} were none and told of, {lost} were lost where a break was \
-         told of, and {rest} were sent behind the last that came. ({untailed} found nobody who tailed.)"
+         told of, and {undelivered} were sent behind the last that came. ({without_tail} found nobody who tailed.)"
     );
-    if sent != received + undecodable + lost + rest {
+    if sent != received + undecodable + lost + undelivered {
         run.fail("the sums", "are wrong");
     }
     let window = (samples.len() / 4).min(60);
-    let [first, last] = [&samples[window..2 * window], &samples[samples.len() - window..]].map(Vitals::mean);
+    let [first, last] = [&samples[window..2 * window], &samples[samples.len() - window..]].map(Usage::mean);
     println!("\n{window} s each:          memory MiB  threads  files");
-    for (when, vitals) in [("after the first", first), ("at the end", last)] {
-        println!("{when:<20} {:>10.1} {:>8.1} {:>6.1}", vitals.kib / 1024.0, vitals.threads, vitals.files);
+    for (when, usage) in [("after the first", first), ("at the end", last)] {
+        println!("{when:<20} {:>10.1} {:>8.1} {:>6.1}", usage.kib / 1024.0, usage.threads, usage.files);
     }
-    if window >= 20 && !last.is_as_flat_as(&first) {
+    if window >= 20 && !last.is_as_low_as(&first) {
         run.fail("the process", "grows");
     }
 }

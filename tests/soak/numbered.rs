@@ -4,11 +4,11 @@ use loggregator_consumer::{LogMessage, MessageType};
 use memchr::memmem;
 
 /// As the real servers get them now and then. It has no number that could be read.
-const NO_MESSAGE_EVERY: u64 = 97;
+const UNDECODABLE_EVERY: u64 = 97;
 
 /// What a server is given under this number: a message, or what is none.
 pub fn is_message(number: u64) -> bool {
-    !number.is_multiple_of(NO_MESSAGE_EVERY)
+    !number.is_multiple_of(UNDECODABLE_EVERY)
 }
 
 pub fn message(app: &str, number: u64) -> LogMessage {

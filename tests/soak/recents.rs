@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use loggregator_consumer::{Consumer, Error, LogMessage, Via};
 
-use crate::dice::Dice;
 use crate::numbered::{is_message, number};
+use crate::random::Random;
 use crate::relay::Relay;
 use crate::run::Run;
 use crate::site::{KEPT, RECENT_APP, Site};
@@ -17,7 +17,7 @@ use crate::tails::builder;
 /// busy.
 const LONGEST_CALL: Duration = Duration::from_secs(12);
 
-pub struct Asked {
+pub struct RecentCaller {
     name: String,
     /// Log Cache's newest message comes first, so that what is missing is the oldest.
     newest_first: bool,
@@ -26,11 +26,11 @@ pub struct Asked {
     _relay: Relay,
 }
 
-impl Asked {
-    pub fn new(n: usize, site: &Arc<Site>, run: &Arc<Run>, via: Via, dice: &mut Dice) -> Self {
+impl RecentCaller {
+    pub fn new(n: usize, site: &Arc<Site>, run: &Arc<Run>, via: Via, random: &mut Random) -> Self {
         let by_proxy = n % 2 == 1;
-        let relay = Relay::start(site, run, by_proxy, dice.split());
-        Asked {
+        let relay = Relay::start(site, run, by_proxy, random.split());
+        RecentCaller {
             name: format!(
                 "recent {n} ({via:?}{}{})",
                 if by_proxy { ", proxy" } else { "" },
@@ -43,10 +43,10 @@ impl Asked {
         }
     }
 
-    pub fn ask(&self, mut dice: Dice) {
+    pub fn ask(&self, mut random: Random) {
         while !self.run.is_over() {
             let began = self.run.time();
-            let (got, error) = if dice.one_in(2) { self.collected() } else { self.one_by_one() };
+            let (got, error) = if random.one_in(2) { self.collected() } else { self.one_by_one() };
             let took = self.run.time() - began;
             if took > LONGEST_CALL {
                 self.run.fail(&self.name, format!("took {took:?}"));
@@ -59,7 +59,7 @@ impl Asked {
             if let Err(why) = self.check(&got, error.is_none()) {
                 self.run.fail(&self.name, format!("{why}, with {error:?}"));
             }
-            thread::sleep(dice.millis_below(200));
+            thread::sleep(random.millis_below(200));
         }
     }
 

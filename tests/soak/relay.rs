@@ -10,8 +10,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use socket2::SockRef;
 
-use crate::dice::Dice;
 use crate::numbered::Ends;
+use crate::random::Random;
 use crate::run::Run;
 use crate::site::Site;
 
@@ -39,7 +39,7 @@ struct Carrier {
 }
 
 impl Relay {
-    pub fn start(site: &Arc<Site>, run: &Arc<Run>, is_proxy: bool, mut dice: Dice) -> Self {
+    pub fn start(site: &Arc<Site>, run: &Arc<Run>, is_proxy: bool, mut random: Random) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a relay could not listen");
         let address = listener.local_addr().expect("a listener has an address");
         let (site, run) = (Arc::clone(site), Arc::clone(run));
@@ -53,9 +53,9 @@ impl Relay {
                         break;
                     }
                     connections.retain(|connection| !connection.is_finished());
-                    let (carrier, dice) = (Arc::clone(&carrier), dice.split());
+                    let (carrier, random) = (Arc::clone(&carrier), random.split());
                     // That a client leaves in the middle is what the relay is for.
-                    connections.push(thread::spawn(move || _ = carrier.serve(client, dice)));
+                    connections.push(thread::spawn(move || _ = carrier.serve(client, random)));
                 }
                 connections.into_iter().for_each(|connection| connection.join().expect("a relay panicked"));
             }
@@ -89,34 +89,34 @@ enum Cut {
 }
 
 /// What is in store for a connection.
-struct Fate {
+struct Faults {
     cut: Option<(usize, Cut)>,
     /// Behind so many bytes, a silence.
     pause: Option<(usize, Duration)>,
     /// For so many bytes, each of the pieces is a small one.
-    dribble: usize,
-    lag: Duration,
+    small_pieces: usize,
+    delay: Duration,
 }
 
-impl Fate {
-    fn roll(dice: &mut Dice) -> Self {
+impl Faults {
+    fn random(random: &mut Random) -> Self {
         // A handshake, some messages, or many.
-        let mut position = || dice.pick(&[400, 4_000, 40_000, 400_000]);
+        let mut position = || random.pick(&[400, 4_000, 40_000, 400_000]);
         let (cut_scale, pause_scale) = (position(), position());
-        let cut = dice.pick(&[Cut::Fin, Cut::Fin, Cut::Reset, Cut::Stall]);
-        Fate {
-            cut: dice.one_in(3).then(|| (dice.below(cut_scale) as usize, cut)),
-            pause: dice.one_in(4).then(|| (dice.below(pause_scale) as usize, dice.millis_below(2500))),
-            dribble: if dice.one_in(3) { dice.below(4000) as usize } else { 0 },
-            lag: if dice.one_in(4) { dice.micros_below(5000) } else { Duration::ZERO },
+        let cut = random.pick(&[Cut::Fin, Cut::Fin, Cut::Reset, Cut::Stall]);
+        Faults {
+            cut: random.one_in(3).then(|| (random.below(cut_scale) as usize, cut)),
+            pause: random.one_in(4).then(|| (random.below(pause_scale) as usize, random.millis_below(2500))),
+            small_pieces: if random.one_in(3) { random.below(4000) as usize } else { 0 },
+            delay: if random.one_in(4) { random.micros_below(5000) } else { Duration::ZERO },
         }
     }
 }
 
 impl Carrier {
-    fn serve(&self, client: TcpStream, mut dice: Dice) -> io::Result<()> {
+    fn serve(&self, client: TcpStream, mut random: Random) -> io::Result<()> {
         client.set_nodelay(true)?;
-        match dice.below(40) {
+        match random.below(40) {
             0 => return Ok(()),
             1 => return SockRef::from(&client).set_linger(Some(Duration::ZERO)),
             2 => return drain(&client),
@@ -124,13 +124,13 @@ impl Carrier {
         }
         if self.is_proxy {
             read_head(&client)?;
-            let answer: &[u8] = match dice.below(40) {
+            let response: &[u8] = match random.below(40) {
                 0 => b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
                 1 => b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
                 _ => b"HTTP/1.1 200 Connection established\r\n\r\n",
             };
-            (&client).write_all(answer)?;
-            if !answer.starts_with(b"HTTP/1.1 200") {
+            (&client).write_all(response)?;
+            if !response.starts_with(b"HTTP/1.1 200") {
                 client.shutdown(Shutdown::Write)?;
                 return drain(&client);
             }
@@ -145,7 +145,7 @@ impl Carrier {
                 let _ = server.shutdown(Shutdown::Both);
                 drain(&client)
             });
-            match self.carry_down(&server, &client, &mut dice) {
+            match self.carry_down(&server, &client, &mut random) {
                 Ok(Cut::Fin) => _ = client.shutdown(Shutdown::Write),
                 Ok(Cut::Stall) => {}
                 Ok(Cut::Reset) | Err(_) => {
@@ -160,8 +160,8 @@ impl Carrier {
     }
 
     /// Until the server or fate ends it, which it says. An error: the server reset it, or the client has gone.
-    fn carry_down(&self, mut server: &TcpStream, mut client: &TcpStream, dice: &mut Dice) -> io::Result<Cut> {
-        let mut fate = Fate::roll(dice);
+    fn carry_down(&self, mut server: &TcpStream, mut client: &TcpStream, random: &mut Random) -> io::Result<Cut> {
+        let mut faults = Faults::random(random);
         let mut ends = Ends::default();
         let mut buffer = [0; 16 * 1024];
         let mut passed = 0;
@@ -170,34 +170,34 @@ impl Carrier {
             if length == 0 {
                 break Cut::Fin;
             }
-            thread::sleep(fate.lag);
+            thread::sleep(faults.delay);
             let mut bytes = &buffer[..length];
             while !bytes.is_empty() {
                 let mut most = bytes.len();
-                if passed < fate.dribble {
-                    most = most.min(1 + dice.below(20) as usize);
-                    thread::sleep(dice.micros_below(200));
+                if passed < faults.small_pieces {
+                    most = most.min(1 + random.below(20) as usize);
+                    thread::sleep(random.micros_below(200));
                 }
-                if let Some((at, pause)) = fate.pause {
+                if let Some((at, pause)) = faults.pause {
                     match at.saturating_sub(passed) {
                         0 => {
                             thread::sleep(pause);
-                            fate.pause = None;
+                            faults.pause = None;
                         }
-                        left => most = most.min(left),
+                        closed_by_caller => most = most.min(closed_by_caller),
                     }
                 }
-                if let Some((at, cut)) = fate.cut {
+                if let Some((at, cut)) = faults.cut {
                     match at.saturating_sub(passed) {
                         0 => break 'carry cut,
-                        left => most = most.min(left),
+                        closed_by_caller => most = most.min(closed_by_caller),
                     }
                 }
-                let (piece, rest) = bytes.split_at(most);
+                let (piece, undelivered) = bytes.split_at(most);
                 client.write_all(piece)?;
                 ends.push(piece);
                 passed += most;
-                bytes = rest;
+                bytes = undelivered;
             }
         };
         if let (Some(first), Some(last), false) = (ends.first, ends.last, end == Cut::Reset || self.site.tls) {

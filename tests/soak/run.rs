@@ -20,9 +20,9 @@ pub struct Run {
     /// Between two that came, where a break was told of, or the caller had closed the tail.
     pub lost: AtomicU64,
     /// Behind the last that came.
-    pub rest: AtomicU64,
+    pub undelivered: AtomicU64,
     /// Nobody tailed then. These are part of those that were lost, or of the rest.
-    pub untailed: AtomicU64,
+    pub without_tail: AtomicU64,
     /// How often each of the rarer things happened.
     events: Mutex<BTreeMap<String, u64>>,
     failures: AtomicU64,

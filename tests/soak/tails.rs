@@ -11,9 +11,9 @@ use loggregator_consumer::{
 };
 use parking_lot::Mutex;
 
-use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::numbered::{is_message, message, number};
+use crate::random::Random;
 use crate::relay::Relay;
 use crate::run::{Run, add};
 use crate::site::{Site, TOKEN};
@@ -24,7 +24,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 const LONGEST_CLOSE: Duration = Duration::from_secs(5);
 
 /// An app, and the tail that follows it over a relay of its own.
-pub struct Followed {
+pub struct AppTail {
     pub name: String,
     app: String,
     site: Arc<Site>,
@@ -35,9 +35,9 @@ pub struct Followed {
     is_slow: bool,
     ledger: Mutex<Ledger>,
     /// When the tail last said something, in milliseconds.
-    heard: AtomicU64,
+    last_activity: AtomicU64,
     /// The caller tails no more.
-    is_left: AtomicBool,
+    is_done: AtomicBool,
 }
 
 /// The settings of every consumer of the run.
@@ -71,18 +71,18 @@ pub fn builder(site: &Arc<Site>, relay: &Relay, by_proxy: bool, via: Via) -> Bui
         .recent_limit(2000)
 }
 
-impl Followed {
-    pub fn new(n: usize, site: &Arc<Site>, run: &Arc<Run>, via: Via, dice: &mut Dice) -> Self {
+impl AppTail {
+    pub fn new(n: usize, site: &Arc<Site>, run: &Arc<Run>, via: Via, random: &mut Random) -> Self {
         // Each of the eight kinds.
         let [reconnects, is_slow, by_proxy] = [1, 2, 4].map(|bit| n & bit != 0);
-        let relay = Relay::start(site, run, by_proxy, dice.split());
+        let relay = Relay::start(site, run, by_proxy, random.split());
         let mut builder = builder(site, &relay, by_proxy, via);
         if reconnects {
             builder = builder.reconnect(Reconnect::default().first(Duration::ZERO).longest(Duration::from_millis(500)));
         }
         let words = [("reconnects", reconnects), ("slow", is_slow), ("proxy", by_proxy), ("TLS", site.tls)];
         let words: String = words.iter().filter(|(_, is)| *is).map(|(word, _)| format!(", {word}")).collect();
-        Followed {
+        AppTail {
             name: format!("tail {n} ({via:?}{words})"),
             app: format!("11111111-1111-1111-1111-{n:012}"),
             site: Arc::clone(site),
@@ -91,17 +91,17 @@ impl Followed {
             consumer: builder.build().expect("the settings are sound"),
             is_slow,
             ledger: Mutex::default(),
-            heard: AtomicU64::new(run.time().as_millis() as u64),
-            is_left: AtomicBool::new(false),
+            last_activity: AtomicU64::new(run.time().as_millis() as u64),
+            is_done: AtomicBool::new(false),
         }
     }
 
     /// The app: logs one message after the other, and has its tails ended now and then.
-    pub fn log(&self, mut dice: Dice) {
+    pub fn log(&self, mut random: Random) {
         let mut last = 0;
         while !self.run.is_over() {
             let server = self.site.server();
-            for _ in 0..dice.below(40) {
+            for _ in 0..random.below(40) {
                 last += 1;
                 self.ledger.lock().sending(last);
                 let tails = if is_message(last) {
@@ -110,67 +110,67 @@ impl Followed {
                     server.send_raw(&self.app, "this is no message")
                 };
                 match tails {
-                    0 => add(&self.run.untailed, 1),
+                    0 => add(&self.run.without_tail, 1),
                     _ => self.ledger.lock().accepted(last),
                 }
                 add(&self.run.sent, 1);
             }
-            match dice.below(300) {
+            match random.below(300) {
                 0 => _ = server.drop_tails(&self.app),
                 1 => _ = server.reset_tails(&self.app),
-                2 => _ = server.close_tails(&self.app, dice.pick(&[Some(1001), Some(1008), Some(1011)]), "trouble"),
+                2 => _ = server.close_tails(&self.app, random.pick(&[Some(1001), Some(1008), Some(1011)]), "trouble"),
                 3 => _ = server.close_streams(&self.app),
                 4 | 5 => {
                     self.ledger.lock().closing();
-                    if server.close_tails(&self.app, dice.pick(&[None, Some(1000)]), "") == 0 {
+                    if server.close_tails(&self.app, random.pick(&[None, Some(1000)]), "") == 0 {
                         self.ledger.lock().not_closed();
                     }
                 }
                 _ => {}
             }
             drop(server);
-            thread::sleep(dice.millis_below(200));
+            thread::sleep(random.millis_below(200));
         }
         // The caller may be waiting for what does not come any more.
-        while !self.is_left.load(Ordering::Relaxed) {
+        while !self.is_done.load(Ordering::Relaxed) {
             let _ = self.consumer.close();
             thread::sleep(Duration::from_millis(10));
         }
     }
 
     /// The caller: tails, time and again.
-    pub fn follow(&self, mut dice: Dice) {
+    pub fn follow(&self, mut random: Random) {
         while !self.run.is_over() {
             match self.consumer.tail(&self.app, "") {
                 Ok(tail) => {
-                    self.read(tail, &mut dice);
-                    self.ledger.lock().left();
+                    self.read(tail, &mut random);
+                    self.ledger.lock().closed_by_caller();
                 }
                 Err(error) => {
                     self.run.count(format!("no tail: {:?}", error.kind()));
-                    thread::sleep(dice.millis_below(50));
+                    thread::sleep(random.millis_below(50));
                 }
             }
-            self.hear();
+            self.note_activity();
         }
-        self.is_left.store(true, Ordering::Relaxed);
+        self.is_done.store(true, Ordering::Relaxed);
     }
 
-    fn read(&self, mut tail: Tail, dice: &mut Dice) {
+    fn read(&self, mut tail: Tail, random: &mut Random) {
         let mut last_error = None;
-        while let Some(item) = self.next(&mut tail, dice) {
-            self.hear();
+        while let Some(item) = self.next(&mut tail, random) {
+            self.note_activity();
             if let Some(error) = last_error {
                 self.run.fail(&self.name, format!("behind its last error, {error}, came {item:?}"));
             }
             last_error = self.take(item);
-            if self.run.is_over() || dice.one_in(20_000) {
-                return self.close(tail, dice);
+            if self.run.is_over() || random.one_in(20_000) {
+                return self.close(tail, random);
             }
-            if self.is_slow && dice.one_in(50) {
-                thread::sleep(dice.millis_below(20));
-            } else if self.is_slow && dice.one_in(2000) {
-                thread::sleep(dice.millis_below(3000));
+            if self.is_slow && random.one_in(50) {
+                thread::sleep(random.millis_below(20));
+            } else if self.is_slow && random.one_in(2000) {
+                thread::sleep(random.millis_below(3000));
             }
         }
         match (tail.ending().cloned(), last_error) {
@@ -186,8 +186,8 @@ impl Followed {
     }
 
     /// By one of the ways there are. `None` at the end.
-    fn next(&self, tail: &mut Tail, dice: &mut Dice) -> Option<Result<LogMessage>> {
-        if dice.one_in(2) {
+    fn next(&self, tail: &mut Tail, random: &mut Random) -> Option<Result<LogMessage>> {
+        if random.one_in(2) {
             return tail.next();
         }
         loop {
@@ -210,7 +210,7 @@ impl Followed {
                 None => Err(format!("a message that was not sent: {:.60}", got.text())),
             },
             Err(error) if error.kind() == ErrorKind::Undecodable => {
-                self.ledger.lock().no_message(is_message).map(|known| add(&self.run.undecodable, known))
+                self.ledger.lock().undecodable(is_message).map(|known| add(&self.run.undecodable, known))
             }
             Err(error) => {
                 let Some(gap) = error.as_gap() else { return Some(error) };
@@ -234,10 +234,10 @@ impl Followed {
         checked.unwrap_or_else(|why| self.run.fail(&self.name, why));
     }
 
-    fn close(&self, mut tail: Tail, dice: &mut Dice) {
+    fn close(&self, mut tail: Tail, random: &mut Random) {
         self.run.count("close");
         let began = self.run.time();
-        match dice.below(4) {
+        match random.below(4) {
             0 => drop(tail),
             // An error tells only how it had ended before.
             1 => _ = tail.close(),
@@ -258,17 +258,17 @@ impl Followed {
     }
 
     /// How many messages were sent behind the last that came.
-    pub fn rest(&self) -> u64 {
-        self.ledger.lock().rest()
+    pub fn undelivered(&self) -> u64 {
+        self.ledger.lock().undelivered()
     }
 
-    fn hear(&self) {
-        self.heard.store(self.run.time().as_millis() as u64, Ordering::Relaxed);
+    fn note_activity(&self) {
+        self.last_activity.store(self.run.time().as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Fails if nothing has come for too long.
-    pub fn check_hearing(&self) {
-        let silence = self.run.time().saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)));
+    pub fn check_activity(&self) {
+        let silence = self.run.time().saturating_sub(Duration::from_millis(self.last_activity.load(Ordering::Relaxed)));
         if silence > LONGEST_SILENCE {
             self.run.fail(&self.name, format!("has said nothing for {silence:?}"));
         }

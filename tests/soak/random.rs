@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-pub struct Dice(u64);
+pub struct Random(u64);
 
-impl Dice {
+impl Random {
     pub fn new(seed: u64) -> Self {
-        Dice(seed)
+        Random(seed)
     }
 
     fn next(&mut self) -> u64 {
@@ -19,7 +19,7 @@ impl Dice {
 
     /// Dice for another thread.
     pub fn split(&mut self) -> Self {
-        Dice(self.next())
+        Random(self.next())
     }
 
     pub fn below(&mut self, end: u64) -> u64 {

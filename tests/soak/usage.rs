@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 /// Starts this program anew, so that all its threads share one heap. With glibc's many heaps, what one thread freed is
 /// of no use to the next, and for some minutes resident memory grows though nothing is kept.
 #[cfg(target_os = "linux")]
-pub fn share_one_heap() {
+pub fn restart_with_one_heap() {
     use std::env;
     use std::os::unix::process::CommandExt;
     use std::process::Command;
@@ -22,10 +22,10 @@ pub fn share_one_heap() {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn share_one_heap() {}
+pub fn restart_with_one_heap() {}
 
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Vitals {
+pub struct Usage {
     /// Resident memory.
     pub kib: f64,
     pub threads: f64,
@@ -33,31 +33,31 @@ pub struct Vitals {
     pub files: f64,
 }
 
-impl Vitals {
+impl Usage {
     pub fn now() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let resident =
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
         let count = |directory| fs::read_dir(directory).map_or(0.0, |entries| entries.count() as f64);
-        Vitals { kib: resident.unwrap_or_default(), threads: count("/proc/self/task"), files: count("/proc/self/fd") }
+        Usage { kib: resident.unwrap_or_default(), threads: count("/proc/self/task"), files: count("/proc/self/fd") }
     }
 
-    pub fn mean(of: &[Vitals]) -> Self {
-        let mut sum = Vitals::default();
-        of.iter().for_each(|vitals| sum += *vitals);
+    pub fn mean(of: &[Usage]) -> Self {
+        let mut sum = Usage::default();
+        of.iter().for_each(|usage| sum += *usage);
         let count = of.len().max(1) as f64;
-        Vitals { kib: sum.kib / count, threads: sum.threads / count, files: sum.files / count }
+        Usage { kib: sum.kib / count, threads: sum.threads / count, files: sum.files / count }
     }
 
     /// Whether this is no more than that was, but for what chance makes of it.
-    pub fn is_as_flat_as(&self, that: &Vitals) -> bool {
+    pub fn is_as_low_as(&self, that: &Usage) -> bool {
         self.kib <= that.kib * 1.1 + 4096.0
             && self.threads <= that.threads * 1.1 + 8.0
             && self.files <= that.files * 1.1 + 8.0
     }
 }
 
-impl AddAssign for Vitals {
+impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         self.kib += other.kib;
         self.threads += other.threads;
