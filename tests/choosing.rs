@@ -1,4 +1,5 @@
-//! Which server is used, and what is said of it: by the addresses that were given, and by those that the API tells.
+//! Which server is used, and how the consumer describes it: from the given addresses, and from those that the API
+//! returns.
 
 mod common;
 
@@ -88,7 +89,7 @@ fn an_api_that_names_no_log_server_is_a_bad_response() {
     });
 }
 
-/// A line as large as the largest that was seen on a real gateway, and then some.
+/// A line somewhat larger than the largest one seen on a real gateway.
 #[test]
 fn a_line_of_ten_megabytes_arrives_through_the_gateway() {
     within(3 * DEADLINE, || {

@@ -1,4 +1,4 @@
-//! The table of faults in the docs: the tests that it names are there.
+//! Checks that the tests which the tables in `faults` name exist.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,6 @@
-//! Whatever is opened and closed, and however: no thread, socket or other descriptor stays.
+//! No thread, socket or other descriptor is leaked, whatever is opened and however it is closed.
 //!
-//! All of it in one test, for it counts what the whole process has.
+//! One test, because it counts the threads and descriptors of the whole process.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -19,7 +19,7 @@ use states::{APP, BROKEN_TAILS, CALLS, Call, RECENT_CALLS, TAILS, TOKEN, Way, co
 #[test]
 fn no_thread_or_descriptor_is_leaked() {
     within(6 * DEADLINE, || {
-        // The first of their kind open what stays, such as a source of random numbers.
+        // The first uses open descriptors that stay open, such as a source of random numbers.
         for tls in [false, true] {
             states::idle_tail(tls).close(Way::Tail);
         }
@@ -48,10 +48,10 @@ fn no_thread_or_descriptor_is_leaked() {
     });
 }
 
-/// 1,000 rounds of open, use a little and close from another thread over TCP, and as many over TLS.
+/// 1,000 rounds over TCP and as many over TLS: opens a tail, uses it a little, and closes it from another thread.
 fn a_thousand_tails() {
     let servers = [false, true].map(|tls| start(TrafficController::builder(), tls));
-    // Its name instead of its address, so that it has to be resolved.
+    // A name instead of an address, so that it has to be resolved.
     let consumers = [&servers[0], &servers[1]]
         .map(|server| without_timeouts(&server.endpoint().replace("127.0.0.1", "localhost")).build().unwrap());
     for round in 0..2000 {
@@ -71,7 +71,8 @@ fn a_callback_that_panics() {
     assert!(catch_unwind(AssertUnwindSafe(|| consumer.tail(APP, TOKEN))).is_err());
 }
 
-/// When the server has ended a tail, its caller can leave it alone for as long as it likes, and get its messages then.
+/// A tail that the server has ended keeps no socket open, however long its caller waits to read the rest of its
+/// messages.
 fn a_tail_that_has_ended_and_is_not_read() {
     let server = TrafficController::start().unwrap();
     let consumer = consumer_of(&server);

@@ -1,7 +1,7 @@
-//! How much memory a bad server can take, measured: the most that this process ever had resident, beyond what it had
-//! before.
+//! Measures how much memory a bad server can make the client use: the peak of this process's resident memory, minus
+//! what it had before.
 //!
-//! All of it in one test, for it measures the whole process. The servers are in it, but they send the same few bytes over
+//! One test, because it measures the whole process. The servers are part of it, but they send the same few bytes over
 //! and over.
 #![cfg(target_os = "linux")]
 
@@ -19,49 +19,55 @@ use loggregator_consumer::{Builder, Consumer, ErrorKind, Proxy, TokenSource, Uaa
 
 const MB: usize = 1 << 20;
 
-/// The largest message, as it is set here.
+/// The `max_message_size` of the tests.
 const MESSAGE: usize = MB;
 
-/// What all the recent messages may take, as it is set here.
+/// The `max_recent_size` of the tests.
 const RECENT: usize = 8 * MB;
 
-/// What a flood may take that holds nothing that is kept: buffers, and what the system's allocator makes of them.
+/// The limit for a flood of which nothing is kept: buffers, and the overhead of the system's allocator.
 const BASE: usize = 4 * MB;
 
-/// How long a flood is watched that nothing ends but a close.
+/// How long to watch a flood that only a close ends.
 const WATCH_TIME: Duration = Duration::from_millis(300);
 
-/// What a server sends without end, behind a request's head, and what of it may be resident at any time.
+/// What a server sends endlessly in response to a request, and the limit for the memory that this may use.
 struct Flood {
     name: &'static str,
     limit: usize,
-    /// What comes first, and may need the request.
+    /// Returns what is sent first, for this request.
     begin: fn(&str) -> Vec<u8>,
     endless: fn() -> Vec<u8>,
     call: fn(Builder, SocketAddr),
 }
 
 const FLOODS: &[Flood] = &[
-    Flood { name: "headers of an answer", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: recent },
+    Flood { name: "headers of a response", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: recent },
     Flood { name: "headers of a handshake", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: tail },
     Flood { name: "headers of a proxy", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: through },
     Flood { name: "headers of the API", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: discover },
     Flood { name: "headers of a UAA", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: renew },
     Flood { name: "one header", limit: BASE, begin: status, endless: || b"x".into(), call: recent },
-    Flood { name: "words of a refusal", limit: BASE, begin: error_status, endless: || b"x".into(), call: recent },
     Flood {
-        name: "words of a refused handshake",
+        name: "body of an error response",
+        limit: BASE,
+        begin: error_status,
+        endless: || b"x".into(),
+        call: recent,
+    },
+    Flood {
+        name: "body of a rejected handshake",
         limit: BASE,
         begin: error_status,
         endless: || b"x".into(),
         call: tail,
     },
-    Flood { name: "an answer of the API", limit: BASE, begin: json, endless: || b" ".into(), call: discover },
-    Flood { name: "an answer of a UAA", limit: BASE, begin: json, endless: || b" ".into(), call: renew },
+    Flood { name: "a response of the API", limit: BASE, begin: json, endless: || b" ".into(), call: discover },
+    Flood { name: "a response of a UAA", limit: BASE, begin: json, endless: || b" ".into(), call: renew },
     Flood { name: "a preamble", limit: BASE, begin: multipart, endless: || b"x".into(), call: recent },
     Flood { name: "empty parts", limit: BASE, begin: multipart, endless: || part(b""), call: recent },
     Flood { name: "headers of a part", limit: BASE, begin: in_a_part, endless: || b"X: y\r\n".into(), call: recent },
-    // A buffer that grows is copied into another.
+    // A growing buffer is copied into a larger one.
     Flood { name: "one part", limit: 2 * MESSAGE + BASE, begin: in_a_part, endless: || b"x".into(), call: recent },
     Flood {
         name: "parts",
@@ -106,7 +112,7 @@ const FLOODS: &[Flood] = &[
         endless: || b"[".into(),
         call: log_cache,
     },
-    // A line of an event may have four times a message, and so may the event, and what is handed over.
+    // A line of an event may have four times the size of a message. So may the event, and the data that is passed on.
     Flood {
         name: "a line of an event",
         limit: 10 * MESSAGE + BASE,
@@ -123,7 +129,7 @@ const FLOODS: &[Flood] = &[
     },
     Flood { name: "heartbeats", limit: BASE, begin: events, endless: || b"event: heartbeat\n\n".into(), call: gateway },
     Flood {
-        name: "pings, and no pong is read",
+        name: "pings, without reading a pong",
         limit: BASE,
         begin: upgrade,
         endless: || frame(PING, &[0; 125]),
@@ -138,7 +144,7 @@ const FLOODS: &[Flood] = &[
         call: tail,
     },
     Flood {
-        name: "a frame that claims to be large, and stays away",
+        name: "a frame that announces a large payload and sends none",
         limit: BASE,
         begin: |request| [upgrade(request), vec![0x82, 127, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff]].concat(),
         endless: Vec::new,
@@ -195,7 +201,7 @@ fn call_recent(builder: Builder) {
     builder.build().unwrap().recent(APP, TOKEN).unwrap_err();
 }
 
-/// Takes messages for a while.
+/// Reads messages for a while.
 fn recent_iter(builder: Builder, address: SocketAddr) {
     let consumer = builder.legacy(&format!("ws://{address}")).build().unwrap();
     let mut recent = consumer.recent_iter(APP, TOKEN).unwrap();
@@ -224,7 +230,7 @@ fn renew(builder: Builder, address: SocketAddr) {
     builder.legacy("ws://server.invalid").tokens(tokens).build().unwrap().tail(APP, "").unwrap_err();
 }
 
-/// A tail that does not fail at once is read for a while, and closed.
+/// Opens a tail. One that does not fail at once is read for a while, and closed.
 fn call_tail(builder: Builder) {
     let consumer = builder.build().unwrap();
     if let Ok(tail) = consumer.tail(APP, TOKEN) {
@@ -268,9 +274,9 @@ impl Flood {
 #[test]
 fn no_flood_takes_more_memory_than_its_limit() {
     within(6 * DEADLINE, || {
-        // The first of their kind make what stays.
+        // The first uses allocate memory that stays.
         FLOODS[0].taken();
-        // What is freed stays with the process for a while, and would hide a smaller flood.
+        // Freed memory stays with the process for a while, and would hide a smaller flood.
         let mut floods: Vec<_> = FLOODS.iter().collect();
         floods.sort_by_key(|flood| flood.limit);
         let over: Vec<_> = floods
@@ -281,6 +287,6 @@ fn no_flood_takes_more_memory_than_its_limit() {
                 (taken > flood.limit).then_some((flood.name, taken))
             })
             .collect();
-        assert!(over.is_empty(), "more than they may: {over:?}");
+        assert!(over.is_empty(), "over their limits: {over:?}");
     });
 }

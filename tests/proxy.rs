@@ -1,5 +1,5 @@
-//! Ways to a server over real sockets: through `http://` and `https://` proxies, over TLS and plain TCP, by name and by
-//! address.
+//! Connections to a server over real sockets: through `http://` and `https://` proxies, over TLS and plain TCP, by name
+//! and by address.
 
 mod common;
 
@@ -17,7 +17,7 @@ use common::{
 };
 use loggregator_consumer::{Builder, Consumer, ErrorKind, Proxy};
 
-/// What a good server says to a request.
+/// Returns the response of a good server to a request.
 fn good_response(request: &str) -> Vec<u8> {
     assert_eq!(header(request, "authorization"), Some(TOKEN));
     if request.starts_with("GET /tail/") {
@@ -49,7 +49,7 @@ fn tls_server() -> ScriptedServer {
     })
 }
 
-/// That a tail and a call of recent get what the good server has for each.
+/// Asserts that a tail and a call of `recent` get the messages of the good server.
 #[track_caller]
 fn assert_works(builder: Builder) {
     let consumer = builder.tls_connector(tls::trusting()).build().unwrap();
@@ -58,7 +58,7 @@ fn assert_works(builder: Builder) {
     assert_eq!(texts(&consumer.recent(APP, TOKEN).unwrap()), ["recent"]);
 }
 
-/// That both calls asked the proxy for a tunnel to this target, and told it nothing that is for the server.
+/// Asserts that both calls asked the proxy for a tunnel to this target, and sent it nothing that is for the server.
 fn assert_tunnels(proxy: &ConnectProxy, target: impl std::fmt::Display) {
     for _ in 0..2 {
         let request = proxy.request();
@@ -182,7 +182,7 @@ fn a_function_that_returns_no_proxy_connects_directly() {
 #[test]
 fn the_proxy_resolves_the_name() {
     within(DEADLINE, || {
-        // Nobody here could.
+        // The name cannot be resolved locally.
         let server = plain_server();
         let proxy = ConnectProxy::leading_to(server.address);
         assert_works(builder("ws://loggregator.invalid").proxy(Proxy::url(&proxy.url()).unwrap()));
@@ -213,7 +213,7 @@ fn an_unusual_but_valid_response_to_connect_is_accepted() {
             "HTTP/1.1 201 Whatever\r\nContent-Length: 100\r\n\r\n",
             "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
         ] {
-            // The tunnel leads nowhere else: the server answers on the proxy's own connection.
+            // The proxy is also the server: it responds on the same connection.
             let server = ScriptedServer::always(|mut socket| {
                 assert!(read_head(&mut socket).starts_with("CONNECT loggregator.invalid:80 "));
                 response.bytes().for_each(|byte| send(&mut socket, &[&[byte]]));
@@ -227,7 +227,7 @@ fn an_unusual_but_valid_response_to_connect_is_accepted() {
     });
 }
 
-/// What comes of a call if the consumer is closed while the call waits for a proxy.
+/// Returns the result of a call if the consumer is closed while the call waits for a proxy.
 fn close_while<T: Send + 'static>(call: fn(&Consumer) -> T) -> T {
     let (connected, has_connected) = mpsc::channel();
     let silent = ScriptedServer::start(vec![Box::new(move |mut socket| {

@@ -1,4 +1,4 @@
-//! What the reference client's (Go's `loggregator_consumer`) own suite checks, each of its cases as a test here.
+//! The cases of the reference client's own suite (Go's `loggregator_consumer`), one test each.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn a_message() -> Vec<u8> {
     frame(BINARY, &message("from the app"))
 }
 
-/// A consumer that counts how often its callback runs.
+/// Returns a consumer that counts how often its callback runs.
 fn counting(endpoint: &str) -> (Consumer, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -165,7 +165,7 @@ fn case_08_keep_alives_are_sent_at_the_set_interval() {
             let (opcode, text) = receiver.recv().unwrap();
             assert_eq!((opcode, &*text), KEEP_ALIVE);
         }
-        // Behind the first there were nine intervals.
+        // There are nine intervals after the first text.
         assert!(begin.elapsed() >= Duration::from_millis(80), "{:?}", begin.elapsed());
     });
 }
@@ -185,7 +185,7 @@ fn case_08_the_first_keep_alive_is_sent_at_once() {
     });
 }
 
-/// The request that a tail begins with.
+/// Returns the request that a tail begins with.
 fn tail_request(token: &str) -> String {
     let (sender, receiver) = mpsc::channel();
     let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
@@ -311,7 +311,7 @@ fn case_18_messages_are_returned_in_the_servers_order() {
     });
 }
 
-/// How a call of recent ends with a complete body under this Content-Type.
+/// Returns the error of `recent` for a complete body with these headers.
 fn recent_error(headers: &[&str]) -> loggregator_consumer::Error {
     let server = ScriptedServer::responding(response("200 OK", headers, &multipart(&["from the app"])));
     consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err()
@@ -381,7 +381,7 @@ fn case_24_a_401_is_a_typed_error_with_the_response_body() {
     });
 }
 
-// Recent, falling back to a websocket.
+// Recent, with the fallback to a websocket.
 
 fn bad_request() -> Vec<u8> {
     response("400 Bad Request", &[], b"")
@@ -470,7 +470,7 @@ fn case_29_messages_are_sorted_by_their_timestamps() {
 
 #[test]
 fn case_30_messages_of_equal_timestamps_stay_in_their_order() {
-    // Enough for a sort that is not stable to show it.
+    // Enough messages for an unstable sort to show.
     let mut messages: Vec<_> = (0..100).map(|n| at(n % 2, &n.to_string())).collect();
     sort_recent(&mut messages);
     let expected: Vec<_> = (0..100).step_by(2).chain((1..100).step_by(2)).map(|n| n.to_string()).collect();
@@ -514,7 +514,7 @@ fn case_33_the_error_of_a_proxy_function_is_in_the_error_text() {
     });
 }
 
-/// How a tail fails at a proxy that gives this answer.
+/// Returns the error of a tail at a proxy with this response.
 fn proxy_error(response: Vec<u8>) -> loggregator_consumer::Error {
     let server = ScriptedServer::responding(response);
     let proxy = Proxy::url(&format!("http://{}", server.address)).unwrap();
@@ -563,7 +563,7 @@ fn case_36_recent_fails_with_the_error_of_the_proxy_function() {
 
 // Live.
 
-/// A server that logs a tick every 50 ms: its recent answer has those so far, and its tail those to come.
+/// A server that logs a tick every 50 ms: its recent messages are the ticks so far, and its tail gives the later ones.
 fn ticking_server() -> ScriptedServer {
     let start = Instant::now();
     let tick = |n: usize| format!("tick {n}");

@@ -1,9 +1,9 @@
-//! What the real servers of Doppler, Log Cache and the RLP gateway sent, replayed byte for byte from a socket, whole and
-//! split at every kind of odd place.
+//! Replays what the real servers of Doppler, Log Cache and the RLP gateway sent, byte for byte from a socket, whole and
+//! split at every kind of position.
 //!
-//! Each capture in `fixtures/modern` is replayed, by what it holds. What must come out is in the capture's sidecar,
-//! which tells what went into the platform, or follows from it; nothing is expected just because our own decoder gives
-//! it.
+//! Each capture in `fixtures/modern` is replayed according to what it holds. The expected result is in the capture's
+//! sidecar, which has what went into the platform, or follows from it. Nothing is expected just because our own decoder
+//! returns it.
 
 mod common;
 
@@ -51,8 +51,8 @@ fn a_tail_from_the_rlp_gateway_gives_the_logs_that_were_sent_and_reports_how_it_
         let messages = expected.len();
         expected.push(Err(error));
 
-        // All that was sent must come while the connection is open, as the real one was at each capture's end. Of those
-        // whose stream goes on then, the connection ends when it has come.
+        // Everything that was sent must arrive while the connection is open, as the real one was at each capture's end.
+        // If the stream has not ended by then, the server ends the connection once everything has arrived.
         let is_over = capture.bytes.ends_with(b"\r\n0\r\n\r\n");
         let (all_taken, wait) = unbounded();
         let splits = splits(&capture.bytes);
@@ -83,7 +83,7 @@ fn a_tail_from_the_rlp_gateway_gives_the_logs_that_were_sent_and_reports_how_it_
 #[test]
 fn recent_from_log_cache_gives_the_logs_of_the_response_oldest_first() {
     for_each(Kind::Envelopes, |capture, progress| {
-        // The answer to what is asked for has the newest first.
+        // The response to this request has the newest first.
         let mut expected = log_cache_logs(&capture.name);
         expected.reverse();
         replay_recent(capture, Call::LogCache, expected, progress);
@@ -160,13 +160,13 @@ const ALL_ADVICE: [&str; 10] = [
     NO_GUID,
 ];
 
-/// Which calls a refusal can be the answer to, and what each makes of it.
+/// Returns the calls that can get an error response, with the kind and the advice that each must give.
 fn error_responses(capture: &Capture) -> Vec<(Call, ErrorKind, Option<&'static str>)> {
     use ErrorKind::{BadRequest, NotFound, ServerError, Unauthorized};
 
     let (status, body) = capture.error_response();
     if body == "404 page not found\n" {
-        // Every server says so of the paths that it does not have.
+        // Every server responds like this to paths that it does not have.
         return vec![
             (Call::LegacyTail, NotFound, Some(NO_LEGACY)),
             (Call::LegacyRecent, NotFound, Some(NO_LEGACY)),
@@ -197,7 +197,7 @@ fn error_responses(capture: &Capture) -> Vec<(Call, ErrorKind, Option<&'static s
         name if name.starts_with("lc-") => vec![(Call::LogCache, kind_of_status, None)],
         name if name.starts_with("rlpgw-404-") => vec![(Call::Gateway, Unauthorized, Some(TOKEN_FOR_GATEWAY))],
         name if name.starts_with("rlpgw-") => vec![(Call::Gateway, kind_of_status, None)],
-        name => panic!("what is {name} an answer to?"),
+        name => panic!("the request of {name} is unknown"),
     }
 }
 
@@ -255,15 +255,15 @@ impl Capture {
         }
     }
 
-    /// The script of a server that sends this in answer to a call, and ends as the real one did.
+    /// Returns the script of a server that sends this in response to a call, and ends as the real one did.
     fn response(&self, call: Call, app: &str, split: &Split) -> Script {
-        // What leaves the connection open must be understood while it is open.
+        // A response that leaves the connection open must be understood while it is open.
         let closes = self.kind() == Kind::Websocket || self.contains("\r\nConnection: close\r\n");
         self.script(split, call.check(app), if closes { common::hang_up } else { common::drain })
     }
 }
 
-/// A call, and the server that it is made of.
+/// A call, and the kind of server that it is made to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Call {
     LegacyTail,
@@ -293,7 +293,7 @@ impl Call {
         }
     }
 
-    /// That a request is the one that the call must make.
+    /// Returns a check that a request is the one that the call must make.
     fn check(self, app: &str) -> impl FnOnce(&str) + Send + use<> {
         let path = match self {
             Call::LegacyTail => format!("/tail/?app={app}"),
@@ -303,17 +303,17 @@ impl Call {
             Call::LogCache => format!("/api/v1/read/{app}?envelope_types=LOG&descending=true&limit=1000"),
             Call::Gateway => format!("/v2/read?log&source_id={app}"),
         };
-        // All but the legacy server are particular about the case.
+        // All servers except the legacy one distinguish upper and lower case here.
         let is_legacy = matches!(self, Call::LegacyTail | Call::LegacyRecent);
         let token = if is_legacy { TOKEN.to_owned() } else { TOKEN.to_lowercase() };
         move |request| {
-            assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{path} was not asked for: {request}");
+            assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{path} was not requested: {request}");
             assert_eq!(common::header(request, "authorization"), Some(&*token));
         }
     }
 }
 
-/// Not `assert_eq`, which would print a thousand messages.
+/// Like `assert_eq`, but does not print a thousand messages.
 #[track_caller]
 fn assert_same<T: PartialEq + std::fmt::Debug>(got: &[T], expected: &[T]) {
     if let Some(n) = got.iter().zip(expected).position(|(got, expected)| got != expected) {
@@ -322,10 +322,10 @@ fn assert_same<T: PartialEq + std::fmt::Debug>(got: &[T], expected: &[T]) {
     assert_eq!(got.len(), expected.len(), "the number of items; the last is {:?}", got.last());
 }
 
-/// The logs that v1 clients are sent, as a sidecar tells them.
+/// Returns the logs that clients of v1 get, from a sidecar.
 fn v1_logs(capture: &Capture) -> Vec<LogMessage> {
     if capture.name.starts_with("tc-idle-") || capture.name == "tc-half-close.ws" {
-        // Of an app that logged nothing.
+        // From an app that logged nothing.
         return Vec::new();
     }
     let sidecar = capture.sidecar();
@@ -335,7 +335,7 @@ fn v1_logs(capture: &Capture) -> Vec<LogMessage> {
     let envelopes =
         sidecar["envelopes"].as_array().unwrap().iter().flat_map(|envelope| envelope["v1"].as_array().unwrap());
     let logs = envelopes.filter(|v1| v1["eventType"] == "LogMessage").map(|v1| sent_as_v1(&v1["logMessage"]));
-    // Today's servers have no empty logs for clients of v1.
+    // Today's servers send no empty logs to clients of v1.
     logs.filter(|log| !log.message.is_empty()).collect()
 }
 
@@ -349,16 +349,17 @@ fn sent_as_v1(log: &Value) -> LogMessage {
         .source(text(&log["source_type"]), text(&log["source_instance"]))
 }
 
-/// The logs that the RLP gateway was given to send.
+/// Returns the logs that went into the RLP gateway.
 fn v2_logs(capture: &Capture) -> Vec<LogMessage> {
-    // The others are of an app that logged nothing.
+    // The other captures are from an app that logged nothing.
     if !capture.name.starts_with("rlpgw-read-") {
         return Vec::new();
     }
     capture.sidecar()["envelopes"].as_array().unwrap().iter().filter_map(sent_as_v2).collect()
 }
 
-/// The logs in an answer of Log Cache, which holds what the sidecar of one of them tells, in the answer's order.
+/// Returns the logs in a response of Log Cache, in the response's order. They follow from the sidecar of one of the
+/// captures.
 fn log_cache_logs(name: &str) -> Vec<LogMessage> {
     let held = Capture::load(MODERN, "lc-read-all.http").sidecar();
     let held = held["envelopes"].as_array().unwrap();
@@ -371,9 +372,9 @@ fn log_cache_logs(name: &str) -> Vec<LogMessage> {
         "lc-read-logs-desc-10.http" => newest(10),
         "cfap-read-logs-desc-3.http" => newest(3),
         "cfap-200-Bearer.http" | "cfap-200-raw-jwt.http" => logs(&held[..1]),
-        // Gauges; a source that nobody wrote to, twice.
+        // Gauges; and twice a source that nobody wrote to.
         "lc-read-name-filter.http" | "lc-read-unknown-source.http" | "lc-read-source-with-slash.http" => Vec::new(),
-        _ => panic!("what is in {name}?"),
+        _ => panic!("the content of {name} is unknown"),
     }
 }
 
@@ -385,7 +386,7 @@ fn sent_as_v2(envelope: &Value) -> Option<LogMessage> {
 }
 
 fn message(app: &Value, base64: &Value, message_type: &Value, timestamp: &Value) -> LogMessage {
-    // Protobuf's JSON leaves out what is empty, and the first of an enum's values.
+    // Protobuf's JSON omits empty fields, and the first value of an enum.
     let bytes = BASE64_STANDARD.decode(base64.as_str().unwrap_or_default()).unwrap();
     let message_type = match message_type {
         Value::Null => MessageType::Out,

@@ -1,4 +1,4 @@
-//! The token and the proxy's password are told to nobody but the server and the proxy.
+//! The token and the proxy's password are shown to nobody except the server and the proxy.
 
 mod common;
 
@@ -18,14 +18,14 @@ const TOKEN: &str = "bearer s3cr3t-t0ken";
 const PASSWORD: &str = "hunter2";
 const CREDENTIALS: &str = "user:hunter2";
 
-/// All that the crate shows, and what must not be in it.
+/// Collects everything that the crate shows, to check it for secrets.
 struct Witness {
     prints: Prints,
     shown: String,
 }
 
 impl Witness {
-    /// Logs begin here, for the whole process: so there is one test in this file.
+    /// Starts to record logs, for the whole process. So there is only one test in this file.
     fn new() -> Self {
         keep_logs();
         Witness { prints: Prints::default(), shown: String::new() }
@@ -53,7 +53,7 @@ impl Witness {
         consumer
     }
 
-    /// Tails to the end, and gets the recent messages, whatever comes of it.
+    /// Reads a tail to its end, and the recent messages. Returns the errors of both.
     fn use_up(&mut self, consumer: &Consumer) -> [Option<Error>; 2] {
         let tail_error = consumer.tail(APP, TOKEN).map(|mut tail| {
             self.debug(&tail);
@@ -72,7 +72,7 @@ impl Witness {
     }
 }
 
-/// A server that lets a tail and a call of recent succeed.
+/// A server at which a tail and a call of `recent` succeed.
 fn good() -> ScriptedServer {
     ScriptedServer::always(|mut socket| {
         let request = read_head(&mut socket);
@@ -87,7 +87,7 @@ fn good() -> ScriptedServer {
     })
 }
 
-/// Servers that let them fail, each in its way, or fall back.
+/// Servers at which they fail in different ways, or fall back.
 fn bad() -> Vec<ScriptedServer> {
     let fail: [fn() -> Script; 6] = [
         || responding(response("401 Unauthorized", &["Www-Authenticate: Basic"], b"no")),
@@ -141,15 +141,16 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
         let url = format!("http://{CREDENTIALS}@{}", refusing.address);
         let function = Proxy::custom(move |_| Ok(Some(url.parse()?)));
         witness.debug(&function);
-        let refusal = response("407 Proxy Authentication Required", &["Proxy-Authenticate: Basic"], b"no");
-        let refuser = ScriptedServer::always(move |socket| responding(refusal.clone())(socket));
-        for proxy in [function, with_credentials("http", refuser.address), with_credentials("https", refusing.address)]
+        let rejection = response("407 Proxy Authentication Required", &["Proxy-Authenticate: Basic"], b"no");
+        let rejecting = ScriptedServer::always(move |socket| responding(rejection.clone())(socket));
+        for proxy in
+            [function, with_credentials("http", rejecting.address), with_credentials("https", refusing.address)]
         {
             let consumer = witness.consumer(builder(&good.endpoint()).proxy(proxy));
             assert!(matches!(witness.use_up(&consumer), [Some(_), Some(_)]));
         }
 
-        // Where they do not belong.
+        // Secrets in the wrong place.
         witness.error(Proxy::url(&format!("socks5://{CREDENTIALS}@proxy")).unwrap_err());
         witness.error(Proxy::url(&format!("http://{CREDENTIALS}@proxy:no-port")).unwrap_err());
         witness.error(Consumer::new(&format!("ws://{CREDENTIALS}@host")).unwrap_err());
@@ -162,7 +163,7 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
                 assert!(!text.contains(secret), "{secret} is in the {what}:\n{text}");
             }
         }
-        // There was something to look at.
+        // Something was shown at all.
         assert!(prints.contains("WEBSOCKET RESPONSE:\nHTTP/1.1 401 Unauthorized"), "{prints}");
         for target in [" loggregator_consumer", " ureq", " tungstenite"] {
             assert!(logs.contains(target), "{logs}");

@@ -1,4 +1,4 @@
-//! The ways to take messages from a tail, and what its end looks like to each.
+//! The ways to receive messages from a tail, and how each of them shows its end.
 
 mod common;
 
@@ -12,7 +12,7 @@ use crossbeam_channel::{RecvTimeoutError, TryRecvError, select};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Ending, ErrorKind, LogMessage, Result, Tail};
 
-/// How long to look for what must not come.
+/// How long to watch for something that must not come.
 const QUIET: Duration = Duration::from_millis(50);
 
 fn server_and_tail() -> (TrafficController, Tail) {
@@ -36,7 +36,7 @@ fn recv_timeout_waits_for_the_given_time() {
         assert!(matches!(tail.recv_timeout(QUIET), Err(RecvTimeoutError::Timeout)));
         assert!(begin.elapsed() >= QUIET);
         assert!(matches!(tail.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout)));
-        // The timeout was not the end.
+        // The tail continues after a timeout.
         send(&server, &["one", "two"]);
         assert_eq!(tail.recv_timeout(DEADLINE).unwrap().unwrap().text(), "one");
         assert_eq!(tail.recv_timeout(Duration::MAX).unwrap().unwrap().text(), "two");
@@ -104,7 +104,7 @@ fn a_closed_tail_disconnects_its_receiver() {
     });
 }
 
-/// How a server ends its tails, and what a client is to make of it.
+/// A way for a server to end its tails, the ending that the client must report, and the kind of its error.
 type End = (fn(&TrafficController), Ending, Option<ErrorKind>);
 
 fn ends() -> [End; 6] {
@@ -143,13 +143,13 @@ fn each_way_to_end_has_its_own_ending() {
     });
 }
 
-/// A message's content, or an error's kind.
+/// The content of a message, or the kind of an error.
 type Taken = std::result::Result<Vec<u8>, ErrorKind>;
 
-/// Takes messages to the end.
+/// Receives the messages to the end.
 type Take = fn(&mut Tail) -> Vec<Taken>;
 
-/// The ways to take messages.
+/// The ways to receive messages.
 const WAYS: [(&str, Take); 4] = [
     ("next", |tail| take_all(|| tail.next())),
     ("recv_timeout", |tail| take_all(|| tail.recv_timeout(DEADLINE).ok())),
@@ -173,7 +173,7 @@ const WAYS: [(&str, Take); 4] = [
 fn take_all(mut take: impl FnMut() -> Option<Result<LogMessage>>) -> Vec<Taken> {
     let items = iter::from_fn(&mut take);
     let taken = items.map(|item| item.map(|message| message.message).map_err(|error| error.kind())).collect();
-    assert!(take().is_none(), "an end is for ever");
+    assert!(take().is_none(), "the end repeats");
     taken
 }
 
@@ -181,7 +181,7 @@ fn take_all(mut take: impl FnMut() -> Option<Result<LogMessage>>) -> Vec<Taken> 
 fn every_way_to_receive_gives_the_messages_before_the_end_and_then_only_the_end() {
     within(3 * DEADLINE, || {
         let texts: Vec<String> = (0..2000).map(|n| format!("message {n}")).collect();
-        // A reset may take messages with it.
+        // A reset may discard messages.
         for (end, ending, error) in ends().into_iter().filter(|(_, ending, _)| *ending != Ending::Reset) {
             let mut expected: Vec<Taken> = texts.iter().map(|text| Ok(text.clone().into_bytes())).collect();
             expected.extend(error.map(Err));

@@ -1,4 +1,4 @@
-//! Answers of an API, asked where the logs are, and of a UAA, asked for a token, that neither should give.
+//! Bad responses of an API to discovery, and of a UAA to a request for a token.
 
 use std::net::TcpStream;
 
@@ -8,7 +8,8 @@ use crate::common::messages::{APP, head, response};
 use crate::common::{DEADLINE, ScriptedServer, hang_up, read_head, send, send_endlessly, within};
 use crate::{SHORT, dribble, promptly};
 
-/// How discovery fails, promptly, where the root of the API answers with this, and where `/v2/info` does.
+/// Returns the errors of discovery, which must be prompt: once where the API's root responds with this, and once where
+/// `/v2/info` does.
 fn errors(script: impl Fn(&mut TcpStream) + Send + Sync + Copy + 'static) -> [Error; 2] {
     [false, true].map(|has_root| {
         let server = ScriptedServer::always(move |mut socket| {

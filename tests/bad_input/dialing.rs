@@ -1,4 +1,4 @@
-//! Servers that can't be reached, or leave before they have answered.
+//! Servers that cannot be reached, or hang up before they have responded.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::common::{
     reset, send, tls, within,
 };
 use crate::{SHORT, promptly};
-/// How a tail and a call of recent fail at a server that does this with each connection.
+/// Returns the errors of a tail and of a call of `recent` at a server that runs this script on each connection.
 fn failures_at(script: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, [Error; 2]) {
     let endpoint = ScriptedServer::always(script).endpoint();
     let errors = promptly(|| failures(&consumer(&endpoint)));
@@ -35,7 +35,7 @@ fn a_refused_connection_is_a_dial_error() {
 fn a_name_that_does_not_resolve_is_an_error_within_the_connect_timeout() {
     within(DEADLINE, || {
         let endpoint = "ws://loggregator.invalid";
-        // How long the system takes to find that out is its affair.
+        // The system's resolver may need longer than the connect timeout, so both kinds are right.
         for error in promptly(|| failures(&builder(endpoint).connect_timeout(SHORT).build().unwrap())) {
             assert_dial_error(&error, error.kind(), endpoint);
             assert!(matches!(error.kind(), ErrorKind::Dial | ErrorKind::Timeout), "{error:?}");
@@ -108,7 +108,7 @@ fn an_eof_in_the_middle_of_the_head_is_a_lost_connection() {
     });
 }
 
-/// That a tail and a call of recent end by the connect timeout.
+/// Asserts that a tail and a call of `recent` end by the connect timeout.
 fn assert_timeouts(consumer: Builder, endpoint: &str) {
     let consumer = consumer.connect_timeout(SHORT).build().unwrap();
     for error in promptly(|| failures(&consumer)) {

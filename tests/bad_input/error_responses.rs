@@ -1,4 +1,4 @@
-//! The words of a server that refuses, however they come.
+//! Bodies of error responses, in every framing and at every speed.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -16,7 +16,8 @@ use crate::{SHORT, promptly};
 
 const BODY: &str = "You are not authorized. Get a new token.";
 
-/// How a tail and a call of recent fail at a server that answers with these pieces, and then hangs up.
+/// Returns the errors of a tail and of a call of `recent` at a server that responds with these pieces, and then hangs
+/// up.
 fn failures_at(pieces: Vec<Vec<u8>>) -> [Error; 2] {
     let server = ScriptedServer::always(move |mut socket| {
         read_head(&mut socket);
@@ -32,7 +33,7 @@ fn assert_unauthorized(error: &Error) {
     assert!(error.to_string().contains(BODY), "{error}");
 }
 
-/// The head of a 401, and its body, in each framing.
+/// The head and the body of a 401, in each framing.
 fn framings() -> [(Vec<u8>, Vec<Vec<u8>>); 3] {
     let (one, other) = BODY.as_bytes().split_at(10);
     [
@@ -51,7 +52,7 @@ fn the_body_of_a_401_is_read_in_each_framing() {
     });
 }
 
-/// Tells when the head of the answer has been read.
+/// Signals that the head of the response has been read.
 struct AtResponse(Mutex<mpsc::Sender<()>>);
 
 impl DebugPrinter for AtResponse {
@@ -89,7 +90,7 @@ fn the_body_of_a_401_to_recent_may_come_later_than_its_head() {
                 read_head(&mut socket);
                 send(&mut socket, &[&head]);
                 for piece in body {
-                    // Nothing shows that the client has read the head: it gets the time for it.
+                    // There is no sign that the client has read the head, so it gets some time for it.
                     thread::sleep(SHORT / 10);
                     send(&mut socket, &[&piece]);
                 }
@@ -112,8 +113,8 @@ fn a_body_with_a_content_length_does_not_wait_for_eof() {
     });
 }
 
-/// That a tail and a call of recent fail, promptly and as the test says, at a server that sends the head of a 401 whose
-/// body has no end, or one that is far, and then does this.
+/// Asserts that a tail and a call of `recent` fail promptly and pass `check`, at a server that sends the head of a 401
+/// with no length or a huge one, and then does this.
 fn assert_fails_before_an_end(then: fn(TcpStream), check: fn(Error)) {
     let headers = [&[][..], &["Content-Length: 18446744073709551615"], &["Transfer-Encoding: chunked"]];
     let attempts = headers.map(|headers| {

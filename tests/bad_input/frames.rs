@@ -1,4 +1,4 @@
-//! Frames that no server should send, and some that are odd and all right.
+//! Invalid frames, and some that are unusual but valid.
 
 use std::net::TcpStream;
 use std::sync::mpsc;
@@ -15,18 +15,18 @@ use crate::promptly;
 
 const PONG: u8 = 10;
 
-/// A frame with another first byte, and so with other flags.
+/// Changes the first byte of a frame, which has its flags and its opcode.
 fn with_flags(mut frame: Vec<u8>, change: impl Fn(u8) -> u8) -> Vec<u8> {
     frame[0] = change(frame[0]);
     frame
 }
 
-/// The beginning of a frame that claims to have so many bytes.
-fn claim(opcode: u8, length: u64) -> Vec<u8> {
+/// The head of a frame that announces this many bytes.
+fn announce(opcode: u8, length: u64) -> Vec<u8> {
     [&[0x80 | opcode, 127], &length.to_be_bytes()[..]].concat()
 }
 
-/// How tails of a legacy server and of Doppler end by these bytes, behind a message and with nothing behind them.
+/// Returns how tails of a legacy server and of Doppler end if the server sends a message and then only these bytes.
 fn ends_by(bytes: &[u8]) -> [(Error, Ending); 2] {
     let legacy: fn(&str) -> Builder = |address| Builder::new().legacy(address);
     let doppler: fn(&str) -> Builder = |address| Builder::new().doppler(address);
@@ -35,7 +35,7 @@ fn ends_by(bytes: &[u8]) -> [(Error, Ending); 2] {
         let consumer = builder(&server.endpoint()).proxy(Proxy::none()).build().unwrap();
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         assert_eq!(tail.next().unwrap().unwrap().text(), "before");
-        let error = promptly(|| tail.next()).expect("an end that is no clean one").unwrap_err();
+        let error = promptly(|| tail.next()).expect("an end that is not clean").unwrap_err();
         assert!(tail.next().is_none());
         (error, tail.ending().unwrap().clone())
     })
@@ -57,7 +57,7 @@ fn assert_breaks_the_protocol(bytes: &[u8]) {
 fn a_frame_whose_announced_length_is_too_large_is_refused_before_it_arrives() {
     within(DEADLINE, || {
         for length in [1 << 63, (1 << 63) - 1, u64::MAX, 17 << 20] {
-            for (error, ending) in ends_by(&claim(BINARY, length)) {
+            for (error, ending) in ends_by(&announce(BINARY, length)) {
                 assert_eq!(error.kind(), ErrorKind::TooLarge, "{length}: {error}");
                 assert_eq!(ending, Ending::TooLarge { limit: 16 << 20 });
                 assert!(error.to_string().contains("16777216"), "{error}");
@@ -82,7 +82,7 @@ fn max_message_size_limits_a_message() {
 fn a_frame_too_large_for_memory_is_refused_even_without_a_limit() {
     within(DEADLINE, || {
         for length in [(1 << 63) - 1, 1 << 62, 1 << 40] {
-            let server = ScriptedServer::start(vec![streaming(claim(BINARY, length))]);
+            let server = ScriptedServer::start(vec![streaming(announce(BINARY, length))]);
             let consumer = builder(&server.endpoint()).max_message_size(usize::MAX).build().unwrap();
             let mut tail = consumer.tail(APP, TOKEN).unwrap();
             assert_eq!(promptly(|| tail.next()).unwrap().unwrap_err().kind(), ErrorKind::TooLarge);
@@ -213,7 +213,7 @@ fn frames_after_a_close_frame_are_not_read() {
     });
 }
 
-/// The messages of a tail that the server closes well behind these bytes.
+/// Returns the messages of a tail to which the server sends these bytes and then a normal close frame.
 fn messages_of(bytes: &[u8]) -> Vec<String> {
     let server = ScriptedServer::start(vec![streaming([bytes, &close_frame()].concat())]);
     let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
@@ -264,7 +264,8 @@ fn an_empty_frame_is_undecodable_and_the_tail_goes_on() {
     });
 }
 
-/// A server that sends the same bytes without end behind others, and a sign that it is well into it.
+/// Starts a server that sends `before` and then endless repetitions of `bytes`. The receiver gets a signal after the
+/// first thousand.
 fn flooding(before: Vec<u8>, bytes: Vec<u8>) -> (ScriptedServer, mpsc::Receiver<()>) {
     let (sender, under_way) = mpsc::channel();
     let flood = move |mut socket: TcpStream| {
@@ -314,16 +315,16 @@ fn a_message_gets_through_a_flood_of_pings() {
     });
 }
 
-/// How a tail ends by what the server does behind a message.
+/// Returns how a tail ends if the server sends a message and then does this.
 fn end_at(then: fn(TcpStream)) -> (Error, Ending) {
     let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
         send(&mut socket, &[&frame(BINARY, &message("before"))]);
-        // The client's first frame: by now it has no unread bytes of ours that a reset would destroy.
+        // Reads the client's first frame: by then the client has read all our bytes, and a reset cannot discard any.
         read_frame(&mut socket).unwrap();
         then(socket);
     })]);
     let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
-    let error = tail.find_map(Result::err).expect("an end that is no clean one");
+    let error = tail.find_map(Result::err).expect("an end that is not clean");
     assert!(tail.next().is_none());
     (error, tail.ending().unwrap().clone())
 }
@@ -357,7 +358,7 @@ fn an_eof_over_tls_without_close_notify_is_a_lost_connection() {
 fn an_eof_in_the_middle_of_a_frame_is_a_lost_connection() {
     within(DEADLINE, || {
         let (error, ending) = end_at(|mut socket| {
-            send(&mut socket, &[&claim(BINARY, 100), b"not all"]);
+            send(&mut socket, &[&announce(BINARY, 100), b"not all"]);
             hang_up(socket);
         });
         assert_eq!((error.kind(), ending), (ErrorKind::ConnectionLost, Ending::Eof));

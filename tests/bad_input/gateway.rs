@@ -1,4 +1,4 @@
-//! Streams of the RLP gateway that no gateway should send.
+//! Invalid streams from an RLP gateway.
 
 use std::net::TcpStream;
 use std::sync::mpsc;
@@ -15,7 +15,7 @@ const EVENTS: &str = "Content-Type: text/event-stream";
 const HI: &str = "data: {\"batch\":[{\"log\":{\"payload\":\"aGk=\"}}]}\n\n";
 const CLOSING: &str = "event: closing\ndata: bye\n\n";
 
-/// A tail of a server that begins a stream, and then does this.
+/// Opens a tail at a server that sends the head of a stream, and then does this.
 fn tail(limit: usize, then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Tail {
     let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
         read_head(&mut socket);
@@ -27,7 +27,7 @@ fn tail(limit: usize, then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Tai
     builder.max_message_size(limit).build().unwrap().tail(APP, TOKEN).unwrap()
 }
 
-/// A tail of a stream with these bytes, which the gateway ends well.
+/// Opens a tail of a stream with these bytes, which the gateway ends with a closing event.
 fn tail_of(bytes: impl AsRef<[u8]>) -> Tail {
     let bytes = [bytes.as_ref(), CLOSING.as_bytes()].concat();
     tail(1 << 24, move |socket| send(socket, &[&bytes]))
@@ -105,7 +105,7 @@ fn a_million_empty_envelopes_give_no_messages() {
     });
 }
 
-/// In memory a message takes many times the bytes that it can have in JSON.
+/// A decoded message takes many times the memory of its shortest JSON, so the messages of a batch are limited.
 #[test]
 fn a_batch_gives_at_most_10_000_messages() {
     within(DEADLINE, || {
@@ -116,7 +116,7 @@ fn a_batch_gives_at_most_10_000_messages() {
     });
 }
 
-/// That an event is an error of its own, and the next one is given.
+/// Asserts that an event with this data is one `Undecodable` item, and that the next event is decoded.
 #[track_caller]
 fn assert_undecodable(data: &[u8]) {
     let mut tail = tail_of([b"data: ", data, b"\n\n", HI.as_bytes()].concat());
@@ -175,7 +175,7 @@ fn a_closing_event_ends_the_tail_even_if_more_events_follow() {
             send_endlessly(socket, HI.as_bytes());
         });
         assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
-        // What came in one piece with the close is no harm.
+        // Events that arrive in one read with the closing event may still be delivered.
         let error = promptly(|| tail.find_map(Result::err)).unwrap();
         assert_eq!(error.kind(), ErrorKind::ClosedByServer);
         assert_eq!(tail.ending(), Some(&Ending::Closing { reason: "bye".into() }));

@@ -1,4 +1,4 @@
-//! Heads of answers: what is no upgrade, what has no end, and what is odd and all right.
+//! Heads of responses: those that do not upgrade, endless ones, and some that are unusual but valid.
 
 use loggregator_consumer::{Error, ErrorKind};
 
@@ -9,7 +9,7 @@ use crate::common::{
 };
 use crate::{SHORT, dribble, promptly};
 
-/// How a tail fails at a server with this answer to the handshake, in which `KEY` is the right accept key.
+/// Returns the error of a tail at a server with this response to the handshake. `KEY` stands for the right accept key.
 fn tail_error(response: &str) -> Error {
     let response = response.to_owned();
     let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
@@ -207,7 +207,7 @@ fn a_redirect_is_not_followed_and_does_not_leak_the_token() {
 #[test]
 fn a_redirect_on_the_same_server_is_not_followed_either() {
     within(DEADLINE, || {
-        // Whoever asks a second time is answered well.
+        // A second request would get a good response.
         let redirect = response("302 Found", &["Location: /recent?app=other"], b"");
         let good = response("200 OK", &[CONTENT_TYPE], &multipart(&["of another app"]));
         let server = ScriptedServer::start(vec![responding(redirect), responding(good)]);

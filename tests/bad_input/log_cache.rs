@@ -1,4 +1,4 @@
-//! Answers of a Log Cache that no Log Cache should give.
+//! Invalid responses from a Log Cache.
 
 use std::net::TcpStream;
 
@@ -12,7 +12,7 @@ const BEGIN: &str = "{\"envelopes\":{\"batch\":[";
 /// An envelope whose log is `hi`.
 const HI: &str = "{\"log\":{\"payload\":\"aGk=\"}},";
 
-/// A consumer of a server that begins an answer, and then does this.
+/// Returns a consumer of a server that sends the start of a response, and then does this.
 fn consumer(settings: impl Fn(Builder) -> Builder, then: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Consumer {
     let server = ScriptedServer::always(move |mut socket| {
         read_head(&mut socket);
@@ -24,7 +24,7 @@ fn consumer(settings: impl Fn(Builder) -> Builder, then: impl Fn(&mut TcpStream)
     settings(builder).build().unwrap()
 }
 
-/// How both forms of recent fail there, promptly.
+/// Returns the errors of both forms of `recent` at such a server. Both must be prompt.
 fn errors(settings: impl Fn(Builder) -> Builder, then: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> [Error; 2] {
     let consumer = consumer(settings, then);
     [promptly(|| consumer.recent(APP, TOKEN).unwrap_err()), promptly(|| consumer.recent_iter(APP, TOKEN).unwrap_err())]

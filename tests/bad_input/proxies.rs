@@ -1,4 +1,4 @@
-//! Proxies that make no tunnel.
+//! Proxies that do not open a tunnel.
 
 use std::net::TcpStream;
 
@@ -13,7 +13,7 @@ use crate::{SHORT, promptly};
 
 const ENDPOINT: &str = "ws://loggregator.example.com";
 
-/// How a tail and a call of recent fail at a proxy that does this with each connection.
+/// Asserts that a tail and a call of `recent` fail with this kind at a proxy that runs this script on each connection.
 fn assert_fails(settings: fn(Builder) -> Builder, kind: ErrorKind, script: impl Fn(TcpStream) + Send + Sync + 'static) {
     within(DEADLINE, move || {
         let server = ScriptedServer::always(script);

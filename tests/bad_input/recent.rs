@@ -1,4 +1,4 @@
-//! Bodies of recent messages, and dumps, that end too soon or never.
+//! Bodies of recent messages, and dumps, that end too early or never.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -17,15 +17,15 @@ use crate::common::{
 };
 use crate::{SHORT, promptly};
 
-/// How recent fails, promptly, at a server that does the first of these with a connection, and the second with its
-/// next.
+/// Returns the error of `recent`, which must be prompt, at a server that runs the first script on the first connection,
+/// and the second one on the next.
 fn error_at(settings: fn(Builder) -> Builder, scripts: Vec<Script>) -> Error {
     let server = ScriptedServer::start(scripts);
     let consumer = settings(builder(&server.endpoint())).build().unwrap();
     promptly(|| consumer.recent(APP, TOKEN).unwrap_err())
 }
 
-/// A good head, and then what is to be done.
+/// Sends a good head, and then runs `then`.
 fn after_the_head(then: impl FnOnce(TcpStream) + Send + 'static) -> Vec<Script> {
     vec![Box::new(|mut socket| {
         read_head(&mut socket);
@@ -34,7 +34,7 @@ fn after_the_head(then: impl FnOnce(TcpStream) + Send + 'static) -> Vec<Script> 
     })]
 }
 
-/// Two good messages, and then what is to be done.
+/// Sends two good messages, and then runs `then`.
 fn after_two(then: impl FnOnce(TcpStream) + Send + 'static) -> Vec<Script> {
     after_the_head(move |mut socket| {
         send(&mut socket, &[&two()]);
@@ -46,7 +46,7 @@ fn two() -> Vec<u8> {
     [part(&message("one")), part(&message("two"))].concat()
 }
 
-/// Two good messages in a dump over a websocket, and then what is to be done.
+/// Sends two good messages in a dump over a websocket, and then runs `then`.
 fn after_two_of_a_dump(then: impl FnOnce(TcpStream) + Send + 'static) -> Vec<Script> {
     vec![
         responding(response("400 Bad Request", &[], b"")),
@@ -57,7 +57,7 @@ fn after_two_of_a_dump(then: impl FnOnce(TcpStream) + Send + 'static) -> Vec<Scr
     ]
 }
 
-/// That two messages were saved.
+/// Asserts that the error has this kind, and the two messages that came before it.
 #[track_caller]
 fn assert_recovered(error: Error, kind: ErrorKind) {
     assert_eq!(error.kind(), kind, "{error:?}");
@@ -65,7 +65,7 @@ fn assert_recovered(error: Error, kind: ErrorKind) {
     assert_eq!(texts(&error.into_recovered()), ["one", "two"]);
 }
 
-// The end comes too soon.
+// Bodies that end too early.
 
 #[test]
 fn a_body_with_a_content_length_that_is_cut_short_is_truncated() {
@@ -81,7 +81,8 @@ fn a_chunked_body_that_is_cut_short_is_truncated() {
     within(DEADLINE, || {
         let head = head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]);
         let begun = [two(), part(b"not all")].concat();
-        // Between two chunks, in the middle of one, in the size of one, and well, but without the closing delimiter.
+        // Cut between two chunks, in the middle of one, in the size of one; and complete, but without the closing
+        // delimiter.
         for end in [&b""[..], b"10\r\nabc", b"1", b"0\r\n\r\n"] {
             let error = error_at(|b| b, vec![responding([&head, &*chunk(&begun), end].concat())]);
             assert_recovered(error, ErrorKind::Truncated);
@@ -93,7 +94,8 @@ fn a_chunked_body_that_is_cut_short_is_truncated() {
 fn a_malformed_chunk_is_truncated() {
     within(DEADLINE, || {
         for no_chunk in ["no size\r\n", "-1\r\n", "fffffffffffffffffffff\r\n", "\r\n", "1\r\nxyz\r\n"] {
-            // What is read together with it is lost: see the table of faults.
+            // What is read together with the malformed chunk is lost: see the table in `faults`. So the client reads
+            // the messages first.
             let (taken, has_taken) = mpsc::channel();
             let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
                 read_head(&mut socket);
@@ -160,7 +162,7 @@ fn a_body_without_any_delimiter_is_truncated() {
 #[test]
 fn a_reset_in_the_body_is_truncated() {
     within(DEADLINE, || {
-        // Not all that was sent before a reset need have been read by then.
+        // The client may not have read all that was sent before the reset.
         let error = error_at(|b| b, after_two(reset));
         assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
     });
@@ -188,7 +190,7 @@ fn a_dump_that_the_server_closes_with_an_error_code_is_an_error() {
     });
 }
 
-// The end never comes.
+// Bodies that never end.
 
 #[test]
 fn an_endless_part_is_too_large() {
@@ -274,7 +276,7 @@ fn recent_does_not_wait_for_an_epilogue() {
 #[test]
 fn a_server_that_falls_silent_in_the_body_is_a_timeout() {
     within(DEADLINE, || {
-        // Begun, so that the end of the second message can be seen.
+        // A third part begins, so that the client sees the end of the second message.
         let error = error_at(
             |b| b.read_timeout(SHORT),
             after_two(|mut socket| {
@@ -312,7 +314,7 @@ fn a_caller_that_pauses_in_a_dump_does_not_cause_a_timeout() {
     });
 }
 
-/// Long enough for two messages to come, even on a machine under load.
+/// A short limit for the whole call, but long enough for two messages to arrive on a machine under load.
 fn short_in_all(builder: Builder) -> Builder {
     builder.recent_timeout(Duration::from_secs(1))
 }
@@ -368,7 +370,7 @@ fn endless_parts_without_logs_are_a_bad_response() {
     });
 }
 
-/// Two good messages of Doppler, and then what is to be done.
+/// Sends two good messages of Doppler, and then runs `then`.
 fn after_two_of_doppler(then: fn(TcpStream)) -> impl Fn(TcpStream) {
     move |mut socket| {
         read_head(&mut socket);
@@ -377,7 +379,7 @@ fn after_two_of_doppler(then: fn(TcpStream)) -> impl Fn(TcpStream) {
     }
 }
 
-/// Not even for who has all the time in the world: pings are no messages.
+/// The iterator has no limit for the whole call, but pings do not count as messages.
 #[test]
 fn a_dump_that_only_pings_is_a_timeout_for_the_iterator_too() {
     within(DEADLINE, || {
@@ -419,7 +421,7 @@ fn recent_timeout_includes_the_wait_for_the_head() {
     });
 }
 
-// Not what was asked for.
+// Responses of an unexpected form.
 
 #[test]
 fn a_content_type_without_a_usable_boundary_is_a_bad_response() {

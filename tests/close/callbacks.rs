@@ -1,4 +1,4 @@
-//! A caller's functions may close the consumer, and may panic.
+//! Callbacks may close the consumer, and may panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use loggregator_consumer::{Builder, Consumer, DebugPrinter, ErrorKind, Proxy, Re
 use crate::common::{DEADLINE, wait_until, within};
 use crate::states::{self, APP, Call, SOON, TOKEN, start, without_timeouts};
 
-/// Prints by a function.
+/// A debug printer that calls a function.
 struct Printer<F>(F);
 
 impl<F: Fn() + Send + Sync> DebugPrinter for Printer<F> {
@@ -23,7 +23,7 @@ impl<F: Fn() + Send + Sync> DebugPrinter for Printer<F> {
 
 type Callback = Box<dyn Fn() + Send + Sync>;
 
-/// The ways to have a function called.
+/// The ways to register a callback.
 const CALLBACKS: [fn(Builder, Callback) -> Builder; 3] = [
     |builder, callback| builder.on_connect(callback),
     |builder, callback| builder.debug_printer(Printer(callback)),
@@ -35,7 +35,7 @@ const CALLBACKS: [fn(Builder, Callback) -> Builder; 3] = [
     },
 ];
 
-/// Servers of this generation are spoken to over a websocket for recent, too: so every function is called.
+/// With a server of this generation `recent` uses a websocket, too, so both calls run every callback.
 fn server() -> TrafficController {
     TrafficController::builder().generation(Generation::April2014).start().unwrap()
 }

@@ -1,4 +1,4 @@
-//! A call that waits is ended by [`Consumer::close`](loggregator_consumer::Consumer::close).
+//! [`Consumer::close`](loggregator_consumer::Consumer::close) ends a call that waits.
 
 use std::sync::Barrier;
 use std::thread;
@@ -55,7 +55,7 @@ fn close_ends_a_call_that_waits_for_an_error_body() {
     within(DEADLINE, || {
         for call in Call::ALL {
             let kind = states::in_an_error_body(call).close().unwrap_err().kind();
-            // Without its words, it is a refusal still.
+            // The status alone is enough for `Unauthorized`.
             assert!(matches!(kind, ErrorKind::Closed | ErrorKind::Unauthorized), "{call:?}: {kind:?}");
         }
     });
@@ -150,7 +150,7 @@ fn closes_from_two_threads_end_every_call_of_every_clone() {
             });
             closes.map(|close| close.join().unwrap())
         });
-        // The later one may find nothing any more.
+        // The later close may find nothing left to close.
         assert!(closed.iter().any(|result| result.is_ok()), "{closed:?}");
         for call in calls {
             assert_eq!(call.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);

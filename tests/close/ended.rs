@@ -1,4 +1,5 @@
-//! A tail that the server has ended can still be closed, and tells of an end that nobody has seen.
+//! A tail that the server has ended can still be closed. `close` returns the error of the end if the caller has not
+//! seen it.
 
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Consumer, Ending, ErrorKind, LogMessage, Tail};
@@ -19,7 +20,7 @@ const POLICY: End =
 const DROP: End = End { by: |server| _ = server.drop_tails(APP), error: Some(ErrorKind::ConnectionLost) };
 const RESET: End = End { by: |server| _ = server.reset_tails(APP), error: Some(ErrorKind::ConnectionLost) };
 
-/// Hands a tail that has ended to `look`, for every end.
+/// Calls `look` with a tail that has ended, for every way to end.
 fn for_every_end(look: fn(End, &Consumer, Tail)) {
     within(DEADLINE, move || {
         for tls in [false, true] {

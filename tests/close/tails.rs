@@ -1,4 +1,4 @@
-//! An open tail is closed from any thread, with a close frame, whatever it is doing.
+//! An open tail can be closed from any thread and in any state, with a close frame.
 
 use std::iter;
 use std::sync::Barrier;
@@ -148,7 +148,7 @@ fn concurrent_closes_act_as_one() {
             }
             scope.spawn(|| {
                 at_once.wait();
-                // It may be the last, and find nothing any more.
+                // It may be the last one, and find nothing left to close.
                 let _ = consumer.close();
             });
             at_once.wait();
@@ -187,14 +187,14 @@ fn messages_that_arrived_before_a_close_are_given_without_a_gap() {
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
-                // Until nobody takes them any more.
+                // Until there is no tail any more.
                 let mut numbers = 0_i64..;
                 while server.send(LogMessage::new(APP, "x").timestamp(numbers.next().unwrap())) > 0 {}
             });
             wait_until("the queue is full", || tail.receiver().is_full());
             tail.closer().close().unwrap();
             let numbers: Vec<i64> = tail.by_ref().map(|message| message.unwrap().timestamp).collect();
-            // Of each batch one at the least.
+            // At least one message from each batch.
             assert!(numbers.len() >= 8, "{}", numbers.len());
             assert!(numbers.iter().copied().eq(0..numbers.len() as i64));
         });

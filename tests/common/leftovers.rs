@@ -1,4 +1,4 @@
-//! How much this process has open, to find what is left behind.
+//! Counts the threads and descriptors of this process, to find leaks.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Recent messages, in each way that HTTP has to say where a body ends.
+//! Recent messages, in each of HTTP's framings of a body.
 
 use loggregator_consumer::{Builder, Proxy};
 
@@ -7,10 +7,10 @@ use crate::common::{builder, tls};
 use crate::server::{Effect, Piece};
 use crate::{Call, Session};
 
-/// A body, cut behind what is then complete.
+/// A body, cut after each item that is then complete.
 type Body = Vec<(Effect, Vec<u8>)>;
 
-/// A legacy server's. That a part is complete shows at the end of the delimiter's line behind it.
+/// The body of a legacy server. A part is complete at the end of the delimiter line after it.
 fn multipart() -> Body {
     let delimiter = format!("\r\n--{BOUNDARY}\r\n");
     let last = format!("\r\n--{BOUNDARY}--");
@@ -26,7 +26,7 @@ fn multipart() -> Body {
     ]
 }
 
-/// Log Cache's, which has the newest line first.
+/// The body of Log Cache, which has the newest line first.
 fn json() -> Body {
     let envelope = |before, text, payload, time| {
         let json = format!(
@@ -46,18 +46,18 @@ fn json() -> Body {
 const LEGACY: &str = "the request for /recent?app=";
 const LOG_CACHE: &str = "the request for /api/v1/read/";
 
-/// An answer with a body of a known length.
+/// A response whose body has a Content-Length.
 fn of_a_length(step: &'static str, body: Body) -> Vec<Piece> {
     let length = body.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
     response(step, format!("Content-Length: {length}"), body)
 }
 
-/// One whose body ends with the connection.
+/// A response whose body ends with the connection.
 fn until_the_end(step: &'static str, body: Body) -> Vec<Piece> {
     response(step, "Connection: close".into(), body)
 }
 
-/// One whose body comes in chunks, which know nothing of what is in them.
+/// A response whose body is chunked. The chunks do not match the items of the body.
 fn in_chunks(step: &'static str, body: Body) -> Vec<Piece> {
     const SIZE: usize = 20;
     let length = body.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();

@@ -1,4 +1,4 @@
-//! A server that says its piece to one connection, and dies behind a given byte of it.
+//! A server that sends the pieces of a session to one connection, and dies after a given byte.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, BufReader, Read, Write};
@@ -17,13 +17,13 @@ use crate::common::{DEADLINE, reset, try_read_head};
 pub enum Death {
     /// As a process that is killed.
     Fin,
-    /// As one whose system has forgotten the connection.
+    /// As a host that has lost the connection's state.
     Reset,
     /// As a machine that has lost its power.
     Silence,
 }
 
-/// What is said at a time, and what the caller has of it as soon as its last byte has come.
+/// What the server sends at a time, and its effect for the caller once its last byte has arrived.
 #[derive(Clone)]
 pub struct Piece {
     pub effect: Effect,
@@ -32,13 +32,13 @@ pub struct Piece {
 
 #[derive(Clone)]
 pub enum Effect {
-    /// A step towards a connection. The error of a call that gets no further has these words.
+    /// A step towards a connection. The error of a call that fails in this step has this text.
     Step(&'static str),
     Message(&'static str),
-    /// A message that was written before those that have come.
+    /// A message that is older than those before it.
     Older(&'static str),
     Nothing,
-    /// All of it; of a tail, in this way.
+    /// The end of the messages; for a tail, with this ending.
     End(Option<Ending>),
 }
 
@@ -46,14 +46,14 @@ type Response = dyn Fn(&str) -> Vec<u8> + Send + Sync;
 
 #[derive(Clone)]
 pub enum Sends {
-    /// From here on all is in TLS.
+    /// A TLS handshake. Everything after it is encrypted.
     Tls(TlsAcceptor),
-    /// An answer to the client's next request.
+    /// A response to the client's next request.
     Response(Arc<Response>),
     Bytes(Vec<u8>),
 }
 
-/// The step of a TLS handshake.
+/// The error text of the TLS handshake.
 pub const TLS: &str = "the TLS handshake with 127.0.0.1: ";
 
 impl Piece {
@@ -71,7 +71,7 @@ impl Piece {
 
     pub fn step(&self) -> Option<&'static str> {
         match self.effect {
-            Effect::Step(words) => Some(words),
+            Effect::Step(text) => Some(text),
             _ => None,
         }
     }
@@ -83,7 +83,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves one connection, and dies behind so many bytes.
+    /// Serves one connection, and dies after this many bytes.
     pub fn start(pieces: Vec<Piece>, at: usize, death: Death) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -96,7 +96,7 @@ impl Server {
         Server { address, thread }
     }
 
-    /// Behind how many bytes each piece ended, of those that it had to say before the client was gone.
+    /// Returns the position in bytes at which each piece ended, for those that were sent before the client hung up.
     pub fn ends(self) -> Vec<usize> {
         self.thread.join().unwrap()
     }
@@ -119,8 +119,8 @@ fn serve(socket: TcpStream, pieces: &[Piece], at: usize, death: Death) -> Vec<us
                 stream = Box::new(tls);
             }
             Sends::Response(response) => {
-                // The dead hear no request, and clients that lost patience make none.
-                // Until it is answered, a client says nothing behind it that the buffer could take.
+                // A dead server gets no request, and a client that has timed out sends none. The client sends nothing
+                // after its request until it has the response, so the `BufReader` cannot swallow later bytes.
                 let Ok(request) = try_read_head(&mut BufReader::new(&mut stream)) else { return ends };
                 let _ = stream.write_all(&response(&request));
             }
@@ -140,12 +140,12 @@ trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 struct ServerState {
-    /// `None` when it has been reset.
+    /// `None` after a reset.
     socket: RefCell<Option<TcpStream>>,
     remaining: Cell<usize>,
     death: Death,
     is_dead: Cell<bool>,
-    /// How many bytes there were to say.
+    /// How many bytes were written so far, including those after the death.
     sent: Cell<usize>,
 }
 
@@ -154,15 +154,15 @@ impl ServerState {
         self.is_dead.set(true);
         match self.death {
             Death::Fin => _ = self.socket.borrow().as_ref().unwrap().shutdown(Shutdown::Write),
-            // Linux leaves a client what came before a reset. All of it has come: within a machine, it is there as soon as
-            // it is sent.
+            // On Linux, a client can still read what arrived before a reset. Everything has arrived: on the loopback
+            // interface, bytes are there as soon as they are sent.
             Death::Reset => reset(self.socket.take().unwrap()),
             Death::Silence => {}
         }
     }
 }
 
-/// A connection whose writes come to nothing from the death on.
+/// A connection whose writes are discarded once the server is dead.
 struct DyingStream(Rc<ServerState>);
 
 impl Read for DyingStream {
@@ -185,7 +185,7 @@ impl Write for DyingStream {
         if !state.is_dead.get() {
             let (delivered, _) = bytes.split_at(bytes.len().min(state.remaining.get()));
             state.remaining.set(state.remaining.get() - delivered.len());
-            // That the client has gone is its affair.
+            // Ignores a client that has hung up.
             let _ = state.socket.borrow().as_ref().unwrap().write_all(delivered);
             if state.remaining.get() == 0 {
                 state.die();

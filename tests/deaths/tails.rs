@@ -1,4 +1,4 @@
-//! Tails.
+//! Tails of every kind of server, directly, through a proxy and over TLS.
 
 use loggregator_consumer::{Builder, Ending, Proxy};
 
@@ -7,7 +7,7 @@ use crate::common::{BINARY, CLOSE, CONTINUATION, PING, TEXT, builder, frame, not
 use crate::server::{Effect, Piece};
 use crate::{Call, Session};
 
-/// A tail's frames of any kind, and a close.
+/// A tail's frames of every kind, and a close frame.
 fn frames(encoded: fn(&str) -> Vec<u8>, code: u16, reason: &str) -> Vec<Piece> {
     let fragmented = encoded("two");
     let (start, rest) = fragmented.split_at(7);
@@ -71,7 +71,7 @@ fn doppler_at_every_byte_of_a_tail() {
 
 const GATEWAY: &str = "the request for /v2/read";
 
-/// A gateway's stream, which is chunked: what an event says is known at its blank line, before the chunk's end.
+/// A gateway's chunked stream. An event is complete at its blank line, before the chunk's end.
 fn events() -> Vec<Piece> {
     let event = |effect, text: &str| {
         let chunk = chunk(format!("{text}\n\n").as_bytes());

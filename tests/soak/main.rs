@@ -1,13 +1,13 @@
-//! A soak: tails and recent messages of every generation, for as long as one likes, over a network and with servers
-//! that fail at random. Every message is numbered, and every one that is lost must be where that was told; memory,
-//! threads and descriptors must stay as they were.
+//! A soak test: tails and recent messages of every generation, for any length of time, over networks and with servers
+//! that fail at random. Every message is numbered, and every lost one must lie at a break that was reported. Memory,
+//! threads and descriptors must not grow.
 //!
 //! ```sh
 //! cargo test --release --test soak -- 600      # 10 minutes
-//! cargo test --release --test soak -- 600 7    # with what the seed 7 has in store
+//! cargo test --release --test soak -- 600 7    # with the seed 7
 //! ```
 //!
-//! With the other tests it runs for some seconds, and of flatness there is no verdict then.
+//! With the other tests it runs for some seconds, which is too short to judge whether anything grows.
 
 mod random;
 mod ledger;
@@ -36,8 +36,8 @@ use usage::Usage;
 
 const SECONDS: u64 = 10;
 
-/// What is at each address: one of these servers at a time, and whether it speaks TLS; who tails, and who asks for recent
-/// messages.
+/// What runs at each address: the generations that take turns, whether they speak TLS, the kinds of tails, and the kind
+/// of recent messages.
 const SITES: [(&[Generation], bool, &[Via], Via); 6] = [
     (&[April2014, May2014], false, &[Via::Legacy], Via::Legacy),
     (&[Y2015, Y2016], false, &[Via::Legacy], Via::Legacy),
@@ -47,7 +47,7 @@ const SITES: [(&[Generation], bool, &[Via], Via); 6] = [
     (&[Today], true, &[Via::Doppler, Via::RlpGateway], Via::LogCache),
 ];
 
-/// Of each kind of tail at each site: they reconnect or not, are slow or not, go through a proxy or not.
+/// The kinds of tails at each site: reconnecting or not, slow or not, through a proxy or not.
 const KINDS: usize = 8;
 
 fn main() -> ExitCode {
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     let numbers: Vec<u64> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let mut filters =
         arguments.iter().filter(|argument| !argument.starts_with('-') && argument.parse::<u64>().is_err());
-    // It is run with the other tests, too, of which only some may be wanted, or only their names.
+    // `cargo test` runs this binary, too, and may pass a filter or `--list`.
     if filters.clone().count() > 0 && !filters.any(|filter| "soak".contains(&**filter))
         || env::args().any(|a| a == "--list")
     {
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Gives what the process had of the system in each second.
+/// Runs the soak, and returns the usage of the process in each second.
 fn soak(run: &Arc<Run>, time: Duration, mut random: Random) -> Vec<Usage> {
     let mut sites = Vec::new();
     let (mut app_tails, mut recent_callers) = (Vec::new(), Vec::new());
@@ -116,14 +116,14 @@ fn soak(run: &Arc<Run>, time: Duration, mut random: Random) -> Vec<Usage> {
             let random = random.split();
             scope.spawn(move || site.inject_faults(run, random));
         }
-        for app_tails in &app_tails {
+        for app_tail in &app_tails {
             let (app, caller) = (random.split(), random.split());
-            scope.spawn(move || app_tails.log(app));
-            scope.spawn(move || app_tails.follow(caller));
+            scope.spawn(move || app_tail.log(app));
+            scope.spawn(move || app_tail.follow(caller));
         }
-        for recent_callers in &recent_callers {
+        for recent_caller in &recent_callers {
             let random = random.split();
-            scope.spawn(move || recent_callers.ask(random));
+            scope.spawn(move || recent_caller.ask(random));
         }
         let began = Instant::now();
         while began.elapsed() < time {
@@ -161,9 +161,9 @@ fn print_line(run: &Run, seconds: usize, usage: Usage) {
     );
 }
 
-/// All is closed and dropped.
+/// Asserts that no thread and no descriptor is left once everything is closed and dropped.
 fn check_leftovers(run: &Run, before: Usage) {
-    /// A source of random numbers, and what else the first of its kind opens for good.
+    /// Descriptors that stay open after their first use, such as a source of random numbers.
     const FOR_GOOD: f64 = 3.0;
     let deadline = run.time() + Duration::from_secs(10);
     loop {
@@ -172,7 +172,7 @@ fn check_leftovers(run: &Run, before: Usage) {
             return;
         }
         if run.time() > deadline {
-            return run.fail("the process", format!("before: {before:?}, and with all closed: {now:?}"));
+            return run.fail("the process", format!("before: {before:?}, with everything closed: {now:?}"));
         }
         thread::sleep(Duration::from_millis(10));
     }
@@ -186,11 +186,11 @@ fn report(run: &Run, samples: &[Usage]) {
     let [sent, received, undecodable, lost, undelivered, without_tail] =
         [&run.sent, &run.received, &run.undecodable, &run.lost, &run.undelivered, &run.without_tail].map(value);
     println!(
-        "\nOf {sent} messages {received} came, {undecodable} were none and told of, {lost} were lost where a break was \
-         told of, and {undelivered} were sent behind the last that came. ({without_tail} found nobody who tailed.)"
+        "\nOf {sent} messages {received} arrived, {undecodable} were reported as undecodable, {lost} were lost at reported \
+         breaks, and {undelivered} were sent after the last one that arrived. ({without_tail} were sent without a tail.)"
     );
     if sent != received + undecodable + lost + undelivered {
-        run.fail("the sums", "are wrong");
+        run.fail("the sums", "do not add up");
     }
     let window = (samples.len() / 4).min(60);
     let [first, last] = [&samples[window..2 * window], &samples[samples.len() - window..]].map(Usage::mean);

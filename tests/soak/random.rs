@@ -1,4 +1,4 @@
-//! Random numbers by a seed (SplitMix64), so that a run can be had again, as far as the threads' timing allows.
+//! Random numbers from a seed (SplitMix64), so that a run can be repeated, as far as the threads' timing allows.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Dice for another thread.
+    /// Returns a generator for another thread.
     pub fn split(&mut self) -> Self {
         Random(self.next())
     }

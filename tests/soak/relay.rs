@@ -1,5 +1,5 @@
-//! The network: each client reaches its server through a relay of its own, which delays, dribbles, stalls and cuts what
-//! it carries. It may be a proxy, too.
+//! The network: each client reaches its server through its own relay, which delays, splits, stalls and cuts what it
+//! carries. A relay can also be a proxy.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,14 +15,14 @@ use crate::random::Random;
 use crate::run::Run;
 use crate::site::Site;
 
-/// What a client was sent on one connection, for good: the stream ended behind it, or stopped.
+/// The messages that a client was sent on a connection that has ended or stalled.
 #[derive(Clone, Copy)]
 pub struct Carried {
     pub first: u64,
     pub last: u64,
 }
 
-/// The latest of a client's connections; it asks for no others.
+/// How many of the latest connections are kept; nobody asks for earlier ones.
 const KEPT: usize = 4;
 
 pub struct Relay {
@@ -40,7 +40,7 @@ struct Carrier {
 
 impl Relay {
     pub fn start(site: &Arc<Site>, run: &Arc<Run>, is_proxy: bool, mut random: Random) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a relay could not listen");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the relay can listen");
         let address = listener.local_addr().expect("a listener has an address");
         let (site, run) = (Arc::clone(site), Arc::clone(run));
         let carrier = Arc::new(Carrier { site, run, is_proxy, carried: Mutex::default() });
@@ -54,7 +54,7 @@ impl Relay {
                     }
                     connections.retain(|connection| !connection.is_finished());
                     let (carrier, random) = (Arc::clone(&carrier), random.split());
-                    // That a client leaves in the middle is what the relay is for.
+                    // Errors are expected: clients hang up at any time.
                     connections.push(thread::spawn(move || _ = carrier.serve(client, random)));
                 }
                 connections.into_iter().for_each(|connection| connection.join().expect("a relay panicked"));
@@ -63,7 +63,7 @@ impl Relay {
         Relay { address, carrier, thread: Some(thread) }
     }
 
-    /// What came on the connection on which this message did, if that has ended for good. Only of plain websockets.
+    /// Returns what was carried on the connection that had this message, if it has ended. Only for plain websockets.
     pub fn carried_with(&self, number: u64) -> Option<Carried> {
         let carried = self.carrier.carried.lock();
         carried.iter().rev().find(|carried| (carried.first..=carried.last).contains(&number)).copied()
@@ -71,7 +71,7 @@ impl Relay {
 }
 
 impl Drop for Relay {
-    /// Only when the run is over.
+    /// Must only run once the run is over.
     fn drop(&mut self) {
         let _wake = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
@@ -80,7 +80,7 @@ impl Drop for Relay {
     }
 }
 
-/// How the way from the server to the client ends.
+/// How the relay cuts the direction from the server to the client.
 #[derive(Clone, Copy, PartialEq)]
 enum Cut {
     Fin,
@@ -88,19 +88,19 @@ enum Cut {
     Stall,
 }
 
-/// What is in store for a connection.
+/// The faults of a connection.
 struct Faults {
     cut: Option<(usize, Cut)>,
-    /// Behind so many bytes, a silence.
+    /// A pause after this many bytes.
     pause: Option<(usize, Duration)>,
-    /// For so many bytes, each of the pieces is a small one.
+    /// The first bytes, this many, are sent in small pieces.
     small_pieces: usize,
     delay: Duration,
 }
 
 impl Faults {
     fn random(random: &mut Random) -> Self {
-        // A handshake, some messages, or many.
+        // Positions within the handshake, after some messages, or after many.
         let mut position = || random.pick(&[400, 4_000, 40_000, 400_000]);
         let (cut_scale, pause_scale) = (position(), position());
         let cut = random.pick(&[Cut::Fin, Cut::Fin, Cut::Reset, Cut::Stall]);
@@ -140,8 +140,8 @@ impl Carrier {
         thread::scope(|scope| {
             let up = scope.spawn(|| {
                 let _ = io::copy(&mut &client, &mut &server);
-                // Whatever the server has to say now, the client is gone; or the server is, and the client need not
-                // know it yet.
+                // Either the client has gone, and what the server still sends is of no use; or the server has gone, and
+                // the client need not notice yet.
                 let _ = server.shutdown(Shutdown::Both);
                 drain(&client)
             });
@@ -153,13 +153,14 @@ impl Carrier {
                     let _ = client.shutdown(Shutdown::Read);
                 }
             }
-            // Until the client has left: what it still says must not meet a reset.
+            // Reads until the client has hung up: bytes that arrived later would be answered by a reset.
             let _ = up.join();
         });
         Ok(())
     }
 
-    /// Until the server or fate ends it, which it says. An error: the server reset it, or the client has gone.
+    /// Copies bytes to the client until the server ends or the faults cut the connection, and returns how it ends. An
+    /// error: the server reset the connection, or the client has gone.
     fn carry_down(&self, mut server: &TcpStream, mut client: &TcpStream, random: &mut Random) -> io::Result<Cut> {
         let mut faults = Faults::random(random);
         let mut ends = Ends::default();

@@ -1,4 +1,5 @@
-//! A server at an address that outlives it: it is killed and started again, refuses, and lets tokens expire.
+//! A site: servers that replace each other at random. They are killed and started again, send error responses, and let
+//! tokens expire.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::run::Run;
 
 pub const TOKEN: &str = "bearer soak";
 
-/// The app whose recent messages are asked for, and how many they are: of Log Cache more than one page.
+/// The app whose recent messages are requested, and their number: more than one page of Log Cache.
 pub const RECENT_APP: &str = "00000000-0000-0000-0000-000000000000";
 pub const KEPT: u64 = 1200;
 
@@ -29,7 +30,7 @@ impl Site {
         Site { generations, tls, server: Mutex::new(Arc::new(start(generations, tls, random))) }
     }
 
-    /// The server of the moment.
+    /// Returns the current server.
     pub fn server(&self) -> Arc<TrafficController> {
         Arc::clone(&self.server.lock())
     }
@@ -38,7 +39,7 @@ impl Site {
         self.server.lock().address()
     }
 
-    /// Makes things go wrong until the run is over.
+    /// Injects faults until the run is over.
     pub fn inject_faults(&self, run: &Run, mut random: Random) {
         let mut end_of_life = Instant::now();
         while !run.is_over() {
@@ -46,7 +47,7 @@ impl Site {
             if end_of_life < Instant::now() {
                 let new = Arc::new(start(self.generations, self.tls, &mut random));
                 let old = mem::replace(&mut *self.server.lock(), new);
-                // Whoever is in the middle of a call may hold on to it for as long as it likes.
+                // Other threads may keep the old server for the rest of their call.
                 old.stop();
                 end_of_life = Instant::now() + Duration::from_secs(4) + random.millis_below(8000);
                 run.count("server restarted");
@@ -68,7 +69,7 @@ fn start(generations: &[Generation], tls: bool, random: &mut Random) -> TrafficC
         .generation(random.pick(generations))
         .token(TOKEN)
         .token_life(Duration::from_secs(3))
-        // One that waits for a caller that pauses is no silence to be ended.
+        // A server that waits for a pausing caller must not end the connection for missing pongs.
         .ping(PING, Duration::from_secs(30))
         .heartbeat(PING)
         .stream_timeout(Duration::from_secs(1) + random.millis_below(5000))
@@ -79,7 +80,7 @@ fn start(generations: &[Generation], tls: bool, random: &mut Random) -> TrafficC
     if tls {
         builder = builder.tls();
     }
-    let server = builder.start().expect("a server of the run could not be started");
+    let server = builder.start().expect("the server starts");
     server.add_recent(
         RECENT_APP,
         (1..=KEPT).filter(|number| crate::numbered::is_message(*number)).map(|number| message(RECENT_APP, number)),
@@ -87,14 +88,14 @@ fn start(generations: &[Generation], tls: bool, random: &mut Random) -> TrafficC
     server
 }
 
-/// What goes wrong with one connection, whosever that will be.
+/// Returns the faults of one connection, of any client.
 fn fault(random: &mut Random) -> Vec<Fault> {
-    let refusal = |status, body: &str| vec![Fault::RefuseStatus { status, body: body.into() }];
+    let error_response = |status, body: &str| vec![Fault::RefuseStatus { status, body: body.into() }];
     match random.below(14) {
-        0 => refusal(401, "You are not authorized. Error: Invalid authorization"),
-        1 => refusal(404, "404 page not found\n"),
-        2 => refusal(500, ""),
-        3 => refusal(503, "<html>no backend</html>"),
+        0 => error_response(401, "You are not authorized. Error: Invalid authorization"),
+        1 => error_response(404, "404 page not found\n"),
+        2 => error_response(500, ""),
+        3 => error_response(503, "<html>no backend</html>"),
         4 => vec![Fault::SilentAccept],
         5 => vec![Fault::WrongAcceptKey],
         6 => vec![Fault::Garbage(b"SSH-2.0-OpenSSH_9.6\r\n".into())],

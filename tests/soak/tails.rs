@@ -1,4 +1,4 @@
-//! Tails: what each app logs, and what the one that follows it gets.
+//! Tails: what each app logs, and what its tail receives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,12 +18,12 @@ use crate::relay::Relay;
 use crate::run::{Run, add};
 use crate::site::{Site, TOKEN};
 
-/// There is always something to tell: if not a message, then a break or a refusal.
+/// The longest time without an event: there is always a message, a break or an error response.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-/// A close takes 0.1 s. The rest is for a machine that is busy.
+/// A close takes 0.1 s. The rest allows for a busy machine.
 const LONGEST_CLOSE: Duration = Duration::from_secs(5);
 
-/// An app, and the tail that follows it over a relay of its own.
+/// An app, and its tail over its own relay.
 pub struct AppTail {
     pub name: String,
     app: String,
@@ -31,19 +31,19 @@ pub struct AppTail {
     relay: Relay,
     run: Arc<Run>,
     consumer: Consumer,
-    /// Now and then its caller does something else.
+    /// Whether the caller pauses now and then.
     is_slow: bool,
     ledger: Mutex<Ledger>,
-    /// When the tail last said something, in milliseconds.
+    /// The time of the last event of the tail, in milliseconds.
     last_activity: AtomicU64,
-    /// The caller tails no more.
+    /// Whether the caller has stopped tailing.
     is_done: AtomicBool,
 }
 
-/// The settings of every consumer of the run.
+/// Returns the settings that every consumer of the run has.
 pub fn builder(site: &Arc<Site>, relay: &Relay, by_proxy: bool, via: Via) -> Builder {
     let (address, secure) = (relay.address, if site.tls { "s" } else { "" });
-    // It is the proxy that knows where the server is.
+    // With a proxy the address does not matter: the relay connects to its own server.
     let address = if by_proxy { format!("127.0.0.1:{}", 1) } else { address.to_string() };
     let (websocket, http) = (format!("ws{secure}://{address}"), format!("http{secure}://{address}"));
     let builder = match via {
@@ -73,22 +73,22 @@ pub fn builder(site: &Arc<Site>, relay: &Relay, by_proxy: bool, via: Via) -> Bui
 
 impl AppTail {
     pub fn new(n: usize, site: &Arc<Site>, run: &Arc<Run>, via: Via, random: &mut Random) -> Self {
-        // Each of the eight kinds.
+        // The bits of `n` select one of the eight kinds.
         let [reconnects, is_slow, by_proxy] = [1, 2, 4].map(|bit| n & bit != 0);
         let relay = Relay::start(site, run, by_proxy, random.split());
         let mut builder = builder(site, &relay, by_proxy, via);
         if reconnects {
             builder = builder.reconnect(Reconnect::default().first(Duration::ZERO).longest(Duration::from_millis(500)));
         }
-        let words = [("reconnects", reconnects), ("slow", is_slow), ("proxy", by_proxy), ("TLS", site.tls)];
-        let words: String = words.iter().filter(|(_, is)| *is).map(|(word, _)| format!(", {word}")).collect();
+        let settings = [("reconnects", reconnects), ("slow", is_slow), ("proxy", by_proxy), ("TLS", site.tls)];
+        let settings: String = settings.iter().filter(|(_, is)| *is).map(|(word, _)| format!(", {word}")).collect();
         AppTail {
-            name: format!("tail {n} ({via:?}{words})"),
+            name: format!("tail {n} ({via:?}{settings})"),
             app: format!("11111111-1111-1111-1111-{n:012}"),
             site: Arc::clone(site),
             relay,
             run: Arc::clone(run),
-            consumer: builder.build().expect("the settings are sound"),
+            consumer: builder.build().expect("the settings are valid"),
             is_slow,
             ledger: Mutex::default(),
             last_activity: AtomicU64::new(run.time().as_millis() as u64),
@@ -96,7 +96,7 @@ impl AppTail {
         }
     }
 
-    /// The app: logs one message after the other, and has its tails ended now and then.
+    /// The app: logs messages, and has its tails ended now and then.
     pub fn log(&self, mut random: Random) {
         let mut last = 0;
         while !self.run.is_over() {
@@ -131,14 +131,14 @@ impl AppTail {
             drop(server);
             thread::sleep(random.millis_below(200));
         }
-        // The caller may be waiting for what does not come any more.
+        // The caller may be waiting for a message that never comes.
         while !self.is_done.load(Ordering::Relaxed) {
             let _ = self.consumer.close();
             thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// The caller: tails, time and again.
+    /// The caller: opens one tail after the other.
     pub fn follow(&self, mut random: Random) {
         while !self.run.is_over() {
             match self.consumer.tail(&self.app, "") {
@@ -161,7 +161,7 @@ impl AppTail {
         while let Some(item) = self.next(&mut tail, random) {
             self.note_activity();
             if let Some(error) = last_error {
-                self.run.fail(&self.name, format!("behind its last error, {error}, came {item:?}"));
+                self.run.fail(&self.name, format!("after its last error, {error}, came {item:?}"));
             }
             last_error = self.take(item);
             if self.run.is_over() || random.one_in(20_000) {
@@ -176,7 +176,7 @@ impl AppTail {
         match (tail.ending().cloned(), last_error) {
             (None, _) => self.run.fail(&self.name, "ended without an ending"),
             (Some(Ending::Closed), _) if !self.run.is_over() => {
-                self.run.fail(&self.name, "says that it was closed from this side");
+                self.run.fail(&self.name, "reports that it was closed locally");
             }
             (Some(ending), error) if [ending.is_clean(), error.is_none()] != [may_be_clean(&ending); 2] => {
                 self.run.fail(&self.name, format!("{ending}: clean is {}, its error {error:?}", ending.is_clean()));
@@ -185,7 +185,7 @@ impl AppTail {
         }
     }
 
-    /// By one of the ways there are. `None` at the end.
+    /// Receives an item in one of two ways. `None` at the end.
     fn next(&self, tail: &mut Tail, random: &mut Random) -> Option<Result<LogMessage>> {
         if random.one_in(2) {
             return tail.next();
@@ -199,7 +199,7 @@ impl AppTail {
         }
     }
 
-    /// Gives the error that must be the last item.
+    /// Records an item. Returns the error that must be the last item.
     fn take(&self, item: Result<LogMessage>) -> Option<Error> {
         let checked = match item {
             Ok(got) => match number(&self.app, &got) {
@@ -226,7 +226,7 @@ impl AppTail {
         let kind = match ending {
             Ending::ClosedByServer { code, .. } => format!("{code:?}"),
             Ending::Failed(_) if error.is_some() => format!("Failed, {:?}", error.map(Error::kind)),
-            Ending::Failed(words) => words.clone(),
+            Ending::Failed(reason) => reason.clone(),
             ending => format!("{ending:?}").split(' ').next().unwrap_or_default().to_owned(),
         };
         self.run.count(format!("break: {kind}"));
@@ -239,10 +239,10 @@ impl AppTail {
         let began = self.run.time();
         match random.below(4) {
             0 => drop(tail),
-            // An error tells only how it had ended before.
+            // An error only says how the tail had ended before.
             1 => _ = tail.close(),
             2 => {
-                // It may be that the tail has ended.
+                // The tail may have ended already.
                 let _ = self.consumer.close();
                 tail.by_ref().for_each(|item| _ = self.take(item));
             }
@@ -257,7 +257,7 @@ impl AppTail {
         }
     }
 
-    /// How many messages were sent behind the last that came.
+    /// Returns how many messages were sent after the last one that arrived.
     pub fn undelivered(&self) -> u64 {
         self.ledger.lock().undelivered()
     }
@@ -266,16 +266,16 @@ impl AppTail {
         self.last_activity.store(self.run.time().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Fails if nothing has come for too long.
+    /// Records a failure if there was no event for too long.
     pub fn check_activity(&self) {
         let silence = self.run.time().saturating_sub(Duration::from_millis(self.last_activity.load(Ordering::Relaxed)));
         if silence > LONGEST_SILENCE {
-            self.run.fail(&self.name, format!("has said nothing for {silence:?}"));
+            self.run.fail(&self.name, format!("had no event for {silence:?}"));
         }
     }
 }
 
-/// Every other end may have lost messages.
+/// Whether an ending may be clean. Every other one may have lost messages.
 fn may_be_clean(ending: &Ending) -> bool {
     matches!(ending, Ending::Closed | Ending::ClosedByServer { code: None | Some(1000), .. })
 }

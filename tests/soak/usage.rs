@@ -1,10 +1,10 @@
-//! What the process has of the system, as Linux tells it. (Elsewhere it is all 0.)
+//! What the process uses of the system, as Linux reports it. (All 0 on other systems.)
 
 use std::fs;
 use std::ops::AddAssign;
 
-/// Starts this program anew, so that all its threads share one heap. With glibc's many heaps, what one thread freed is
-/// of no use to the next, and for some minutes resident memory grows though nothing is kept.
+/// Restarts this program so that all its threads share one heap. glibc gives threads separate heaps, and memory that
+/// one thread has freed cannot be used by another, so for some minutes resident memory grows although nothing leaks.
 #[cfg(target_os = "linux")]
 pub fn restart_with_one_heap() {
     use std::env;
@@ -12,12 +12,12 @@ pub fn restart_with_one_heap() {
     use std::process::Command;
 
     const HEAPS: &str = "MALLOC_ARENA_MAX";
-    // Unless it is set, it grows, and large messages come to leave holes in the heap.
+    // Unless this threshold is set, it grows, and large messages then fragment the heap.
     const LARGE: &str = "MALLOC_MMAP_THRESHOLD_";
     if env::var_os(HEAPS).is_none() {
-        let program = env::current_exe().expect("the soak does not find itself");
+        let program = env::current_exe().expect("the program has a path");
         let error = Command::new(program).args(env::args_os().skip(1)).env(HEAPS, "1").env(LARGE, "131072").exec();
-        panic!("the soak could not be started anew: {error}");
+        panic!("the soak could not be restarted: {error}");
     }
 }
 
@@ -49,7 +49,7 @@ impl Usage {
         Usage { kib: sum.kib / count, threads: sum.threads / count, files: sum.files / count }
     }
 
-    /// Whether this is no more than that was, but for what chance makes of it.
+    /// Returns true if this is no higher than `that`, apart from random variation.
     pub fn is_as_low_as(&self, that: &Usage) -> bool {
         self.kib <= that.kib * 1.1 + 4096.0
             && self.threads <= that.threads * 1.1 + 8.0
