@@ -1,4 +1,5 @@
-//! Which server is used, and what is said of it: by the addresses that were given, and by those that the API tells.
+//! Which server is used, and how the consumer describes it: from the given addresses, and from those that the API
+//! returns.
 
 mod common;
 
@@ -20,7 +21,7 @@ fn choices(consumer: &Consumer) -> (Via, Via) {
 }
 
 #[test]
-fn the_api_of_each_generation_tells_its_best_servers() {
+fn the_api_of_each_generation_leads_to_its_best_servers() {
     within(DEADLINE, || {
         for (generation, expected) in
             [(Generation::Today, (Via::Doppler, Via::LogCache)), (Generation::Y2016, (Via::Doppler, Via::Doppler))]
@@ -32,7 +33,7 @@ fn the_api_of_each_generation_tells_its_best_servers() {
 }
 
 #[test]
-fn what_is_given_is_used_without_asking_the_api_if_it_is_the_best() {
+fn a_given_address_is_used_without_asking_the_api_if_it_is_the_best() {
     within(DEADLINE, || {
         let api = Untouched::start();
         let consumer = builder()
@@ -48,7 +49,7 @@ fn what_is_given_is_used_without_asking_the_api_if_it_is_the_best() {
 }
 
 #[test]
-fn what_is_given_is_not_the_last_word_if_the_api_knows_better() {
+fn a_better_server_from_the_api_is_preferred_to_a_given_address() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         let consumer = builder().api(&server.api()).doppler("ws://doppler.example.com").build().unwrap();
@@ -58,9 +59,9 @@ fn what_is_given_is_not_the_last_word_if_the_api_knows_better() {
 }
 
 #[test]
-fn what_is_given_is_used_if_the_api_can_not_be_asked() {
+fn a_given_address_is_used_if_the_api_cannot_be_reached() {
     within(DEADLINE, || {
-        let api = ScriptedServer::answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+        let api = ScriptedServer::responding("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
         let consumer =
             builder().api(&format!("http://{}", api.address)).rlp_gateway("http://log-stream.example.com").build();
         assert_eq!(consumer.unwrap().tail_choice().unwrap().via(), Via::RlpGateway);
@@ -68,7 +69,7 @@ fn what_is_given_is_used_if_the_api_can_not_be_asked() {
 }
 
 #[test]
-fn no_address_at_all_is_refused() {
+fn a_builder_without_an_address_is_refused() {
     assert_eq!(builder().build().unwrap_err().kind(), ErrorKind::InvalidInput);
     let consumer = builder().log_cache("http://log-cache.example.com").build().unwrap();
     let error = consumer.tail(APP, TOKEN).unwrap_err();
@@ -77,20 +78,20 @@ fn no_address_at_all_is_refused() {
 }
 
 #[test]
-fn an_api_that_names_no_server_of_logs_is_a_bad_response() {
+fn an_api_that_names_no_log_server_is_a_bad_response() {
     within(DEADLINE, || {
-        for answer in ["{}", "{\"links\":{\"logging\":null}}", "no JSON", "[]"] {
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
-            let api = ScriptedServer::start(vec![common::answering(answer.clone()), common::answering(answer)]);
+        for response in ["{}", "{\"links\":{\"logging\":null}}", "no JSON", "[]"] {
+            let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{response}", response.len());
+            let api = ScriptedServer::start(vec![common::responding(response.clone()), common::responding(response)]);
             let error = builder().api(&format!("http://{}", api.address)).build().unwrap().tail_choice().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
         }
     });
 }
 
-/// A line as large as the largest that was seen on a real gateway, and then some.
+/// A line somewhat larger than the largest one seen on a real gateway.
 #[test]
-fn a_line_of_ten_megabytes_comes_through_the_gateway() {
+fn a_line_of_ten_megabytes_arrives_through_the_gateway() {
     within(3 * DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         let gateway = builder().rlp_gateway(&server.api()).build().unwrap();

@@ -1,6 +1,7 @@
-//! Closing today's generations in whatever they wait for: at once, and with no thread, socket or other descriptor left.
+//! Closes with today's generations, in everything that they can wait for: promptly, and without leaking a thread, a
+//! socket or another descriptor.
 //!
-//! All of it in one test, for it counts what the whole process has.
+//! One test, because it counts the threads and descriptors of the whole process.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -8,7 +9,7 @@ mod common;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use common::leftovers::leaves_nothing;
+use common::leftovers::assert_leaks_nothing;
 use common::messages::{APP, TOKEN};
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::testing::{self, Fault, Generation, RequestKind, TrafficController};
@@ -16,22 +17,22 @@ use loggregator_consumer::{
     Builder, Consumer, Ending, ErrorKind, LogMessage, Proxy, Reconnect, Result, Tail, TokenSource, Uaa,
 };
 
-/// A time limit that nothing here reaches.
-const FAR: Duration = Duration::from_secs(3600);
+/// A time limit that no test reaches.
+const NEVER: Duration = Duration::from_secs(3600);
 
-/// A close takes far less; but the machine may be busy.
+/// A close takes far less, but the machine may be busy.
 const PROMPT: Duration = Duration::from_secs(1);
 
 #[test]
-fn nothing_waits_for_a_close_and_nothing_is_left_behind() {
+fn a_close_is_prompt_in_every_state_and_leaks_nothing() {
     within(6 * DEADLINE, || {
-        // The first of its kind opens what stays, such as a source of random numbers.
+        // The first use opens descriptors that stay open, such as a source of random numbers.
         in_a_streams_body(true, |_| {});
         for (state, act) in STATES {
-            let began = Instant::now();
-            leaves_nothing(state, act);
-            // A renewal of a token, which the UAA has 10 s for, ends soon after the calls that needed it.
-            assert!(began.elapsed() < Duration::from_secs(8), "{state}: {:?}", began.elapsed());
+            let started = Instant::now();
+            assert_leaks_nothing(state, act);
+            // A token's renewal may take 10 s, but ends soon after the calls that needed it.
+            assert!(started.elapsed() < Duration::from_secs(8), "{state}: {:?}", started.elapsed());
         }
     });
 }
@@ -43,33 +44,33 @@ const STATES: &[(&str, fn())] = &[
         in_a_streams_body(false, |server| assert_eq!(server.send_bytes(APP, b"data: {\"batch\":[{\"timesta"), 1))
     }),
     ("a stream that drips", in_a_stream_that_drips),
-    ("Log Cache's answer", || in_a_recent(Fault::DelayedBody(FAR))),
-    ("Log Cache's answer's head", || in_a_recent(Fault::StallAfter(20))),
-    ("the backoff of Doppler's stream", || in_a_backoff(|server| Builder::new().doppler(&server.endpoint()))),
+    ("the body of Log Cache's response", || in_a_recent(Fault::DelayedBody(NEVER))),
+    ("the head of Log Cache's response", || in_a_recent(Fault::StallAfter(20))),
+    ("the backoff of a Doppler stream", || in_a_backoff(|server| Builder::new().doppler(&server.endpoint()))),
     ("the backoff of the RLP gateway", || in_a_backoff(|server| Builder::new().rlp_gateway(&server.api()))),
-    ("a discovery without an answer", || in_a_discovery(Fault::SilentAccept)),
-    ("a discovery in its answer's head", || in_a_discovery(Fault::StallAfter(20))),
-    ("a discovery in its answer's body", || in_a_discovery(Fault::DelayedBody(FAR))),
-    ("a UAA without an answer", || in_a_refresh(Fault::SilentAccept)),
-    ("a UAA's answer's head", || in_a_refresh(Fault::StallAfter(20))),
-    ("a UAA's answer's body", || in_a_refresh(Fault::DelayedBody(FAR))),
-    ("a refresh of a tail that connects again", in_a_refresh_of_a_tail),
+    ("discovery without a response", || in_a_discovery(Fault::SilentAccept)),
+    ("the response head of discovery", || in_a_discovery(Fault::StallAfter(20))),
+    ("the response body of discovery", || in_a_discovery(Fault::DelayedBody(NEVER))),
+    ("a UAA without a response", || in_a_refresh(Fault::SilentAccept)),
+    ("the head of a UAA's response", || in_a_refresh(Fault::StallAfter(20))),
+    ("the body of a UAA's response", || in_a_refresh(Fault::DelayedBody(NEVER))),
+    ("a token refresh of a tail that reconnects", in_a_refresh_of_a_tail),
 ];
 
 fn serve(server: testing::Builder) -> TrafficController {
-    server.generation(Generation::Today).heartbeat(FAR).start().unwrap()
+    server.generation(Generation::Today).heartbeat(NEVER).start().unwrap()
 }
 
-fn patient(builder: Builder) -> Builder {
-    let builder = builder.connect_timeout(FAR).read_timeout(FAR).recent_timeout(FAR).idle_timeout(FAR);
+fn without_timeouts(builder: Builder) -> Builder {
+    let builder = builder.connect_timeout(NEVER).read_timeout(NEVER).recent_timeout(NEVER).idle_timeout(NEVER);
     builder.proxy(Proxy::none())
 }
 
-/// Does it, which must not take long.
+/// Asserts that a function is prompt.
 fn promptly<T>(act: impl FnOnce() -> T) -> T {
-    let began = Instant::now();
+    let started = Instant::now();
     let result = act();
-    assert!(began.elapsed() < PROMPT, "it took {:?}", began.elapsed());
+    assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
     result
 }
 
@@ -80,21 +81,21 @@ const RECENT: Call = |consumer| consumer.recent(APP, "").map(drop);
 const TAIL_CHOICE: Call = |consumer| consumer.tail_choice().map(drop);
 const RECENT_CHOICE: Call = |consumer| consumer.recent_choice().map(drop);
 
-/// Closes the consumer while a call of it waits.
+/// Closes the consumer while one of its calls waits.
 fn close_call(consumer: &Consumer, call: Call, wait_until_it_waits: impl FnOnce()) {
     let waiting: JoinHandle<_> = {
         let consumer = consumer.clone();
         thread::spawn(move || call(&consumer))
     };
     wait_until_it_waits();
-    // The server may be used by another call's renewal, before this one has begun.
+    // The server may still serve the renewal of another call, before this one has begun.
     wait_until("there is something to close", || consumer.close().is_ok());
     let result = promptly(|| waiting.join().unwrap());
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
 }
 
-/// By a closer, by the consumer, by the tail itself, and by dropping it.
+/// Closes a tail by a closer, by the consumer, by the tail itself, and by dropping it.
 fn close_tail_in_each_way(consumer: &Consumer, open: impl Fn() -> Tail) {
     let ways: [fn(&Consumer, &Tail); 2] =
         [|_, tail| tail.closer().close().unwrap(), |consumer, _| consumer.close().unwrap()];
@@ -115,7 +116,7 @@ fn close_tail_in_each_way(consumer: &Consumer, open: impl Fn() -> Tail) {
 fn in_a_streams_body(tls: bool, stall: fn(&TrafficController)) {
     let server = TrafficController::builder();
     let server = serve(if tls { server.tls() } else { server });
-    let consumer = patient(Builder::new().rlp_gateway(&server.api())).tls_connector(server.tls_connector());
+    let consumer = without_timeouts(Builder::new().rlp_gateway(&server.api())).tls_connector(server.tls_connector());
     let consumer = consumer.build().unwrap();
     close_tail_in_each_way(&consumer, || {
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
@@ -130,7 +131,7 @@ fn in_a_streams_body(tls: bool, stall: fn(&TrafficController)) {
 fn in_a_stream_that_drips() {
     let server = serve(TrafficController::builder());
     server.always([Fault::EndlessBody, Fault::Drip { every: Duration::from_millis(1) }]);
-    let consumer = patient(Builder::new().rlp_gateway(&server.api())).build().unwrap();
+    let consumer = without_timeouts(Builder::new().rlp_gateway(&server.api())).build().unwrap();
     close_tail_in_each_way(&consumer, || consumer.tail(APP, TOKEN).unwrap());
     assert!(server.wait_until_idle(DEADLINE));
 }
@@ -138,15 +139,15 @@ fn in_a_stream_that_drips() {
 fn in_a_recent(fault: Fault) {
     let server = serve(TrafficController::builder());
     server.always(fault);
-    let consumer = patient(Builder::new().log_cache(&server.api())).build().unwrap();
+    let consumer = without_timeouts(Builder::new().log_cache(&server.api())).build().unwrap();
     close_call(&consumer, RECENT, || assert!(server.wait_for_requests(1, DEADLINE)));
     assert!(server.wait_until_idle(DEADLINE));
 }
 
 fn in_a_backoff(address: fn(&TrafficController) -> Builder) {
     let server = serve(TrafficController::builder());
-    let policy = Reconnect::default().first(FAR).longest(FAR);
-    let consumer = patient(address(&server)).reconnect(policy).build().unwrap();
+    let policy = Reconnect::default().first(NEVER).longest(NEVER);
+    let consumer = without_timeouts(address(&server)).reconnect(policy).build().unwrap();
     close_tail_in_each_way(&consumer, || {
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         server.drop_tails(APP);
@@ -159,7 +160,7 @@ fn in_a_backoff(address: fn(&TrafficController) -> Builder) {
 fn in_a_discovery(fault: Fault) {
     let server = serve(TrafficController::builder());
     server.always(fault);
-    let consumer = patient(Builder::new().api(&server.api())).build().unwrap();
+    let consumer = without_timeouts(Builder::new().api(&server.api())).build().unwrap();
     for call in [TAIL, RECENT, TAIL_CHOICE, RECENT_CHOICE] {
         let before = server.requests().len();
         close_call(&consumer, call, || wait_for_uses(&server, before));
@@ -167,10 +168,10 @@ fn in_a_discovery(fault: Fault) {
     }
 }
 
-/// Waits for a request, or for a connection that is never asked to be one.
+/// Waits for a request, or for a connection on which the server reads no request.
 fn wait_for_uses(server: &TrafficController, before: usize) {
     wait_until("the server is used", || server.connections() == 1);
-    // A silent one reads none.
+    // A silent server reads no request.
     let _ = server.wait_for_requests(before + 1, Duration::from_millis(50));
 }
 
@@ -182,14 +183,14 @@ fn in_a_refresh(fault: Fault) {
     let server = serve(TrafficController::builder());
     server.always(fault);
     let addresses = Builder::new().doppler(&server.endpoint()).log_cache(&server.api());
-    let consumer = patient(addresses).tokens(tokens(&server)).build().unwrap();
-    // The second finds the renewal that the first had begun.
+    let consumer = without_timeouts(addresses).tokens(tokens(&server)).build().unwrap();
+    // The second call waits for the renewal that the first one began.
     for call in [TAIL, RECENT] {
         close_call(&consumer, call, || wait_for_uses(&server, 0));
     }
-    let began = Instant::now();
+    let started = Instant::now();
     assert!(server.wait_until_idle(DEADLINE));
-    assert!(began.elapsed() < Duration::from_secs(5), "the UAA was left after {:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "the request to the UAA ended after {:?}", started.elapsed());
 
     // The next call begins another renewal.
     server.always([]);
@@ -199,18 +200,19 @@ fn in_a_refresh(fault: Fault) {
 fn in_a_refresh_of_a_tail() {
     let server = serve(TrafficController::builder().tokens([""; 0]));
     let policy = Reconnect::default().first(Duration::from_millis(1));
-    let consumer = patient(Builder::new().rlp_gateway(&server.api())).tokens(tokens(&server)).reconnect(policy);
+    let consumer =
+        without_timeouts(Builder::new().rlp_gateway(&server.api())).tokens(tokens(&server)).reconnect(policy);
     let consumer = consumer.build().unwrap();
     let mut tail = consumer.tail(APP, "").unwrap();
     server.expire_tokens();
     server.fault([]); // refused
-    server.fault(Fault::DelayedBody(FAR)); // the UAA
+    server.fault(Fault::DelayedBody(NEVER)); // the UAA
     server.drop_tails(APP);
     assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
     let refreshes = |server: &TrafficController| {
         server.requests().iter().filter(|request| request.kind == RequestKind::Token).count()
     };
-    wait_until("the UAA is asked", || refreshes(&server) == 2);
+    wait_until("the UAA gets a request", || refreshes(&server) == 2);
     promptly(|| {
         tail.closer().close().unwrap();
         assert!(tail.next().is_none());

@@ -1,4 +1,4 @@
-//! The table of faults in the docs: the tests that it names are there.
+//! Checks that the tests which the tables in `faults` name exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
-fn every_test_that_the_table_of_faults_names_is_there_and_is_not_ignored() {
+fn every_test_named_in_the_fault_tables_exists_and_is_not_ignored() {
     let docs = fs::read_to_string(format!("{FOLDER}/src/faults.rs")).unwrap();
     let rows = docs.lines().filter_map(|line| line.strip_prefix("//! |")?.strip_suffix(" |"));
     let rows: Vec<_> = rows.filter(|row| !row.starts_with(" fault |") && !row.starts_with("---")).collect();

@@ -1,4 +1,4 @@
-//! What keeps a connection: the text of the old servers, pings and pongs. And what happens when they stop.
+//! What keeps a connection alive: the text of the old servers, pings and pongs. And what happens when they stop.
 
 mod common;
 
@@ -9,28 +9,29 @@ use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN, message};
 use common::{
-    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, consumer, frame, hang_up, read_frame, say, streaming,
-    upgrading, wait_until, within,
+    BINARY, CLOSE, DEADLINE, PING, ScriptedServer, TEXT, builder, consumer, frame, hang_up, read_frame, send,
+    streaming, upgrading, wait_until, within,
 };
 use loggregator_consumer::testing::{Frame, Generation, TrafficController};
 use loggregator_consumer::{Ending, ErrorKind, LogMessage};
 
-/// For what must not happen by itself during a test.
-const FAR: Duration = Duration::from_secs(3600);
+/// A time that no test reaches.
+const NEVER: Duration = Duration::from_secs(3600);
 
-/// The real times, divided by 25: a ping comes 15 s after each pong, a pong must come within 30 s, ours go out every
-/// 10 s, and the caller takes nothing for 70 s.
+/// The real times divided by 25: a server pings 15 s after each pong and waits 30 s for a pong, the client sends a pong
+/// every 10 s, and the caller reads nothing for 70 s.
 const PING_EVERY: Duration = Duration::from_millis(600);
 const PING_DEADLINE: Duration = Duration::from_millis(1200);
 const PONG_EVERY: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_millis(2800);
 
-/// In all more than any system holds for a connection: 64 MiB.
+/// Together more than any system buffers for a connection: 64 MiB.
 const MESSAGES: i64 = 1024;
 const SIZE: usize = 64 * 1024;
 
-/// What a caller gets that takes nothing for a while: the messages' numbers, and how the tail ended, if it did.
-fn taken_after_a_pause(pong_every: Duration) -> (Vec<i64>, Option<Ending>) {
+/// Returns what a caller gets that reads nothing for a while: the numbers of the messages, and the ending, if there is
+/// one.
+fn received_after_a_pause(pong_every: Duration) -> (Vec<i64>, Option<Ending>) {
     let server = TrafficController::builder()
         .generation(Generation::Y2016)
         .ping(PING_EVERY, PING_DEADLINE)
@@ -38,7 +39,7 @@ fn taken_after_a_pause(pong_every: Duration) -> (Vec<i64>, Option<Ending>) {
         .retain(0)
         .start()
         .unwrap();
-    // The pause is the caller's, and not a silence of the server.
+    // A pause of the caller does not count for the idle timeout.
     let consumer = builder(&server.endpoint()).pong_every(pong_every).idle_timeout(PAUSE / 2).build().unwrap();
     let mut tail = consumer.tail(APP, TOKEN).unwrap();
     thread::scope(|scope| {
@@ -48,7 +49,7 @@ fn taken_after_a_pause(pong_every: Duration) -> (Vec<i64>, Option<Ending>) {
         });
         wait_until("the queue is full", || tail.receiver().is_full());
         let is_cut_off = server.wait_for_received(PAUSE, |received| received[0].ended.is_some());
-        assert!(is_cut_off || !sending.is_finished(), "there was room for all of it, and so no pause");
+        assert!(is_cut_off || !sending.is_finished(), "the system buffered everything, so the caller did not pause");
         let messages = tail.by_ref().take(MESSAGES as usize);
         let numbers = messages.map_while(|message| Some(message.ok()?.timestamp)).collect();
         (numbers, tail.ending().cloned())
@@ -56,29 +57,29 @@ fn taken_after_a_pause(pong_every: Duration) -> (Vec<i64>, Option<Ending>) {
 }
 
 #[test]
-fn a_caller_that_pauses_for_longer_than_the_server_waits_for_pongs_gets_every_message() {
+fn a_caller_that_pauses_longer_than_the_pong_deadline_gets_every_message() {
     within(3 * DEADLINE, || {
-        let (numbers, ending) = taken_after_a_pause(PONG_EVERY);
+        let (numbers, ending) = received_after_a_pause(PONG_EVERY);
         assert!(numbers.into_iter().eq(0..MESSAGES), "{ending:?}");
         assert_eq!(ending, None);
     });
 }
 
-/// This is what the test above is worth.
+/// Shows that the test above can fail.
 #[test]
-fn without_the_pongs_that_no_ping_asked_for_such_a_caller_is_cut_off() {
+fn without_unsolicited_pongs_a_caller_that_pauses_is_cut_off() {
     within(3 * DEADLINE, || {
-        let (numbers, ending) = taken_after_a_pause(FAR);
+        let (numbers, ending) = received_after_a_pause(NEVER);
         assert!((numbers.len() as i64) < MESSAGES);
         assert!(!ending.unwrap().is_clean());
     });
 }
 
 #[test]
-fn the_text_is_sent_at_once() {
+fn the_first_keep_alive_text_is_sent_at_once() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
-        let consumer = builder(&server.endpoint()).keep_alive(FAR).build().unwrap();
+        let consumer = builder(&server.endpoint()).keep_alive(NEVER).build().unwrap();
         let _tail = consumer.tail(APP, TOKEN).unwrap();
         let alive = Frame::Text("I'm alive!".into());
         assert!(server.wait_for_received(DEADLINE, |received| {
@@ -89,7 +90,7 @@ fn the_text_is_sent_at_once() {
 
 const PONG: u8 = 10;
 
-/// A server that makes the handshake, takes the first text and goes on with `then`, while a caller takes all messages.
+/// Runs a server that accepts the handshake, reads the first text and runs `then`, while a caller reads all messages.
 fn served_by(then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Ending {
     let (done, wait_until_done) = channel();
     let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
@@ -98,9 +99,9 @@ fn served_by(then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Ending {
         done.send(()).unwrap();
         hang_up(socket);
     })]);
-    let mut tail = builder(&server.endpoint()).keep_alive(FAR).build().unwrap().tail(APP, TOKEN).unwrap();
+    let mut tail = builder(&server.endpoint()).keep_alive(NEVER).build().unwrap().tail(APP, TOKEN).unwrap();
     tail.by_ref().for_each(drop);
-    wait_until_done.recv().expect("the server is content");
+    wait_until_done.recv().expect("the server's assertions hold");
     tail.ending().unwrap().clone()
 }
 
@@ -109,7 +110,7 @@ fn a_ping_is_answered_at_once_with_its_payload() {
     within(DEADLINE, || {
         served_by(|socket| {
             for payload in [b"".to_vec(), b"a payload".to_vec(), vec![0xff; 125]] {
-                say(socket, &[&frame(PING, &payload)]);
+                send(socket, &[&frame(PING, &payload)]);
                 assert_eq!(read_frame(socket), Some((PONG, payload)));
             }
         });
@@ -117,42 +118,42 @@ fn a_ping_is_answered_at_once_with_its_payload() {
 }
 
 #[test]
-fn a_ping_is_answered_while_messages_pour_in() {
+fn a_ping_is_answered_in_a_flood_of_messages() {
     within(DEADLINE, || {
         served_by(|socket| {
             let (enough, stop) = channel();
             let mut writer = socket.try_clone().unwrap();
-            let pouring = thread::spawn(move || {
+            let writing = thread::spawn(move || {
                 let messages = frame(BINARY, &message("hi")).repeat(1000);
                 let ping = frame(PING, b"in between");
                 while stop.try_recv().is_err() {
-                    say(&mut writer, &[&messages, &ping, &messages]);
+                    send(&mut writer, &[&messages, &ping, &messages]);
                 }
             });
             for _ in 0..10 {
                 assert_eq!(read_frame(socket), Some((PONG, b"in between".to_vec())));
             }
             enough.send(()).unwrap();
-            // The rest of the pongs need not be read for it to end.
-            pouring.join().unwrap();
+            // The writer ends even if the other pongs are not read.
+            writing.join().unwrap();
         });
     });
 }
 
 #[test]
-fn a_server_that_missed_pongs_is_quoted_with_its_code_and_its_words() {
+fn the_error_has_the_close_code_and_reason_of_a_server_that_missed_pongs() {
     within(DEADLINE, || {
-        let words = "Client did not respond to ping before keep-alive timeout expired.";
-        let close = [&1008_u16.to_be_bytes(), words.as_bytes()].concat();
+        let reason = "Client did not respond to ping before keep-alive timeout expired.";
+        let close = [&1008_u16.to_be_bytes(), reason.as_bytes()].concat();
         let frames = [frame(BINARY, &message("hi")), frame(CLOSE, &close)].concat();
         let server = ScriptedServer::start(vec![streaming(frames)]);
         let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
         assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
         let error = tail.next().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ClosedByServer);
-        assert_eq!(error.to_string(), format!("the server closed the connection with 1008: {words}"));
+        assert_eq!(error.to_string(), format!("the server closed the connection with 1008: {reason}"));
         assert!(tail.next().is_none());
-        assert_eq!(tail.ending(), Some(&Ending::ClosedByServer { code: Some(1008), reason: words.into() }));
+        assert_eq!(tail.ending(), Some(&Ending::ClosedByServer { code: Some(1008), reason: reason.into() }));
     });
 }
 
@@ -160,7 +161,7 @@ fn a_server_that_missed_pongs_is_quoted_with_its_code_and_its_words() {
 fn a_server_that_falls_silent_ends_the_tail_after_the_idle_timeout() {
     within(DEADLINE, || {
         let idle_timeout = Duration::from_millis(200);
-        let server = TrafficController::builder().ping(FAR, FAR).start().unwrap();
+        let server = TrafficController::builder().ping(NEVER, NEVER).start().unwrap();
         let consumer = builder(&server.endpoint()).idle_timeout(idle_timeout).build().unwrap();
         let begin = Instant::now();
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
@@ -174,9 +175,9 @@ fn a_server_that_falls_silent_ends_the_tail_after_the_idle_timeout() {
 }
 
 #[test]
-fn pings_are_no_silence() {
+fn pings_restart_the_idle_timeout() {
     within(DEADLINE, || {
-        let server = TrafficController::builder().ping(Duration::from_millis(50), FAR).start().unwrap();
+        let server = TrafficController::builder().ping(Duration::from_millis(50), NEVER).start().unwrap();
         let idle_timeout = Duration::from_secs(1);
         let consumer = builder(&server.endpoint()).idle_timeout(idle_timeout).build().unwrap();
         let tail = consumer.tail(APP, TOKEN).unwrap();

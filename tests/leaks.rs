@@ -1,6 +1,6 @@
-//! Whatever is opened and closed, and however: no thread, socket or other descriptor stays.
+//! No thread, socket or other descriptor is leaked, whatever is opened and however it is closed.
 //!
-//! All of it in one test, for it counts what the whole process has.
+//! One test, because it counts the threads and descriptors of the whole process.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -10,50 +10,50 @@ mod states;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use common::leftovers::{Open, leaves_nothing};
+use common::leftovers::{Open, assert_leaks_nothing};
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{ErrorKind, LogMessage};
-use states::{APP, BROKEN_TAILS, CALLS, Call, RECENT_CALLS, TAILS, TOKEN, Way, consumer_of, patient, start};
+use states::{APP, BROKEN_TAILS, CALLS, Call, RECENT_CALLS, TAILS, TOKEN, Way, consumer_of, start, without_timeouts};
 
 #[test]
-fn nothing_is_left_behind() {
+fn no_thread_or_descriptor_is_leaked() {
     within(6 * DEADLINE, || {
-        // The first of their kind open what stays, such as a source of random numbers.
+        // The first uses open descriptors that stay open, such as a source of random numbers.
         for tls in [false, true] {
             states::idle_tail(tls).close(Way::Tail);
         }
-        leaves_nothing("a thousand tails", a_thousand_tails);
+        assert_leaks_nothing("a thousand tails", a_thousand_tails);
         for (state, call) in CALLS {
             for kind in Call::ALL {
-                leaves_nothing(state, || _ = call(kind).close());
+                assert_leaks_nothing(state, || _ = call(kind).close());
             }
         }
         for (state, call) in RECENT_CALLS {
-            leaves_nothing(state, || _ = call().close());
+            assert_leaks_nothing(state, || _ = call().close());
         }
         for (state, tail) in TAILS {
             for way in Way::ALL {
-                leaves_nothing(state, || tail(false).close(way));
-                leaves_nothing(state, || tail(true).close(way));
+                assert_leaks_nothing(state, || tail(false).close(way));
+                assert_leaks_nothing(state, || tail(true).close(way));
             }
         }
         for (state, tail) in BROKEN_TAILS {
             for way in Way::ALL {
-                leaves_nothing(state, || _ = tail().abandon(way));
+                assert_leaks_nothing(state, || _ = tail().close_promptly(way));
             }
         }
-        leaves_nothing("a panic", a_callback_that_panics);
+        assert_leaks_nothing("a panic", a_callback_that_panics);
         a_tail_that_has_ended_and_is_not_read();
     });
 }
 
-/// 1,000 rounds of open, use a little and close from another thread over TCP, and as many over TLS.
+/// 1,000 rounds over TCP and as many over TLS: opens a tail, uses it a little, and closes it from another thread.
 fn a_thousand_tails() {
     let servers = [false, true].map(|tls| start(TrafficController::builder(), tls));
-    // Its name instead of its address, so that it has to be resolved.
+    // A name instead of an address, so that it has to be resolved.
     let consumers = [&servers[0], &servers[1]]
-        .map(|server| patient(&server.endpoint().replace("127.0.0.1", "localhost")).build().unwrap());
+        .map(|server| without_timeouts(&server.endpoint().replace("127.0.0.1", "localhost")).build().unwrap());
     for round in 0..2000 {
         let (server, consumer) = (&servers[round % 2], &consumers[round % 2]);
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
@@ -67,11 +67,12 @@ fn a_thousand_tails() {
 
 fn a_callback_that_panics() {
     let server = TrafficController::start().unwrap();
-    let consumer = patient(&server.endpoint()).on_connect(|| panic!("a panic for the test")).build().unwrap();
+    let consumer = without_timeouts(&server.endpoint()).on_connect(|| panic!("a panic for the test")).build().unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| consumer.tail(APP, TOKEN))).is_err());
 }
 
-/// When the server has ended a tail, its caller can leave it alone for as long as it likes, and get its messages then.
+/// A tail that the server has ended keeps no socket open, however long its caller waits to read the rest of its
+/// messages.
 fn a_tail_that_has_ended_and_is_not_read() {
     let server = TrafficController::start().unwrap();
     let consumer = consumer_of(&server);

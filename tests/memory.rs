@@ -1,7 +1,7 @@
-//! How much memory a bad server can take, measured: the most that this process ever had resident, beyond what it had
-//! before.
+//! Measures how much memory a bad server can make the client use: the peak of this process's resident memory, minus
+//! what it had before.
 //!
-//! All of it in one test, for it measures the whole process. The servers are in it, but they send the same few bytes over
+//! One test, because it measures the whole process. The servers are part of it, but they send the same few bytes over
 //! and over.
 #![cfg(target_os = "linux")]
 
@@ -14,135 +14,141 @@ use std::time::Duration;
 
 use common::memory::Resident;
 use common::messages::{APP, BOUNDARY, CONTENT_TYPE, TOKEN, chunk, head, message, part};
-use common::{DEADLINE, PING, ScriptedServer, frame, read_head, say, say_without_end, switching_protocols, within};
+use common::{DEADLINE, PING, ScriptedServer, frame, read_head, send, send_endlessly, switching_protocols, within};
 use loggregator_consumer::{Builder, Consumer, ErrorKind, Proxy, TokenSource, Uaa};
 
 const MB: usize = 1 << 20;
 
-/// The largest message, as it is set here.
+/// The `max_message_size` of the tests.
 const MESSAGE: usize = MB;
 
-/// What all the recent messages may take, as it is set here.
+/// The `max_recent_size` of the tests.
 const RECENT: usize = 8 * MB;
 
-/// What a flood may take that holds nothing that is kept: buffers, and what the system's allocator makes of them.
-const FEW: usize = 4 * MB;
+/// The limit for a flood of which nothing is kept: buffers, and the overhead of the system's allocator.
+const BASE: usize = 4 * MB;
 
-/// How long a flood is watched that nothing ends but a close.
-const WHILE: Duration = Duration::from_millis(300);
+/// How long to watch a flood that only a close ends.
+const WATCH_TIME: Duration = Duration::from_millis(300);
 
-/// What a server sends without end, behind a request's head, and what of it may be resident at any time.
+/// What a server sends endlessly in response to a request, and the limit for the memory that this may use.
 struct Flood {
     name: &'static str,
-    may_take: usize,
-    /// What comes first, and may need the request.
+    limit: usize,
+    /// Returns what is sent first, for this request.
     begin: fn(&str) -> Vec<u8>,
     endless: fn() -> Vec<u8>,
-    meet: fn(Builder, SocketAddr),
+    call: fn(Builder, SocketAddr),
 }
 
 const FLOODS: &[Flood] = &[
-    Flood { name: "headers of an answer", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: recent },
-    Flood { name: "headers of a handshake", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: tail },
-    Flood { name: "headers of a proxy", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: through },
-    Flood { name: "headers of the API", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: discover },
-    Flood { name: "headers of a UAA", may_take: FEW, begin: status, endless: || b"X: y\r\n".into(), meet: renew },
-    Flood { name: "one header", may_take: FEW, begin: status, endless: || b"x".into(), meet: recent },
-    Flood { name: "words of a refusal", may_take: FEW, begin: refusal, endless: || b"x".into(), meet: recent },
-    Flood { name: "words of a refused handshake", may_take: FEW, begin: refusal, endless: || b"x".into(), meet: tail },
-    Flood { name: "an answer of the API", may_take: FEW, begin: json, endless: || b" ".into(), meet: discover },
-    Flood { name: "an answer of a UAA", may_take: FEW, begin: json, endless: || b" ".into(), meet: renew },
-    Flood { name: "a preamble", may_take: FEW, begin: multipart, endless: || b"x".into(), meet: recent },
-    Flood { name: "empty parts", may_take: FEW, begin: multipart, endless: || part(b""), meet: recent },
-    Flood { name: "headers of a part", may_take: FEW, begin: in_a_part, endless: || b"X: y\r\n".into(), meet: recent },
-    // A buffer that grows is copied into another.
-    Flood { name: "one part", may_take: 2 * MESSAGE + FEW, begin: in_a_part, endless: || b"x".into(), meet: recent },
+    Flood { name: "headers of a response", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: recent },
+    Flood { name: "headers of a handshake", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: tail },
+    Flood { name: "headers of a proxy", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: through },
+    Flood { name: "headers of the API", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: discover },
+    Flood { name: "headers of a UAA", limit: BASE, begin: status, endless: || b"X: y\r\n".into(), call: renew },
+    Flood { name: "one header", limit: BASE, begin: status, endless: || b"x".into(), call: recent },
+    Flood {
+        name: "body of an error response",
+        limit: BASE,
+        begin: error_status,
+        endless: || b"x".into(),
+        call: recent,
+    },
+    Flood {
+        name: "body of a rejected handshake",
+        limit: BASE,
+        begin: error_status,
+        endless: || b"x".into(),
+        call: tail,
+    },
+    Flood { name: "a response of the API", limit: BASE, begin: json, endless: || b" ".into(), call: discover },
+    Flood { name: "a response of a UAA", limit: BASE, begin: json, endless: || b" ".into(), call: renew },
+    Flood { name: "a preamble", limit: BASE, begin: multipart, endless: || b"x".into(), call: recent },
+    Flood { name: "empty parts", limit: BASE, begin: multipart, endless: || part(b""), call: recent },
+    Flood { name: "headers of a part", limit: BASE, begin: in_a_part, endless: || b"X: y\r\n".into(), call: recent },
+    // A growing buffer is copied into a larger one.
+    Flood { name: "one part", limit: 2 * MESSAGE + BASE, begin: in_a_part, endless: || b"x".into(), call: recent },
     Flood {
         name: "parts",
-        may_take: 2 * RECENT + FEW,
+        limit: 2 * RECENT + BASE,
         begin: multipart,
         endless: || part(&message(&"x".repeat(100))),
-        meet: recent,
+        call: recent,
     },
     Flood {
         name: "parts for the iterator",
-        may_take: FEW,
+        limit: BASE,
         begin: multipart,
         endless: || part(&message(&"x".repeat(100))),
-        meet: recent_iter,
+        call: recent_iter,
     },
-    Flood { name: "a chunk's size", may_take: FEW, begin: chunked, endless: || b"0".into(), meet: recent },
+    Flood { name: "a chunk's size", limit: BASE, begin: chunked, endless: || b"0".into(), call: recent },
     Flood {
         name: "chunks of one byte",
-        may_take: 2 * MESSAGE + FEW,
+        limit: 2 * MESSAGE + BASE,
         begin: chunked,
         endless: || chunk(b"x"),
-        meet: recent,
+        call: recent,
     },
     Flood {
         name: "an envelope of Log Cache",
-        may_take: 3 * MESSAGE + FEW,
+        limit: 3 * MESSAGE + BASE,
         begin: |request| [json(request), b"{\"envelopes\":{\"batch\":[{\"log\":{\"payload\":\"".to_vec()].concat(),
         endless: || b"x".into(),
-        meet: log_cache,
+        call: log_cache,
     },
     Flood {
         name: "envelopes of Log Cache",
-        may_take: 3 * RECENT + FEW,
+        limit: 3 * RECENT + BASE,
         begin: |request| [json(request), b"{\"envelopes\":{\"batch\":[{}".to_vec()].concat(),
         endless: || b",{\"log\":{\"payload\":\"aGk=\"}}".into(),
-        meet: log_cache,
+        call: log_cache,
     },
     Flood {
         name: "nesting in Log Cache",
-        may_take: 3 * MESSAGE + FEW,
+        limit: 3 * MESSAGE + BASE,
         begin: |request| [json(request), b"{\"x\":".to_vec()].concat(),
         endless: || b"[".into(),
-        meet: log_cache,
+        call: log_cache,
     },
-    // A line of an event may have four times a message, and so may the event, and what is handed over.
+    // A line of an event may have four times the size of a message. So may the event, and the data that is passed on.
     Flood {
         name: "a line of an event",
-        may_take: 10 * MESSAGE + FEW,
+        limit: 10 * MESSAGE + BASE,
         begin: events,
         endless: || b"x".into(),
-        meet: gateway,
+        call: gateway,
     },
     Flood {
         name: "lines of an event",
-        may_take: 10 * MESSAGE + FEW,
+        limit: 10 * MESSAGE + BASE,
         begin: events,
         endless: || b"data: x\n".into(),
-        meet: gateway,
+        call: gateway,
     },
+    Flood { name: "heartbeats", limit: BASE, begin: events, endless: || b"event: heartbeat\n\n".into(), call: gateway },
     Flood {
-        name: "heartbeats",
-        may_take: FEW,
-        begin: events,
-        endless: || b"event: heartbeat\n\n".into(),
-        meet: gateway,
-    },
-    Flood {
-        name: "pings, and no pong is read",
-        may_take: FEW,
+        name: "pings, without reading a pong",
+        limit: BASE,
         begin: upgrade,
         endless: || frame(PING, &[0; 125]),
-        meet: tail,
+        call: tail,
     },
-    Flood { name: "empty fragments", may_take: FEW, begin: in_fragments, endless: || vec![0, 0], meet: tail },
+    Flood { name: "empty fragments", limit: BASE, begin: in_fragments, endless: || vec![0, 0], call: tail },
     Flood {
         name: "fragments",
-        may_take: 3 * MESSAGE + FEW,
+        limit: 3 * MESSAGE + BASE,
         begin: in_fragments,
         endless: || [&[0, 100][..], &[b'x'; 100]].concat(),
-        meet: tail,
+        call: tail,
     },
     Flood {
-        name: "a frame that claims to be large, and stays away",
-        may_take: FEW,
+        name: "a frame that announces a large payload and sends none",
+        limit: BASE,
         begin: |request| [upgrade(request), vec![0x82, 127, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff]].concat(),
         endless: Vec::new,
-        meet: tail,
+        call: tail,
     },
 ];
 
@@ -150,7 +156,7 @@ fn status(_: &str) -> Vec<u8> {
     b"HTTP/1.1 200 OK\r\n".into()
 }
 
-fn refusal(_: &str) -> Vec<u8> {
+fn error_status(_: &str) -> Vec<u8> {
     head("500 Oh", &[])
 }
 
@@ -195,7 +201,7 @@ fn call_recent(builder: Builder) {
     builder.build().unwrap().recent(APP, TOKEN).unwrap_err();
 }
 
-/// Takes messages for a while.
+/// Reads messages for a while.
 fn recent_iter(builder: Builder, address: SocketAddr) {
     let consumer = builder.legacy(&format!("ws://{address}")).build().unwrap();
     let mut recent = consumer.recent_iter(APP, TOKEN).unwrap();
@@ -224,7 +230,7 @@ fn renew(builder: Builder, address: SocketAddr) {
     builder.legacy("ws://server.invalid").tokens(tokens).build().unwrap().tail(APP, "").unwrap_err();
 }
 
-/// A tail that does not fail at once is read for a while, and closed.
+/// Opens a tail. One that does not fail at once is read for a while, and closed.
 fn call_tail(builder: Builder) {
     let consumer = builder.build().unwrap();
     if let Ok(tail) = consumer.tail(APP, TOKEN) {
@@ -235,7 +241,7 @@ fn call_tail(builder: Builder) {
 
 fn close_later(consumer: Consumer) {
     thread::spawn(move || {
-        thread::sleep(WHILE);
+        thread::sleep(WATCH_TIME);
         // It may have ended by itself.
         let _ = consumer.close();
     });
@@ -248,17 +254,17 @@ impl Flood {
         let (ended, wait_until_ended) = channel();
         let server = ScriptedServer::start(vec![Box::new(move |mut socket: TcpStream| {
             let request = read_head(&mut socket);
-            say(&mut socket, &[&begin(&request)]);
+            send(&mut socket, &[&begin(&request)]);
             match many.is_empty() {
                 true => common::drain(socket),
-                false => say_without_end(&mut socket, &many),
+                false => send_endlessly(&mut socket, &many),
             }
             let _ = ended.send(());
         })]);
         let builder = Builder::new().proxy(Proxy::none()).max_message_size(MESSAGE).max_recent_size(RECENT);
         let before = Resident::now();
-        Resident::forget_the_peak();
-        (self.meet)(builder, server.address);
+        Resident::reset_peak();
+        (self.call)(builder, server.address);
         let taken = Resident::now().peak.saturating_sub(before.current);
         wait_until_ended.recv_timeout(DEADLINE).expect("the client hangs up");
         taken
@@ -268,19 +274,19 @@ impl Flood {
 #[test]
 fn no_flood_takes_more_memory_than_its_limit() {
     within(6 * DEADLINE, || {
-        // The first of their kind make what stays.
+        // The first uses allocate memory that stays.
         FLOODS[0].taken();
-        // What is freed stays with the process for a while, and would hide a smaller flood.
+        // Freed memory stays with the process for a while, and would hide a smaller flood.
         let mut floods: Vec<_> = FLOODS.iter().collect();
-        floods.sort_by_key(|flood| flood.may_take);
+        floods.sort_by_key(|flood| flood.limit);
         let over: Vec<_> = floods
             .into_iter()
             .filter_map(|flood| {
                 let taken = flood.taken();
-                println!("{}: {} KiB of {} KiB", flood.name, taken / 1024, flood.may_take / 1024);
-                (taken > flood.may_take).then_some((flood.name, taken))
+                println!("{}: {} KiB of {} KiB", flood.name, taken / 1024, flood.limit / 1024);
+                (taken > flood.limit).then_some((flood.name, taken))
             })
             .collect();
-        assert!(over.is_empty(), "more than they may: {over:?}");
+        assert!(over.is_empty(), "over their limits: {over:?}");
     });
 }

@@ -1,6 +1,6 @@
-//! A logger runs in our threads, too. One that panics there ends a tail, but does not hang it.
+//! A logger also runs in the crate's threads. One that panics there ends a tail, but does not hang it.
 //!
-//! A test binary of its own: there is one logger in a process.
+//! A test binary of its own, because a process has only one logger.
 
 mod common;
 
@@ -11,7 +11,7 @@ use common::{DEADLINE, consumer, wait_until, within};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{ErrorKind, LogMessage};
 
-/// Panics in the threads of a certain name.
+/// Panics in the keep-alive thread or in the reading thread of a tail.
 struct Logger {
     keep_alive: AtomicBool,
     read: AtomicBool,
@@ -37,7 +37,7 @@ impl log::Log for Logger {
 }
 
 #[test]
-fn a_logger_that_panics_ends_a_tail_and_does_not_hang_it() {
+fn a_logger_that_panics_ends_a_tail_without_hanging_it() {
     log::set_logger(&LOGGER).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     for (panics, kind) in [(&LOGGER.keep_alive, ErrorKind::ConnectionLost), (&LOGGER.read, ErrorKind::BadResponse)] {

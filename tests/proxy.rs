@@ -1,5 +1,5 @@
-//! Ways to a server over real sockets: through `http://` and `https://` proxies, over TLS and plain TCP, by name and by
-//! address.
+//! Connections to a server over real sockets: through `http://` and `https://` proxies, over TLS and plain TCP, by name
+//! and by address.
 
 mod common;
 
@@ -9,21 +9,21 @@ use std::thread;
 use std::time::Instant;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use common::messages::{APP, TOKEN, message, recent_answer, texts};
+use common::messages::{APP, TOKEN, message, recent_response, texts};
 use common::proxy::ConnectProxy;
 use common::{
     BINARY, DEADLINE, ScriptedServer, assert_dial_error, builder, close_frame, drain, failures, frame, header,
-    read_head, say, switching_protocols, tls, within,
+    read_head, send, switching_protocols, tls, within,
 };
 use loggregator_consumer::{Builder, Consumer, ErrorKind, Proxy};
 
-/// What a good server says to a request.
-fn good_answer(request: &str) -> Vec<u8> {
+/// Returns the response of a good server to a request.
+fn good_response(request: &str) -> Vec<u8> {
     assert_eq!(header(request, "authorization"), Some(TOKEN));
     if request.starts_with("GET /tail/") {
         [switching_protocols(request), frame(BINARY, &message("live")), close_frame()].concat()
     } else {
-        recent_answer(&["recent"])
+        recent_response(&["recent"])
     }
 }
 
@@ -34,7 +34,7 @@ fn plain_server() -> ScriptedServer {
 fn plain_server_at(address: SocketAddr) -> ScriptedServer {
     ScriptedServer::always_at(address, |mut socket| {
         let request = read_head(&mut socket);
-        say(&mut socket, &[&good_answer(&request)]);
+        send(&mut socket, &[&good_response(&request)]);
         drain(socket);
     })
 }
@@ -43,13 +43,13 @@ fn tls_server() -> ScriptedServer {
     ScriptedServer::always(|socket| {
         if let Some(mut stream) = tls::accept(socket) {
             let request = read_head(&mut stream);
-            say(&mut stream, &[&good_answer(&request)]);
+            send(&mut stream, &[&good_response(&request)]);
             drain(stream.get_ref().try_clone().unwrap());
         }
     })
 }
 
-/// That a tail and a call of recent get what the good server has for each.
+/// Asserts that a tail and a call of `recent` get the messages of the good server.
 #[track_caller]
 fn assert_works(builder: Builder) {
     let consumer = builder.tls_connector(tls::trusting()).build().unwrap();
@@ -58,7 +58,7 @@ fn assert_works(builder: Builder) {
     assert_eq!(texts(&consumer.recent(APP, TOKEN).unwrap()), ["recent"]);
 }
 
-/// That both calls asked the proxy for a tunnel to this target, and told it nothing that is for the server.
+/// Asserts that both calls asked the proxy for a tunnel to this target, and sent it nothing that is for the server.
 fn assert_tunnels(proxy: &ConnectProxy, target: impl std::fmt::Display) {
     for _ in 0..2 {
         let request = proxy.request();
@@ -120,7 +120,7 @@ fn the_certificate_of_an_https_proxy_is_verified() {
 }
 
 #[test]
-fn the_credentials_of_a_fixed_proxy_arrive() {
+fn the_credentials_of_a_fixed_proxy_are_sent() {
     within(DEADLINE, || {
         for (credentials, plain) in
             [("user:hunter2", "user:hunter2"), ("user:p%40ss%2Fword", "user:p@ss/word"), ("u", "u:")]
@@ -166,7 +166,7 @@ fn a_function_is_asked_for_the_proxy_of_each_connection() {
 }
 
 #[test]
-fn a_function_that_says_so_lets_connections_go_directly() {
+fn a_function_that_returns_no_proxy_connects_directly() {
     within(DEADLINE, || {
         let server = tls_server();
         let (asked, targets) = mpsc::channel();
@@ -182,7 +182,7 @@ fn a_function_that_says_so_lets_connections_go_directly() {
 #[test]
 fn the_proxy_resolves_the_name() {
     within(DEADLINE, || {
-        // Nobody here could.
+        // The name cannot be resolved locally.
         let server = plain_server();
         let proxy = ConnectProxy::leading_to(server.address);
         assert_works(builder("ws://loggregator.invalid").proxy(Proxy::url(&proxy.url()).unwrap()));
@@ -206,19 +206,19 @@ fn a_certificate_must_have_the_name_of_the_server_and_not_of_the_proxy() {
 }
 
 #[test]
-fn an_answer_to_connect_that_is_odd_and_good_is_good() {
+fn an_unusual_but_valid_response_to_connect_is_accepted() {
     within(DEADLINE, || {
-        for answer in [
+        for response in [
             "HTTP/1.0 200 OK\r\n\r\n",
             "HTTP/1.1 201 Whatever\r\nContent-Length: 100\r\n\r\n",
             "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
         ] {
-            // The tunnel leads nowhere else: the server answers on the proxy's own connection.
+            // The proxy is also the server: it responds on the same connection.
             let server = ScriptedServer::always(|mut socket| {
                 assert!(read_head(&mut socket).starts_with("CONNECT loggregator.invalid:80 "));
-                answer.bytes().for_each(|byte| say(&mut socket, &[&[byte]]));
+                response.bytes().for_each(|byte| send(&mut socket, &[&[byte]]));
                 let request = read_head(&mut socket);
-                say(&mut socket, &[&good_answer(&request)]);
+                send(&mut socket, &[&good_response(&request)]);
                 drain(socket);
             });
             let proxy = Proxy::url(&format!("http://{}", server.address)).unwrap();
@@ -227,7 +227,7 @@ fn an_answer_to_connect_that_is_odd_and_good_is_good() {
     });
 }
 
-/// What comes of a call if the consumer is closed while the call waits for a proxy.
+/// Returns the result of a call if the consumer is closed while the call waits for a proxy.
 fn close_while<T: Send + 'static>(call: fn(&Consumer) -> T) -> T {
     let (connected, has_connected) = mpsc::channel();
     let silent = ScriptedServer::start(vec![Box::new(move |mut socket| {

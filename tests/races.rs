@@ -1,8 +1,8 @@
-//! Close against whatever else is going on: connecting, callbacks, reading, back-pressure, keep-alives, connecting
-//! again and dropping, at random moments, over TCP and over TLS. It must end what it closes, and leave nothing.
+//! Closes at random moments, in a race with everything else: connecting, callbacks, reading, back-pressure,
+//! keep-alives, reconnecting and dropping, over TCP and over TLS. A close must end everything, and leak nothing.
 //!
-//! A seed makes the rounds: `RACES_SEED` sets it, `RACES_ROUNDS` how many there are over TCP (over TLS a third of it).
-//! All of it in one test, for it counts what the whole process has.
+//! The rounds follow from a seed: `RACES_SEED` sets it, and `RACES_ROUNDS` sets their number over TCP (a third of it
+//! over TLS). One test, because it counts the threads and descriptors of the whole process.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::leftovers::leaves_nothing;
+use common::leftovers::assert_leaks_nothing;
 use common::messages::{APP, TOKEN};
 use common::wait_until;
 use loggregator_consumer::testing::{Fault, Generation, TrafficController};
@@ -25,27 +25,27 @@ use loggregator_consumer::{
 };
 use native_tls::TlsConnector;
 
-/// Rounds over TCP, if `RACES_ROUNDS` does not say how many. Over TLS, where each costs a handshake, a third of it.
+/// The default number of rounds over TCP. Over TLS, where each needs a handshake, it is a third.
 const ROUNDS: u64 = 3000;
 
 /// Longer than any round takes, on any machine.
 const STUCK: Duration = Duration::from_secs(20);
 
-/// Longer than a close takes (0.1 s), by as much as a loaded machine may add.
+/// A close takes 0.1 s. The rest allows for a machine under load.
 const PROMPT: Duration = Duration::from_secs(3);
 
-/// After how many rounds a lane gets new servers: these remember each request.
-const ROUNDS_OF_A_SERVER: u64 = 250;
+/// A lane gets new servers after this many rounds, because they remember each request.
+const ROUNDS_PER_SERVER: u64 = 250;
 
 #[test]
-fn whenever_it_comes_a_close_ends_everything_and_leaves_nothing() {
+fn a_close_at_any_moment_ends_everything_and_leaks_nothing() {
     hide_intended_panics();
     let seed = number("RACES_SEED").unwrap_or_else(|| SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64);
     let rounds = number("RACES_ROUNDS").unwrap_or(ROUNDS);
-    // The first of their kind open what stays, such as a source of random numbers.
+    // The first uses open descriptors that stay open, such as a source of random numbers.
     Lane::new("warm-up over TCP", false, seed).run(10);
     Lane::new("warm-up over TLS", true, seed).run(10);
-    leaves_nothing("the races", || {
+    assert_leaks_nothing("the races", || {
         thread::scope(|scope| {
             scope.spawn(|| Lane::new("TCP", false, seed).run(rounds));
             scope.spawn(|| Lane::new("TLS", true, !seed).run(rounds / 3));
@@ -54,7 +54,9 @@ fn whenever_it_comes_a_close_ends_everything_and_leaves_nothing() {
 }
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+    std::env::var(variable)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is not a number: {text}")))
 }
 
 const INTENDED: &str = "a panic for the test";
@@ -68,7 +70,7 @@ fn hide_intended_panics() {
     }));
 }
 
-/// SplitMix64: a few lines, and random enough.
+/// SplitMix64: short, and random enough.
 struct Random(u64);
 
 impl Random {
@@ -92,8 +94,8 @@ impl Random {
         items[self.below(items.len() as u64) as usize]
     }
 
-    /// Up to 4 ms, and as likely between 1 and 2 µs as between 1 and 2 ms.
-    fn moment(&mut self) -> Duration {
+    /// Returns a delay of up to 4 ms, as likely between 1 and 2 µs as between 1 and 2 ms.
+    fn delay(&mut self) -> Duration {
         let magnitude = 1 << self.below(12);
         Duration::from_micros(magnitude + self.below(magnitude))
     }
@@ -107,10 +109,10 @@ struct Round {
     load: Load,
     caller: Caller,
     way: Way,
-    /// When the close comes, after what it races with began.
-    moment: Duration,
+    /// The delay between the start of the call and the close.
+    delay: Duration,
     callback: Option<(Callback, Act)>,
-    /// The how manieth call of the callback acts.
+    /// Which call of the callback acts, from 0.
     acts_at: usize,
     reconnect: bool,
     /// Whether the server's name has to be resolved.
@@ -121,7 +123,7 @@ struct Round {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Server {
     Legacy,
-    /// Whose recent messages come over a websocket.
+    /// A server of April 2014, whose recent messages come over a websocket.
     Oldest,
     Doppler,
     Gateway,
@@ -140,7 +142,7 @@ enum Call {
 enum Load {
     Idle,
     Flood,
-    /// It closes tails after so long, too.
+    /// Closes tails after this time.
     CloseAfter(Duration),
     Silent,
     StallAfter(u64),
@@ -157,17 +159,17 @@ enum Caller {
     WaitsForBackPressure,
 }
 
-/// How and from where it is closed.
+/// How and from which thread it is closed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
-    /// From another thread, from the beginning of the call on.
+    /// By the consumer, from another thread, from the beginning of the call on.
     Consumer,
-    /// The same, for a tail that is connected.
+    /// By a closer, from another thread, once the tail is connected.
     Closer,
     Tail,
     Drop,
     DropInAnotherThread,
-    /// By all at once.
+    /// In all ways at once.
     All,
 }
 
@@ -188,13 +190,13 @@ enum Act {
 impl Round {
     fn random(random: &mut Random) -> Self {
         let position = random.below(2000);
-        // A server that does not answer a close frame is waited for, 0.1 s: not too often.
+        // The client waits 0.1 s for a server that does not answer a close frame, so these rounds are rare.
         let load = match random.below(100) {
             0 => Load::StallAfter(position),
             1..5 => Load::Silent,
             5..15 => Load::DropAfter(position),
             15..25 => Load::ResetAfter(position),
-            25..35 => Load::CloseAfter(random.moment()),
+            25..35 => Load::CloseAfter(random.delay()),
             35..65 => Load::Flood,
             _ => Load::Idle,
         };
@@ -222,12 +224,12 @@ impl Round {
                 Way::DropInAnotherThread,
                 Way::All,
             ]),
-            moment: random.moment(),
+            delay: random.delay(),
             callback: random.one_in(4).then_some(callback),
             acts_at: random.below(3) as usize,
             reconnect: random.one_in(3),
             resolve: random.one_in(3),
-            keep_alive: random.moment(),
+            keep_alive: random.delay(),
         }
     }
 
@@ -242,7 +244,7 @@ impl Round {
         }
     }
 
-    /// Whether the server itself ends connections, or does not make them.
+    /// Whether the server itself ends connections, possibly before they are established.
     fn breaks(&self) -> bool {
         matches!(self.load, Load::CloseAfter(_) | Load::DropAfter(_) | Load::ResetAfter(_))
     }
@@ -251,12 +253,13 @@ impl Round {
         self.callback.is_some_and(|callback| callback.1 == act)
     }
 
-    /// Whether nobody would end the call but a close that comes while it is made.
-    fn needs_a_close_from_the_beginning(&self) -> bool {
+    /// Whether only a close during the call can end it.
+    fn needs_an_early_close(&self) -> bool {
         self.way == Way::Consumer || self.call != Call::Tail || matches!(self.load, Load::Silent | Load::StallAfter(_))
     }
 
-    /// A consumer of the server, and where its callback finds it, which is to be emptied in the end.
+    /// Returns a consumer of the server, and the slot in which its callback finds it. The slot must be emptied in the
+    /// end.
     fn consumer(&self, server: &TrafficController, tls: &TlsConnector) -> (Consumer, Arc<Mutex<Option<Consumer>>>) {
         let itself = Arc::new(Mutex::new(None::<Consumer>));
         let address = |url: String| if self.resolve { url.replace("127.0.0.1", "localhost") } else { url };
@@ -278,10 +281,10 @@ impl Round {
             .keep_alive(self.keep_alive)
             .pong_every(self.keep_alive);
         if self.reconnect {
-            builder = builder.reconnect(Reconnect::default().first(self.moment).longest(self.moment));
+            builder = builder.reconnect(Reconnect::default().first(self.delay).longest(self.delay));
         }
         let Some((callback, act)) = self.callback else { return (builder.build().unwrap(), itself) };
-        let (calls, moment) = (AtomicUsize::new(0), self.moment);
+        let (calls, delay) = (AtomicUsize::new(0), self.delay);
         let act = {
             let (itself, acts_at) = (Arc::clone(&itself), self.acts_at);
             move || match act {
@@ -301,7 +304,7 @@ impl Round {
                 Ok(None)
             })),
             Callback::Token => builder.tokens(TokenSource::from_fn(move |_| {
-                wait(moment);
+                wait(delay);
                 act();
                 Ok(TOKEN.to_owned())
             })),
@@ -311,7 +314,7 @@ impl Round {
         (consumer, itself)
     }
 
-    /// With an empty token the consumer's own are used.
+    /// An empty token means that the consumer's own token source is used.
     fn token(&self) -> &'static str {
         if matches!(self.callback, Some((Callback::Token, _))) { "" } else { TOKEN }
     }
@@ -338,18 +341,18 @@ impl Round {
         let (consumer, itself) = self.consumer(server, tls);
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            if self.needs_a_close_from_the_beginning() {
+            if self.needs_an_early_close() {
                 scope.spawn(|| {
-                    wait(self.moment);
-                    // It may come before there is anything to close. One that found something must be enough.
+                    wait(self.delay);
+                    // The close may come before there is anything to close. One that found something must be enough.
                     while consumer.close().is_err() && !over.load(Ordering::Relaxed) {
-                        wait(self.moment);
+                        wait(self.delay);
                     }
                 });
             }
-            if let Load::CloseAfter(moment) = self.load {
+            if let Load::CloseAfter(delay) = self.load {
                 scope.spawn(move || {
-                    wait(moment);
+                    wait(delay);
                     server.close_tails(APP, Some(1000), "");
                 });
             }
@@ -363,18 +366,18 @@ impl Round {
             }
         });
         *itself.lock().unwrap() = None;
-        watch.sees("the server wait for the end of the connection");
-        assert!(server.wait_until_idle(STUCK), "a socket is left behind");
+        watch.enters("waiting for the server to see the end of the connection");
+        assert!(server.wait_until_idle(STUCK), "a socket is still open");
         assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
     }
 
     fn call(&self, consumer: &Consumer, watch: &Watch) {
-        watch.sees("the call");
+        watch.enters("the call");
         let result = match self.call {
             Call::Tail => consumer.tail(APP, self.token()).map(|tail| self.use_and_close(tail, consumer, watch)),
             Call::Recent => consumer.recent(APP, self.token()).map(drop),
             Call::RecentIter => consumer.recent_iter(APP, self.token()).and_then(|mut recent| {
-                watch.sees("recent messages come");
+                watch.enters("reading recent messages");
                 recent.try_for_each(|message| message.map(drop))
             }),
         };
@@ -386,12 +389,12 @@ impl Round {
     fn use_and_close(&self, mut tail: Tail, consumer: &Consumer, watch: &Watch) {
         let closer = tail.closer();
         let close_by_closer = || {
-            wait(self.moment);
+            wait(self.delay);
             // The server may have ended it before.
             let _ = closer.close();
         };
         let close_by_consumer = || {
-            wait(self.moment);
+            wait(self.delay);
             let _ = consumer.close();
         };
         thread::scope(|scope| match self.way {
@@ -402,55 +405,55 @@ impl Round {
             }
             Way::Tail => {
                 self.take_for_a_moment(&mut tail, watch);
-                watch.sees("Tail::close");
+                watch.enters("Tail::close");
                 let result = promptly(|| tail.close());
                 assert!(result.is_ok() || self.breaks() || self.acts(Act::Panic), "{result:?}");
             }
             Way::Drop => {
                 self.take_for_a_moment(&mut tail, watch);
-                watch.sees("a tail being dropped");
+                watch.enters("a tail being dropped");
                 promptly(|| drop(tail));
             }
             Way::DropInAnotherThread => {
                 self.take_for_a_moment(&mut tail, watch);
-                watch.sees("a tail being dropped in another thread");
+                watch.enters("a tail being dropped in another thread");
                 promptly(|| scope.spawn(|| drop(tail)).join().unwrap());
             }
             Way::All => {
                 scope.spawn(close_by_closer);
                 scope.spawn(close_by_consumer);
                 self.take_for_a_moment(&mut tail, watch);
-                watch.sees("a tail being closed in every way");
+                watch.enters("a tail being closed in every way");
                 let _ = promptly(|| tail.close());
             }
         });
     }
 
-    /// Takes messages in the caller's way until somebody closes the tail, and then what had come before.
+    /// Receives messages in the caller's way until somebody closes the tail, and then those that had come before.
     fn take_to_the_end(&self, tail: &mut Tail, watch: &Watch) {
         match self.caller {
             Caller::Takes => {}
             Caller::Polls => {
-                watch.sees("a caller that polls");
+                watch.enters("a caller that polls");
                 while tail.ending().is_none() {
                     let _ = tail.try_recv();
-                    let _ = tail.recv_timeout(self.moment);
+                    let _ = tail.recv_timeout(self.delay);
                 }
             }
             Caller::TakesNone | Caller::WaitsForBackPressure => {
-                watch.sees("a caller that takes nothing");
+                watch.enters("a caller that reads nothing");
                 wait_until("the tail has ended", || tail.ending().is_some());
             }
         }
-        watch.sees("a caller that takes all");
+        watch.enters("a caller that reads everything");
         tail.by_ref().for_each(|message| self.check(message));
         let ending = tail.ending().expect("it has ended");
         assert!(*ending == Ending::Closed || self.breaks() || self.acts(Act::Panic), "{ending}");
     }
 
     fn take_for_a_moment(&self, tail: &mut Tail, watch: &Watch) {
-        watch.sees("a caller that is about to close its tail");
-        let end = Instant::now() + self.moment;
+        watch.enters("a caller that is about to close its tail");
+        let end = Instant::now() + self.delay;
         match self.caller {
             Caller::Takes | Caller::Polls => {
                 while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -463,7 +466,7 @@ impl Round {
             Caller::WaitsForBackPressure if self.load == Load::Flood && !self.reconnect => {
                 wait_until("the queue is full", || tail.receiver().is_full() || tail.ending().is_some());
             }
-            Caller::TakesNone | Caller::WaitsForBackPressure => wait(self.moment),
+            Caller::TakesNone | Caller::WaitsForBackPressure => wait(self.delay),
         }
     }
 
@@ -474,11 +477,11 @@ impl Round {
     }
 }
 
-/// Sleeps; or spins, where a sleep would be longer.
-fn wait(moment: Duration) {
-    let end = Instant::now() + moment;
-    if moment > Duration::from_micros(200) {
-        thread::sleep(moment);
+/// Sleeps, or spins if the time is too short for a sleep.
+fn wait(delay: Duration) {
+    let end = Instant::now() + delay;
+    if delay > Duration::from_micros(200) {
+        thread::sleep(delay);
     }
     while Instant::now() < end {
         thread::yield_now();
@@ -493,7 +496,7 @@ fn promptly<T>(act: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Rounds one behind the other, with servers of their own.
+/// A sequence of rounds, with its own servers.
 struct Lane {
     name: &'static str,
     tls: bool,
@@ -511,11 +514,11 @@ impl Lane {
         let watch = Watch::default();
         thread::scope(|scope| {
             scope.spawn(|| watch.until_over());
-            // However it ends.
+            // Ends the watch even if a round panics.
             let _over = Over(&watch);
             let mut servers = None;
             for number in 0..rounds {
-                if number % ROUNDS_OF_A_SERVER == 0 {
+                if number % ROUNDS_PER_SERVER == 0 {
                     servers = Some(Servers::start(self.tls));
                 }
                 let round = Round::random(&mut random);
@@ -558,7 +561,7 @@ impl Servers {
     }
 }
 
-/// What a lane is doing, for whoever has to find out why it does not go on.
+/// What a lane is doing, to find out why it is stuck.
 struct Watch {
     doing: Mutex<Doing>,
     over: AtomicBool,
@@ -582,17 +585,17 @@ impl Watch {
         *self.doing.lock().unwrap() = Doing { round, step: "the beginning", since: Instant::now() };
     }
 
-    fn sees(&self, step: &'static str) {
+    fn enters(&self, step: &'static str) {
         self.doing.lock().unwrap().step = step;
     }
 
-    /// Ends the process if a round is stuck: nothing else could end its threads.
+    /// Aborts the process if a round is stuck: nothing else could end its threads.
     fn until_over(&self) {
         while !self.over.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(20));
             let doing = self.doing.lock().unwrap();
             if doing.since.elapsed() > STUCK {
-                // Not captured by the harness, for this is the end.
+                // Written directly, because the harness would lose captured output in the abort.
                 let _ = writeln!(std::io::stderr(), "stuck in {} in {}\n{}", doing.step, doing.round, threads());
                 process::abort();
             }
@@ -600,7 +603,7 @@ impl Watch {
     }
 }
 
-/// The names of the threads of this process, and what they wait for in the system.
+/// Returns the names of this process's threads, and the kernel functions that they wait in.
 fn threads() -> String {
     let mut lines = String::new();
     for thread in fs::read_dir("/proc/self/task").unwrap().flatten() {
@@ -610,7 +613,7 @@ fn threads() -> String {
     lines
 }
 
-/// Ends the watch, and says in which round a test failed.
+/// Ends the watch when it is dropped, and prints the round in which a test failed.
 struct Over<'a>(&'a Watch);
 
 impl Drop for Over<'_> {

@@ -1,4 +1,4 @@
-//! A tail over each generation whose connection breaks: with `Builder::reconnect` it goes on, without it ends.
+//! Tails of each generation whose connection breaks: with `Builder::reconnect` they continue, without it they end.
 
 mod common;
 
@@ -14,8 +14,8 @@ use loggregator_consumer::{Builder, Ending, Error, ErrorKind, LogMessage, Proxy,
 
 const VIAS: [Via; 3] = [Via::Legacy, Via::Doppler, Via::RlpGateway];
 
-/// So far away that no test gets there.
-const FAR: Duration = Duration::from_secs(3600);
+/// A time that no test reaches.
+const NEVER: Duration = Duration::from_secs(3600);
 
 fn serve(via: Via) -> TrafficController {
     let generation = if via == Via::Legacy { Generation::Y2015 } else { Generation::Today };
@@ -35,7 +35,7 @@ fn at_once() -> Reconnect {
     Reconnect::default().first(Duration::from_millis(1)).longest(Duration::from_millis(1))
 }
 
-/// Sends a message to the one tail, once it is there, and gives what the caller gets.
+/// Sends a message once the server has the tail, and asserts that the tail gets it.
 #[track_caller]
 fn assert_arrives(server: &TrafficController, tail: &mut Tail, text: &str) {
     assert!(server.wait_for_tails(APP, 1, DEADLINE));
@@ -45,7 +45,7 @@ fn assert_arrives(server: &TrafficController, tail: &mut Tail, text: &str) {
 
 #[track_caller]
 fn next_error(tail: &mut Tail) -> Error {
-    tail.next().expect("it has not ended").expect_err("it is no message")
+    tail.next().expect("it has not ended").expect_err("an error")
 }
 
 #[track_caller]
@@ -58,7 +58,7 @@ fn assert_gap(tail: &mut Tail) -> Ending {
 type Break = fn(&TrafficController) -> usize;
 type Expectation = fn(&Ending) -> bool;
 
-/// What can break a tail, and what the caller is told.
+/// Returns the ways to break a tail, and the ending that each must have.
 fn breaks(via: Via) -> Vec<(Break, Expectation)> {
     let drop: Break = |server| server.drop_tails(APP);
     let reset: Break = |server| server.reset_tails(APP);
@@ -70,7 +70,7 @@ fn breaks(via: Via) -> Vec<(Break, Expectation)> {
             ),
             (|server| server.close_tails(APP, None, ""), |ending| *ending == Ending::Eof),
             (drop, |ending| *ending == Ending::Eof),
-            // The HTTP library tells no reset from an end.
+            // The HTTP library does not distinguish a reset from an EOF.
             (reset, |ending| matches!(ending, Ending::Eof | Ending::Reset)),
         ];
     }
@@ -80,7 +80,7 @@ fn breaks(via: Via) -> Vec<(Break, Expectation)> {
             |ending| matches!(ending, Ending::ClosedByServer { code: Some(1008), reason } if reason == "too slow"),
         ),
         (|server| server.close_tails(APP, Some(1000), ""), Ending::is_clean),
-        // What we say to a server that has just gone makes it a reset.
+        // What the client sends to a server that has just gone is answered by a reset.
         (drop, |ending| matches!(ending, Ending::Eof | Ending::Reset)),
         (reset, |ending| *ending == Ending::Reset),
     ]
@@ -107,7 +107,7 @@ fn each_break_is_one_item_between_the_messages_of_two_connections() {
                 assert!(gap.at >= before && gap.at <= SystemTime::now());
                 assert!(error.to_string().starts_with(&gap.ending.to_string()), "{error}");
                 assert_eq!(tail.ending(), None);
-                // What comes next is a message: there is no second item for the break.
+                // The next item is a message: there is no second item for the break.
                 assert_arrives(&server, &mut tail, &format!("after break {n}"));
                 assert_eq!(connected.load(Ordering::SeqCst), 2 + n);
             }
@@ -121,7 +121,7 @@ fn each_break_is_one_item_between_the_messages_of_two_connections() {
 }
 
 #[test]
-fn only_messages_make_the_attempts_count_from_the_first_again() {
+fn only_messages_reset_the_count_of_attempts() {
     for via in VIAS {
         within(DEADLINE, move || {
             let server = serve(via);
@@ -150,7 +150,7 @@ fn only_messages_make_the_attempts_count_from_the_first_again() {
 }
 
 #[test]
-fn attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail() {
+fn failed_attempts_back_off_and_the_error_of_the_last_ends_the_tail() {
     for via in VIAS {
         within(DEADLINE, move || {
             let server = serve(via);
@@ -163,7 +163,7 @@ fn attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail
             }
             server.drop_tails(APP);
             assert_gap(&mut tail);
-            // The attempts that failed are no items: nothing more can be missing.
+            // Failed attempts are not items, because no more messages can be missing.
             let error = next_error(&mut tail);
             assert_eq!((error.kind(), error.status()), (ErrorKind::ServerError, Some(503)));
             let text = error.to_string();
@@ -171,7 +171,7 @@ fn attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail
             assert!(tail.next().is_none());
             let times: Vec<_> = server.requests().iter().map(|request| request.at).collect();
             assert_eq!(times.len(), 5);
-            // At least a half of each pause is there.
+            // Each pause has at least half of its full length.
             for (two, least) in times[1..].windows(2).zip([20, 40, 80]) {
                 assert!(two[1] - two[0] >= Duration::from_millis(least), "{:?} of {least} ms", two[1] - two[0]);
             }
@@ -180,7 +180,7 @@ fn attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail
 }
 
 #[test]
-fn an_attempt_that_fails_is_followed_by_one_that_does_not() {
+fn failed_attempts_are_repeated_until_one_succeeds() {
     within(DEADLINE, || {
         for via in VIAS {
             let server = serve(via);
@@ -195,7 +195,7 @@ fn an_attempt_that_fails_is_followed_by_one_that_does_not() {
             server.fault(Fault::RefuseStatus { status: 502, body: "no".into() });
             server.drop_tails(APP);
             assert_gap(&mut tail);
-            // At the server, an attempt that fails can be a tail for a moment.
+            // The server may count a failed attempt as a tail for a moment.
             connections.recv().unwrap();
             server.send(LogMessage::new(APP, "hello"));
             assert_eq!(tail.next().unwrap().unwrap().text(), "hello");
@@ -204,7 +204,7 @@ fn an_attempt_that_fails_is_followed_by_one_that_does_not() {
 }
 
 #[test]
-fn a_refusal_that_is_repeated_ends_it() {
+fn a_repeated_rejection_ends_the_tail() {
     within(DEADLINE, || {
         for via in VIAS {
             for (status, kind) in [(401, ErrorKind::Unauthorized), (404, ErrorKind::NotFound)] {
@@ -234,12 +234,12 @@ fn a_close_does_not_wait_for_the_next_attempt() {
         for via in VIAS {
             let server = serve(via);
             let consumer =
-                builder(via, &server).reconnect(Reconnect::default().first(FAR).longest(FAR)).build().unwrap();
+                builder(via, &server).reconnect(Reconnect::default().first(NEVER).longest(NEVER)).build().unwrap();
             let in_backoff = || {
                 let mut tail = consumer.tail(APP, TOKEN).unwrap();
                 server.drop_tails(APP);
                 assert_gap(&mut tail);
-                assert!(server.wait_until_idle(DEADLINE), "nothing is open meanwhile");
+                assert!(server.wait_until_idle(DEADLINE), "nothing is open during the backoff");
                 tail
             };
             for by_consumer in [false, true] {
@@ -262,14 +262,14 @@ fn a_close_does_not_wait_for_the_next_attempt() {
 }
 
 #[test]
-fn without_reconnect_a_break_is_the_end() {
+fn without_reconnect_a_break_ends_the_tail() {
     within(DEADLINE, || {
         for via in VIAS {
             for (break_it, is_expected) in breaks(via) {
                 let server = serve(via);
                 let mut tail = builder(via, &server).build().unwrap().tail(APP, TOKEN).unwrap();
                 assert_eq!(break_it(&server), 1);
-                let error = tail.next().map(|item| item.expect_err("it is no message"));
+                let error = tail.next().map(|item| item.expect_err("an error"));
                 let ending = tail.ending().unwrap();
                 assert!(is_expected(ending), "{via:?}: {ending}");
                 let kind = match ending {
@@ -288,10 +288,15 @@ fn without_reconnect_a_break_is_the_end() {
 }
 
 #[test]
-fn a_silence_is_a_break_too() {
+fn an_idle_timeout_is_a_break_too() {
     within(DEADLINE, || {
         let silent = || {
-            TrafficController::builder().generation(Generation::Today).ping(FAR, FAR).heartbeat(FAR).start().unwrap()
+            TrafficController::builder()
+                .generation(Generation::Today)
+                .ping(NEVER, NEVER)
+                .heartbeat(NEVER)
+                .start()
+                .unwrap()
         };
         for via in [Via::Doppler, Via::RlpGateway] {
             let server = silent();
@@ -310,7 +315,7 @@ fn a_silence_is_a_break_too() {
 }
 
 #[test]
-fn heartbeats_alone_keep_a_stream_of_the_gateway() {
+fn heartbeats_restart_the_idle_timeout_of_a_gateway_stream() {
     within(DEADLINE, || {
         let server = TrafficController::builder()
             .generation(Generation::Today)

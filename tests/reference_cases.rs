@@ -1,4 +1,4 @@
-//! What the reference client's (Go's `loggregator_consumer`) own suite checks, each of its cases as a test here.
+//! The cases of the reference client's own suite (Go's `loggregator_consumer`), one test each.
 
 mod common;
 
@@ -9,30 +9,30 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::messages::{
-    APP, CONTENT_TYPE, TOKEN, answer, chunk, head, message, message_at, multipart, part, recent_answer, texts,
+    APP, CONTENT_TYPE, TOKEN, chunk, head, message, message_at, multipart, part, recent_response, response, texts,
 };
 use common::proxy::ConnectProxy;
 use common::watch::Prints;
 use common::{
-    BINARY, DEADLINE, Refusing, ScriptedServer, TEXT, answering, assert_dial_error, builder, close_frame, consumer,
-    drain, failures, frame, hang_up, header, read_frame, read_head, say, streaming, switching_protocols, tls,
+    BINARY, DEADLINE, Refusing, ScriptedServer, TEXT, assert_dial_error, builder, close_frame, consumer, drain,
+    failures, frame, hang_up, header, read_frame, read_head, responding, send, streaming, switching_protocols, tls,
     upgrading, within,
 };
 use loggregator_consumer::{Consumer, Ending, ErrorKind, LogMessage, Proxy, sort_recent};
 
 const KEEP_ALIVE: (u8, &[u8]) = (TEXT, b"I'm alive!");
 
-const REFUSAL: &str = "You are not authorized. Helpful message";
+const UNAUTHORIZED: &str = "You are not authorized. Helpful message";
 
 fn unauthorized() -> Vec<u8> {
-    answer("401 Unauthorized", &["Content-Type: text/plain"], REFUSAL.as_bytes())
+    response("401 Unauthorized", &["Content-Type: text/plain"], UNAUTHORIZED.as_bytes())
 }
 
 fn a_message() -> Vec<u8> {
     frame(BINARY, &message("from the app"))
 }
 
-/// A consumer that counts how often its callback runs.
+/// Returns a consumer that counts how often its callback runs.
 fn counting(endpoint: &str) -> (Consumer, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -65,7 +65,7 @@ fn case_02_the_callback_does_not_run_when_the_connection_fails() {
         consumer.tail(APP, TOKEN).unwrap_err();
         assert_eq!(calls.load(Ordering::SeqCst), 0);
 
-        let hanging_up = ScriptedServer::answering("");
+        let hanging_up = ScriptedServer::responding("");
         let (consumer, calls) = counting(&hanging_up.endpoint());
         consumer.tail(APP, TOKEN).unwrap_err();
         assert_eq!(calls.load(Ordering::SeqCst), 0);
@@ -75,7 +75,7 @@ fn case_02_the_callback_does_not_run_when_the_connection_fails() {
 #[test]
 fn case_03_the_callback_does_not_run_when_authorization_fails() {
     within(DEADLINE, || {
-        let server = ScriptedServer::answering(unauthorized());
+        let server = ScriptedServer::responding(unauthorized());
         let (consumer, calls) = counting(&server.endpoint());
         assert_eq!(consumer.tail(APP, TOKEN).unwrap_err().kind(), ErrorKind::Unauthorized);
         assert_eq!(calls.load(Ordering::SeqCst), 0);
@@ -105,7 +105,7 @@ fn case_05_neither_messages_nor_the_token_are_printed() {
         let (heard, hears) = mpsc::channel();
         let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
             heard.send(read_frame(&mut socket)).unwrap();
-            say(&mut socket, &[&a_message()]);
+            send(&mut socket, &[&a_message()]);
             drain(socket);
         })]);
         let prints = Prints::default();
@@ -165,7 +165,7 @@ fn case_08_keep_alives_are_sent_at_the_set_interval() {
             let (opcode, text) = receiver.recv().unwrap();
             assert_eq!((opcode, &*text), KEEP_ALIVE);
         }
-        // Behind the first there were nine intervals.
+        // There are nine intervals after the first text.
         assert!(begin.elapsed() >= Duration::from_millis(80), "{:?}", begin.elapsed());
     });
 }
@@ -185,12 +185,12 @@ fn case_08_the_first_keep_alive_is_sent_at_once() {
     });
 }
 
-/// The request that a tail begins with.
+/// Returns the request that a tail begins with.
 fn tail_request(token: &str) -> String {
     let (sender, receiver) = mpsc::channel();
     let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
         let request = read_head(&mut socket);
-        say(&mut socket, &[&switching_protocols(&request)]);
+        send(&mut socket, &[&switching_protocols(&request)]);
         sender.send(request).unwrap();
         drain(socket);
     })]);
@@ -228,7 +228,7 @@ fn case_11_a_message_that_does_not_parse_does_not_end_the_tail() {
 }
 
 #[test]
-fn case_12_an_endpoint_that_cannot_be_reached_is_named_in_an_error_that_says_whom_to_ask() {
+fn case_12_an_endpoint_that_cannot_be_reached_is_named_in_the_error() {
     within(DEADLINE, || {
         let refusing = Refusing::start();
         let error = consumer(&refusing.endpoint()).tail(APP, TOKEN).unwrap_err();
@@ -238,14 +238,14 @@ fn case_12_an_endpoint_that_cannot_be_reached_is_named_in_an_error_that_says_who
 }
 
 #[test]
-fn case_13_a_401_is_a_typed_error_with_the_servers_words() {
+fn case_13_a_401_is_a_typed_error_with_the_response_body() {
     within(DEADLINE, || {
-        let server = ScriptedServer::answering(unauthorized());
+        let server = ScriptedServer::responding(unauthorized());
         let error = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         assert_eq!(error.status(), Some(401));
-        assert_eq!(error.body(), Some(REFUSAL));
-        assert!(error.to_string().contains(REFUSAL), "{error}");
+        assert_eq!(error.body(), Some(UNAUTHORIZED));
+        assert!(error.to_string().contains(UNAUTHORIZED), "{error}");
     });
 }
 
@@ -255,7 +255,7 @@ fn case_14_the_tls_settings_are_used() {
         let server = ScriptedServer::always(|socket| {
             if let Some(mut stream) = tls::accept(socket) {
                 let request = read_head(&mut stream);
-                say(&mut stream, &[&switching_protocols(&request), &a_message()]);
+                send(&mut stream, &[&switching_protocols(&request), &a_message()]);
                 drain(stream.get_ref().try_clone().unwrap());
             }
         });
@@ -304,16 +304,16 @@ fn case_18_messages_are_returned_in_the_servers_order() {
     within(DEADLINE, || {
         let parts = [3, 1, 2].map(|time| part(&message_at(&format!("at {time}"), time))).concat();
         let body = [&*parts, &multipart(&[])].concat();
-        let server = ScriptedServer::answering(answer("200 OK", &[CONTENT_TYPE], &body));
+        let server = ScriptedServer::responding(response("200 OK", &[CONTENT_TYPE], &body));
         let messages = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap();
         assert_eq!(texts(&messages), ["at 3", "at 1", "at 2"]);
         assert_eq!(messages[0].timestamp, 3);
     });
 }
 
-/// How a call of recent ends with a complete body under this Content-Type.
+/// Returns the error of `recent` for a complete body with these headers.
 fn recent_error(headers: &[&str]) -> loggregator_consumer::Error {
-    let server = ScriptedServer::answering(answer("200 OK", headers, &multipart(&["from the app"])));
+    let server = ScriptedServer::responding(response("200 OK", headers, &multipart(&["from the app"])));
     consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err()
 }
 
@@ -327,14 +327,14 @@ fn case_19_no_content_type_is_a_bad_response() {
 }
 
 #[test]
-fn case_20_an_unknown_content_length_is_fine() {
+fn case_20_an_unknown_content_length_is_accepted() {
     within(DEADLINE, || {
         let body = multipart(&["one", "two"]);
         let until_close = [head("200 OK", &[CONTENT_TYPE]), body.clone()].concat();
         let chunked =
             [head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]), chunk(&body), chunk(b"")].concat();
-        for answer in [until_close, chunked] {
-            let server = ScriptedServer::answering(answer);
+        for response in [until_close, chunked] {
+            let server = ScriptedServer::responding(response);
             let messages = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap();
             assert_eq!(texts(&messages), ["one", "two"]);
         }
@@ -363,7 +363,7 @@ fn case_22_a_blank_boundary_is_a_bad_response() {
 #[test]
 fn case_23_a_404_is_not_found() {
     within(DEADLINE, || {
-        let server = ScriptedServer::answering(answer("404 Not Found", &[], b"Resource Not Found. /recent"));
+        let server = ScriptedServer::responding(response("404 Not Found", &[], b"Resource Not Found. /recent"));
         let error = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(error.status(), Some(404));
@@ -371,20 +371,20 @@ fn case_23_a_404_is_not_found() {
 }
 
 #[test]
-fn case_24_a_401_is_a_typed_error_with_the_bodys_words() {
+fn case_24_a_401_is_a_typed_error_with_the_response_body() {
     within(DEADLINE, || {
-        let server = ScriptedServer::answering(unauthorized());
+        let server = ScriptedServer::responding(unauthorized());
         let error = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
-        assert_eq!(error.body(), Some(REFUSAL));
-        assert!(error.to_string().contains(REFUSAL), "{error}");
+        assert_eq!(error.body(), Some(UNAUTHORIZED));
+        assert!(error.to_string().contains(UNAUTHORIZED), "{error}");
     });
 }
 
-// Recent, falling back to a websocket.
+// Recent, with the fallback to a websocket.
 
 fn bad_request() -> Vec<u8> {
-    answer("400 Bad Request", &[], b"")
+    response("400 Bad Request", &[], b"")
 }
 
 #[test]
@@ -395,12 +395,12 @@ fn case_25_the_websocket_of_the_apps_dump_is_called() {
         let server = ScriptedServer::start(vec![
             Box::new(move |mut socket| {
                 sender.send(read_head(&mut socket)).unwrap();
-                say(&mut socket, &[&bad_request()]);
+                send(&mut socket, &[&bad_request()]);
                 hang_up(socket);
             }),
             Box::new(move |mut socket| {
                 let request = read_head(&mut socket);
-                say(&mut socket, &[&switching_protocols(&request), &close_frame()]);
+                send(&mut socket, &[&switching_protocols(&request), &close_frame()]);
                 dump_sender.send(request).unwrap();
                 drain(socket);
             }),
@@ -421,20 +421,20 @@ fn case_26_the_messages_of_the_dump_are_returned() {
     within(DEADLINE, || {
         let frames = ["one", "two"].map(|text| frame(BINARY, &message(text))).concat();
         let dump = streaming([frames, close_frame()].concat());
-        let server = ScriptedServer::start(vec![answering(bad_request()), dump]);
+        let server = ScriptedServer::start(vec![responding(bad_request()), dump]);
         let messages = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap();
         assert_eq!(texts(&messages), ["one", "two"]);
     });
 }
 
 #[test]
-fn case_27_a_401_to_the_dump_is_a_typed_error_with_the_bodys_words() {
+fn case_27_a_401_to_the_dump_is_a_typed_error_with_the_response_body() {
     within(DEADLINE, || {
-        let server = ScriptedServer::start(vec![answering(bad_request()), answering(unauthorized())]);
+        let server = ScriptedServer::start(vec![responding(bad_request()), responding(unauthorized())]);
         let error = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
-        assert_eq!(error.body(), Some(REFUSAL));
-        assert!(error.to_string().contains(REFUSAL), "{error}");
+        assert_eq!(error.body(), Some(UNAUTHORIZED));
+        assert!(error.to_string().contains(UNAUTHORIZED), "{error}");
     });
 }
 
@@ -447,7 +447,7 @@ fn case_28_a_dump_that_cannot_be_reached_is_an_error() {
             let (mut socket, _) = listener.accept().unwrap();
             read_head(&mut socket);
             drop(listener);
-            say(&mut socket, &[&bad_request()]);
+            send(&mut socket, &[&bad_request()]);
             drain(socket);
         });
         let error = consumer(&endpoint).recent(APP, TOKEN).unwrap_err();
@@ -470,7 +470,7 @@ fn case_29_messages_are_sorted_by_their_timestamps() {
 
 #[test]
 fn case_30_messages_of_equal_timestamps_stay_in_their_order() {
-    // Enough for a sort that is not stable to show it.
+    // Enough messages for an unstable sort to show.
     let mut messages: Vec<_> = (0..100).map(|n| at(n % 2, &n.to_string())).collect();
     sort_recent(&mut messages);
     let expected: Vec<_> = (0..100).step_by(2).chain((1..100).step_by(2)).map(|n| n.to_string()).collect();
@@ -504,7 +504,7 @@ fn case_32_a_stopped_proxy_is_a_connection_refused() {
 }
 
 #[test]
-fn case_33_a_proxy_function_that_fails_gives_its_own_error_text() {
+fn case_33_the_error_of_a_proxy_function_is_in_the_error_text() {
     within(DEADLINE, || {
         let proxy = Proxy::custom(|_| Err("no proxy today".into()));
         let consumer = builder("ws://loggregator.example.com").proxy(proxy).build().unwrap();
@@ -514,9 +514,9 @@ fn case_33_a_proxy_function_that_fails_gives_its_own_error_text() {
     });
 }
 
-/// How a tail fails at a proxy that gives this answer.
-fn proxy_error(answer: Vec<u8>) -> loggregator_consumer::Error {
-    let server = ScriptedServer::answering(answer);
+/// Returns the error of a tail at a proxy with this response.
+fn proxy_error(response: Vec<u8>) -> loggregator_consumer::Error {
+    let server = ScriptedServer::responding(response);
     let proxy = Proxy::url(&format!("http://{}", server.address)).unwrap();
     let consumer = builder("ws://loggregator.example.com").proxy(proxy).build().unwrap();
     consumer.tail(APP, TOKEN).unwrap_err()
@@ -525,13 +525,13 @@ fn proxy_error(answer: Vec<u8>) -> loggregator_consumer::Error {
 #[test]
 fn case_34_a_proxy_that_refuses_to_connect_is_an_error() {
     within(DEADLINE, || {
-        let error = proxy_error(answer("403 Forbidden", &[], b"no"));
+        let error = proxy_error(response("403 Forbidden", &[], b"no"));
         assert_dial_error(&error, ErrorKind::Proxy, "ws://loggregator.example.com");
     });
 }
 
 #[test]
-fn case_35_the_400_of_a_server_that_is_no_proxy_is_a_bad_request() {
+fn case_35_the_400_of_a_server_that_is_not_a_proxy_is_a_bad_request() {
     within(DEADLINE, || {
         let error = proxy_error(bad_request());
         assert_eq!(error.kind(), ErrorKind::Proxy);
@@ -543,7 +543,7 @@ fn case_35_the_400_of_a_server_that_is_no_proxy_is_a_bad_request() {
 fn case_36_recent_messages_come_through_a_proxy_too() {
     within(DEADLINE, || {
         let proxy = ConnectProxy::plain();
-        let server = ScriptedServer::answering(recent_answer(&["one", "two"]));
+        let server = ScriptedServer::responding(recent_response(&["one", "two"]));
         let messages = through(&proxy, &server.endpoint()).recent(APP, TOKEN).unwrap();
         assert_eq!(texts(&messages), ["one", "two"]);
         assert!(proxy.request().starts_with(&format!("CONNECT {} HTTP/1.1\r\n", server.address)));
@@ -563,7 +563,7 @@ fn case_36_recent_fails_with_the_error_of_the_proxy_function() {
 
 // Live.
 
-/// A server that logs a tick every 50 ms: its recent answer has those so far, and its tail those to come.
+/// A server that logs a tick every 50 ms: its recent messages are the ticks so far, and its tail gives the later ones.
 fn ticking_server() -> ScriptedServer {
     let start = Instant::now();
     let tick = |n: usize| format!("tick {n}");
@@ -572,13 +572,13 @@ fn ticking_server() -> ScriptedServer {
         let request = read_head(&mut socket);
         if request.starts_with("GET /recent?") {
             let ticks: Vec<_> = (0..ticks()).map(tick).collect();
-            say(&mut socket, &[&recent_answer(&ticks.iter().map(String::as_str).collect::<Vec<_>>())]);
+            send(&mut socket, &[&recent_response(&ticks.iter().map(String::as_str).collect::<Vec<_>>())]);
             hang_up(socket);
         } else {
-            say(&mut socket, &[&switching_protocols(&request)]);
+            send(&mut socket, &[&switching_protocols(&request)]);
             for n in ticks()..ticks() + 100 {
                 thread::sleep(Duration::from_millis(50));
-                say(&mut socket, &[&frame(BINARY, &message(&tick(n)))]);
+                send(&mut socket, &[&frame(BINARY, &message(&tick(n)))]);
             }
         }
     })

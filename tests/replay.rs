@@ -1,7 +1,7 @@
-//! What the real servers sent, replayed byte for byte from a socket, whole and split at every kind of odd place.
+//! Replays what the real servers sent, byte for byte from a socket, whole and split at every kind of position.
 //!
-//! Each capture in `fixtures` is replayed, by what it holds. What must come out is in the capture's sidecar, which the
-//! server's side wrote, or is told here; nothing is expected just because our own decoder gives it.
+//! Each capture in `fixtures` is replayed according to what it holds. The expected result is in the capture's sidecar,
+//! which the server's side wrote, or in this file. Nothing is expected just because our own decoder returns it.
 
 mod common;
 
@@ -22,14 +22,14 @@ const TOKEN: &str = "bearer token";
 #[test]
 fn recent_gives_what_the_server_sent() {
     for_each(Kind::Multipart, |capture, progress| {
-        replay_recent(capture, progress, |split| vec![capture.answer("/recent", split)]);
+        replay_recent(capture, progress, |split| vec![capture.response("/recent", split)]);
     });
 }
 
 #[test]
 fn recent_falls_back_to_the_dump_and_gives_what_the_server_sent() {
     for_each(Kind::Dump, |capture, progress| {
-        replay_recent(capture, progress, |split| vec![no_recent(), capture.answer("/dump/", split)]);
+        replay_recent(capture, progress, |split| vec![no_recent(), capture.response("/dump/", split)]);
     });
 }
 
@@ -45,7 +45,7 @@ fn replay_recent(capture: &Capture, progress: &Progress, scripts: impl Fn(&Split
 }
 
 #[test]
-fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
+fn a_tail_gives_what_the_server_sent_and_reports_how_it_ended() {
     for_each(Kind::Tail, |capture, progress| {
         let frames = frames(&capture.bytes);
         let messages = frames.iter().filter(|frame| frame.opcode == BINARY).count();
@@ -58,12 +58,12 @@ fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
         let mut expected = capture.expected();
         expected.extend(last_error.map(Expected::Error));
 
-        // The system may drop what has not been read yet when a reset arrives: the server waits for a word from here.
+        // The system may drop unread bytes when a reset arrives, so the server waits for a signal before it resets.
         let (all_taken, wait) = unbounded();
         let splits = splits(&capture.bytes);
         let scripts = splits.iter().map(|split| match ending {
-            Ending::Reset => capture.answer_and_reset("/tail/", split, wait.clone()),
-            _ => capture.answer("/tail/", split),
+            Ending::Reset => capture.respond_and_reset("/tail/", split, wait.clone()),
+            _ => capture.response("/tail/", split),
         });
         let consumer = common::consumer(&ScriptedServer::start(scripts.collect()).endpoint());
         let mut replays = Replays::new(expected);
@@ -84,21 +84,21 @@ fn a_tail_gives_what_the_server_sent_and_tells_how_it_ended() {
 }
 
 #[test]
-fn a_refused_tail_gives_the_servers_words() {
-    for_each(Kind::Refusal, |capture, progress| {
-        replay_refusal(capture, progress, splits(&capture.bytes), Consumer::tail, |split| {
-            vec![capture.answer("/tail/", split)]
+fn an_error_response_to_tail_gives_its_body() {
+    for_each(Kind::ErrorResponse, |capture, progress| {
+        replay_error_response(capture, progress, splits(&capture.bytes), Consumer::tail, |split| {
+            vec![capture.response("/tail/", split)]
         });
     });
 }
 
 #[test]
-fn a_refused_recent_gives_the_servers_words() {
-    for_each(Kind::Refusal, |capture, progress| {
-        replay_refusal(capture, progress, splits(&capture.bytes), Consumer::recent, |split| {
-            let mut scripts = vec![capture.answer("/recent", split)];
+fn an_error_response_to_recent_gives_its_body() {
+    for_each(Kind::ErrorResponse, |capture, progress| {
+        replay_error_response(capture, progress, splits(&capture.bytes), Consumer::recent, |split| {
+            let mut scripts = vec![capture.response("/recent", split)];
             if capture.text().starts_with("HTTP/1.1 400 ") {
-                scripts.push(capture.answer("/dump/", split));
+                scripts.push(capture.response("/dump/", split));
             }
             scripts
         });
@@ -106,31 +106,31 @@ fn a_refused_recent_gives_the_servers_words() {
 }
 
 #[test]
-fn a_refused_dump_gives_the_servers_words() {
-    for_each(Kind::Refusal, |capture, progress| {
-        // Its handshake is the tail's: not every split is needed.
-        replay_refusal(capture, progress, regular_splits(&capture.bytes), Consumer::recent, |split| {
-            vec![no_recent(), capture.answer("/dump/", split)]
+fn an_error_response_to_the_dump_gives_its_body() {
+    for_each(Kind::ErrorResponse, |capture, progress| {
+        // The handshake is the same as the tail's, so not every split is needed.
+        replay_error_response(capture, progress, regular_splits(&capture.bytes), Consumer::recent, |split| {
+            vec![no_recent(), capture.response("/dump/", split)]
         });
     });
 }
 
-fn replay_refusal<T>(
+fn replay_error_response<T>(
     capture: &Capture,
     progress: &Progress,
     splits: Vec<Split>,
     call: fn(&Consumer, &str, &str) -> Result<T, Error>,
     scripts: impl Fn(&Split) -> Vec<Script>,
 ) {
-    let (status, body) = capture.refusal();
+    let (status, body) = capture.error_response();
     let kind = match status {
         400 => ErrorKind::BadRequest,
         401 => ErrorKind::Unauthorized,
         404 => ErrorKind::NotFound,
-        status => panic!("which kind of error is a {status}?"),
+        status => panic!("no error kind is known for {status}"),
     };
     let server = ScriptedServer::start(splits.iter().flat_map(scripts).collect());
-    // No time limit of the consumer's may end a wait for more words than there are.
+    // No time limit of the consumer may end a wait for bytes that never come.
     let consumer = common::builder(&server.endpoint()).connect_timeout(2 * DEADLINE).build().unwrap();
     for split in &splits {
         progress.at(split);
@@ -141,10 +141,10 @@ fn replay_refusal<T>(
 }
 
 #[test]
-fn an_answer_without_messages_that_is_no_refusal_is_a_bad_response() {
+fn a_success_response_without_messages_is_a_bad_response() {
     for_each(Kind::Other, |capture, progress| {
         let splits = splits(&capture.bytes);
-        let scripts = splits.iter().map(|split| capture.answer("/recent", split)).collect();
+        let scripts = splits.iter().map(|split| capture.response("/recent", split)).collect();
         let consumer = common::consumer(&ScriptedServer::start(scripts).endpoint());
         for split in &splits {
             progress.at(split);
@@ -156,15 +156,15 @@ fn an_answer_without_messages_that_is_no_refusal_is_a_bad_response() {
 }
 
 #[test]
-fn an_end_without_an_answer_is_an_error_that_says_whom_to_ask() {
-    for_each(Kind::Unanswered, |capture, progress| {
+fn an_eof_without_a_response_is_an_error_with_advice() {
+    for_each(Kind::NoResponse, |capture, progress| {
         let whole = Split::whole();
         progress.at(&whole);
         let server = ScriptedServer::start(vec![
-            capture.answer("/tail/", &whole),
-            capture.answer("/recent", &whole),
+            capture.response("/tail/", &whole),
+            capture.response("/recent", &whole),
             no_recent(),
-            capture.answer("/dump/", &whole),
+            capture.response("/dump/", &whole),
         ]);
         let consumer = common::consumer(&server.endpoint());
         let errors = [
@@ -182,10 +182,10 @@ fn an_end_without_an_answer_is_an_error_that_says_whom_to_ask() {
 }
 
 #[test]
-fn what_is_no_message_is_skipped_with_a_warning_each() {
+fn each_undecodable_message_is_skipped_with_a_warning() {
     thread_local!(static WARNINGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
 
-    /// Keeps what each thread logs apart: messages are decoded in the caller's.
+    /// Records warnings by thread: messages are decoded in the caller's thread.
     struct Warnings;
 
     impl log::Log for Warnings {
@@ -207,7 +207,7 @@ fn what_is_no_message_is_skipped_with_a_warning_each() {
     for (name, path) in [("l15-recent-garbage.http", "/recent"), ("l14-dump-garbage.ws", "/dump/")] {
         common::within(DEADLINE, move || {
             let capture = load(name);
-            let mut scripts = vec![capture.answer(path, &Split::whole())];
+            let mut scripts = vec![capture.response(path, &Split::whole())];
             if path == "/dump/" {
                 scripts.insert(0, no_recent());
             }
@@ -220,25 +220,25 @@ fn what_is_no_message_is_skipped_with_a_warning_each() {
     }
 }
 
-/// Which calls a capture is an answer to.
+/// The calls that a capture is a response to.
 #[derive(PartialEq)]
 enum Kind {
     Multipart,
     Tail,
     Dump,
-    Refusal,
-    Unanswered,
+    ErrorResponse,
+    NoResponse,
     Other,
 }
 
 impl Capture {
     fn kind(&self) -> Kind {
         if self.bytes.is_empty() {
-            Kind::Unanswered
+            Kind::NoResponse
         } else if self.starts_with("HTTP/1.1 101 ") {
             if self.name.contains("-dump-") { Kind::Dump } else { Kind::Tail }
         } else if self.starts_with("HTTP/1.1 4") {
-            Kind::Refusal
+            Kind::ErrorResponse
         } else if self.contains("\r\nContent-Type: multipart/") {
             Kind::Multipart
         } else {
@@ -246,10 +246,11 @@ impl Capture {
         }
     }
 
-    /// The script of a server that sends this in answer to a request for the path, and ends as the real one did.
-    fn answer(&self, path: &'static str, split: &Split) -> Script {
-        // A refusal that leaves the connection open must be understood while it is open.
-        let stays = self.kind() == Kind::Refusal && !self.contains("\r\nConnection: close\r\n");
+    /// Returns the script of a server that sends this in response to a request for the path, and ends as the real one
+    /// did.
+    fn response(&self, path: &'static str, split: &Split) -> Script {
+        // An error response that leaves the connection open must be understood while it is open.
+        let stays = self.kind() == Kind::ErrorResponse && !self.contains("\r\nConnection: close\r\n");
         self.script(split, asks_for(path), move |socket| {
             if stays {
                 socket.set_read_timeout(None).unwrap();
@@ -260,15 +261,15 @@ impl Capture {
         })
     }
 
-    /// The script of a server that resets the connection as soon as it hears that all has been taken.
-    fn answer_and_reset(&self, path: &'static str, split: &Split, all_taken: Receiver<()>) -> Script {
+    /// Returns the script of a server that resets the connection once `all_taken` signals that everything was received.
+    fn respond_and_reset(&self, path: &'static str, split: &Split, all_taken: Receiver<()>) -> Script {
         self.script(split, asks_for(path), move |socket| {
             let _ = all_taken.recv_timeout(DEADLINE);
             common::reset(socket);
         })
     }
 
-    /// What a tail must give, but for an error at its end.
+    /// Returns what a tail must give, without the error at its end.
     fn expected(&self) -> Vec<Expected> {
         if let Some(expected) = without_sidecar(&self.name) {
             return expected;
@@ -279,7 +280,7 @@ impl Capture {
         entries.iter().map(Expected::from_entry).collect()
     }
 
-    /// What a call of `recent` must give.
+    /// Returns what a call of `recent` must give.
     fn decodable(&self) -> Vec<Expected> {
         let mut expected = self.expected();
         expected.retain(|item| !matches!(item, Expected::Error(_)));
@@ -289,13 +290,13 @@ impl Capture {
 
 fn asks_for(path: &'static str) -> impl FnOnce(&str) {
     move |request| {
-        assert!(request.starts_with(&format!("GET {path}?app={APP} ")), "{path} is not what was asked for: {request}");
+        assert!(request.starts_with(&format!("GET {path}?app={APP} ")), "{path} was not requested: {request}");
     }
 }
 
-/// The first answer of a server that has no `/recent`, and thereby leads to `/dump/`.
+/// Returns the first response of a server that has no `/recent`, after which `/dump/` is used.
 fn no_recent() -> Script {
-    load("l14-400-recent.http").answer("/recent", &Split::whole())
+    load("l14-400-recent.http").response("/recent", &Split::whole())
 }
 
 fn load(name: &str) -> Capture {
@@ -310,7 +311,7 @@ fn for_each(kind: Kind, replay: fn(&Capture, &Progress)) {
 
 type Item = Result<LogMessage, ErrorKind>;
 
-/// What the replays of one capture give: what is expected, and each the same.
+/// The results of the replays of one capture, which must be as expected, and all the same.
 struct Replays {
     expected: Vec<Expected>,
     first: Option<Vec<Item>>,
@@ -337,10 +338,10 @@ impl Replays {
 
 /// What one item must be.
 enum Expected {
-    /// What this entry of a sidecar says.
+    /// The message of this sidecar entry.
     Entry(Value),
     Message(LogMessage),
-    /// A message of which no more is known than its source and how its text begins.
+    /// A message of which only the source and the start of the text are known.
     Text {
         source: &'static str,
         start: String,
@@ -350,9 +351,9 @@ enum Expected {
 
 impl Expected {
     fn from_entry(entry: &Value) -> Self {
-        // The servers' own decoder refuses both of these. But they are LogMessages on the wire: one has fields that
-        // the definition does not have, the other a number that its enum does not have, and to both proto2 says that
-        // a reader goes on. So they are expected to be read, with what their bytes say.
+        // The servers' own decoder rejects both of these. But on the wire they are LogMessages: one has fields that the
+        // definition lacks, the other a number that its enum lacks, and by the rules of proto2 a reader accepts both.
+        // So they must be read, with what their bytes say.
         match entry["wire_b64"].as_str() {
             Some("CgJoaRABGAIiAWEoBDIBMEIDQXBwmAYH") => {
                 return Expected::Message(LogMessage::new("a", "hi").timestamp(1).source("App", "0"));
@@ -367,8 +368,8 @@ impl Expected {
             return Expected::Error(ErrorKind::Undecodable);
         }
         let mut entry = entry.clone();
-        // Of this message the sidecar contradicts itself: its fields say that the source is absent, but its note that
-        // it is empty. The note is right: the message's bytes end with 32 00 42 00.
+        // The sidecar contradicts itself about this message: its fields say that the source is absent, its note that it
+        // is empty. The note is right: the message's bytes end with 32 00 42 00.
         if entry["note"].as_str().is_some_and(|note| note.ends_with("(translator sets empty strings)")) {
             entry["source_id"] = "".into();
             entry["source_name"] = "".into();
@@ -399,7 +400,7 @@ fn check_entry(entry: &Value, message: &LogMessage) {
         other => panic!("{other:?} was never sent"),
     };
     let digest: String = Sha256::digest(&message.message).iter().map(|byte| format!("{byte:02x}")).collect();
-    // `null` and "" are not the same: an absent field, and an empty one.
+    // `null` is an absent field, "" an empty one.
     let mut got = json!({
         "message_len": message.message.len(),
         "message_sha256": digest,
@@ -418,11 +419,11 @@ fn check_entry(entry: &Value, message: &LogMessage) {
     }
 }
 
-/// What is in the captures that have no sidecar: they were recorded for something else than their messages.
+/// Returns what is in the captures without a sidecar, which were recorded for other reasons than their messages.
 fn without_sidecar(name: &str) -> Option<Vec<Expected>> {
     let numbered =
         |numbers: Range<u32>| numbers.map(|n| Expected::Text { source: "App", start: format!("msg {n:09}") }).collect();
-    // Here the server tells of its own trouble.
+    // Here the server reports its own errors.
     let lgr =
         |texts: &[&str]| texts.iter().map(|&text| Expected::Text { source: "LGR", start: text.to_owned() }).collect();
     let refused = "proxy: error connecting to 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused";

@@ -1,9 +1,9 @@
-//! What the real servers of Doppler, Log Cache and the RLP gateway sent, replayed byte for byte from a socket, whole and
-//! split at every kind of odd place.
+//! Replays what the real servers of Doppler, Log Cache and the RLP gateway sent, byte for byte from a socket, whole and
+//! split at every kind of position.
 //!
-//! Each capture in `fixtures/modern` is replayed, by what it holds. What must come out is in the capture's sidecar,
-//! which tells what went into the platform, or follows from it; nothing is expected just because our own decoder gives
-//! it.
+//! Each capture in `fixtures/modern` is replayed according to what it holds. The expected result is in the capture's
+//! sidecar, which has what went into the platform, or follows from it. Nothing is expected just because our own decoder
+//! returns it.
 
 mod common;
 
@@ -18,7 +18,7 @@ const APP: &str = "00000001-aaaa-bbbb-cccc-000000000001";
 const TOKEN: &str = "Bearer token";
 
 #[test]
-fn a_tail_from_doppler_gives_the_logs_that_were_sent_and_tells_how_it_ended() {
+fn a_tail_from_doppler_gives_the_logs_that_were_sent_and_reports_how_it_ended() {
     for_each(Kind::Websocket, |capture, progress| {
         let ending = capture.ending();
         let mut expected: Vec<_> = v1_logs(capture).into_iter().map(Ok).collect();
@@ -26,7 +26,7 @@ fn a_tail_from_doppler_gives_the_logs_that_were_sent_and_tells_how_it_ended() {
             expected.push(Err(ErrorKind::ClosedByServer));
         }
         let splits = splits(&capture.bytes);
-        let scripts = splits.iter().map(|split| capture.answer(Call::DopplerTail, APP, split)).collect();
+        let scripts = splits.iter().map(|split| capture.response(Call::DopplerTail, APP, split)).collect();
         let consumer = Call::DopplerTail.consumer(&ScriptedServer::start(scripts));
         for split in &splits {
             progress.at(split);
@@ -39,7 +39,7 @@ fn a_tail_from_doppler_gives_the_logs_that_were_sent_and_tells_how_it_ended() {
 }
 
 #[test]
-fn a_tail_from_the_rlp_gateway_gives_the_logs_that_were_sent_and_tells_how_it_ended() {
+fn a_tail_from_the_rlp_gateway_gives_the_logs_that_were_sent_and_reports_how_it_ended() {
     for_each(Kind::Events, |capture, progress| {
         let (ending, error) = match &*capture.name {
             "rlpgw-closing.http" => {
@@ -51,8 +51,8 @@ fn a_tail_from_the_rlp_gateway_gives_the_logs_that_were_sent_and_tells_how_it_en
         let messages = expected.len();
         expected.push(Err(error));
 
-        // All that was sent must come while the connection is open, as the real one was at each capture's end. Of those
-        // whose stream goes on then, the connection ends when it has come.
+        // Everything that was sent must arrive while the connection is open, as the real one was at each capture's end.
+        // If the stream has not ended by then, the server ends the connection once everything has arrived.
         let is_over = capture.bytes.ends_with(b"\r\n0\r\n\r\n");
         let (all_taken, wait) = unbounded();
         let splits = splits(&capture.bytes);
@@ -81,9 +81,9 @@ fn a_tail_from_the_rlp_gateway_gives_the_logs_that_were_sent_and_tells_how_it_en
 }
 
 #[test]
-fn recent_from_log_cache_gives_the_logs_of_the_answer_oldest_first() {
+fn recent_from_log_cache_gives_the_logs_of_the_response_oldest_first() {
     for_each(Kind::Envelopes, |capture, progress| {
-        // The answer to what is asked for has the newest first.
+        // The response to this request has the newest first.
         let mut expected = log_cache_logs(&capture.name);
         expected.reverse();
         replay_recent(capture, Call::LogCache, expected, progress);
@@ -99,7 +99,7 @@ fn recent_from_doppler_gives_the_logs_that_were_sent() {
 
 fn replay_recent(capture: &Capture, call: Call, expected: Vec<LogMessage>, progress: &Progress) {
     let splits = splits(&capture.bytes);
-    let scripts = splits.iter().map(|split| capture.answer(call, APP, split)).collect();
+    let scripts = splits.iter().map(|split| capture.response(call, APP, split)).collect();
     let consumer = call.consumer(&ScriptedServer::start(scripts));
     for split in &splits {
         progress.at(split);
@@ -108,17 +108,17 @@ fn replay_recent(capture: &Capture, call: Call, expected: Vec<LogMessage>, progr
 }
 
 #[test]
-fn a_refusal_has_its_kind_the_servers_words_and_the_advice_that_fits_it() {
-    for_each(Kind::Refusal, |capture, progress| {
-        for (call, kind, advice) in refusals(capture) {
+fn an_error_response_gives_its_kind_its_body_and_the_right_advice() {
+    for_each(Kind::ErrorResponse, |capture, progress| {
+        for (call, kind, advice) in error_responses(capture) {
             let splits = regular_splits(&capture.bytes);
             let calls: Vec<_> = splits.iter().map(|split| (split, APP)).chain([(&splits[0], "my-app")]).collect();
-            let scripts = calls.iter().map(|(split, app)| capture.answer(call, app, split)).collect();
+            let scripts = calls.iter().map(|(split, app)| capture.response(call, app, split)).collect();
             let consumer = call.consumer(&ScriptedServer::start(scripts));
             for (split, app) in calls {
                 progress.at(split);
                 let error = call.make(&consumer, app).unwrap_err();
-                let (status, body) = capture.refusal();
+                let (status, body) = capture.error_response();
                 assert_eq!((error.kind(), error.status(), error.body()), (kind, Some(status), Some(body)), "{error}");
 
                 let text = error.to_string();
@@ -160,13 +160,13 @@ const ALL_ADVICE: [&str; 10] = [
     NO_GUID,
 ];
 
-/// Which calls a refusal can be the answer to, and what each makes of it.
-fn refusals(capture: &Capture) -> Vec<(Call, ErrorKind, Option<&'static str>)> {
+/// Returns the calls that can get an error response, with the kind and the advice that each must give.
+fn error_responses(capture: &Capture) -> Vec<(Call, ErrorKind, Option<&'static str>)> {
     use ErrorKind::{BadRequest, NotFound, ServerError, Unauthorized};
 
-    let (status, body) = capture.refusal();
+    let (status, body) = capture.error_response();
     if body == "404 page not found\n" {
-        // Every server says so of the paths that it does not have.
+        // Every server responds like this to paths that it does not have.
         return vec![
             (Call::LegacyTail, NotFound, Some(NO_LEGACY)),
             (Call::LegacyRecent, NotFound, Some(NO_LEGACY)),
@@ -197,18 +197,18 @@ fn refusals(capture: &Capture) -> Vec<(Call, ErrorKind, Option<&'static str>)> {
         name if name.starts_with("lc-") => vec![(Call::LogCache, kind_of_status, None)],
         name if name.starts_with("rlpgw-404-") => vec![(Call::Gateway, Unauthorized, Some(TOKEN_FOR_GATEWAY))],
         name if name.starts_with("rlpgw-") => vec![(Call::Gateway, kind_of_status, None)],
-        name => panic!("what is {name} an answer to?"),
+        name => panic!("the request of {name} is unknown"),
     }
 }
 
 #[test]
-fn an_answer_to_something_else_is_a_bad_response() {
+fn a_response_to_another_request_is_a_bad_response() {
     for_each(Kind::Other, |capture, progress| {
         let is_doppler = capture.name.starts_with("tc-");
         for call in if is_doppler { [Call::DopplerTail, Call::DopplerRecent] } else { [Call::LogCache, Call::Gateway] }
         {
             let splits = regular_splits(&capture.bytes);
-            let scripts = splits.iter().map(|split| capture.answer(call, APP, split)).collect();
+            let scripts = splits.iter().map(|split| capture.response(call, APP, split)).collect();
             let consumer = call.consumer(&ScriptedServer::start(scripts));
             for split in &splits {
                 progress.at(split);
@@ -226,7 +226,7 @@ enum Kind {
     Events,
     Envelopes,
     Multipart,
-    Refusal,
+    ErrorResponse,
     Other,
 }
 
@@ -243,7 +243,7 @@ impl Capture {
         if self.starts_with("HTTP/1.1 101 ") {
             Kind::Websocket
         } else if !self.starts_with("HTTP/1.1 200 ") {
-            Kind::Refusal
+            Kind::ErrorResponse
         } else if self.contains("\r\nContent-Type: text/event-stream\r\n") {
             Kind::Events
         } else if self.contains("\r\nContent-Type: multipart/") {
@@ -255,15 +255,15 @@ impl Capture {
         }
     }
 
-    /// The script of a server that sends this in answer to a call, and ends as the real one did.
-    fn answer(&self, call: Call, app: &str, split: &Split) -> Script {
-        // What leaves the connection open must be understood while it is open.
+    /// Returns the script of a server that sends this in response to a call, and ends as the real one did.
+    fn response(&self, call: Call, app: &str, split: &Split) -> Script {
+        // A response that leaves the connection open must be understood while it is open.
         let closes = self.kind() == Kind::Websocket || self.contains("\r\nConnection: close\r\n");
         self.script(split, call.check(app), if closes { common::hang_up } else { common::drain })
     }
 }
 
-/// A call, and the server that it is made of.
+/// A call, and the kind of server that it is made to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Call {
     LegacyTail,
@@ -293,7 +293,7 @@ impl Call {
         }
     }
 
-    /// That a request is the one that the call must make.
+    /// Returns a check that a request is the one that the call must make.
     fn check(self, app: &str) -> impl FnOnce(&str) + Send + use<> {
         let path = match self {
             Call::LegacyTail => format!("/tail/?app={app}"),
@@ -303,17 +303,17 @@ impl Call {
             Call::LogCache => format!("/api/v1/read/{app}?envelope_types=LOG&descending=true&limit=1000"),
             Call::Gateway => format!("/v2/read?log&source_id={app}"),
         };
-        // All but the legacy server are particular about the case.
+        // All servers except the legacy one distinguish upper and lower case here.
         let is_legacy = matches!(self, Call::LegacyTail | Call::LegacyRecent);
         let token = if is_legacy { TOKEN.to_owned() } else { TOKEN.to_lowercase() };
         move |request| {
-            assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{path} was not asked for: {request}");
+            assert!(request.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{path} was not requested: {request}");
             assert_eq!(common::header(request, "authorization"), Some(&*token));
         }
     }
 }
 
-/// Not `assert_eq`, which would print a thousand messages.
+/// Like `assert_eq`, but does not print a thousand messages.
 #[track_caller]
 fn assert_same<T: PartialEq + std::fmt::Debug>(got: &[T], expected: &[T]) {
     if let Some(n) = got.iter().zip(expected).position(|(got, expected)| got != expected) {
@@ -322,10 +322,10 @@ fn assert_same<T: PartialEq + std::fmt::Debug>(got: &[T], expected: &[T]) {
     assert_eq!(got.len(), expected.len(), "the number of items; the last is {:?}", got.last());
 }
 
-/// The logs that v1 clients are sent, as a sidecar tells them.
+/// Returns the logs that clients of v1 get, from a sidecar.
 fn v1_logs(capture: &Capture) -> Vec<LogMessage> {
     if capture.name.starts_with("tc-idle-") || capture.name == "tc-half-close.ws" {
-        // Of an app that logged nothing.
+        // From an app that logged nothing.
         return Vec::new();
     }
     let sidecar = capture.sidecar();
@@ -335,7 +335,7 @@ fn v1_logs(capture: &Capture) -> Vec<LogMessage> {
     let envelopes =
         sidecar["envelopes"].as_array().unwrap().iter().flat_map(|envelope| envelope["v1"].as_array().unwrap());
     let logs = envelopes.filter(|v1| v1["eventType"] == "LogMessage").map(|v1| sent_as_v1(&v1["logMessage"]));
-    // Today's servers have no empty logs for clients of v1.
+    // Today's servers send no empty logs to clients of v1.
     logs.filter(|log| !log.message.is_empty()).collect()
 }
 
@@ -349,16 +349,17 @@ fn sent_as_v1(log: &Value) -> LogMessage {
         .source(text(&log["source_type"]), text(&log["source_instance"]))
 }
 
-/// The logs that the RLP gateway was given to send.
+/// Returns the logs that went into the RLP gateway.
 fn v2_logs(capture: &Capture) -> Vec<LogMessage> {
-    // The others are of an app that logged nothing.
+    // The other captures are from an app that logged nothing.
     if !capture.name.starts_with("rlpgw-read-") {
         return Vec::new();
     }
     capture.sidecar()["envelopes"].as_array().unwrap().iter().filter_map(sent_as_v2).collect()
 }
 
-/// The logs in an answer of Log Cache, which holds what the sidecar of one of them tells, in the answer's order.
+/// Returns the logs in a response of Log Cache, in the response's order. They follow from the sidecar of one of the
+/// captures.
 fn log_cache_logs(name: &str) -> Vec<LogMessage> {
     let held = Capture::load(MODERN, "lc-read-all.http").sidecar();
     let held = held["envelopes"].as_array().unwrap();
@@ -371,9 +372,9 @@ fn log_cache_logs(name: &str) -> Vec<LogMessage> {
         "lc-read-logs-desc-10.http" => newest(10),
         "cfap-read-logs-desc-3.http" => newest(3),
         "cfap-200-Bearer.http" | "cfap-200-raw-jwt.http" => logs(&held[..1]),
-        // Gauges; a source that nobody wrote to, twice.
+        // Gauges; and twice a source that nobody wrote to.
         "lc-read-name-filter.http" | "lc-read-unknown-source.http" | "lc-read-source-with-slash.http" => Vec::new(),
-        _ => panic!("what is in {name}?"),
+        _ => panic!("the content of {name} is unknown"),
     }
 }
 
@@ -385,7 +386,7 @@ fn sent_as_v2(envelope: &Value) -> Option<LogMessage> {
 }
 
 fn message(app: &Value, base64: &Value, message_type: &Value, timestamp: &Value) -> LogMessage {
-    // Protobuf's JSON leaves out what is empty, and the first of an enum's values.
+    // Protobuf's JSON omits empty fields, and the first value of an enum.
     let bytes = BASE64_STANDARD.decode(base64.as_str().unwrap_or_default()).unwrap();
     let message_type = match message_type {
         Value::Null => MessageType::Out,

@@ -1,16 +1,16 @@
-//! The token and the proxy's password are told to nobody but the server and the proxy.
+//! The token and the proxy's password are shown to nobody except the server and the proxy.
 
 mod common;
 
 use std::fmt::{Debug, Display};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use common::messages::{APP, answer, message, recent_answer};
+use common::messages::{APP, message, recent_response, response};
 use common::proxy::ConnectProxy;
 use common::watch::{Prints, keep_logs, logs};
 use common::{
-    BINARY, DEADLINE, Refusing, Script, ScriptedServer, answering, builder, close_frame, frame, hang_up, header,
-    read_head, reset, say, switching_protocols, tls, upgrading, within,
+    BINARY, DEADLINE, Refusing, Script, ScriptedServer, builder, close_frame, frame, hang_up, header, read_head, reset,
+    responding, send, switching_protocols, tls, upgrading, within,
 };
 use loggregator_consumer::{Builder, Consumer, Error, Proxy};
 
@@ -18,14 +18,14 @@ const TOKEN: &str = "bearer s3cr3t-t0ken";
 const PASSWORD: &str = "hunter2";
 const CREDENTIALS: &str = "user:hunter2";
 
-/// All that the crate shows, and what must not be in it.
+/// Collects everything that the crate shows, to check it for secrets.
 struct Witness {
     prints: Prints,
     shown: String,
 }
 
 impl Witness {
-    /// Logs begin here, for the whole process: so there is one test in this file.
+    /// Starts to record logs, for the whole process. So there is only one test in this file.
     fn new() -> Self {
         keep_logs();
         Witness { prints: Prints::default(), shown: String::new() }
@@ -53,7 +53,7 @@ impl Witness {
         consumer
     }
 
-    /// Tails to the end, and gets the recent messages, whatever comes of it.
+    /// Reads a tail to its end, and the recent messages. Returns the errors of both.
     fn use_up(&mut self, consumer: &Consumer) -> [Option<Error>; 2] {
         let tail_error = consumer.tail(APP, TOKEN).map(|mut tail| {
             self.debug(&tail);
@@ -72,39 +72,39 @@ impl Witness {
     }
 }
 
-/// A server that lets a tail and a call of recent succeed.
+/// A server at which a tail and a call of `recent` succeed.
 fn good() -> ScriptedServer {
     ScriptedServer::always(|mut socket| {
         let request = read_head(&mut socket);
         assert_eq!(header(&request, "authorization"), Some(TOKEN));
         if request.starts_with("GET /tail/") {
             let frames = [frame(BINARY, &message("hello")), close_frame()].concat();
-            say(&mut socket, &[&switching_protocols(&request), &frames]);
+            send(&mut socket, &[&switching_protocols(&request), &frames]);
         } else {
-            say(&mut socket, &[&recent_answer(&["hello"])]);
+            send(&mut socket, &[&recent_response(&["hello"])]);
         }
         hang_up(socket);
     })
 }
 
-/// Servers that let them fail, each in its way, or fall back.
+/// Servers at which they fail in different ways, or fall back.
 fn bad() -> Vec<ScriptedServer> {
     let fail: [fn() -> Script; 6] = [
-        || answering(answer("401 Unauthorized", &["Www-Authenticate: Basic"], b"no")),
-        || answering(answer("302 Found", &["Location: http://127.0.0.1:1/"], b"")),
-        || answering(answer("500 Internal Server Error", &[], b"oh")),
-        || answering("no HTTP at all\r\n\r\n"),
-        || answering(""),
+        || responding(response("401 Unauthorized", &["Www-Authenticate: Basic"], b"no")),
+        || responding(response("302 Found", &["Location: http://127.0.0.1:1/"], b"")),
+        || responding(response("500 Internal Server Error", &[], b"oh")),
+        || responding("no HTTP at all\r\n\r\n"),
+        || responding(""),
         || Box::new(reset),
     ];
     let mut servers: Vec<_> = fail.map(|script| ScriptedServer::start(vec![script(), script()])).into();
     let broken = |bytes: &'static [u8]| {
         upgrading(move |mut socket| {
-            say(&mut socket, &[&frame(BINARY, &message("hello")), bytes]);
+            send(&mut socket, &[&frame(BINARY, &message("hello")), bytes]);
             hang_up(socket);
         })
     };
-    let fall_back = answering(answer("400 Bad Request", &[], b""));
+    let fall_back = responding(response("400 Bad Request", &[], b""));
     servers.push(ScriptedServer::start(vec![broken(b"\xff\0"), fall_back, broken(b"")]));
     servers
 }
@@ -141,15 +141,16 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
         let url = format!("http://{CREDENTIALS}@{}", refusing.address);
         let function = Proxy::custom(move |_| Ok(Some(url.parse()?)));
         witness.debug(&function);
-        let refusal = answer("407 Proxy Authentication Required", &["Proxy-Authenticate: Basic"], b"no");
-        let refuser = ScriptedServer::always(move |socket| answering(refusal.clone())(socket));
-        for proxy in [function, with_credentials("http", refuser.address), with_credentials("https", refusing.address)]
+        let rejection = response("407 Proxy Authentication Required", &["Proxy-Authenticate: Basic"], b"no");
+        let rejecting = ScriptedServer::always(move |socket| responding(rejection.clone())(socket));
+        for proxy in
+            [function, with_credentials("http", rejecting.address), with_credentials("https", refusing.address)]
         {
             let consumer = witness.consumer(builder(&good.endpoint()).proxy(proxy));
             assert!(matches!(witness.use_up(&consumer), [Some(_), Some(_)]));
         }
 
-        // Where they do not belong.
+        // Secrets in the wrong place.
         witness.error(Proxy::url(&format!("socks5://{CREDENTIALS}@proxy")).unwrap_err());
         witness.error(Proxy::url(&format!("http://{CREDENTIALS}@proxy:no-port")).unwrap_err());
         witness.error(Consumer::new(&format!("ws://{CREDENTIALS}@host")).unwrap_err());
@@ -162,7 +163,7 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
                 assert!(!text.contains(secret), "{secret} is in the {what}:\n{text}");
             }
         }
-        // There was something to look at.
+        // Something was shown at all.
         assert!(prints.contains("WEBSOCKET RESPONSE:\nHTTP/1.1 401 Unauthorized"), "{prints}");
         for target in [" loggregator_consumer", " ureq", " tungstenite"] {
             assert!(logs.contains(target), "{logs}");

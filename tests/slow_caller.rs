@@ -1,7 +1,7 @@
-//! Callers that stall while the server sends large messages: memory stays bounded, TCP pushes back, the connection is
-//! kept, a close is prompt, and who goes on gets every message.
+//! Callers that stall while the server sends large messages: memory stays bounded, TCP pushes back, the connection
+//! stays alive, a close is prompt, and a caller that continues gets every message.
 //!
-//! All of it in one test, for it measures the memory of the whole process. The server is in it, too.
+//! One test, because it measures the memory of the whole process, including the server.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -14,31 +14,31 @@ use std::time::{Duration, Instant};
 
 use common::memory::Resident;
 use common::messages::{APP, TOKEN, head};
-use common::{DEADLINE, ScriptedServer, drain, read_head, say, wait_until, within};
+use common::{DEADLINE, ScriptedServer, drain, read_head, send, wait_until, within};
 use loggregator_consumer::testing::{Frame, Generation, TrafficController};
 use loggregator_consumer::{Builder, Ending, LogMessage, Proxy, Tail};
 
 const MB: usize = 1 << 20;
 
-/// Of a message's text.
+/// The size of a message's text.
 const SIZE: usize = MB;
 
-/// Far more than the system holds of a connection, which is some 36 MiB at the most by Linux's defaults.
+/// Far more than the system buffers for a connection, which is at most about 36 MiB by Linux's defaults.
 const MESSAGES: i64 = 128;
 
-/// How many pieces a tail holds, each about 256 KiB and one message more: what the docs of `Tail` say.
+/// How many batches a tail holds, each about 256 KiB plus one message, as the docs of `Tail` say.
 const PIECES: usize = 11;
 
 const PING_EVERY: Duration = Duration::from_millis(100);
 const PING_DEADLINE: Duration = Duration::from_millis(1500);
 const PONG_EVERY: Duration = Duration::from_millis(100);
 
-/// Far longer than a close takes, and no more than a caller would call prompt.
+/// Far longer than a close takes, but still prompt for a caller.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// What may be in memory while the caller stalls, if a message takes so many bytes on the wire: what waits for it, with as
-/// much again that growing buffers may leave in the allocator's hands, and a few messages on their way, some of them in
-/// the server, which is in this process, too.
+/// The most memory that may be used while the caller stalls, for messages of this size on the wire: the batches that
+/// wait, the same again for what the allocator may keep of growing buffers, and a few messages in transit, some of them
+/// in the server, which is part of this process.
 fn bound(message: usize) -> usize {
     PIECES * (256 * 1024 + 2 * message) + 12 * MB
 }
@@ -48,21 +48,21 @@ fn a_caller_that_stalls_costs_bounded_memory_and_loses_nothing() {
     within(6 * DEADLINE, || {
         for (generation, tls) in [(Generation::Y2016, true), (Generation::Today, false)] {
             stall_websocket(generation, tls, |server, tail| {
-                is_kept(server);
-                goes_on(tail);
+                assert_stays_connected(server);
+                assert_gets_everything(tail);
             });
         }
-        stall_gateway(goes_on);
-        stall_websocket(Generation::Y2016, false, |_, tail| closes_promptly(|| tail.close().unwrap()));
-        stall_websocket(Generation::Y2016, true, |_, tail| closes_promptly(|| drop(tail)));
-        stall_gateway(|tail| closes_promptly(|| tail.close().unwrap()));
+        stall_gateway(assert_gets_everything);
+        stall_websocket(Generation::Y2016, false, |_, tail| assert_closes_promptly(|| tail.close().unwrap()));
+        stall_websocket(Generation::Y2016, true, |_, tail| assert_closes_promptly(|| drop(tail)));
+        stall_gateway(|tail| assert_closes_promptly(|| tail.close().unwrap()));
         stall_websocket(Generation::Today, true, |_, mut tail| {
-            closes_promptly(|| {
+            assert_closes_promptly(|| {
                 tail.closer().close().unwrap();
                 wait_until("the tail has ended", || tail.ending().is_some());
             });
             assert_eq!(tail.ending(), Some(&Ending::Closed));
-            // What had come by then is given still.
+            // The messages that had arrived by then are still given.
             let numbers: Vec<_> = tail.by_ref().map(|message| message.unwrap().timestamp).collect();
             assert!(!numbers.is_empty() && numbers.iter().copied().eq(0..numbers.len() as i64), "{numbers:?}");
         });
@@ -96,10 +96,10 @@ fn stall_gateway(then: impl FnOnce(Tail)) {
         let sent = Arc::clone(&sent);
         move |mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[&head("200 OK", &["Content-Type: text/event-stream"])]);
+            send(&mut socket, &[&head("200 OK", &["Content-Type: text/event-stream"])]);
             for number in 0..MESSAGES {
                 let begin = format!("data: {{\"batch\":[{{\"timestamp\":\"{number}\",\"log\":{{\"payload\":\"");
-                say(&mut socket, &[begin.as_bytes(), payload.as_bytes(), b"\"}}]}\n\n"]);
+                send(&mut socket, &[begin.as_bytes(), payload.as_bytes(), b"\"}}]}\n\n"]);
                 sent.store(number, Relaxed);
             }
             drain(socket);
@@ -108,16 +108,16 @@ fn stall_gateway(then: impl FnOnce(Tail)) {
     stall(Builder::new().rlp_gateway(&format!("http://{}", server.address)), &sent, bound(size), then);
 }
 
-/// Opens a tail at a server that sends as much as is taken from it, takes nothing, sees that it is not much, and goes on
-/// with `then`.
+/// Opens a tail at a server that sends as fast as the client reads, receives nothing, asserts that TCP pushes back and
+/// memory is bounded, and runs `then`.
 fn stall(builder: Builder, sent: &AtomicI64, bound: usize, then: impl FnOnce(Tail)) {
-    // The pause is the caller's, and no silence of the server.
+    // A pause of the caller does not count for the idle timeout.
     let builder = builder.proxy(Proxy::none()).idle_timeout(PING_DEADLINE).pong_every(PONG_EVERY);
     let consumer = builder.build().unwrap();
     let before = Resident::now().current;
-    Resident::forget_the_peak();
+    Resident::reset_peak();
     let tail = consumer.tail(APP, TOKEN).unwrap();
-    let taken = when_it_rests(sent);
+    let taken = wait_until_constant(sent);
     assert!(taken < MESSAGES - 1, "TCP did not push back");
     let memory = Resident::now().peak.saturating_sub(before);
     println!("{} MiB, of {} MiB, when the server had sent {taken} messages", memory / MB, bound / MB);
@@ -125,8 +125,8 @@ fn stall(builder: Builder, sent: &AtomicI64, bound: usize, then: impl FnOnce(Tai
     then(tail);
 }
 
-/// What the number is as soon as it has not changed for a while.
-fn when_it_rests(number: &AtomicI64) -> i64 {
+/// Returns the number once it has not changed for a while.
+fn wait_until_constant(number: &AtomicI64) -> i64 {
     loop {
         let before = number.load(Relaxed);
         thread::sleep(Duration::from_millis(200));
@@ -136,8 +136,9 @@ fn when_it_rests(number: &AtomicI64) -> i64 {
     }
 }
 
-/// That pongs go out, and the server, which wants one for each ping, is content for longer than it would wait.
-fn is_kept(server: &TrafficController) {
+/// Asserts that pongs are sent, and that the server, which needs one for each ping, keeps the connection for longer
+/// than its ping deadline.
+fn assert_stays_connected(server: &TrafficController) {
     let pongs = || {
         let received = server.received();
         received[0].frames.iter().filter(|received| matches!(received.frame, Frame::Pong(_))).count()
@@ -147,12 +148,12 @@ fn is_kept(server: &TrafficController) {
     assert!(pongs() >= before + 3, "{} after {before}", pongs());
 }
 
-fn goes_on(tail: Tail) {
+fn assert_gets_everything(tail: Tail) {
     let numbers = tail.take(MESSAGES as usize).map(|message| message.unwrap().timestamp);
     assert!(numbers.eq(0..MESSAGES));
 }
 
-fn closes_promptly(close: impl FnOnce()) {
+fn assert_closes_promptly(close: impl FnOnce()) {
     let began = Instant::now();
     close();
     println!("closed in {:?}", began.elapsed());

@@ -1,4 +1,4 @@
-//! The ways to take messages from a tail, and what its end looks like to each.
+//! The ways to receive messages from a tail, and how each of them shows its end.
 
 mod common;
 
@@ -7,18 +7,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN};
-use common::{DEADLINE, builder, consumer, wait_for_first_words, wait_until, within};
+use common::{DEADLINE, builder, consumer, wait_for_text_and_pong, wait_until, within};
 use crossbeam_channel::{RecvTimeoutError, TryRecvError, select};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Ending, ErrorKind, LogMessage, Result, Tail};
 
-/// How long to look for what must not come.
+/// How long to watch for something that must not come.
 const QUIET: Duration = Duration::from_millis(50);
 
 fn server_and_tail() -> (TrafficController, Tail) {
     let server = TrafficController::start().unwrap();
     let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
-    wait_for_first_words(&server);
+    wait_for_text_and_pong(&server);
     (server, tail)
 }
 
@@ -29,14 +29,14 @@ fn send(server: &TrafficController, texts: &[&str]) {
 }
 
 #[test]
-fn recv_timeout_waits_as_long_as_it_is_told_to() {
+fn recv_timeout_waits_for_the_given_time() {
     within(DEADLINE, || {
         let (server, mut tail) = server_and_tail();
         let begin = Instant::now();
         assert!(matches!(tail.recv_timeout(QUIET), Err(RecvTimeoutError::Timeout)));
         assert!(begin.elapsed() >= QUIET);
         assert!(matches!(tail.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout)));
-        // The timeout was not the end.
+        // The tail continues after a timeout.
         send(&server, &["one", "two"]);
         assert_eq!(tail.recv_timeout(DEADLINE).unwrap().unwrap().text(), "one");
         assert_eq!(tail.recv_timeout(Duration::MAX).unwrap().unwrap().text(), "two");
@@ -71,7 +71,7 @@ fn try_recv_does_not_wait() {
 }
 
 #[test]
-fn two_tails_can_be_waited_for_at_once() {
+fn select_waits_for_two_tails_at_once() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
         let consumer = consumer(&server.endpoint());
@@ -104,7 +104,7 @@ fn a_closed_tail_disconnects_its_receiver() {
     });
 }
 
-/// How a server ends its tails, and what a client is to make of it.
+/// A way for a server to end its tails, the ending that the client must report, and the kind of its error.
 type End = (fn(&TrafficController), Ending, Option<ErrorKind>);
 
 fn ends() -> [End; 6] {
@@ -124,7 +124,7 @@ fn ends() -> [End; 6] {
 }
 
 #[test]
-fn the_ending_tells_the_ends_apart() {
+fn each_way_to_end_has_its_own_ending() {
     within(DEADLINE, || {
         for tls in [false, true] {
             for (end, ending, error) in ends() {
@@ -132,7 +132,7 @@ fn the_ending_tells_the_ends_apart() {
                 let server = if tls { server.tls() } else { server }.start().unwrap();
                 let consumer = builder(&server.endpoint()).tls_connector(server.tls_connector()).build().unwrap();
                 let mut tail = consumer.tail(APP, TOKEN).unwrap();
-                wait_for_first_words(&server);
+                wait_for_text_and_pong(&server);
                 assert_eq!(tail.ending(), None);
                 end(&server);
                 assert_eq!(tail.next().map(|end| end.unwrap_err().kind()), error, "{ending:?}, TLS {tls}");
@@ -143,13 +143,13 @@ fn the_ending_tells_the_ends_apart() {
     });
 }
 
-/// A message's content, or an error's kind.
+/// The content of a message, or the kind of an error.
 type Taken = std::result::Result<Vec<u8>, ErrorKind>;
 
-/// Takes messages to the end.
+/// Receives the messages to the end.
 type Take = fn(&mut Tail) -> Vec<Taken>;
 
-/// The ways to take messages.
+/// The ways to receive messages.
 const WAYS: [(&str, Take); 4] = [
     ("next", |tail| take_all(|| tail.next())),
     ("recv_timeout", |tail| take_all(|| tail.recv_timeout(DEADLINE).ok())),
@@ -173,15 +173,15 @@ const WAYS: [(&str, Take); 4] = [
 fn take_all(mut take: impl FnMut() -> Option<Result<LogMessage>>) -> Vec<Taken> {
     let items = iter::from_fn(&mut take);
     let taken = items.map(|item| item.map(|message| message.message).map_err(|error| error.kind())).collect();
-    assert!(take().is_none(), "an end is for ever");
+    assert!(take().is_none(), "the end repeats");
     taken
 }
 
 #[test]
-fn every_way_to_take_messages_gives_those_before_the_end_and_then_the_end_for_ever() {
+fn every_way_to_receive_gives_the_messages_before_the_end_and_then_only_the_end() {
     within(3 * DEADLINE, || {
         let texts: Vec<String> = (0..2000).map(|n| format!("message {n}")).collect();
-        // A reset may take messages with it.
+        // A reset may discard messages.
         for (end, ending, error) in ends().into_iter().filter(|(_, ending, _)| *ending != Ending::Reset) {
             let mut expected: Vec<Taken> = texts.iter().map(|text| Ok(text.clone().into_bytes())).collect();
             expected.extend(error.map(Err));
@@ -198,7 +198,7 @@ fn every_way_to_take_messages_gives_those_before_the_end_and_then_the_end_for_ev
 }
 
 #[test]
-fn an_end_can_be_known_before_all_messages_are_taken() {
+fn the_ending_is_known_before_all_messages_are_received() {
     within(DEADLINE, || {
         let (server, mut tail) = server_and_tail();
         send(&server, &["one", "two"]);

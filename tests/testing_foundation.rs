@@ -1,5 +1,5 @@
-//! The testing server as a whole foundation, seen by clients that are bare sockets: what the real servers of today
-//! answer, byte for byte.
+//! The testing server as a whole foundation, tested with bare sockets: its responses must be those of today's real
+//! servers, byte for byte.
 
 mod bare;
 
@@ -27,12 +27,12 @@ fn today() -> Builder {
     TrafficController::builder().generation(Generation::Today)
 }
 
-/// A message whose time is this many microseconds.
+/// A message with this timestamp in microseconds.
 fn message(text: &str, time: i64) -> LogMessage {
     LogMessage::new(APP, text).timestamp(time * 1000).source("APP/PROC/WEB", "0")
 }
 
-/// The JSON of the same.
+/// The JSON of such a message.
 fn envelope(payload: &str, nanoseconds: i64) -> String {
     format!(
         r#"{{"timestamp":"{nanoseconds}","source_id":"{APP}","instance_id":"0","deprecated_tags":{{}},"tags":{{"source_type":"APP/PROC/WEB"}},"log":{{"payload":"{payload}","type":"OUT"}}}}"#
@@ -45,8 +45,8 @@ fn get_json(server: &TrafficController, target: &str) -> Value {
     serde_json::from_slice(&body).unwrap()
 }
 
-/// Asserts on a refusal's status line and headers but the date, and its body.
-fn assert_answer(
+/// Asserts the status line, the headers (without the date) and the body of a response.
+fn assert_response(
     server: &TrafficController,
     target: &str,
     headers: &[&str],
@@ -60,7 +60,7 @@ fn assert_answer(
 }
 
 fn assert_no_such_path(server: &TrafficController, target: &str) {
-    assert_answer(server, target, &[], ("404 Not Found", &[TEXT, NO_SNIFF], "404 page not found\n"));
+    assert_response(server, target, &[], ("404 Not Found", &[TEXT, NO_SNIFF], "404 page not found\n"));
 }
 
 mod api {
@@ -113,10 +113,10 @@ mod api {
 mod uaa {
     use super::*;
 
-    /// `cf:` in base64: the client that has no secret.
+    /// `cf:` in base64: the client `cf`, which has no secret.
     const CF: &str = "Authorization: Basic Y2Y6";
 
-    /// Asks for a token with a form: the answer's status line and JSON.
+    /// Requests a token with a form, and returns the status line and the JSON of the response.
     fn ask(server: &TrafficController, authorization: &str, form: &str) -> (String, Value) {
         let mut client = connect(server);
         let length = format!("Content-Length: {}", form.len());
@@ -132,7 +132,7 @@ mod uaa {
         ask(server, CF, &format!("grant_type=refresh_token&refresh_token={refresh_token}"))
     }
 
-    /// Whether an endpoint of each kind that takes tokens takes this one.
+    /// Returns whether each kind of endpoint with tokens accepts this one.
     fn accepts(server: &TrafficController, token: &str) -> bool {
         let read = get(server, &format!("/api/v1/read/{APP}"), &[&format!("Authorization: {token}")]);
         read.0.starts_with("HTTP/1.1 200 ")
@@ -142,11 +142,11 @@ mod uaa {
     fn gives_jwts_for_refresh_tokens() {
         let server = today().token("bearer x").token_life(Duration::from_secs(60)).start().unwrap();
         let refresh_token = server.issue_refresh_token();
-        let (status, answer) = refresh(&server, &refresh_token);
+        let (status, response) = refresh(&server, &refresh_token);
         assert_eq!(status, "HTTP/1.1 200 OK");
-        assert_eq!((&answer["token_type"], &answer["expires_in"]), (&json!("bearer"), &json!(60)));
-        assert_eq!(answer["refresh_token"], refresh_token.as_str());
-        let token = answer["access_token"].as_str().unwrap();
+        assert_eq!((&response["token_type"], &response["expires_in"]), (&json!("bearer"), &json!(60)));
+        assert_eq!(response["refresh_token"], refresh_token.as_str());
+        let token = response["access_token"].as_str().unwrap();
         let parts: Vec<&str> = token.split('.').collect();
         assert_eq!(parts.len(), 3);
         let is_url_safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -155,7 +155,7 @@ mod uaa {
         assert!(accepts(&server, &format!("bearer {token}")) && accepts(&server, &format!("Bearer {token}")));
         assert!(!accepts(&server, &format!("bearer {token}x")) && !accepts(&server, token));
         let (_, again) = refresh(&server, &refresh_token);
-        assert_ne!(again["access_token"], answer["access_token"]);
+        assert_ne!(again["access_token"], response["access_token"]);
         assert_eq!(server.refreshes(), 2);
     }
 
@@ -172,8 +172,8 @@ mod uaa {
             (CF, "grant_type=password", "400 Bad Request", "unsupported_grant_type"),
             (CF, "", "400 Bad Request", "invalid_request"),
         ] {
-            let (is, answer) = ask(&server, authorization, form);
-            assert_eq!((is, &answer["error"]), (format!("HTTP/1.1 {status}"), &json!(error)));
+            let (is, response) = ask(&server, authorization, form);
+            assert_eq!((is, &response["error"]), (format!("HTTP/1.1 {status}"), &json!(error)));
         }
         assert!(get(&server, "/oauth/token", &[]).0.starts_with("HTTP/1.1 405 "));
         assert_eq!(server.refreshes(), 0);
@@ -185,8 +185,8 @@ mod uaa {
     fn rotates_refresh_tokens_when_told_to() {
         let server = today().rotate_refresh_tokens().start().unwrap();
         let first = server.issue_refresh_token();
-        let (_, answer) = refresh(&server, &first);
-        let second = answer["refresh_token"].as_str().unwrap();
+        let (_, response) = refresh(&server, &first);
+        let second = response["refresh_token"].as_str().unwrap();
         assert_ne!(second, first);
         assert_eq!(refresh(&server, &first).0, "HTTP/1.1 401 Unauthorized");
         assert_eq!(refresh(&server, second).0, "HTTP/1.1 200 OK");
@@ -194,7 +194,7 @@ mod uaa {
 
     #[test]
     fn tokens_are_good_until_they_expire() {
-        // Any other token is accepted.
+        // Any token that the UAA did not issue is accepted.
         let server = today().start().unwrap();
         let token = server.issue_token();
         assert!(accepts(&server, &token) && accepts(&server, "bearer x"));
@@ -212,7 +212,7 @@ mod uaa {
     }
 
     #[test]
-    fn tokens_can_be_refused_whatever_they_are() {
+    fn any_token_can_be_refused() {
         let server = today().start().unwrap();
         server.refuse_tokens(2);
         assert_eq!([(); 3].map(|()| accepts(&server, "bearer x")), [false, false, true]);
@@ -253,7 +253,7 @@ mod uaa {
 mod doppler {
     use super::*;
 
-    /// Opens an app's stream, up to its first ping.
+    /// Opens an app's stream, and reads its first ping.
     fn stream(server: &TrafficController) -> TcpStream {
         let mut client = open_websocket(server, &format!("/apps/{APP}/stream"));
         assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
@@ -283,7 +283,7 @@ mod doppler {
     }
 
     #[test]
-    fn pings_and_closes_for_want_of_pongs() {
+    fn pings_and_closes_when_pongs_are_missing() {
         let server = today().ping(NEVER, Duration::from_millis(1)).start().unwrap();
         let mut client = open_websocket(&server, &format!("/apps/{APP}/stream"));
         assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
@@ -306,7 +306,7 @@ mod doppler {
     }
 
     #[test]
-    fn refuses_without_words() {
+    fn refuses_with_an_empty_body() {
         const BASIC: &[&str] = &["Www-Authenticate: Basic"];
         for generation in [Generation::Y2018, Generation::Today] {
             let server = TrafficController::builder().generation(generation).token("bearer good").start().unwrap();
@@ -320,10 +320,10 @@ mod doppler {
                 (&"/apps/not-a-guid/stream".to_owned(), &good, "401 Unauthorized", &[]),
                 (&format!("/apps/{OTHER_APP}/stream"), &good, "404 Not Found", &[]),
             ] {
-                assert_answer(&server, target, &[&HANDSHAKE[..], headers].concat(), (status, basic, ""));
+                assert_response(&server, target, &[&HANDSHAKE[..], headers].concat(), (status, basic, ""));
             }
             let headers = [TEXT, "Sec-Websocket-Version: 13", NO_SNIFF];
-            assert_answer(&server, &stream, &good, ("400 Bad Request", &headers, "Bad Request\n"));
+            assert_response(&server, &stream, &good, ("400 Bad Request", &headers, "Bad Request\n"));
         }
     }
 
@@ -357,12 +357,12 @@ mod doppler {
     }
 
     #[test]
-    fn of_2015_has_the_manners_of_the_legacy_paths() {
+    fn of_2015_behaves_like_the_legacy_paths() {
         let server = TrafficController::builder().token("bearer good").start().unwrap();
         let (status, _, body) = get_text(&server, "/apps/any-app/stream", &HANDSHAKE);
         assert_eq!(status, "HTTP/1.1 401 Unauthorized");
         assert_eq!(body, "You are not authorized. Error: Authorization not provided");
-        // Both kinds of tails get what is sent, each in its own encoding.
+        // Both kinds of tails get each message, in their own encoding.
         let mut clients = ["/apps/any-app/stream", "/tail/?app=any-app"].map(|target| {
             let mut client = connect(&server);
             let headers = [&HANDSHAKE[..], &["Authorization: bearer good"]].concat();
@@ -385,7 +385,7 @@ mod log_cache {
         format!("/api/v1/read/{APP}?envelope_types=LOG{query}")
     }
 
-    /// The messages in an answer, as their texts.
+    /// Returns the texts of the messages in a response.
     fn texts(server: &TrafficController, query: &str) -> Vec<String> {
         let body = get_json(server, &read(query));
         let decode = |payload: &str| {
@@ -396,12 +396,12 @@ mod log_cache {
         batch.iter().map(|envelope| decode(envelope["log"]["payload"].as_str().unwrap())).collect()
     }
 
-    /// The numbers of the messages in an answer.
+    /// Returns the numbers of the messages in a response.
     fn numbers(server: &TrafficController, query: &str) -> Vec<i64> {
         texts(server, query).iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// A server with messages at the microseconds 0, 1, 2 …, whose texts say them.
+    /// A server with messages at the microseconds 0, 1, 2 …, whose texts are these numbers.
     fn server_with(messages: i64) -> TrafficController {
         let server = today().retain(5000).start().unwrap();
         server.add_recent(APP, (0..messages).map(|time| message(&time.to_string(), time)));
@@ -477,7 +477,7 @@ mod log_cache {
     }
 
     #[test]
-    fn holds_what_syslog_leaves() {
+    fn changes_messages_as_syslog_does() {
         let server = today().start().unwrap();
         server.add_recent(APP, [message("\r\n\t a\0 b \0\n", 1).timestamp(1999)]);
         let body = get_json(&server, &read(""));
@@ -486,7 +486,7 @@ mod log_cache {
     }
 
     #[test]
-    fn treats_equal_times_as_it_is_told() {
+    fn splits_equal_times_as_configured() {
         let times = |body: &Value| -> Vec<String> {
             let batch = body["envelopes"]["batch"].as_array().unwrap();
             batch.iter().map(|envelope| envelope["timestamp"].as_str().unwrap().to_owned()).collect()
@@ -509,10 +509,10 @@ mod log_cache {
     }
 
     #[test]
-    fn says_what_it_can_not_answer() {
+    fn explains_which_queries_it_rejects() {
         const JSON: &[&str] = &["Content-Type: application/json"];
         let server = today().start().unwrap();
-        for (query, status, code, words) in [
+        for (query, status, code, message) in [
             ("limit=1001", "500 Internal Server Error", 2, "limit (1001) must be 1000 or less"),
             ("limit=-1", "500 Internal Server Error", 2, "limit (-1) must be greater than zero"),
             ("start_time=20&end_time=10", "500 Internal Server Error", 2, "StartTime (20) must be before EndTime (10)"),
@@ -541,8 +541,8 @@ mod log_cache {
                 r#"parsing list \"envelope_types\": \"log\" is not a valid value"#,
             ),
         ] {
-            let body = format!("{{\"code\":{code},\"message\":\"{words}\",\"details\":[]}}\n");
-            assert_answer(&server, &format!("/api/v1/read/{APP}?{query}"), &[], (status, JSON, body));
+            let body = format!("{{\"code\":{code},\"message\":\"{message}\",\"details\":[]}}\n");
+            assert_response(&server, &format!("/api/v1/read/{APP}?{query}"), &[], (status, JSON, body));
         }
         let mut client = connect(&server);
         request(&mut client, &format!("POST /api/v1/read/{APP}"), &["Content-Length: 0"]);
@@ -562,7 +562,7 @@ mod log_cache {
     }
 
     #[test]
-    fn has_one_answer_for_every_trouble_with_a_token() {
+    fn has_one_response_for_every_problem_with_a_token() {
         let server = today().token("bearer good").start().unwrap();
         server.hide_app(OTHER_APP);
         let good = "Authorization: BEARER good";
@@ -572,10 +572,10 @@ mod log_cache {
             (format!("/api/v1/read/{OTHER_APP}"), good),
             ("/api/v1/meta".to_owned(), "X: y"),
         ] {
-            assert_answer(&server, &target, &[header], ("404 Not Found", &[], ""));
+            assert_response(&server, &target, &[header], ("404 Not Found", &[], ""));
         }
         assert!(get(&server, &read(""), &[good]).0.starts_with("HTTP/1.1 200 "));
-        assert_answer(
+        assert_response(
             &server,
             "/api/v1/info",
             &[],
@@ -593,11 +593,11 @@ mod log_cache {
         let body = format!(
             "{{\"meta\":{{\"{APP}\":{{\"count\":\"3\", \"oldestTimestamp\":\"0\", \"newestTimestamp\":\"2000\"}}}}}}\n"
         );
-        assert_answer(&server, "/api/v1/meta", &[], ("200 OK", &[TEXT], body));
+        assert_response(&server, "/api/v1/meta", &[], ("200 OK", &[TEXT], body));
     }
 
     #[test]
-    fn breaks_where_a_fault_wants_it_to() {
+    fn breaks_where_a_fault_is_set() {
         let server = server_with(2);
         let (_, whole) = get(&server, &read(""), &[]);
         server.fault(Fault::Truncate);
@@ -605,7 +605,7 @@ mod log_cache {
         assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", whole.len())), "{head}");
         assert!(body.len() < whole.len() && whole.starts_with(&body));
 
-        for (fault, behind) in [
+        for (fault, after) in [
             (Fault::EndlessMessages, format!(",{0},{1},{0}", envelope("MA==", 0), envelope("MQ==", 1000))),
             (Fault::EndlessBody, r#",{"log":{"payload":"xxxxxxxxx"#.to_owned()),
         ] {
@@ -614,7 +614,7 @@ mod log_cache {
             assert!(!head.contains("Content-Length"), "{head}");
             assert_eq!(head.len() + body.len(), 100_000);
             let begin = whole.strip_suffix(b"]}}\n").unwrap();
-            assert_eq!(body[..begin.len() + behind.len()], [begin, behind.as_bytes()].concat());
+            assert_eq!(body[..begin.len() + after.len()], [begin, after.as_bytes()].concat());
         }
     }
 }
@@ -641,7 +641,7 @@ mod gateway {
         assert!(date.ends_with(" GMT\r\nTransfer-Encoding: chunked\r\n\r\n"), "{head}");
     }
 
-    /// Reads a chunk; the last one is empty.
+    /// Reads a chunk. The last one is empty.
     fn chunk(client: &mut TcpStream) -> String {
         let mut size = Vec::new();
         while !size.ends_with(b"\r\n") {
@@ -693,7 +693,7 @@ mod gateway {
         assert_eq!(chunk(&mut client), batch(&envelopes[..100]));
         assert_eq!(chunk(&mut client), batch(&envelopes[100..]));
         assert!(start.elapsed() >= window);
-        // What ends the stream, or is no batch, does not wait, and has the batch before it.
+        // The end of the stream, and data that is not a batch, are sent at once, after the pending batch.
         let server = today().batch_window(NEVER).start().unwrap();
         let mut client = stream(&server);
         server.send(message("hi", 1));
@@ -713,7 +713,7 @@ mod gateway {
         assert_eq!(server.send(message("hi", 1)) + server.send(LogMessage::new(OTHER_APP, "hi")), 2);
         assert_eq!(chunk(&mut client), batch(&[envelope("aGk=", 1000)]));
         assert!(chunk(&mut client).contains(OTHER_APP));
-        // Without logs, there is nothing to be had.
+        // Without logs, the stream sends nothing.
         let mut client = connect(&server);
         request(&mut client, &format!("GET /v2/read?counter&source_id={APP}"), &[]);
         head(&mut client);
@@ -722,7 +722,7 @@ mod gateway {
     }
 
     #[test]
-    fn has_heartbeats_while_there_is_nothing_else() {
+    fn sends_heartbeats_while_there_is_nothing_else() {
         let server = today().heartbeat(Duration::from_millis(10)).start().unwrap();
         let mut client = stream(&server);
         for _ in 0..3 {
@@ -735,7 +735,7 @@ mod gateway {
     }
 
     #[test]
-    fn says_that_it_closes_and_leaves_the_connection_open() {
+    fn announces_the_close_and_leaves_the_connection_open() {
         let server = today().start().unwrap();
         let mut client = stream(&server);
         server.send(message("hi", 1));
@@ -745,7 +745,7 @@ mod gateway {
         assert_eq!([(); 2].map(|()| chunk(&mut client)), [CLOSING, ""]);
         assert_eq!(server.open_tails(APP), 0);
         assert_quiet(&client);
-        // For another request.
+        // The connection can be used for another request.
         begin(&mut client);
         assert_eq!(server.send(message("ho", 2)), 1);
         assert_eq!(chunk(&mut client), batch(&[envelope("aG8=", 2000)]));
@@ -756,7 +756,7 @@ mod gateway {
     }
 
     #[test]
-    fn ends_without_a_word() {
+    fn ends_without_a_closing_event() {
         let server = today().start().unwrap();
         let mut client = stream(&server);
         assert_eq!(server.close_tails(APP, Some(1000), "no websocket"), 1);
@@ -769,7 +769,7 @@ mod gateway {
         let mut client = stream(&server);
         assert_eq!(server.reset_tails(APP), 1);
         assert_reset(client.read(&mut [0]));
-        // The client's own end is the stream's.
+        // A client's EOF ends the stream.
         let mut client = stream(&server);
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(rest(&mut client), b"0\r\n\r\n");
@@ -785,7 +785,7 @@ mod gateway {
             thread::scope(|scope| {
                 let sender = scope.spawn(|| while server.send_raw(APP, &payload[..]) == 1 {});
                 let has_waited = !server.wait_for_tails(APP, 0, QUIET);
-                // It reads nothing of what is still on its way, and stays.
+                // The client reads nothing more, and does not hang up.
                 client.shutdown(Shutdown::Write).unwrap();
                 let is_over = server.wait_for_tails(APP, 0, DEADLINE);
                 server.stop();
@@ -796,7 +796,7 @@ mod gateway {
     }
 
     #[test]
-    fn has_a_limit_of_streams() {
+    fn limits_the_number_of_streams() {
         let server = today().most_streams(1).start().unwrap();
         let first = stream(&server);
         let mut second = stream(&server);
@@ -822,12 +822,12 @@ mod gateway {
             ("log&source_id=doppler".to_owned(), good),
             ("log".to_owned(), good),
         ] {
-            assert_answer(&server, &format!("/v2/read?{query}"), &[header], ("404 Not Found", HEADERS, NOT_FOUND));
+            assert_response(&server, &format!("/v2/read?{query}"), &[header], ("404 Not Found", HEADERS, NOT_FOUND));
         }
-        let words =
+        let body =
             "{\"message\":\"query must provide at least one envelope type\",\"error\":\"missing_envelope_type\"}\n\n";
         let target = format!("/v2/read?source_id={APP}");
-        assert_answer(&server, &target, &[good], ("400 Bad Request", HEADERS, words));
+        assert_response(&server, &target, &[good], ("400 Bad Request", HEADERS, body));
         let mut client = connect(&server);
         request(&mut client, &format!("POST {target}&log"), &[good, "Content-Length: 0"]);
         assert!(head(&mut client).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
@@ -836,7 +836,7 @@ mod gateway {
     }
 
     #[test]
-    fn breaks_where_a_fault_wants_it_to() {
+    fn breaks_where_a_fault_is_set() {
         let server = today().start().unwrap();
         server.add_recent(APP, [message("hi", 1)]);
         let all = |server: &TrafficController, faults: &[Fault]| {
@@ -895,7 +895,7 @@ mod cf_home {
     }
 
     #[test]
-    fn has_only_the_servers_that_there_are_and_tokens_that_are_good() {
+    fn has_only_existing_servers_and_valid_tokens() {
         let server = TrafficController::builder().generation(Generation::Y2018).tokens([""; 0]).start().unwrap();
         let session = session(&server, "2018");
         assert_eq!((&session["LogCacheEndPoint"], &session["SSLDisabled"]), (&json!(""), &json!(false)));

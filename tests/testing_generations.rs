@@ -1,4 +1,4 @@
-//! The client against the testing server as a foundation: of every generation, and with tokens that do not last.
+//! The client with the testing server as a foundation of every generation, and with tokens that expire or are refused.
 
 mod common;
 
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
 
-/// Each with where its tails and its recent messages come from.
+/// Each generation, with the servers of its tails and of its recent messages.
 const GENERATIONS: [(Generation, Via, Via); 6] = [
     (Generation::April2014, Via::Legacy, Via::Legacy),
     (Generation::May2014, Via::Legacy, Via::Legacy),
@@ -25,7 +25,7 @@ const GENERATIONS: [(Generation, Via, Via); 6] = [
     (Generation::Today, Via::Doppler, Via::LogCache),
 ];
 
-/// What an app logs, at whole microseconds, as Log Cache knows no shorter time.
+/// What an app logs, at whole microseconds, which is the resolution of Log Cache.
 fn messages() -> Vec<LogMessage> {
     let message =
         |text: &[u8], time: i64| LogMessage::new(APP, text).timestamp(1_700_000_000_000_000_000 + time * 1000);
@@ -43,7 +43,7 @@ fn builder(server: &TrafficController) -> Builder {
     Builder::new().api(&server.api()).proxy(Proxy::none())
 }
 
-/// Tails the app, and gives as many messages as were sent.
+/// Tails the app, and returns as many messages as were sent.
 fn tailed(server: &TrafficController, consumer: &Consumer) -> Vec<LogMessage> {
     let tail = consumer.tail(APP, "bearer token").unwrap();
     messages().into_iter().for_each(|message| assert_eq!(server.send(message), 1));
@@ -66,7 +66,7 @@ fn the_same_app_gives_equal_messages_on_every_generation() {
 }
 
 #[test]
-fn the_legacy_tail_gives_them_too() {
+fn the_legacy_tail_gives_the_same_messages() {
     within(DEADLINE, || {
         for generation in [Generation::Y2015, Generation::Y2016] {
             let server = TrafficController::of(generation).unwrap();
@@ -77,7 +77,7 @@ fn the_legacy_tail_gives_them_too() {
 }
 
 #[test]
-fn the_rlp_gateway_gives_them_too_one_by_one_or_in_batches() {
+fn the_rlp_gateway_gives_the_same_messages_one_by_one_or_in_batches() {
     within(DEADLINE, || {
         for window in [Duration::ZERO, Duration::from_millis(20)] {
             let server =
@@ -109,7 +109,7 @@ fn log_cache_is_read_page_by_page() {
                 .equal_times(equal_times)
                 .start()
                 .unwrap();
-            // Five each of the same time.
+            // Five messages for each time.
             let mut logged: Vec<_> = (0..2500)
                 .map(|n: i64| LogMessage::new(APP, format!("message {n}")).timestamp(n / 5 * 1_000_000))
                 .collect();
@@ -136,8 +136,8 @@ proptest! {
     })]
 
     #[test]
-    fn paging_through_20_000_lines_loses_none_and_doubles_none(
-        // How many lines each have one time, of which some are more than a page has; and how many texts there are.
+    fn paging_through_20_000_lines_neither_skips_nor_repeats_a_line(
+        // How many lines have the same time, in some cases more than a page has; and how many texts there are.
         runs in prop::collection::vec(prop_oneof![9 => 1..50_usize, 1 => 900..1100_usize], 100..200),
         texts in prop_oneof![Just(1), Just(7), Just(20_000)],
         spread: bool,
@@ -158,7 +158,7 @@ proptest! {
             server.add_recent(APP, lines);
             let mut recent = builder(&server).recent_limit(LINES).build().unwrap().recent(APP, "bearer token").unwrap();
             if spread {
-                // A line's own time is the millisecond that the run begins at.
+                // The time of a line is the millisecond at which its run of equal times begins.
                 recent.iter_mut().for_each(|line| line.timestamp -= line.timestamp % 1_000_000);
             }
             recent
@@ -170,13 +170,13 @@ proptest! {
 }
 
 #[test]
-fn a_hidden_app_is_not_there() {
+fn a_hidden_app_is_not_found() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         server.hide_app(APP);
         let consumer = builder(&server).build().unwrap();
         assert_eq!(consumer.tail(APP, "bearer token").unwrap_err().kind(), ErrorKind::NotFound);
-        // These have one answer for a hidden app and a refused token.
+        // These servers respond alike to a hidden app and a refused token.
         assert_eq!(consumer.recent(APP, "bearer token").unwrap_err().kind(), ErrorKind::Unauthorized);
         let consumer = Builder::new().rlp_gateway(&server.api()).proxy(Proxy::none()).build().unwrap();
         assert_eq!(consumer.tail(APP, "bearer token").unwrap_err().kind(), ErrorKind::Unauthorized);
@@ -184,7 +184,7 @@ fn a_hidden_app_is_not_there() {
 }
 
 #[test]
-fn a_closing_stream_says_so_and_a_broken_one_does_not() {
+fn a_closed_stream_and_a_broken_stream_have_different_endings() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         let consumer = Builder::new().rlp_gateway(&server.api()).proxy(Proxy::none()).build().unwrap();
@@ -198,7 +198,7 @@ fn a_closing_stream_says_so_and_a_broken_one_does_not() {
         assert_eq!(closing, Ending::Closing { reason: "closing due to stream timeout".into() });
         assert_eq!(ending(&|| assert_eq!(server.close_tails(APP, None, ""), 1)), Ending::Eof);
         assert_eq!(ending(&|| assert_eq!(server.drop_tails(APP), 1)), Ending::Eof);
-        // The HTTP library tells no reset from an end.
+        // The HTTP library does not distinguish a reset from an EOF.
         let reset = ending(&|| assert_eq!(server.reset_tails(APP), 1));
         assert!(matches!(reset, Ending::Eof | Ending::Reset), "{reset}");
     });
@@ -232,7 +232,7 @@ fn refused_tokens_are_refreshed() {
 }
 
 #[test]
-fn faults_strike_every_server() {
+fn faults_apply_to_every_server() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         server.add_recent(APP, messages());
@@ -247,12 +247,12 @@ fn faults_strike_every_server() {
     });
 }
 
-/// Tells the test below that it is run by itself, with `CF_HOME` set.
+/// Set for the test below when it runs itself in another process, with `CF_HOME` set.
 const INSIDE: &str = "LOGGREGATOR_CONSUMER_TEST_API";
 
 #[test]
-fn the_session_of_cf_leads_to_the_foundation() {
-    const NAME: &str = "the_session_of_cf_leads_to_the_foundation";
+fn the_cf_session_leads_to_the_foundation() {
+    const NAME: &str = "the_cf_session_leads_to_the_foundation";
     if env::var_os(INSIDE).is_some() {
         let consumer = Consumer::from_cf_cli().unwrap();
         assert_eq!(consumer.recent_choice().unwrap().address(), env::var(INSIDE).unwrap());
@@ -264,7 +264,7 @@ fn the_session_of_cf_leads_to_the_foundation() {
         server.add_recent(APP, messages());
         let home = env::temp_dir().join(format!("loggregator-consumer-home-{}", std::process::id()));
         server.cf_home(&home).unwrap();
-        // First with the session's own token, and then with one that is got for its refresh token.
+        // First with the session's own token, and then with one that is fetched with its refresh token.
         for refreshes in 0..2 {
             let test = Command::new(env::current_exe().unwrap())
                 .args(["--exact", NAME])

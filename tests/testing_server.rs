@@ -1,4 +1,4 @@
-//! The testing server, seen by clients that are bare sockets.
+//! The testing server, tested with bare sockets.
 
 mod bare;
 
@@ -21,7 +21,7 @@ fn hi() -> LogMessage {
     LogMessage::new("app", "hi").timestamp(1)
 }
 
-/// A tail of `app` that has had its first ping.
+/// Opens a tail of `app`, and reads its first ping.
 fn tail(server: &TrafficController) -> TcpStream {
     let mut client = open_websocket(server, "/tail/?app=app");
     assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
@@ -121,7 +121,7 @@ mod recent {
     }
 }
 
-mod refusals {
+mod error_responses {
     use super::*;
 
     const TEXT: &str = "Content-Type: text/plain; charset=utf-8";
@@ -139,10 +139,10 @@ mod refusals {
                 let (status, headers, body) = get_text(&server, target, &[]);
                 assert_eq!(status, "HTTP/1.1 404 Not Found");
                 let path = target.split('?').next().unwrap();
-                let words =
+                let text =
                     if says_path { format!("Resource Not Found. {path}") } else { "Resource Not Found.".to_owned() };
-                assert_eq!(body, words);
-                assert_eq!(headers, [TEXT, &format!("Content-Length: {}", words.len()), "Connection: close"]);
+                assert_eq!(body, text);
+                assert_eq!(headers, [TEXT, &format!("Content-Length: {}", text.len()), "Connection: close"]);
             }
         }
     }
@@ -150,7 +150,7 @@ mod refusals {
     #[test]
     fn tokens_that_are_not_accepted_are_401() {
         let server = of(Generation::Y2015);
-        for (header, words) in [
+        for (header, text) in [
             ("X: y", "Authorization not provided"),
             ("Authorization: bearer bad", "Invalid authorization"),
             ("Authorization: Bearer good", "Invalid authorization"),
@@ -159,7 +159,7 @@ mod refusals {
                 let headers = [&HANDSHAKE[..], &[header]].concat();
                 let (status, headers, body) = get_text(&server, target, &headers);
                 assert_eq!(status, "HTTP/1.1 401 Unauthorized");
-                assert_eq!(body, format!("You are not authorized. Error: {words}"));
+                assert_eq!(body, format!("You are not authorized. Error: {text}"));
                 assert_eq!(headers, [TEXT, BASIC, &format!("Content-Length: {}", body.len()), "Connection: close"]);
             }
         }
@@ -179,7 +179,7 @@ mod refusals {
     #[test]
     fn of_2014_hold_a_message_in_text_form() {
         let server = of(Generation::April2014);
-        for (target, header, words, app) in [
+        for (target, header, text, app) in [
             ("/recent", "Authorization: b", "Invalid target", ""),
             ("/recent?app=a", "X: y", "Authorization not provided", "a"),
             ("/tail/?app=a", "Authorization: x", "Invalid authorization", "a"),
@@ -187,7 +187,7 @@ mod refusals {
             let (status, headers, body) = get_text(&server, target, &[header]);
             assert_eq!(status, "HTTP/1.1 401 Unauthorized");
             assert!(headers.contains(&BASIC.to_owned()));
-            let start = format!("You are not authorized. message:\"Error: {words}\" message_type:ERR timestamp:");
+            let start = format!("You are not authorized. message:\"Error: {text}\" message_type:ERR timestamp:");
             let end = format!(" app_id:\"{app}\" source_name:\"LGR\" ");
             let time = body.strip_prefix(&start).and_then(|body| body.strip_suffix(&end));
             assert!(time.is_some_and(|time| time.parse::<i64>().is_ok()), "{body}");
@@ -195,8 +195,8 @@ mod refusals {
     }
 
     #[test]
-    fn what_is_no_handshake_is_400() {
-        for (generation, target, words) in [
+    fn requests_that_are_not_handshakes_are_400() {
+        for (generation, target, text) in [
             (Generation::Y2015, "/tail/?app=a", "Bad Request\n"),
             (Generation::April2014, "/recent?app=a", "Not a websocket handshake\n"),
             (Generation::May2014, "/dump/?app=a", "Not a websocket handshake\n"),
@@ -212,14 +212,14 @@ mod refusals {
             for mut headers in without_one.chain([of_version_8.to_vec()]) {
                 headers.push("Authorization: b");
                 let (status, headers, body) = get_text(&server, target, &headers);
-                assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 400 Bad Request", words));
+                assert_eq!((status.as_str(), body.as_str()), ("HTTP/1.1 400 Bad Request", text));
                 assert_eq!(headers[1], "X-Content-Type-Options: nosniff");
             }
         }
     }
 
     #[test]
-    fn what_is_no_http_is_400() {
+    fn requests_that_are_not_http_are_400() {
         let server = of(Generation::Y2015);
         let mut client = connect(&server);
         client.write_all(b"\0\r\n\r\n").unwrap();
@@ -232,7 +232,7 @@ mod refusals {
     }
 
     #[test]
-    fn head_is_never_refused_a_token() {
+    fn head_requests_are_answered_without_a_token() {
         let server = of(Generation::Y2015);
         let mut client = connect(&server);
         request(&mut client, "HEAD /recent?app=a", &[]);
@@ -306,7 +306,7 @@ mod websockets {
     }
 
     #[test]
-    fn are_closed_dropped_and_reset_behind_what_was_sent() {
+    fn are_closed_dropped_and_reset_after_what_was_sent() {
         let server = TrafficController::builder().ping(NEVER, NEVER).start().unwrap();
         for (code, reason, payload) in [
             (None, "unheard", vec![]),
@@ -347,7 +347,7 @@ mod websockets {
         assert_eq!(server.open_tails("app"), 0);
         assert_eq!(ending(&server), Some(Ending::ClosedByClient));
         assert_eq!(server.received()[0].frames[0].frame, Frame::Close(Some((1001, "bye".into()))));
-        // The client's socket is still there, and counted.
+        // The client's socket is still open, and counted.
         assert!(!server.wait_until_idle(QUIET));
         assert_eq!(server.connections(), 1);
         drop(client);
@@ -368,10 +368,10 @@ mod websockets {
     }
 
     #[test]
-    fn tell_a_clients_reset_from_its_end() {
+    fn distinguish_a_clients_reset_from_its_eof() {
         let server = TrafficController::start().unwrap();
         let client = tail(&server);
-        // With bytes that it has not read, a client's close is a reset.
+        // If the client has unread bytes, its close is a reset.
         server.send(hi());
         client.peek(&mut [0]).unwrap();
         drop(client);
@@ -409,7 +409,7 @@ mod websockets {
             masked(0x89, b"?"),
         ]
         .concat();
-        // Byte by byte, so that no frame comes whole.
+        // Byte by byte, so that no frame arrives whole.
         for byte in &frames {
             client.write_all(std::slice::from_ref(byte)).unwrap();
         }
@@ -450,7 +450,7 @@ mod pings {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(40);
-    /// Long enough for a client to say something meanwhile.
+    /// Long enough for a client to send something in between.
     const LONGER: Duration = Duration::from_millis(300);
 
     #[test]
@@ -476,7 +476,7 @@ mod pings {
             let server = TrafficController::builder().generation(generation).ping(NEVER, LONGER).start().unwrap();
             let begun = Instant::now();
             let mut client = tail(&server);
-            // Keep-alive texts are no pongs.
+            // Keep-alive texts do not count as pongs.
             client.write_all(&masked(0x81, b"I'm alive!")).unwrap();
             assert_eq!(frame(&mut client), (0x88, close_payload(code, reason)));
             assert!(begun.elapsed() >= LONGER);
@@ -501,7 +501,7 @@ mod pings {
 mod faults {
     use super::*;
 
-    /// A server and the whole answer that it gives without a fault, with the boundary that does not change.
+    /// A server with a fixed boundary, and its complete response without a fault.
     fn server() -> (TrafficController, Vec<u8>) {
         let server = TrafficController::builder().generation(Generation::May2014).start().unwrap();
         server.add_recent("app", [hi(), hi(), hi()]);
@@ -515,7 +515,7 @@ mod faults {
         client
     }
 
-    /// The bytes' length is the same with every date.
+    /// Asserts the first bytes of a response, whose date may differ.
     fn assert_begins(bytes: &[u8], whole: &[u8], length: usize) {
         let until_date = whole.windows(6).position(|window| window == b"Date: ").unwrap().min(length);
         assert_eq!(bytes.len(), length);
@@ -529,7 +529,7 @@ mod faults {
             server.fault(Fault::DropAfter(length as u64));
             assert_begins(&rest(&mut ask(&server)), &whole, length);
         }
-        // Behind the end it does not strike, and neither does it strike another connection.
+        // A fault after the end has no effect, and neither does it affect another connection.
         server.fault(Fault::DropAfter(NEVER.as_secs()));
         assert_eq!(rest(&mut ask(&server)).len(), whole.len());
         assert_eq!(rest(&mut ask(&server)).len(), whole.len());
@@ -554,12 +554,12 @@ mod faults {
     }
 
     #[test]
-    fn reset_is_no_clean_end() {
+    fn reset_is_not_a_clean_end() {
         let (server, _) = server();
         for length in [0, 20, 250] {
             server.fault(Fault::ResetAfter(length));
             let (mut client, mut bytes) = (connect(&server), Vec::new());
-            // At the first byte it can come before the request has been written.
+            // At the first byte the reset can come before the request has been written.
             let asked = client.write_all(b"GET /recent?app=app HTTP/1.1\r\nHost: x\r\n\r\n");
             assert_reset(asked.and_then(|()| client.read_to_end(&mut bytes)));
             assert!(bytes.len() as u64 <= length);
@@ -586,7 +586,7 @@ mod faults {
     }
 
     #[test]
-    fn stalled_websockets_still_hear_their_client() {
+    fn stalled_websockets_still_read_from_their_client() {
         let server = TrafficController::start().unwrap();
         server.fault(Fault::StallAfter(SWITCHING.len() as u64));
         let mut client = open_websocket(&server, "/tail/?app=app");
@@ -614,7 +614,7 @@ mod faults {
     }
 
     #[test]
-    fn truncate_breaks_what_the_head_promised() {
+    fn truncate_sends_less_than_the_head_announces() {
         for framing in [BodyFraming::ContentLength, BodyFraming::Chunked, BodyFraming::UntilClose] {
             let server = TrafficController::builder().body_framing(framing).start().unwrap();
             server.add_recent("app", [hi(), hi(), hi()]);
@@ -634,7 +634,7 @@ mod faults {
     }
 
     #[test]
-    fn refusals_come_whatever_was_asked_for() {
+    fn refuse_status_applies_to_every_request() {
         let server = TrafficController::start().unwrap();
         server.always(Fault::RefuseStatus { status: 418, body: b"no\xff".to_vec() });
         for target in ["/recent?app=app", "/tail/?app=app", "/"] {
@@ -642,7 +642,7 @@ mod faults {
             assert!(head.starts_with("HTTP/1.1 418 I'm a teapot\r\nContent-Type: text/plain"), "{head}");
             assert_eq!(body, b"no\xff");
         }
-        // One fault goes before those for all, and then these are back.
+        // A fault for one connection takes precedence over those for all, which then apply again.
         server.fault([]);
         assert!(get(&server, "/recent?app=app", &[]).0.starts_with("HTTP/1.1 200 "));
         assert!(get(&server, "/recent?app=app", &[]).0.starts_with("HTTP/1.1 418 "));
@@ -651,7 +651,7 @@ mod faults {
     }
 
     #[test]
-    fn bodies_can_come_late() {
+    fn bodies_can_be_delayed() {
         let server = TrafficController::builder().token("good").start().unwrap();
         server.fault(Fault::DelayedBody(NEVER));
         let mut client = ask(&server);
@@ -663,12 +663,12 @@ mod faults {
         let (_, body) = get(&server, "/recent?app=app", &[]);
         assert_eq!(body, b"You are not authorized. Error: Authorization not provided");
         assert!(asked.elapsed() >= delay);
-        // A client that leaves meanwhile is noticed.
+        // The server notices a client that hangs up in the meantime.
         drop(client);
     }
 
     #[test]
-    fn silence_is_all_that_a_silent_server_gives() {
+    fn silent_servers_accept_and_send_nothing() {
         for tls in [false, true] {
             let builder = TrafficController::builder();
             let server = if tls { builder.tls() } else { builder }.start().unwrap();
@@ -682,7 +682,7 @@ mod faults {
     }
 
     #[test]
-    fn garbage_comes_instead_of_an_answer() {
+    fn garbage_is_sent_instead_of_a_response() {
         let server = TrafficController::start().unwrap();
         server.fault(Fault::Garbage(b"\0\xff garbage".to_vec()));
         assert_eq!(rest(&mut ask(&server)), b"\0\xff garbage");
@@ -700,7 +700,7 @@ mod faults {
     }
 
     #[test]
-    fn endless_bodies_have_no_end() {
+    fn endless_bodies_do_not_end() {
         const MUCH: usize = 3 << 20;
         for framing in [BodyFraming::ContentLength, BodyFraming::Chunked] {
             let server = TrafficController::builder().body_framing(framing).start().unwrap();
@@ -724,7 +724,7 @@ mod faults {
     }
 
     #[test]
-    fn endless_messages_have_no_end() {
+    fn endless_messages_do_not_end() {
         let server = TrafficController::start().unwrap();
         server.add_recent("app", [hi()]);
         server.fault(Fault::EndlessMessages);
@@ -743,7 +743,7 @@ mod faults {
         let pings = frames.iter().filter(|frame| frame.0 == PING.0).count();
         assert_eq!(pings, 1);
         assert_eq!(frames.iter().filter(|frame| **frame == (0x82, HI.to_vec())).count(), frames.len() - pings);
-        // The server still listens.
+        // The server still accepts connections.
         client.write_all(&masked(0x88, b"")).unwrap();
         assert!(rest(&mut client).ends_with(b"\x88\x00"));
         drop(client);
@@ -785,7 +785,7 @@ mod records {
     }
 
     #[test]
-    fn hold_a_request_that_comes_in_bits() {
+    fn hold_a_request_that_arrives_in_pieces() {
         let server = TrafficController::start().unwrap();
         let mut client = connect(&server);
         for byte in b"POST /recent?app=a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello" {
@@ -835,12 +835,12 @@ mod tls {
         assert_eq!(frame(&mut client), (0x88, close_payload(1000, "")));
         assert_eq!(rest(&mut client), b"");
 
-        // The ping is there, and one byte of the frame behind it.
+        // The ping arrives, and one byte of the frame after it.
         server.fault(Fault::DropAfter(SWITCHING.len() as u64 + 3));
         let mut client = open();
         server.send(hi());
         let mut bytes = Vec::new();
-        // How an end without `close_notify` looks, differs between TLS libraries.
+        // How an EOF without `close_notify` appears differs between TLS libraries.
         let _ = client.read_to_end(&mut bytes);
         assert_eq!(bytes, b"\x82");
 
@@ -864,7 +864,7 @@ mod flow {
         let client = tail(&server);
         let payload = vec![b'p'; 1 << 20];
         thread::scope(|scope| {
-            // Here, so that a failure ends the sender, too.
+            // Created here, so that a failure ends the sender, too.
             let mut client = client;
             let sender = scope.spawn(|| (0..MESSAGES).map(|_| server.send_raw("app", &payload[..])).sum::<usize>());
             assert!(!server.wait_for_tails("app", 0, QUIET));
@@ -933,7 +933,7 @@ mod flow {
                 clients.push(client);
             }
         }
-        // One that has not asked yet.
+        // A client that has sent no request yet.
         clients.push(connect(&server));
         assert!(server.wait_for_requests(12, DEADLINE));
         let address = server.address();
@@ -941,7 +941,7 @@ mod flow {
         server.stop();
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         for mut client in clients {
-            // A reset is an end, too; what is left is a timeout.
+            // A reset is an end, too. Any other error is a timeout.
             if let Err(error) = client.read_to_end(&mut Vec::new()) {
                 assert_eq!(error.kind(), ErrorKind::ConnectionReset);
             }

@@ -1,4 +1,4 @@
-//! Tokens that do not last, through the public calls: on Doppler, Log Cache and the RLP gateway.
+//! Tokens that expire or are refused, through the public calls: on Doppler, Log Cache and the RLP gateway.
 
 mod common;
 
@@ -11,7 +11,7 @@ use common::{DEADLINE, within};
 use loggregator_consumer::testing::{self, Generation, RequestKind, TrafficController};
 use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Reconnect, TokenSource, Uaa};
 
-/// A foundation that accepts only tokens of its UAA.
+/// A foundation that only accepts tokens of its UAA.
 fn strict() -> testing::Builder {
     TrafficController::builder().generation(Generation::Today).tokens([""; 0])
 }
@@ -20,7 +20,7 @@ fn uaa(server: &TrafficController) -> TokenSource {
     TokenSource::uaa(Uaa::new(&server.api()).refresh_token(&server.issue_refresh_token())).unwrap()
 }
 
-/// Tails over Doppler, with recent messages from Log Cache; and tails over the RLP gateway.
+/// One consumer of Doppler, with recent messages from Log Cache, and one of the RLP gateway.
 fn consumers(server: &TrafficController, tokens: &TokenSource) -> [Consumer; 2] {
     let doppler = Builder::new().doppler(&server.endpoint()).log_cache(&server.api());
     [doppler, Builder::new().rlp_gateway(&server.api())]
@@ -29,18 +29,18 @@ fn consumers(server: &TrafficController, tokens: &TokenSource) -> [Consumer; 2] 
 
 type Call = fn(&[Consumer; 2]) -> loggregator_consumer::Result<()>;
 
-/// A call to each server, with the request that it makes.
+/// A call to each server, with the kind of request that it makes.
 const CALLS: [(Call, RequestKind); 3] = [
     (|[doppler, _]| doppler.tail(APP, "").map(drop), RequestKind::Stream),
     (|[log_cache, _]| log_cache.recent(APP, "").map(drop), RequestKind::LogCacheRead),
     (|[_, gateway]| gateway.tail(APP, "").map(drop), RequestKind::Gateway),
 ];
 
-/// For how many seconds the test below runs. With 60 it is a minute of tails and recents.
+/// Sets how many seconds the test below runs. With 60, tails and recents run for a minute.
 const SECONDS: &str = "LOGGREGATOR_CONSUMER_TEST_SECONDS";
 
 #[test]
-fn with_tokens_of_one_second_no_call_fails_and_one_a_second_is_got() {
+fn with_tokens_of_one_second_no_call_fails_and_one_token_a_second_is_fetched() {
     let seconds = env::var(SECONDS).map_or(6, |seconds| seconds.parse().unwrap());
     within(DEADLINE + Duration::from_secs(seconds), move || {
         let server = strict().token_life(Duration::from_secs(1)).start().unwrap();
@@ -54,7 +54,7 @@ fn with_tokens_of_one_second_no_call_fails_and_one_a_second_is_got() {
                     while Instant::now() < end {
                         call(&consumers).unwrap_or_else(|error| panic!("call {count} failed: {error}"));
                         count += 1;
-                        // The machine is not ours alone.
+                        // Other programs use the machine, too.
                         thread::sleep(Duration::from_millis(10));
                     }
                     count
@@ -67,7 +67,7 @@ fn with_tokens_of_one_second_no_call_fails_and_one_a_second_is_got() {
         println!("{calls:?} calls and {refreshes} refreshes in {seconds} s");
         let seconds = seconds as usize;
         assert!(calls.iter().all(|&count| count >= seconds / 2), "{calls:?}");
-        // One a second, and one each for the seconds that were cut at the beginning and the end.
+        // One a second, plus one each for the incomplete seconds at the beginning and at the end.
         assert!((seconds / 2..=seconds + 2).contains(&refreshes), "{refreshes} refreshes in {seconds} s");
     });
 }
@@ -84,7 +84,7 @@ fn a_refused_token_is_refreshed_once() {
             server.refuse_tokens(1);
             call(&consumers).unwrap();
             assert_eq!((requests(), server.refreshes()), (3, 2), "{kind:?}");
-            // A new token that is refused, too, is the end of it.
+            // If the new token is refused, too, the call fails.
             server.refuse_tokens(10);
             assert_eq!(call(&consumers).unwrap_err().kind(), ErrorKind::Unauthorized, "{kind:?}");
             assert_eq!((requests(), server.refreshes()), (5, 3), "{kind:?}");
@@ -112,7 +112,7 @@ fn many_calls_with_an_expired_token_share_one_refresh() {
 }
 
 #[test]
-fn a_tail_that_connects_again_gets_a_token_for_it() {
+fn a_tail_that_reconnects_gets_a_new_token() {
     within(DEADLINE, || {
         for address in
             [(|server| Builder::new().doppler(&server.endpoint())) as fn(&TrafficController) -> Builder, |server| {
@@ -131,7 +131,7 @@ fn a_tail_that_connects_again_gets_a_token_for_it() {
             server.send(LogMessage::new(APP, "hello"));
             assert_eq!(tail.next().unwrap().unwrap().text(), "hello");
             assert_eq!(server.refreshes(), 2);
-            // When the session is over, so is the tail.
+            // When the session ends, the tail ends.
             server.expire_tokens();
             server.revoke_refresh_tokens();
             server.drop_tails(APP);
@@ -143,7 +143,7 @@ fn a_tail_that_connects_again_gets_a_token_for_it() {
 }
 
 #[test]
-fn bearer_goes_out_in_lower_case() {
+fn the_bearer_prefix_is_sent_in_lower_case() {
     within(DEADLINE, || {
         const JWT: &str = "eyJhbGciOiJub25lIn0.e30.c2ln";
         let server = TrafficController::of(Generation::Today).unwrap();
@@ -166,9 +166,9 @@ fn bearer_goes_out_in_lower_case() {
 }
 
 #[test]
-fn the_session_of_cf_is_followed_and_not_written() {
-    const NAME: &str = "the_session_of_cf_is_followed_and_not_written";
-    // The environment can be set only for another process: this test, run by itself.
+fn the_cf_session_is_followed_and_not_modified() {
+    const NAME: &str = "the_cf_session_is_followed_and_not_modified";
+    // The environment can only be set for another process, so this test runs itself in one.
     if env::var_os("CF_HOME").is_some_and(|home| home.to_string_lossy().ends_with(NAME)) {
         return follow_the_session(false);
     }
@@ -207,11 +207,11 @@ fn follow_the_session(tls: bool) {
         assert_eq!(consumer.recent(APP, "").unwrap(), []);
         server.refreshes()
     };
-    assert_eq!(call(), 0, "its token is good");
+    assert_eq!(call(), 0, "the token is valid");
     server.expire_tokens();
     assert_eq!(call(), 1);
-    assert_eq!(fs::read(&file).unwrap(), session, "it is not written");
-    // `cf` gets a new token; ours ends.
+    assert_eq!(fs::read(&file).unwrap(), session, "the session is not modified");
+    // `cf` gets a new token, and ours expires.
     server.expire_tokens();
     server.cf_home(&home).unwrap();
     assert_eq!(call(), 1, "the token of `cf` is used");

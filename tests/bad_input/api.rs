@@ -1,20 +1,21 @@
-//! Answers of an API, asked where the logs are, and of a UAA, asked for a token, that neither should give.
+//! Bad responses of an API to discovery, and of a UAA to a request for a token.
 
 use std::net::TcpStream;
 
 use loggregator_consumer::{Builder, Error, ErrorKind, Proxy, TokenSource, Uaa};
 
-use crate::common::messages::{APP, answer, head};
-use crate::common::{DEADLINE, ScriptedServer, hang_up, read_head, say, say_without_end, within};
+use crate::common::messages::{APP, head, response};
+use crate::common::{DEADLINE, ScriptedServer, hang_up, read_head, send, send_endlessly, within};
 use crate::{SHORT, dribble, promptly};
 
-/// How discovery fails, promptly, where the root of the API answers with this, and where `/v2/info` does.
+/// Returns the errors of discovery, which must be prompt: once where the API's root responds with this, and once where
+/// `/v2/info` does.
 fn errors(script: impl Fn(&mut TcpStream) + Send + Sync + Copy + 'static) -> [Error; 2] {
     [false, true].map(|has_root| {
         let server = ScriptedServer::always(move |mut socket| {
             match read_head(&mut socket).starts_with("GET / ") == has_root {
                 true => script(&mut socket),
-                false => say(&mut socket, &[&answer("404 Not Found", &[], b"")]),
+                false => send(&mut socket, &[&response("404 Not Found", &[], b"")]),
             }
             hang_up(socket);
         });
@@ -25,12 +26,12 @@ fn errors(script: impl Fn(&mut TcpStream) + Send + Sync + Copy + 'static) -> [Er
 }
 
 #[test]
-fn an_answer_without_an_end_is_a_bad_response() {
+fn an_endless_response_is_a_bad_response() {
     within(DEADLINE, || {
         for (begin, endless) in [("{\"links\":\"", "x"), ("", " "), ("", "["), ("{\"links\":{", "\"x\":1,")] {
             let errors = errors(|socket| {
-                say(socket, &[&head("200 OK", &[]), begin.as_bytes()]);
-                say_without_end(socket, endless.repeat(1000).as_bytes());
+                send(socket, &[&head("200 OK", &[]), begin.as_bytes()]);
+                send_endlessly(socket, endless.repeat(1000).as_bytes());
             });
             for error in errors {
                 assert_eq!(error.kind(), ErrorKind::BadResponse, "{begin}{endless}: {error}");
@@ -40,10 +41,10 @@ fn an_answer_without_an_end_is_a_bad_response() {
 }
 
 #[test]
-fn an_answer_that_trickles_in_is_a_timeout() {
+fn a_response_that_trickles_in_is_a_timeout() {
     within(DEADLINE, || {
         let errors = errors(|socket| {
-            say(socket, &[&head("200 OK", &[])]);
+            send(socket, &[&head("200 OK", &[])]);
             dribble(socket, &[b' '; 10_000]);
         });
         for error in errors {
@@ -53,7 +54,7 @@ fn an_answer_that_trickles_in_is_a_timeout() {
 }
 
 #[test]
-fn what_names_no_server_is_a_bad_response() {
+fn a_response_that_names_no_server_is_a_bad_response() {
     within(DEADLINE, || {
         for body in [
             &b""[..],
@@ -66,7 +67,7 @@ fn what_names_no_server_is_a_bad_response() {
             b"{\"links\":{\"logging\":{\"href\":\"wss://x\\r\\ny\"}},\"logging_endpoint\":\"wss://x\\r\\ny\"}",
             b"{\"links\":{\"logging\":{\"href\":\"wss://u:p@x\"}},\"logging_endpoint\":\"wss://u:p@x\"}",
         ] {
-            for error in errors(move |socket| say(socket, &[&answer("200 OK", &[], body)])) {
+            for error in errors(move |socket| send(socket, &[&response("200 OK", &[], body)])) {
                 assert_eq!(error.kind(), ErrorKind::BadResponse, "{}: {error}", String::from_utf8_lossy(body));
             }
         }
@@ -74,7 +75,7 @@ fn what_names_no_server_is_a_bad_response() {
 }
 
 #[test]
-fn a_token_that_is_none_is_a_bad_response_and_not_shown() {
+fn an_invalid_token_is_a_bad_response_and_is_not_shown() {
     within(DEADLINE, || {
         for token in ["hunter2\\r\\nX-Admin: 1", "hunter2\\u0000", "hunter2\" \""] {
             let body = format!("{{\"access_token\":\"{token}\"}}").into_bytes();
@@ -87,7 +88,7 @@ fn a_token_that_is_none_is_a_bad_response_and_not_shown() {
 fn assert_no_token(body: Vec<u8>) {
     let server = ScriptedServer::always(move |mut socket| {
         read_head(&mut socket);
-        say(&mut socket, &[&answer("200 OK", &[], &body)]);
+        send(&mut socket, &[&response("200 OK", &[], &body)]);
         hang_up(socket);
     });
     let tokens = TokenSource::uaa(Uaa::new(&format!("http://{}", server.address)).refresh_token("x")).unwrap();

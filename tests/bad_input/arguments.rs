@@ -1,4 +1,4 @@
-//! What a caller gets wrong: nothing is sent.
+//! Invalid arguments: nothing is sent.
 
 use loggregator_consumer::{Consumer, Error, ErrorKind};
 
@@ -6,7 +6,7 @@ use crate::common::messages::{APP, TOKEN};
 use crate::common::{Untouched, consumer};
 
 #[test]
-fn an_endpoint_that_is_no_url_is_refused() {
+fn an_endpoint_that_is_not_a_url_is_refused() {
     for endpoint in ["", " ", "::", "ws://", "ws://:80", "ws://host:port", "ws://host:65536", "ws://[::1", "a b"] {
         let error = Consumer::new(endpoint).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{endpoint}: {error}");
@@ -23,7 +23,7 @@ fn an_endpoint_whose_scheme_is_not_ws_or_wss_is_refused() {
     }
 }
 
-/// The errors of all calls, none of which must connect.
+/// Returns the errors of all calls. None of them must connect.
 fn refused(app_guid: &str, token: &str) -> [Error; 3] {
     let server = Untouched::start();
     let consumer = consumer(&format!("ws://{}", server.address()));

@@ -1,4 +1,4 @@
-//! Servers that can't be reached, or leave before they have answered.
+//! Servers that cannot be reached, or hang up before they have responded.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -6,14 +6,14 @@ use std::thread;
 
 use loggregator_consumer::{Builder, Error, ErrorKind, Proxy};
 
-use crate::common::messages::answer;
+use crate::common::messages::response;
 use crate::common::proxy::ConnectProxy;
 use crate::common::{
     DEADLINE, Refusing, ScriptedServer, assert_dial_error, builder, consumer, drain, failures, hang_up, read_head,
-    reset, say, tls, within,
+    reset, send, tls, within,
 };
 use crate::{SHORT, promptly};
-/// How a tail and a call of recent fail at a server that does this with each connection.
+/// Returns the errors of a tail and of a call of `recent` at a server that runs this script on each connection.
 fn failures_at(script: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, [Error; 2]) {
     let endpoint = ScriptedServer::always(script).endpoint();
     let errors = promptly(|| failures(&consumer(&endpoint)));
@@ -32,10 +32,10 @@ fn a_refused_connection_is_a_dial_error() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_an_error_by_the_connect_timeout() {
+fn a_name_that_does_not_resolve_is_an_error_within_the_connect_timeout() {
     within(DEADLINE, || {
         let endpoint = "ws://loggregator.invalid";
-        // How long the system takes to find that out is its affair.
+        // The system's resolver may need longer than the connect timeout, so both kinds are right.
         for error in promptly(|| failures(&builder(endpoint).connect_timeout(SHORT).build().unwrap())) {
             assert_dial_error(&error, error.kind(), endpoint);
             assert!(matches!(error.kind(), ErrorKind::Dial | ErrorKind::Timeout), "{error:?}");
@@ -45,7 +45,7 @@ fn a_name_that_does_not_resolve_is_an_error_by_the_connect_timeout() {
 }
 
 #[test]
-fn a_reset_in_accept_is_a_lost_connection() {
+fn a_reset_right_after_accept_is_a_lost_connection() {
     within(DEADLINE, || {
         let (endpoint, errors) = failures_at(reset);
         for error in errors {
@@ -72,7 +72,7 @@ fn a_reset_in_the_middle_of_the_head_is_a_lost_connection() {
     within(DEADLINE, || {
         let (endpoint, errors) = failures_at(|mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[b"HTTP/1.1 200 OK\r\nContent-Ty"]);
+            send(&mut socket, &[b"HTTP/1.1 200 OK\r\nContent-Ty"]);
             reset(socket);
         });
         for error in errors {
@@ -82,7 +82,7 @@ fn a_reset_in_the_middle_of_the_head_is_a_lost_connection() {
 }
 
 #[test]
-fn an_end_without_an_answer_is_a_lost_connection() {
+fn an_eof_without_a_response_is_a_lost_connection() {
     within(DEADLINE, || {
         let (endpoint, errors) = failures_at(|mut socket| {
             read_head(&mut socket);
@@ -95,11 +95,11 @@ fn an_end_without_an_answer_is_a_lost_connection() {
 }
 
 #[test]
-fn an_end_in_the_middle_of_the_head_is_a_lost_connection() {
+fn an_eof_in_the_middle_of_the_head_is_a_lost_connection() {
     within(DEADLINE, || {
         let (endpoint, errors) = failures_at(|mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[b"HTTP/1.1 200 OK\r\nContent-Ty"]);
+            send(&mut socket, &[b"HTTP/1.1 200 OK\r\nContent-Ty"]);
             hang_up(socket);
         });
         for error in errors {
@@ -108,7 +108,7 @@ fn an_end_in_the_middle_of_the_head_is_a_lost_connection() {
     });
 }
 
-/// That a tail and a call of recent end by the connect timeout.
+/// Asserts that a tail and a call of `recent` end by the connect timeout.
 fn assert_timeouts(consumer: Builder, endpoint: &str) {
     let consumer = consumer.connect_timeout(SHORT).build().unwrap();
     for error in promptly(|| failures(&consumer)) {
@@ -117,7 +117,7 @@ fn assert_timeouts(consumer: Builder, endpoint: &str) {
 }
 
 #[test]
-fn a_server_that_never_answers_is_a_timeout() {
+fn a_server_that_never_responds_is_a_timeout() {
     within(DEADLINE, || {
         let endpoint = ScriptedServer::silent().endpoint();
         assert_timeouts(builder(&endpoint), &endpoint);
@@ -129,7 +129,7 @@ fn a_server_that_falls_silent_in_the_middle_of_the_head_is_a_timeout() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[b"HTTP/1.1 200 OK\r\nContent-Ty"]);
+            send(&mut socket, &[b"HTTP/1.1 200 OK\r\nContent-Ty"]);
             drain(socket);
         });
         assert_timeouts(builder(&server.endpoint()), &server.endpoint());
@@ -137,10 +137,10 @@ fn a_server_that_falls_silent_in_the_middle_of_the_head_is_a_timeout() {
 }
 
 #[test]
-fn a_head_that_comes_in_too_slowly_is_a_timeout() {
+fn a_head_that_arrives_too_slowly_is_a_timeout() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
-            say(&mut socket, &[b"HTTP/1.1 200 OK\r\nX: "]);
+            send(&mut socket, &[b"HTTP/1.1 200 OK\r\nX: "]);
             while socket.write_all(b"x").is_ok() {
                 thread::sleep(SHORT / 10);
             }
@@ -158,10 +158,10 @@ fn a_server_that_is_silent_in_the_tls_handshake_is_a_timeout() {
 }
 
 #[test]
-fn a_server_that_speaks_no_tls_is_a_tls_error() {
+fn a_server_without_tls_is_a_tls_error() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
-            say(&mut socket, &[&answer("400 Bad Request", &[], b"Client sent something else.")]);
+            send(&mut socket, &[&response("400 Bad Request", &[], b"Client sent something else.")]);
             hang_up(socket);
         });
         for error in failures(&consumer(&server.tls_endpoint())) {
@@ -198,10 +198,10 @@ fn a_certificate_for_another_name_is_a_tls_error() {
 }
 
 #[test]
-fn a_server_that_leaves_in_the_tls_handshake_is_an_error() {
+fn a_server_that_hangs_up_in_the_tls_handshake_is_a_tls_error() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
-            say(&mut socket, &[b"\x16\x03\x03"]);
+            send(&mut socket, &[b"\x16\x03\x03"]);
             hang_up(socket);
         });
         for error in failures(&consumer(&server.tls_endpoint())) {

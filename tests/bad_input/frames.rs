@@ -1,4 +1,4 @@
-//! Frames that no server should send, and some that are odd and all right.
+//! Invalid frames, and some that are unusual but valid.
 
 use std::net::TcpStream;
 use std::sync::mpsc;
@@ -8,25 +8,25 @@ use loggregator_consumer::{Builder, Ending, Error, ErrorKind, Proxy};
 use crate::common::messages::{APP, TOKEN, envelope, message, texts};
 use crate::common::{
     BINARY, CLOSE, CONTINUATION, DEADLINE, PING, ScriptedServer, TEXT, builder, close_frame, consumer, frame, hang_up,
-    not_final, read_frame, read_head, reset, say, say_without_end, streaming, switching_protocols, tls, upgrading,
+    not_final, read_frame, read_head, reset, send, send_endlessly, streaming, switching_protocols, tls, upgrading,
     within,
 };
 use crate::promptly;
 
 const PONG: u8 = 10;
 
-/// A frame with another first byte, and so with other flags.
+/// Changes the first byte of a frame, which has its flags and its opcode.
 fn with_flags(mut frame: Vec<u8>, change: impl Fn(u8) -> u8) -> Vec<u8> {
     frame[0] = change(frame[0]);
     frame
 }
 
-/// The beginning of a frame that claims to have so many bytes.
-fn claim(opcode: u8, length: u64) -> Vec<u8> {
+/// The head of a frame that announces this many bytes.
+fn announce(opcode: u8, length: u64) -> Vec<u8> {
     [&[0x80 | opcode, 127], &length.to_be_bytes()[..]].concat()
 }
 
-/// How tails of a legacy server and of Doppler end by these bytes, behind a message and with nothing behind them.
+/// Returns how tails of a legacy server and of Doppler end if the server sends a message and then only these bytes.
 fn ends_by(bytes: &[u8]) -> [(Error, Ending); 2] {
     let legacy: fn(&str) -> Builder = |address| Builder::new().legacy(address);
     let doppler: fn(&str) -> Builder = |address| Builder::new().doppler(address);
@@ -35,7 +35,7 @@ fn ends_by(bytes: &[u8]) -> [(Error, Ending); 2] {
         let consumer = builder(&server.endpoint()).proxy(Proxy::none()).build().unwrap();
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         assert_eq!(tail.next().unwrap().unwrap().text(), "before");
-        let error = promptly(|| tail.next()).expect("an end that is no clean one").unwrap_err();
+        let error = promptly(|| tail.next()).expect("an end that is not clean").unwrap_err();
         assert!(tail.next().is_none());
         (error, tail.ending().unwrap().clone())
     })
@@ -54,10 +54,10 @@ fn assert_breaks_the_protocol(bytes: &[u8]) {
 }
 
 #[test]
-fn a_frame_that_claims_to_be_too_large_is_refused_before_it_comes() {
+fn a_frame_whose_announced_length_is_too_large_is_refused_before_it_arrives() {
     within(DEADLINE, || {
         for length in [1 << 63, (1 << 63) - 1, u64::MAX, 17 << 20] {
-            for (error, ending) in ends_by(&claim(BINARY, length)) {
+            for (error, ending) in ends_by(&announce(BINARY, length)) {
                 assert_eq!(error.kind(), ErrorKind::TooLarge, "{length}: {error}");
                 assert_eq!(ending, Ending::TooLarge { limit: 16 << 20 });
                 assert!(error.to_string().contains("16777216"), "{error}");
@@ -67,7 +67,7 @@ fn a_frame_that_claims_to_be_too_large_is_refused_before_it_comes() {
 }
 
 #[test]
-fn the_limit_of_a_message_is_the_one_that_is_set() {
+fn max_message_size_limits_a_message() {
     within(DEADLINE, || {
         let large = frame(BINARY, &message(&"x".repeat(1000)));
         let server = ScriptedServer::always(move |socket| streaming(large.clone())(socket));
@@ -79,10 +79,10 @@ fn the_limit_of_a_message_is_the_one_that_is_set() {
 }
 
 #[test]
-fn a_limit_that_is_none_takes_no_frame_that_no_memory_could_hold() {
+fn a_frame_too_large_for_memory_is_refused_even_without_a_limit() {
     within(DEADLINE, || {
         for length in [(1 << 63) - 1, 1 << 62, 1 << 40] {
-            let server = ScriptedServer::start(vec![streaming(claim(BINARY, length))]);
+            let server = ScriptedServer::start(vec![streaming(announce(BINARY, length))]);
             let consumer = builder(&server.endpoint()).max_message_size(usize::MAX).build().unwrap();
             let mut tail = consumer.tail(APP, TOKEN).unwrap();
             assert_eq!(promptly(|| tail.next()).unwrap().unwrap_err().kind(), ErrorKind::TooLarge);
@@ -91,11 +91,11 @@ fn a_limit_that_is_none_takes_no_frame_that_no_memory_could_hold() {
 }
 
 #[test]
-fn fragments_without_end_are_too_large() {
+fn endless_fragments_are_too_large() {
     within(DEADLINE, || {
         let server = ScriptedServer::start(vec![upgrading(|mut socket| {
-            say(&mut socket, &[&not_final(BINARY, &[b'x'; 1000])]);
-            say_without_end(&mut socket, &not_final(CONTINUATION, &[b'x'; 1000]));
+            send(&mut socket, &[&not_final(BINARY, &[b'x'; 1000])]);
+            send_endlessly(&mut socket, &not_final(CONTINUATION, &[b'x'; 1000]));
         })]);
         let mut tail = builder(&server.endpoint()).max_message_size(1 << 20).build().unwrap().tail(APP, TOKEN).unwrap();
         assert_eq!(promptly(|| tail.next()).unwrap().unwrap_err().kind(), ErrorKind::TooLarge);
@@ -141,7 +141,7 @@ fn a_control_frame_that_is_too_long_breaks_the_protocol() {
 }
 
 #[test]
-fn a_continuation_of_nothing_breaks_the_protocol() {
+fn a_continuation_without_a_first_fragment_breaks_the_protocol() {
     assert_breaks_the_protocol(&frame(CONTINUATION, b"x"));
     assert_breaks_the_protocol(&not_final(CONTINUATION, b"x"));
     assert_breaks_the_protocol(&[frame(PING, b""), frame(CONTINUATION, b"x")].concat());
@@ -153,7 +153,7 @@ fn a_message_within_a_fragmented_one_breaks_the_protocol() {
 }
 
 #[test]
-fn a_close_frame_within_a_fragmented_message_is_no_clean_end() {
+fn a_close_frame_within_a_fragmented_message_is_not_a_clean_end() {
     within(DEADLINE, || {
         let start = not_final(BINARY, &message("x")[..3]);
         let fragments = [start.clone(), [start, not_final(CONTINUATION, b"")].concat(), not_final(BINARY, b"")];
@@ -168,7 +168,7 @@ fn a_close_frame_within_a_fragmented_message_is_no_clean_end() {
 }
 
 #[test]
-fn a_text_that_is_no_utf8_breaks_the_protocol() {
+fn invalid_utf8_in_a_text_frame_breaks_the_protocol() {
     assert_breaks_the_protocol(&frame(TEXT, b"\xff\xfe"));
     assert_breaks_the_protocol(&[not_final(TEXT, b"\xc3"), frame(CONTINUATION, b"x")].concat());
     assert_breaks_the_protocol(&[not_final(TEXT, b"x"), frame(CONTINUATION, b"\xc3")].concat());
@@ -180,7 +180,7 @@ fn a_close_frame_of_one_byte_breaks_the_protocol() {
 }
 
 #[test]
-fn a_close_frame_with_a_code_that_is_none_is_no_clean_end() {
+fn a_close_frame_with_an_invalid_code_is_not_a_clean_end() {
     within(DEADLINE, || {
         for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, u16::MAX] {
             for (_, ending) in ends_by(&frame(CLOSE, &code.to_be_bytes())) {
@@ -191,7 +191,7 @@ fn a_close_frame_with_a_code_that_is_none_is_no_clean_end() {
 }
 
 #[test]
-fn a_close_frame_whose_reason_is_no_utf8_is_no_clean_end() {
+fn a_close_frame_with_invalid_utf8_in_its_reason_is_not_a_clean_end() {
     within(DEADLINE, || {
         for (_, ending) in ends_by(&frame(CLOSE, b"\x03\xe8\xff")) {
             assert!(!ending.is_clean(), "{ending:?}");
@@ -200,7 +200,7 @@ fn a_close_frame_whose_reason_is_no_utf8_is_no_clean_end() {
 }
 
 #[test]
-fn what_comes_behind_a_close_frame_is_not_read() {
+fn frames_after_a_close_frame_are_not_read() {
     within(DEADLINE, || {
         for more in [frame(BINARY, &message("more")), close_frame(), frame(CLOSE, b"\x03\xf0no"), b"\xff\xff".to_vec()]
         {
@@ -213,7 +213,7 @@ fn what_comes_behind_a_close_frame_is_not_read() {
     });
 }
 
-/// The messages of a tail that the server closes well behind these bytes.
+/// Returns the messages of a tail to which the server sends these bytes and then a normal close frame.
 fn messages_of(bytes: &[u8]) -> Vec<String> {
     let server = ScriptedServer::start(vec![streaming([bytes, &close_frame()].concat())]);
     let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
@@ -221,7 +221,7 @@ fn messages_of(bytes: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn a_fragmented_message_is_put_together() {
+fn a_fragmented_message_is_reassembled() {
     within(DEADLINE, || {
         let whole = message("in pieces");
         let (one, other) = whole.split_at(5);
@@ -249,7 +249,7 @@ fn fragments_of_one_byte_with_pings_between_take_linear_time() {
 }
 
 #[test]
-fn a_message_in_a_text_frame_is_a_message() {
+fn a_message_in_a_text_frame_is_decoded() {
     within(DEADLINE, || assert_eq!(messages_of(&frame(TEXT, &message("text"))), ["text"]));
 }
 
@@ -264,14 +264,15 @@ fn an_empty_frame_is_undecodable_and_the_tail_goes_on() {
     });
 }
 
-/// A server that sends the same bytes without end behind others, and a sign that it is well into it.
+/// Starts a server that sends `before` and then endless repetitions of `bytes`. The receiver gets a signal after the
+/// first thousand.
 fn flooding(before: Vec<u8>, bytes: Vec<u8>) -> (ScriptedServer, mpsc::Receiver<()>) {
     let (sender, under_way) = mpsc::channel();
     let flood = move |mut socket: TcpStream| {
         let many = bytes.repeat(1000);
-        say(&mut socket, &[&before, &many]);
+        send(&mut socket, &[&before, &many]);
         let _ = sender.send(());
-        say_without_end(&mut socket, &many);
+        send_endlessly(&mut socket, &many);
     };
     (ScriptedServer::start(vec![upgrading(flood)]), under_way)
 }
@@ -297,7 +298,7 @@ fn a_close_is_prompt_in_a_flood_of_empty_fragments() {
 }
 
 #[test]
-fn a_close_is_prompt_in_a_flood_of_messages_that_nobody_takes() {
+fn a_close_is_prompt_in_a_flood_of_messages_that_nobody_reads() {
     within(DEADLINE, || {
         let (server, under_way) = flooding(Vec::new(), frame(BINARY, &message("x")));
         let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
@@ -314,22 +315,22 @@ fn a_message_gets_through_a_flood_of_pings() {
     });
 }
 
-/// How a tail ends by what the server does behind a message.
+/// Returns how a tail ends if the server sends a message and then does this.
 fn end_at(then: fn(TcpStream)) -> (Error, Ending) {
     let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
-        say(&mut socket, &[&frame(BINARY, &message("before"))]);
-        // The client's first frame: by now it has no unread bytes of ours that a reset would destroy.
+        send(&mut socket, &[&frame(BINARY, &message("before"))]);
+        // Reads the client's first frame: by then the client has read all our bytes, and a reset cannot discard any.
         read_frame(&mut socket).unwrap();
         then(socket);
     })]);
     let mut tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
-    let error = tail.find_map(Result::err).expect("an end that is no clean one");
+    let error = tail.find_map(Result::err).expect("an end that is not clean");
     assert!(tail.next().is_none());
     (error, tail.ending().unwrap().clone())
 }
 
 #[test]
-fn an_end_without_a_close_frame_is_a_lost_connection() {
+fn an_eof_without_a_close_frame_is_a_lost_connection() {
     within(DEADLINE, || {
         let (error, ending) = end_at(hang_up);
         assert_eq!((error.kind(), ending), (ErrorKind::ConnectionLost, Ending::Eof));
@@ -337,12 +338,12 @@ fn an_end_without_a_close_frame_is_a_lost_connection() {
 }
 
 #[test]
-fn an_end_over_tls_without_a_goodbye_is_a_lost_connection() {
+fn an_eof_over_tls_without_close_notify_is_a_lost_connection() {
     within(DEADLINE, || {
         let server = ScriptedServer::start(vec![Box::new(|socket| {
             let mut stream = tls::accept(socket).unwrap();
-            let answer = switching_protocols(&read_head(&mut stream));
-            say(&mut stream, &[&answer, &frame(BINARY, &message("before"))]);
+            let response = switching_protocols(&read_head(&mut stream));
+            send(&mut stream, &[&response, &frame(BINARY, &message("before"))]);
             hang_up(stream.get_ref().try_clone().unwrap());
         })]);
         let settings = builder(&server.tls_endpoint()).tls_connector(tls::trusting());
@@ -354,10 +355,10 @@ fn an_end_over_tls_without_a_goodbye_is_a_lost_connection() {
 }
 
 #[test]
-fn an_end_in_the_middle_of_a_frame_is_a_lost_connection() {
+fn an_eof_in_the_middle_of_a_frame_is_a_lost_connection() {
     within(DEADLINE, || {
         let (error, ending) = end_at(|mut socket| {
-            say(&mut socket, &[&claim(BINARY, 100), b"not all"]);
+            send(&mut socket, &[&announce(BINARY, 100), b"not all"]);
             hang_up(socket);
         });
         assert_eq!((error.kind(), ending), (ErrorKind::ConnectionLost, Ending::Eof));

@@ -1,12 +1,12 @@
-//! Streams of the RLP gateway that no gateway should send.
+//! Invalid streams from an RLP gateway.
 
 use std::net::TcpStream;
 use std::sync::mpsc;
 
 use loggregator_consumer::{Builder, Ending, ErrorKind, Proxy, Tail};
 
-use crate::common::messages::{APP, TOKEN, answer, chunk, head, texts};
-use crate::common::{DEADLINE, ScriptedServer, answering, hang_up, read_head, say, say_without_end, within};
+use crate::common::messages::{APP, TOKEN, chunk, head, response, texts};
+use crate::common::{DEADLINE, ScriptedServer, hang_up, read_head, responding, send, send_endlessly, within};
 use crate::promptly;
 
 const EVENTS: &str = "Content-Type: text/event-stream";
@@ -15,11 +15,11 @@ const EVENTS: &str = "Content-Type: text/event-stream";
 const HI: &str = "data: {\"batch\":[{\"log\":{\"payload\":\"aGk=\"}}]}\n\n";
 const CLOSING: &str = "event: closing\ndata: bye\n\n";
 
-/// A tail of a server that begins a stream, and then does this.
+/// Opens a tail at a server that sends the head of a stream, and then does this.
 fn tail(limit: usize, then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Tail {
     let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
         read_head(&mut socket);
-        say(&mut socket, &[&head("200 OK", &[EVENTS])]);
+        send(&mut socket, &[&head("200 OK", &[EVENTS])]);
         then(&mut socket);
         hang_up(socket);
     })]);
@@ -27,14 +27,14 @@ fn tail(limit: usize, then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Tai
     builder.max_message_size(limit).build().unwrap().tail(APP, TOKEN).unwrap()
 }
 
-/// A tail of a stream with these bytes, which the gateway ends well.
+/// Opens a tail of a stream with these bytes, which the gateway ends with a closing event.
 fn tail_of(bytes: impl AsRef<[u8]>) -> Tail {
     let bytes = [bytes.as_ref(), CLOSING.as_bytes()].concat();
-    tail(1 << 24, move |socket| say(socket, &[&bytes]))
+    tail(1 << 24, move |socket| send(socket, &[&bytes]))
 }
 
 #[test]
-fn what_has_no_end_in_an_event_is_too_large() {
+fn an_endless_event_is_too_large() {
     within(DEADLINE, || {
         for (begin, endless) in [
             ("data: ", "x"),
@@ -46,8 +46,8 @@ fn what_has_no_end_in_an_event_is_too_large() {
             ("x: ", "x"),
         ] {
             let mut tail = tail(100_000, move |socket| {
-                say(socket, &[HI.as_bytes(), begin.as_bytes()]);
-                say_without_end(socket, endless.repeat(1000).as_bytes());
+                send(socket, &[HI.as_bytes(), begin.as_bytes()]);
+                send_endlessly(socket, endless.repeat(1000).as_bytes());
             });
             assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
             let error = promptly(|| tail.next()).unwrap().unwrap_err();
@@ -59,16 +59,16 @@ fn what_has_no_end_in_an_event_is_too_large() {
 }
 
 #[test]
-fn a_close_is_prompt_in_a_flood_of_what_is_no_message() {
+fn a_close_is_prompt_in_a_flood_of_events_without_messages() {
     within(DEADLINE, || {
         let batch = "data: {\"batch\":[]}\n\n";
         for flood in ["\n", ":\n", "data\n\n", "event: heartbeat\ndata: 1\n\n", "event: unknown\ndata: x\n\n", batch] {
             let (sender, under_way) = mpsc::channel();
             let tail = tail(1 << 20, move |socket| {
                 let flood = flood.repeat(1000);
-                say(socket, &[flood.as_bytes()]);
+                send(socket, &[flood.as_bytes()]);
                 sender.send(()).unwrap();
-                say_without_end(socket, flood.as_bytes());
+                send_endlessly(socket, flood.as_bytes());
             });
             under_way.recv().unwrap();
             promptly(|| tail.close()).unwrap();
@@ -83,9 +83,9 @@ fn a_close_is_prompt_in_a_flood_of_empty_trailers() {
         let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
             read_head(&mut socket);
             let head = head("200 OK", &[EVENTS, "Transfer-Encoding: chunked"]);
-            say(&mut socket, &[&head, &chunk(HI.as_bytes()), b"0\r\n"]);
+            send(&mut socket, &[&head, &chunk(HI.as_bytes()), b"0\r\n"]);
             sender.send(()).unwrap();
-            say_without_end(&mut socket, &b"X: y\r\n".repeat(1000));
+            send_endlessly(&mut socket, &b"X: y\r\n".repeat(1000));
         })]);
         let builder = Builder::new().rlp_gateway(&format!("http://{}", server.address)).proxy(Proxy::none());
         let tail = builder.build().unwrap().tail(APP, TOKEN).unwrap();
@@ -95,7 +95,7 @@ fn a_close_is_prompt_in_a_flood_of_empty_trailers() {
 }
 
 #[test]
-fn a_million_envelopes_of_nothing_are_no_messages() {
+fn a_million_empty_envelopes_give_no_messages() {
     within(DEADLINE, || {
         let batch = format!("data: {{\"batch\":[{}{{}}]}}\n\n", "{},".repeat(1_000_000));
         let mut tail = tail_of(batch + HI);
@@ -105,9 +105,9 @@ fn a_million_envelopes_of_nothing_are_no_messages() {
     });
 }
 
-/// In memory a message takes many times the bytes that it can have in JSON.
+/// A decoded message takes many times the memory of its shortest JSON, so the messages of a batch are limited.
 #[test]
-fn of_a_batch_with_a_million_messages_not_all_are_given() {
+fn a_batch_gives_at_most_10_000_messages() {
     within(DEADLINE, || {
         let batch = format!("data: {{\"batch\":[{}{{}}]}}\n\n", "{\"log\":{}},".repeat(1_000_000));
         let mut tail = tail_of(batch + HI);
@@ -116,7 +116,7 @@ fn of_a_batch_with_a_million_messages_not_all_are_given() {
     });
 }
 
-/// That an event is an error of its own, and the next one is given.
+/// Asserts that an event with this data is one `Undecodable` item, and that the next event is decoded.
 #[track_caller]
 fn assert_undecodable(data: &[u8]) {
     let mut tail = tail_of([b"data: ", data, b"\n\n", HI.as_bytes()].concat());
@@ -128,7 +128,7 @@ fn assert_undecodable(data: &[u8]) {
 }
 
 #[test]
-fn nesting_without_an_end_costs_no_more_than_its_event() {
+fn endless_nesting_makes_only_its_own_event_undecodable() {
     within(DEADLINE, || {
         for open in ["[", "{\"batch\":", "{\"batch\":[", "{\"x\":"] {
             assert_undecodable(open.repeat(100_000).as_bytes());
@@ -139,7 +139,7 @@ fn nesting_without_an_end_costs_no_more_than_its_event() {
 }
 
 #[test]
-fn text_that_is_no_utf8_costs_no_more_than_its_event() {
+fn invalid_utf8_makes_only_its_own_event_undecodable() {
     within(DEADLINE, || {
         for envelope in [
             &b"{\"source_id\":\"\xff\",\"log\":{}}"[..],
@@ -159,23 +159,23 @@ fn text_that_is_no_utf8_costs_no_more_than_its_event() {
 }
 
 #[test]
-fn the_reason_of_a_close_that_is_no_utf8_is_shown_as_text() {
+fn a_closing_reason_with_invalid_utf8_is_shown_as_text() {
     within(DEADLINE, || {
-        let mut tail = tail(1 << 20, |socket| say(socket, &[b"event: closing\ndata: b\xffye\n\n"]));
+        let mut tail = tail(1 << 20, |socket| send(socket, &[b"event: closing\ndata: b\xffye\n\n"]));
         assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::ClosedByServer);
         assert_eq!(tail.ending(), Some(&Ending::Closing { reason: "b\u{fffd}ye".into() }));
     });
 }
 
 #[test]
-fn nothing_comes_behind_a_close() {
+fn a_closing_event_ends_the_tail_even_if_more_events_follow() {
     within(DEADLINE, || {
         let mut tail = tail(1 << 20, |socket| {
-            say(socket, &[[HI, CLOSING, HI].concat().as_bytes()]);
-            say_without_end(socket, HI.as_bytes());
+            send(socket, &[[HI, CLOSING, HI].concat().as_bytes()]);
+            send_endlessly(socket, HI.as_bytes());
         });
         assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
-        // What came in one piece with the close is no harm.
+        // Events that arrive in one read with the closing event may still be delivered.
         let error = promptly(|| tail.find_map(Result::err)).unwrap();
         assert_eq!(error.kind(), ErrorKind::ClosedByServer);
         assert_eq!(tail.ending(), Some(&Ending::Closing { reason: "bye".into() }));
@@ -183,10 +183,10 @@ fn nothing_comes_behind_a_close() {
 }
 
 #[test]
-fn what_is_no_stream_of_events_is_a_bad_response() {
+fn a_response_that_is_not_an_event_stream_is_a_bad_response() {
     within(DEADLINE, || {
         for content_type in ["Content-Type: text/html", "Content-Type: text/html; text/event-stream", "X: y"] {
-            let server = ScriptedServer::start(vec![answering(answer("200 OK", &[content_type], HI.as_bytes()))]);
+            let server = ScriptedServer::start(vec![responding(response("200 OK", &[content_type], HI.as_bytes()))]);
             let builder = Builder::new().rlp_gateway(&format!("http://{}", server.address)).proxy(Proxy::none());
             let error = builder.build().unwrap().tail(APP, TOKEN).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadResponse, "{content_type}: {error}");

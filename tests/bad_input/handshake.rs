@@ -1,20 +1,20 @@
-//! Heads of answers: what is no upgrade, what has no end, and what is odd and all right.
+//! Heads of responses: those that do not upgrade, endless ones, and some that are unusual but valid.
 
 use loggregator_consumer::{Error, ErrorKind};
 
-use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, answer, head, message, multipart, recent_answer, texts};
+use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, head, message, multipart, recent_response, response, texts};
 use crate::common::{
-    BINARY, DEADLINE, ScriptedServer, Untouched, accept_key, answering, assert_dial_error, builder, close_frame,
-    consumer, drain, failures, frame, hang_up, read_head, say, say_without_end, switching_protocols, within,
+    BINARY, DEADLINE, ScriptedServer, Untouched, accept_key, assert_dial_error, builder, close_frame, consumer, drain,
+    failures, frame, hang_up, read_head, responding, send, send_endlessly, switching_protocols, within,
 };
 use crate::{SHORT, dribble, promptly};
 
-/// How a tail fails at a server with this answer to the handshake, in which `KEY` is the right accept key.
-fn tail_error(answer: &str) -> Error {
-    let answer = answer.to_owned();
+/// Returns the error of a tail at a server with this response to the handshake. `KEY` stands for the right accept key.
+fn tail_error(response: &str) -> Error {
+    let response = response.to_owned();
     let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
         let key = accept_key(&read_head(&mut socket));
-        say(&mut socket, &[answer.replace("KEY", &key).as_bytes()]);
+        send(&mut socket, &[response.replace("KEY", &key).as_bytes()]);
         hang_up(socket);
     })]);
     let error = promptly(|| consumer(&server.endpoint()).tail(APP, TOKEN).unwrap_err());
@@ -36,7 +36,7 @@ fn a_101_with_a_wrong_accept_key_is_a_bad_response() {
 }
 
 #[test]
-fn a_101_that_is_no_upgrade_to_websocket_is_a_bad_response() {
+fn a_101_that_does_not_upgrade_to_websocket_is_a_bad_response() {
     within(DEADLINE, || {
         for headers in [
             "Connection: Upgrade\r\n",
@@ -76,19 +76,19 @@ fn a_200_to_the_handshake_is_a_bad_response() {
 #[test]
 fn a_101_to_a_request_for_recent_messages_is_a_bad_response() {
     within(DEADLINE, || {
-        let server = ScriptedServer::answering("HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+        let server = ScriptedServer::responding("HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
         let error = promptly(|| consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err());
         assert_eq!(error.kind(), ErrorKind::BadResponse, "{error}");
     });
 }
 
 #[test]
-fn an_answer_that_is_no_http_is_a_bad_response() {
+fn a_response_that_is_not_http_is_a_bad_response() {
     within(DEADLINE, || {
         for garbage in ["SSH-2.0-OpenSSH_9.6\r\n", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "HTTP/1.1 abc\r\n\r\n"] {
             let server = ScriptedServer::always(|mut socket| {
                 read_head(&mut socket);
-                say(&mut socket, &[garbage.as_bytes()]);
+                send(&mut socket, &[garbage.as_bytes()]);
                 hang_up(socket);
             });
             for error in promptly(|| failures(&consumer(&server.endpoint()))) {
@@ -99,13 +99,13 @@ fn an_answer_that_is_no_http_is_a_bad_response() {
 }
 
 #[test]
-fn a_head_without_an_end_is_a_bad_response() {
+fn an_endless_head_is_a_bad_response() {
     within(DEADLINE, || {
         for endless in [&b"X-Header: value\r\n"[..], b"x"] {
             let server = ScriptedServer::always(|mut socket| {
                 read_head(&mut socket);
-                say(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
-                say_without_end(&mut socket, endless);
+                send(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
+                send_endlessly(&mut socket, endless);
             });
             for error in promptly(|| failures(&consumer(&server.endpoint()))) {
                 assert_dial_error(&error, ErrorKind::BadResponse, &server.endpoint());
@@ -115,11 +115,11 @@ fn a_head_without_an_end_is_a_bad_response() {
 }
 
 #[test]
-fn interim_answers_without_an_end_are_an_error() {
+fn endless_interim_responses_are_an_error() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
             read_head(&mut socket);
-            say_without_end(&mut socket, b"HTTP/1.1 100 Continue\r\n\r\n");
+            send_endlessly(&mut socket, b"HTTP/1.1 100 Continue\r\n\r\n");
         });
         let consumer = builder(&server.endpoint()).connect_timeout(SHORT).build().unwrap();
         for error in promptly(|| failures(&consumer)) {
@@ -129,7 +129,7 @@ fn interim_answers_without_an_end_are_an_error() {
 }
 
 #[test]
-fn a_head_that_dribbles_in_byte_by_byte_is_fine() {
+fn a_head_that_arrives_byte_by_byte_is_accepted() {
     within(DEADLINE, || {
         let server = ScriptedServer::start(vec![Box::new(|mut socket| {
             let key = accept_key(&read_head(&mut socket));
@@ -143,7 +143,7 @@ fn a_head_that_dribbles_in_byte_by_byte_is_fine() {
 
         let server = ScriptedServer::start(vec![Box::new(|mut socket| {
             read_head(&mut socket);
-            dribble(&mut socket, &recent_answer(&["hello"]));
+            dribble(&mut socket, &recent_response(&["hello"]));
             drain(socket);
         })]);
         let messages = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap();
@@ -152,7 +152,7 @@ fn a_head_that_dribbles_in_byte_by_byte_is_fine() {
 }
 
 #[test]
-fn an_upgrade_in_other_words_is_fine() {
+fn unusual_but_valid_upgrade_headers_are_accepted() {
     within(DEADLINE, || {
         for headers in [
             &["Upgrade: websocket", "Connection: keep-alive, Upgrade"][..],
@@ -163,7 +163,7 @@ fn an_upgrade_in_other_words_is_fine() {
             let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
                 let accept = format!("sec-websocket-accept:{}", accept_key(&read_head(&mut socket)));
                 let headers: Vec<_> = headers.iter().map(|header| &**header).chain([&*accept]).collect();
-                say(&mut socket, &[&head("101 Switching Protocols", &headers)]);
+                send(&mut socket, &[&head("101 Switching Protocols", &headers)]);
                 drain(socket);
             })]);
             consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
@@ -172,11 +172,11 @@ fn an_upgrade_in_other_words_is_fine() {
 }
 
 #[test]
-fn frames_that_come_in_one_segment_with_the_101_are_not_lost() {
+fn frames_in_the_same_segment_as_the_101_are_not_lost() {
     within(DEADLINE, || {
         let server = ScriptedServer::start(vec![Box::new(|mut socket| {
-            let answer = switching_protocols(&read_head(&mut socket));
-            say(&mut socket, &[&[answer, frame(BINARY, &message("hello")), close_frame()].concat()]);
+            let response = switching_protocols(&read_head(&mut socket));
+            send(&mut socket, &[&[response, frame(BINARY, &message("hello")), close_frame()].concat()]);
             drain(socket);
         })]);
         let tail = consumer(&server.endpoint()).tail(APP, TOKEN).unwrap();
@@ -185,14 +185,14 @@ fn frames_that_come_in_one_segment_with_the_101_are_not_lost() {
 }
 
 #[test]
-fn a_redirect_is_not_followed_and_takes_the_token_nowhere() {
+fn a_redirect_is_not_followed_and_does_not_leak_the_token() {
     within(DEADLINE, || {
         for status in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
             let other = Untouched::start();
             let location = format!("Location: http://{}/tail/", other.address());
             let server = ScriptedServer::always(move |mut socket| {
                 read_head(&mut socket);
-                say(&mut socket, &[&answer(status, &[&location], b"over there")]);
+                send(&mut socket, &[&response(status, &[&location], b"over there")]);
                 hang_up(socket);
             });
             for error in failures(&consumer(&server.endpoint())) {
@@ -207,10 +207,10 @@ fn a_redirect_is_not_followed_and_takes_the_token_nowhere() {
 #[test]
 fn a_redirect_on_the_same_server_is_not_followed_either() {
     within(DEADLINE, || {
-        // Whoever asks a second time is answered well.
-        let redirect = answer("302 Found", &["Location: /recent?app=other"], b"");
-        let good = answer("200 OK", &[CONTENT_TYPE], &multipart(&["of another app"]));
-        let server = ScriptedServer::start(vec![answering(redirect), answering(good)]);
+        // A second request would get a good response.
+        let redirect = response("302 Found", &["Location: /recent?app=other"], b"");
+        let good = response("200 OK", &[CONTENT_TYPE], &multipart(&["of another app"]));
+        let server = ScriptedServer::start(vec![responding(redirect), responding(good)]);
         let error = consumer(&server.endpoint()).recent(APP, TOKEN).unwrap_err();
         assert_eq!((error.kind(), error.status()), (ErrorKind::BadResponse, Some(302)));
     });

@@ -1,22 +1,22 @@
-//! Answers of a Log Cache that no Log Cache should give.
+//! Invalid responses from a Log Cache.
 
 use std::net::TcpStream;
 
 use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy};
 
 use crate::common::messages::{APP, TOKEN, head, texts};
-use crate::common::{DEADLINE, ScriptedServer, hang_up, read_head, say, say_without_end, within};
+use crate::common::{DEADLINE, ScriptedServer, hang_up, read_head, send, send_endlessly, within};
 use crate::{SHORT, dribble, promptly};
 
 const BEGIN: &str = "{\"envelopes\":{\"batch\":[";
 /// An envelope whose log is `hi`.
 const HI: &str = "{\"log\":{\"payload\":\"aGk=\"}},";
 
-/// A consumer of a server that begins an answer, and then does this.
+/// Returns a consumer of a server that sends the start of a response, and then does this.
 fn consumer(settings: impl Fn(Builder) -> Builder, then: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Consumer {
     let server = ScriptedServer::always(move |mut socket| {
         read_head(&mut socket);
-        say(&mut socket, &[&head("200 OK", &["Content-Type: application/json"]), BEGIN.as_bytes(), HI.as_bytes()]);
+        send(&mut socket, &[&head("200 OK", &["Content-Type: application/json"]), BEGIN.as_bytes(), HI.as_bytes()]);
         then(&mut socket);
         hang_up(socket);
     });
@@ -24,7 +24,7 @@ fn consumer(settings: impl Fn(Builder) -> Builder, then: impl Fn(&mut TcpStream)
     settings(builder).build().unwrap()
 }
 
-/// How both forms of recent fail there, promptly.
+/// Returns the errors of both forms of `recent` at such a server. Both must be prompt.
 fn errors(settings: impl Fn(Builder) -> Builder, then: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> [Error; 2] {
     let consumer = consumer(settings, then);
     [promptly(|| consumer.recent(APP, TOKEN).unwrap_err()), promptly(|| consumer.recent_iter(APP, TOKEN).unwrap_err())]
@@ -32,11 +32,11 @@ fn errors(settings: impl Fn(Builder) -> Builder, then: impl Fn(&mut TcpStream) +
 
 fn endless(text: impl AsRef<[u8]>) -> impl Fn(&mut TcpStream) {
     let many = text.as_ref().repeat(1000);
-    move |socket| say_without_end(socket, &many)
+    move |socket| send_endlessly(socket, &many)
 }
 
 #[test]
-fn an_envelope_without_an_end_is_too_large() {
+fn an_endless_envelope_is_too_large() {
     within(DEADLINE, || {
         for (begin, text) in [
             ("{\"log\":{\"payload\":\"", "x"),
@@ -49,7 +49,7 @@ fn an_envelope_without_an_end_is_too_large() {
             let errors = errors(
                 |builder| builder.max_message_size(100_000),
                 move |socket| {
-                    say(socket, &[begin.as_bytes()]);
+                    send(socket, &[begin.as_bytes()]);
                     endless(text)(socket);
                 },
             );
@@ -63,7 +63,7 @@ fn an_envelope_without_an_end_is_too_large() {
 }
 
 #[test]
-fn messages_without_an_end_are_too_large() {
+fn endless_messages_are_too_large() {
     within(DEADLINE, || {
         for error in errors(|builder| builder.max_recent_size(1_000_000), endless(HI)) {
             assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
@@ -74,7 +74,7 @@ fn messages_without_an_end_are_too_large() {
 }
 
 #[test]
-fn envelopes_without_an_end_that_are_no_messages_are_a_bad_response() {
+fn endless_envelopes_without_messages_are_a_bad_response() {
     within(DEADLINE, || {
         for no_message in ["{},", "{\"counter\":{\"name\":\"x\"}},", "{\"log\":7},", "{\"log\":{\"payload\":\"?\"}},"] {
             for error in errors(|builder| builder, endless(no_message)) {
@@ -87,7 +87,7 @@ fn envelopes_without_an_end_that_are_no_messages_are_a_bad_response() {
 }
 
 #[test]
-fn an_answer_that_trickles_in_is_a_timeout() {
+fn a_response_that_trickles_in_is_a_timeout() {
     within(DEADLINE, || {
         let trickle = |socket: &mut TcpStream| dribble(socket, &HI.as_bytes().repeat(1000));
         let consumer = consumer(|builder| builder.recent_timeout(5 * SHORT), trickle);
@@ -99,7 +99,7 @@ fn an_answer_that_trickles_in_is_a_timeout() {
 }
 
 #[test]
-fn what_is_no_json_is_a_bad_response_with_what_came_before() {
+fn invalid_json_is_an_error_with_the_messages_before_it() {
     within(DEADLINE, || {
         let deep = "[".repeat(100_000);
         let deep_in_an_envelope = format!("{{\"log\":{}", "{\"payload\":".repeat(100_000));
@@ -116,7 +116,7 @@ fn what_is_no_json_is_a_bad_response_with_what_came_before() {
             deep_in_an_envelope.as_bytes(),
         ] {
             let sent = bad.to_vec();
-            for error in errors(|builder| builder, move |socket| say(socket, &[&sent, HI.as_bytes()])) {
+            for error in errors(|builder| builder, move |socket| send(socket, &[&sent, HI.as_bytes()])) {
                 let shown = String::from_utf8_lossy(&bad[..bad.len().min(60)]);
                 assert!(matches!(error.kind(), ErrorKind::BadResponse | ErrorKind::Truncated), "{shown}: {error}");
                 assert_eq!(texts(error.recovered())[0], "hi", "{shown}");

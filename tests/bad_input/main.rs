@@ -1,5 +1,5 @@
-//! What comes from outside and is wrong: arguments, networks, proxies, servers. Each gives an error that says what was
-//! wrong, in bounded time and memory.
+//! Bad input from outside: arguments, networks, proxies and servers. Each gives an error that says what was wrong, in
+//! bounded time and memory.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -9,7 +9,7 @@ mod dialing;
 mod proxies;
 mod handshake;
 mod requests;
-mod refusals;
+mod error_responses;
 mod frames;
 mod recent;
 mod gateway;
@@ -20,11 +20,11 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A time limit that is to run out.
+/// A time limit that the tests let run out.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// What is called prompt here. It is long, for the machine may be under load, and much shorter than the limits that are
-/// not to run out.
+/// The longest that a prompt call may take. Generous, because the machine may be under load, but much shorter than the
+/// limits that must not run out.
 const PROMPT: Duration = Duration::from_secs(5);
 
 #[track_caller]
@@ -35,7 +35,8 @@ fn promptly<T>(call: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Writes each byte in a segment of its own, slowly enough for most to be read alone, until the client has gone.
+/// Writes each byte in its own segment, slowly enough for the client to read most of them one by one, until the client
+/// has hung up.
 fn dribble(socket: &mut impl Write, bytes: &[u8]) {
     for byte in bytes {
         if socket.write_all(&[*byte]).is_err() {

@@ -1,19 +1,19 @@
-//! Proxies that make no tunnel.
+//! Proxies that do not open a tunnel.
 
 use std::net::TcpStream;
 
 use loggregator_consumer::{Builder, ErrorKind, Proxy};
 
-use crate::common::messages::{answer, head};
+use crate::common::messages::{head, response};
 use crate::common::{
-    DEADLINE, ScriptedServer, assert_dial_error, builder, drain, failures, hang_up, read_head, reset, say,
-    say_without_end, within,
+    DEADLINE, ScriptedServer, assert_dial_error, builder, drain, failures, hang_up, read_head, reset, send,
+    send_endlessly, within,
 };
 use crate::{SHORT, promptly};
 
 const ENDPOINT: &str = "ws://loggregator.example.com";
 
-/// How a tail and a call of recent fail at a proxy that does this with each connection.
+/// Asserts that a tail and a call of `recent` fail with this kind at a proxy that runs this script on each connection.
 fn assert_fails(settings: fn(Builder) -> Builder, kind: ErrorKind, script: impl Fn(TcpStream) + Send + Sync + 'static) {
     within(DEADLINE, move || {
         let server = ScriptedServer::always(script);
@@ -28,10 +28,10 @@ fn assert_fails(settings: fn(Builder) -> Builder, kind: ErrorKind, script: impl 
     });
 }
 
-fn answers(bytes: Vec<u8>) -> impl Fn(TcpStream) {
+fn responses(bytes: Vec<u8>) -> impl Fn(TcpStream) {
     move |mut socket| {
         read_head(&mut socket);
-        say(&mut socket, &[&bytes]);
+        send(&mut socket, &[&bytes]);
         hang_up(socket);
     }
 }
@@ -39,45 +39,45 @@ fn answers(bytes: Vec<u8>) -> impl Fn(TcpStream) {
 #[test]
 fn a_proxy_that_refuses_is_a_proxy_error() {
     for status in ["403 Forbidden", "407 Proxy Authentication Required", "502 Bad Gateway", "302 Found"] {
-        assert_fails(|b| b, ErrorKind::Proxy, answers(answer(status, &["Location: http://x/"], b"no")));
+        assert_fails(|b| b, ErrorKind::Proxy, responses(response(status, &["Location: http://x/"], b"no")));
     }
 }
 
 #[test]
-fn a_proxy_that_answers_garbage_is_to_blame() {
+fn a_proxy_that_sends_garbage_is_a_proxy_error() {
     for garbage in ["SSH-2.0-OpenSSH_9.6\r\n", "\0\0\0\0\0\0\0\0", "HTTP/9 what\r\n\r\n"] {
-        assert_fails(|b| b, ErrorKind::Proxy, answers(garbage.into()));
+        assert_fails(|b| b, ErrorKind::Proxy, responses(garbage.into()));
     }
 }
 
 #[test]
-fn a_proxy_that_never_answers_is_a_timeout() {
+fn a_proxy_that_never_responds_is_a_timeout() {
     assert_fails(|b| b.connect_timeout(SHORT), ErrorKind::Timeout, drain);
 }
 
 #[test]
-fn a_proxy_that_falls_silent_in_its_answer_is_a_timeout() {
+fn a_proxy_that_falls_silent_in_its_response_is_a_timeout() {
     assert_fails(
         |b| b.connect_timeout(SHORT),
         ErrorKind::Timeout,
         |mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[b"HTTP/1.1 200 OK\r\nX:"]);
+            send(&mut socket, &[b"HTTP/1.1 200 OK\r\nX:"]);
             drain(socket);
         },
     );
 }
 
 #[test]
-fn a_proxy_whose_head_has_no_end_is_to_blame() {
+fn an_endless_head_from_a_proxy_is_a_proxy_error() {
     for endless in [&b"X-Header: value\r\n"[..], b"x"] {
         assert_fails(
             |b| b,
             ErrorKind::Proxy,
             move |mut socket| {
                 read_head(&mut socket);
-                say(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
-                say_without_end(&mut socket, endless);
+                send(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
+                send_endlessly(&mut socket, endless);
             },
         );
     }
@@ -85,11 +85,11 @@ fn a_proxy_whose_head_has_no_end_is_to_blame() {
 
 #[test]
 fn a_proxy_that_hangs_up_is_a_lost_connection() {
-    assert_fails(|b| b, ErrorKind::ConnectionLost, answers(Vec::new()));
+    assert_fails(|b| b, ErrorKind::ConnectionLost, responses(Vec::new()));
 }
 
 #[test]
-fn a_proxy_that_resets_is_a_lost_connection() {
+fn a_proxy_that_resets_the_connection_is_a_lost_connection() {
     assert_fails(
         |b| b,
         ErrorKind::ConnectionLost,
@@ -101,15 +101,15 @@ fn a_proxy_that_resets_is_a_lost_connection() {
 }
 
 #[test]
-fn a_proxy_that_speaks_before_the_server_can_is_a_proxy_error() {
-    assert_fails(|b| b, ErrorKind::Proxy, answers([head("200 OK", &[]), b"HTTP/1.1 ".to_vec()].concat()));
+fn extra_bytes_after_a_proxys_response_head_are_a_proxy_error() {
+    assert_fails(|b| b, ErrorKind::Proxy, responses([head("200 OK", &[]), b"HTTP/1.1 ".to_vec()].concat()));
 }
 
 #[test]
-fn a_proxy_that_speaks_no_tls_is_a_tls_error() {
+fn a_proxy_without_tls_is_a_tls_error() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
-            say(&mut socket, &[&answer("400 Bad Request", &[], b"")]);
+            send(&mut socket, &[&response("400 Bad Request", &[], b"")]);
             hang_up(socket);
         });
         let proxy = Proxy::url(&format!("https://{}", server.address)).unwrap();
@@ -122,7 +122,7 @@ fn a_proxy_that_speaks_no_tls_is_a_tls_error() {
 }
 
 #[test]
-fn a_proxy_function_that_gives_no_usable_proxy_is_a_proxy_error() {
+fn a_proxy_function_that_returns_an_unusable_proxy_is_a_proxy_error() {
     for unusable in ["socks5://proxy.example.com", "/proxy"] {
         let proxy = Proxy::custom(move |_| Ok(Some(unusable.parse()?)));
         for error in failures(&builder(ENDPOINT).proxy(proxy).build().unwrap()) {

@@ -1,4 +1,4 @@
-//! What no request may trip over: every kind of request, made to the same bad server.
+//! Every kind of request, made to the same bad server.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use loggregator_consumer::{Builder, Error, ErrorKind, Proxy, TokenSource, Uaa};
 
-use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, answer, head};
-use crate::common::{DEADLINE, ScriptedServer, Untouched, hang_up, read_head, say, say_without_end, within};
+use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, head, response};
+use crate::common::{DEADLINE, ScriptedServer, Untouched, hang_up, read_head, send, send_endlessly, within};
 use crate::{SHORT, dribble, promptly};
 
-/// Of each request, for the head and for silence: enough for floods to be found out on a busy machine.
+/// The timeouts of each request: long enough to detect a flood on a busy machine.
 const LIMIT: Duration = SHORT.saturating_mul(8);
 
-/// A kind of request, and how it fails when it is made to the server at an address.
+/// A kind of request, and a function that makes it to the server at an address and returns its error.
 #[derive(Clone, Copy)]
 struct Request {
     name: &'static str,
-    /// What an answer claims to be that is the one that was asked for.
+    /// The Content-Type of a good response.
     content_type: &'static str,
     fail: fn(Builder, SocketAddr) -> Error,
 }
@@ -25,7 +25,7 @@ struct Request {
 const EVENTS: &str = "Content-Type: text/event-stream";
 const JSON: &str = "Content-Type: application/json";
 
-/// Those that are made over HTTP.
+/// Requests over plain HTTP.
 const OVER_HTTP: [Request; 6] = [
     Request { name: "legacy recent", content_type: CONTENT_TYPE, fail: |builder, at| recent(builder.legacy(&ws(at))) },
     Request {
@@ -39,7 +39,7 @@ const OVER_HTTP: [Request; 6] = [
     Request { name: "the UAA", content_type: JSON, fail: |builder, at| renewal(builder, at) },
 ];
 
-/// Those that ask for another protocol: of a websocket's server, and of a proxy.
+/// Requests that switch protocols: the websocket handshakes, and CONNECT.
 const HANDSHAKES: [Request; 3] = [
     Request { name: "a legacy tail", content_type: CONTENT_TYPE, fail: |builder, at| tail(builder.legacy(&ws(at))) },
     Request { name: "Doppler's tail", content_type: CONTENT_TYPE, fail: |builder, at| tail(builder.doppler(&ws(at))) },
@@ -58,10 +58,10 @@ fn http(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// How a tail fails, be it after it has begun.
+/// Returns the error of a tail, from the call or from an item.
 fn tail(builder: Builder) -> Error {
     match builder.build().unwrap().tail(APP, TOKEN) {
-        Ok(mut tail) => tail.find_map(Result::err).expect("an end that is no clean one"),
+        Ok(mut tail) => tail.find_map(Result::err).expect("an end that is not clean"),
         Err(error) => error,
     }
 }
@@ -70,15 +70,15 @@ fn recent(builder: Builder) -> Error {
     builder.build().unwrap().recent(APP, TOKEN).unwrap_err()
 }
 
-/// Of a token, before anything else is asked for.
+/// Returns the error of a token renewal, which comes before any other request.
 fn renewal(builder: Builder, uaa: SocketAddr) -> Error {
     let uaa = Uaa::new(&http(uaa)).refresh_token("a-refresh-token").timeout(LIMIT);
     let consumer = builder.doppler("ws://server.invalid").tokens(TokenSource::uaa(uaa).unwrap()).build().unwrap();
     consumer.tail(APP, "").unwrap_err()
 }
 
-/// Makes each of the requests, at the same time, to a server that does this with every connection; they must fail
-/// promptly, and as the test says.
+/// Makes all of the requests concurrently to a server that runs this script on every connection. They must fail
+/// promptly, and pass `check`.
 fn each_fails(
     requests: impl IntoIterator<Item = Request>,
     script: impl Fn(Request, TcpStream) + Send + Sync + Copy + 'static,
@@ -102,22 +102,22 @@ fn all() -> impl Iterator<Item = Request> {
     OVER_HTTP.into_iter().chain(HANDSHAKES)
 }
 
-/// Answers with a good head, and then does this.
+/// Responds with a good head, and then runs `then`.
 fn after_the_head(request: Request, mut socket: TcpStream, headers: &[&str], then: impl FnOnce(&mut TcpStream)) {
     read_head(&mut socket);
-    say(&mut socket, &[&head("200 OK", &[&[request.content_type], headers].concat())]);
+    send(&mut socket, &[&head("200 OK", &[&[request.content_type], headers].concat())]);
     then(&mut socket);
 }
 
 #[test]
-fn a_head_without_an_end_is_refused() {
+fn an_endless_head_is_refused() {
     for endless in [&b"X-Header: value\r\n"[..], b"x", b"\r"] {
         each_fails(
             all(),
             move |_, mut socket| {
                 read_head(&mut socket);
-                say(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
-                say_without_end(&mut socket, &endless.repeat(1000));
+                send(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
+                send_endlessly(&mut socket, &endless.repeat(1000));
             },
             |name, error| {
                 let kind = if name == "CONNECT" { ErrorKind::Proxy } else { ErrorKind::BadResponse };
@@ -133,7 +133,7 @@ fn a_head_that_trickles_in_is_a_timeout() {
         all(),
         |_, mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
+            send(&mut socket, &[b"HTTP/1.1 200 OK\r\n"]);
             dribble(&mut socket, &b"X-Header: value\r\n".repeat(10_000));
         },
         |name, error| assert_eq!(error.kind(), ErrorKind::Timeout, "{name}: {error}"),
@@ -141,12 +141,12 @@ fn a_head_that_trickles_in_is_a_timeout() {
 }
 
 #[test]
-fn interim_answers_without_an_end_are_an_error_by_the_connect_timeout() {
+fn endless_interim_responses_are_an_error_within_the_connect_timeout() {
     each_fails(
         all(),
         |_, mut socket| {
             read_head(&mut socket);
-            say_without_end(&mut socket, b"HTTP/1.1 100 Continue\r\n\r\n");
+            send_endlessly(&mut socket, b"HTTP/1.1 100 Continue\r\n\r\n");
         },
         |name, error| {
             let kinds = [ErrorKind::BadResponse, ErrorKind::Timeout, ErrorKind::Proxy];
@@ -156,16 +156,16 @@ fn interim_answers_without_an_end_are_an_error_by_the_connect_timeout() {
 }
 
 #[test]
-fn a_redirect_to_another_host_gets_no_request_and_no_token() {
+fn a_redirect_to_another_host_is_not_followed_and_does_not_leak_the_token() {
     for status in ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent"] {
         let other = Untouched::start();
-        // The script is shared by all, and so can hold no `String`.
+        // Leaked because the scripts must be `Copy`, which a `String` is not.
         let location: &'static str = format!("Location: http://{}/", other.address()).leak();
         each_fails(
             all(),
             move |_, mut socket| {
                 read_head(&mut socket);
-                say(&mut socket, &[&answer(status, &[location], b"over there")]);
+                send(&mut socket, &[&response(status, &[location], b"over there")]);
                 hang_up(socket);
             },
             move |name, error| match name {
@@ -181,7 +181,7 @@ fn a_redirect_to_another_host_gets_no_request_and_no_token() {
 }
 
 #[test]
-fn a_head_that_is_no_utf8_is_an_error_that_can_be_shown() {
+fn a_head_with_invalid_utf8_is_an_error() {
     const HEADS: [&[u8]; 4] = [
         b"HTTP/1.1 500 \xff\xfe\r\n\r\n",
         b"HTTP/1.1 500 Oh\r\nX-Header: \xff\r\nContent-Encoding: \xfe\r\n\r\nno \xff",
@@ -193,7 +193,7 @@ fn a_head_that_is_no_utf8_is_an_error_that_can_be_shown() {
             all(),
             move |_, mut socket| {
                 read_head(&mut socket);
-                say(&mut socket, &[bytes]);
+                send(&mut socket, &[bytes]);
                 hang_up(socket);
             },
             |name, error| {
@@ -205,16 +205,16 @@ fn a_head_that_is_no_utf8_is_an_error_that_can_be_shown() {
 }
 
 #[test]
-fn a_refusal_whose_words_have_no_end_is_cut() {
+fn an_endless_error_body_is_cut() {
     each_fails(
         all(),
         |_, mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[&head("500 Internal Server Error", &[])]);
-            say_without_end(&mut socket, &[b'x'; 1000]);
+            send(&mut socket, &[&head("500 Internal Server Error", &[])]);
+            send_endlessly(&mut socket, &[b'x'; 1000]);
         },
         |name, error| match name {
-            // What a proxy says besides its status is not read.
+            // The body of a proxy's response is not read.
             "CONNECT" => assert_eq!(error.kind(), ErrorKind::Proxy, "{error}"),
             _ => {
                 assert_eq!(error.kind(), ErrorKind::ServerError, "{name}: {error:.200}");
@@ -224,16 +224,17 @@ fn a_refusal_whose_words_have_no_end_is_cut() {
     );
 }
 
-/// No decoder is on, so no small answer can become a large one. But none may be taken for what it is not, either.
+/// There is no decoder, so a small response cannot expand into a large one. But a compressed body must not be taken for
+/// a plain one, either.
 #[test]
-fn an_answer_that_is_compressed_is_refused_as_such() {
+fn a_compressed_response_is_refused() {
     const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c\x4a\x06\0\xc2\x41\x24\x35\x03\0\0\0";
     for coding in ["Content-Encoding: gzip", "content-encoding: br", "Transfer-Encoding: gzip, chunked"] {
         each_fails(
             OVER_HTTP,
             move |request, socket| {
                 after_the_head(request, socket, &[coding], |socket| {
-                    say_without_end(socket, &[b"17\r\n", GZIP, b"\r\n"].concat());
+                    send_endlessly(socket, &[b"17\r\n", GZIP, b"\r\n"].concat());
                 })
             },
             move |name, error| {
@@ -246,12 +247,12 @@ fn an_answer_that_is_compressed_is_refused_as_such() {
 }
 
 #[test]
-fn words_that_are_compressed_are_left_out() {
+fn a_compressed_error_body_is_left_out() {
     each_fails(
         all(),
         |_, mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[&answer("500 Oh", &["Content-Encoding: gzip"], b"\x1f\x8b\x08 not for the eye")]);
+            send(&mut socket, &[&response("500 Oh", &["Content-Encoding: gzip"], b"\x1f\x8b\x08 not for the eye")]);
             hang_up(socket);
         },
         |name, error| {
@@ -264,7 +265,7 @@ fn words_that_are_compressed_are_left_out() {
 }
 
 #[test]
-fn chunks_that_are_none_are_no_answer() {
+fn malformed_chunks_are_an_error() {
     for no_chunk in [
         &b"no size\r\n"[..],
         b"-1\r\n",
@@ -279,7 +280,7 @@ fn chunks_that_are_none_are_no_answer() {
             OVER_HTTP,
             move |request, socket| {
                 after_the_head(request, socket, &["Transfer-Encoding: chunked"], |socket| {
-                    say(socket, &[no_chunk]);
+                    send(socket, &[no_chunk]);
                     hang_up(socket.try_clone().unwrap());
                 })
             },
@@ -289,13 +290,13 @@ fn chunks_that_are_none_are_no_answer() {
 }
 
 #[test]
-fn the_size_of_a_chunk_has_an_end() {
+fn an_endless_chunk_size_is_an_error() {
     for endless in ["0", "f", " ", ";", "5;name=value"] {
         each_fails(
             OVER_HTTP,
             move |request, socket| {
                 after_the_head(request, socket, &["Transfer-Encoding: chunked"], |socket| {
-                    say_without_end(socket, &endless.repeat(1000).into_bytes());
+                    send_endlessly(socket, &endless.repeat(1000).into_bytes());
                 })
             },
             assert_ends_badly,

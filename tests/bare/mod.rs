@@ -1,4 +1,4 @@
-//! What a client that is a bare socket does with the testing server.
+//! Clients of the testing server that are bare sockets.
 #![allow(dead_code)] // Each test file uses its own part.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use loggregator_consumer::testing::TrafficController;
 
-/// The limit of every wait for something that must come.
+/// The longest wait for something that must happen.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long to look for something that must not come.
+/// How long to watch for something that must not happen.
 pub const QUIET: Duration = Duration::from_millis(60);
 
-/// For what must not happen by itself during a test.
+/// A time that no test reaches.
 pub const NEVER: Duration = Duration::from_secs(3600);
 
 pub const PING: (u8, &[u8]) = (0x89, b"");
@@ -25,7 +25,7 @@ pub fn connect(server: &TrafficController) -> TcpStream {
     client
 }
 
-/// Sends the head of a request with these header lines.
+/// Sends the head of a request with these headers.
 pub fn request(client: &mut impl Write, line: &str, headers: &[&str]) {
     let mut head = format!("{line} HTTP/1.1\r\nHost: x\r\n");
     for header in headers {
@@ -35,7 +35,7 @@ pub fn request(client: &mut impl Write, line: &str, headers: &[&str]) {
     client.write_all((head + "\r\n").as_bytes()).unwrap();
 }
 
-/// Reads a head, and not one byte more.
+/// Reads a head, and no byte after it.
 pub fn head(client: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -46,7 +46,7 @@ pub fn head(client: &mut impl Read) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// The answer to a GET: its head and its body.
+/// Sends a GET request, and returns the head and the body of the response.
 pub fn get(server: &TrafficController, target: &str, headers: &[&str]) -> (String, Vec<u8>) {
     let mut client = connect(server);
     request(&mut client, &format!("GET {target}"), headers);
@@ -56,7 +56,7 @@ pub fn get(server: &TrafficController, target: &str, headers: &[&str]) -> (Strin
     (head, body)
 }
 
-/// What an answer without a refusal must hold besides: the status, the headers without the date, the body.
+/// Like [`get`]. Returns the status line, the headers without the date, and the body as text.
 pub fn get_text(server: &TrafficController, target: &str, headers: &[&str]) -> (String, Vec<String>, String) {
     let (head, body) = get(server, target, headers);
     let mut lines = head.trim_end().split("\r\n").map(str::to_owned);
@@ -70,7 +70,7 @@ pub const HANDSHAKE: [&str; 4] = [
     "Upgrade: websocket",
     "Connection: Upgrade",
     "Sec-WebSocket-Version: 13",
-    // The key and its answer are RFC 6455's example.
+    // The key and the accept key below are RFC 6455's example.
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 ];
 
@@ -84,7 +84,7 @@ pub fn open_websocket(server: &TrafficController, target: &str) -> TcpStream {
     client
 }
 
-/// Reads a frame: its first byte and its payload.
+/// Reads a frame, and returns its first byte and its payload.
 pub fn frame(client: &mut impl Read) -> (u8, Vec<u8>) {
     let mut head = [0; 2];
     client.read_exact(&mut head).unwrap();
@@ -108,7 +108,7 @@ pub fn frame(client: &mut impl Read) -> (u8, Vec<u8>) {
     (head[0], payload)
 }
 
-/// A short frame as a client sends it.
+/// A short frame as a client sends it: masked.
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 2, 3, 4];
     let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap()];
@@ -138,7 +138,7 @@ pub fn assert_reset(result: io::Result<usize>) {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
-/// A multipart body, put together from another description than the server's.
+/// Builds a multipart body, independently of the server's own encoder.
 pub fn multipart(boundary: &str, parts: &[&[u8]]) -> Vec<u8> {
     let mut body = Vec::new();
     for part in parts {
@@ -153,7 +153,7 @@ pub fn multipart(boundary: &str, parts: &[&[u8]]) -> Vec<u8> {
     body
 }
 
-/// The boundary that a 200's head names.
+/// Returns the boundary in the head of a 200 response.
 pub fn boundary(head: &str) -> &str {
     let (_, rest) = head.split_once("\r\nContent-Type: multipart/x-protobuf; boundary=").unwrap();
     rest.split("\r\n").next().unwrap()

@@ -1,4 +1,4 @@
-//! A caller's functions may close the consumer, and may panic.
+//! Callbacks may close the consumer, and may panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +10,9 @@ use loggregator_consumer::testing::{Generation, TrafficController};
 use loggregator_consumer::{Builder, Consumer, DebugPrinter, ErrorKind, Proxy, Reconnect, Tail};
 
 use crate::common::{DEADLINE, wait_until, within};
-use crate::states::{self, APP, Call, SOON, TOKEN, patient, start};
+use crate::states::{self, APP, Call, SOON, TOKEN, start, without_timeouts};
 
-/// Prints by a function.
+/// A debug printer that calls a function.
 struct Printer<F>(F);
 
 impl<F: Fn() + Send + Sync> DebugPrinter for Printer<F> {
@@ -23,7 +23,7 @@ impl<F: Fn() + Send + Sync> DebugPrinter for Printer<F> {
 
 type Callback = Box<dyn Fn() + Send + Sync>;
 
-/// The ways to have a function called.
+/// The ways to register a callback.
 const CALLBACKS: [fn(Builder, Callback) -> Builder; 3] = [
     |builder, callback| builder.on_connect(callback),
     |builder, callback| builder.debug_printer(Printer(callback)),
@@ -35,7 +35,7 @@ const CALLBACKS: [fn(Builder, Callback) -> Builder; 3] = [
     },
 ];
 
-/// Servers of this generation are spoken to over a websocket for recent, too: so every function is called.
+/// With a server of this generation `recent` uses a websocket, too, so both calls run every callback.
 fn server() -> TrafficController {
     TrafficController::builder().generation(Generation::April2014).start().unwrap()
 }
@@ -51,7 +51,7 @@ fn a_callback_may_close_the_consumer() {
                     let itself = Arc::clone(&itself);
                     move || _ = itself.get().unwrap().close()
                 });
-                let consumer = with_callback(patient(&server.endpoint()), callback).build().unwrap();
+                let consumer = with_callback(without_timeouts(&server.endpoint()), callback).build().unwrap();
                 itself.set(consumer.clone()).unwrap();
                 assert_eq!(call.make(&consumer).unwrap_err().kind(), ErrorKind::Closed);
                 assert!(server.wait_until_idle(SOON));
@@ -62,7 +62,7 @@ fn a_callback_may_close_the_consumer() {
 }
 
 #[test]
-fn a_tail_that_is_closed_when_it_has_connected_is_closed_well() {
+fn a_tail_closed_by_on_connect_is_closed_cleanly() {
     within(DEADLINE, || {
         for tls in [false, true] {
             let server = start(TrafficController::builder(), tls);
@@ -71,16 +71,16 @@ fn a_tail_that_is_closed_when_it_has_connected_is_closed_well() {
                 let itself = Arc::clone(&itself);
                 move || itself.get().unwrap().close().unwrap()
             };
-            let consumer = patient(&server.endpoint()).on_connect(callback).build().unwrap();
+            let consumer = without_timeouts(&server.endpoint()).on_connect(callback).build().unwrap();
             itself.set(consumer.clone()).unwrap();
             assert_eq!(Call::Tail.make(&consumer).unwrap_err().kind(), ErrorKind::Closed);
-            states::assert_closed_well(&server);
+            states::assert_closed_cleanly(&server);
         }
     });
 }
 
 #[test]
-fn a_callback_that_panics_leaves_nothing_open_and_the_consumer_goes_on() {
+fn a_callback_that_panics_leaves_nothing_open_and_the_consumer_still_works() {
     within(DEADLINE, || {
         for with_callback in CALLBACKS {
             for call in Call::ALL {
@@ -90,7 +90,7 @@ fn a_callback_that_panics_leaves_nothing_open_and_the_consumer_goes_on() {
                     let panics = Arc::clone(&panics);
                     move || assert!(!panics.load(Ordering::SeqCst), "a panic for the test")
                 });
-                let consumer = with_callback(patient(&server.endpoint()), callback).build().unwrap();
+                let consumer = with_callback(without_timeouts(&server.endpoint()), callback).build().unwrap();
                 assert!(catch_unwind(AssertUnwindSafe(|| call.make(&consumer))).is_err());
                 assert!(server.wait_until_idle(SOON));
                 assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
@@ -103,23 +103,23 @@ fn a_callback_that_panics_leaves_nothing_open_and_the_consumer_goes_on() {
 }
 
 #[test]
-fn a_callback_may_drop_the_tail_that_connects_again() {
+fn a_callback_may_drop_the_tail_that_reconnects() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
-        let shelf = Arc::new(Mutex::new(None::<Tail>));
+        let slot = Arc::new(Mutex::new(None::<Tail>));
         let (dropped, wait_until_dropped) = channel();
         let callback = {
-            let shelf = Arc::clone(&shelf);
+            let slot = Arc::clone(&slot);
             move || {
-                if let Some(tail) = shelf.lock().unwrap().take() {
+                if let Some(tail) = slot.lock().unwrap().take() {
                     drop(tail);
                     dropped.send(()).unwrap();
                 }
             }
         };
         let reconnect = Reconnect::default().first(Duration::from_millis(1));
-        let consumer = patient(&server.endpoint()).on_connect(callback).reconnect(reconnect).build().unwrap();
-        *shelf.lock().unwrap() = Some(consumer.tail(APP, TOKEN).unwrap());
+        let consumer = without_timeouts(&server.endpoint()).on_connect(callback).reconnect(reconnect).build().unwrap();
+        *slot.lock().unwrap() = Some(consumer.tail(APP, TOKEN).unwrap());
         server.drop_tails(APP);
         wait_until_dropped.recv_timeout(SOON).unwrap();
         assert!(server.wait_until_idle(SOON));

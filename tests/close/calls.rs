@@ -1,4 +1,4 @@
-//! A call that waits is ended by [`Consumer::close`](loggregator_consumer::Consumer::close).
+//! [`Consumer::close`](loggregator_consumer::Consumer::close) ends a call that waits.
 
 use std::sync::Barrier;
 use std::thread;
@@ -7,9 +7,9 @@ use loggregator_consumer::ErrorKind;
 use loggregator_consumer::testing::{Fault, Generation, TrafficController};
 
 use crate::common::{DEADLINE, within};
-use crate::states::{self, APP, Call, SOON, Stuck, TOKEN, consumer_of, recent_server};
+use crate::states::{self, APP, BlockedCall, Call, SOON, TOKEN, consumer_of, recent_server};
 
-fn assert_close_ends(calls: impl IntoIterator<Item = Stuck> + Send + 'static) {
+fn assert_close_ends(calls: impl IntoIterator<Item = BlockedCall> + Send + 'static) {
     within(DEADLINE, || {
         for stuck in calls {
             assert_eq!(stuck.close().unwrap_err().kind(), ErrorKind::Closed);
@@ -19,7 +19,7 @@ fn assert_close_ends(calls: impl IntoIterator<Item = Stuck> + Send + 'static) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn close_ends_a_call_that_connects() {
+fn close_ends_a_call_that_is_connecting() {
     assert_close_ends(Call::ALL.into_iter().map(states::connecting));
 }
 
@@ -39,23 +39,23 @@ fn close_ends_a_call_in_the_tls_handshake() {
 }
 
 #[test]
-fn close_ends_a_call_that_waits_for_an_answer() {
-    assert_close_ends(Call::ALL.into_iter().map(|call| states::before_the_answer(call, false)));
-    assert_close_ends(Call::ALL.into_iter().map(|call| states::before_the_answer(call, true)));
+fn close_ends_a_call_that_waits_for_a_response() {
+    assert_close_ends(Call::ALL.into_iter().map(|call| states::before_the_response(call, false)));
+    assert_close_ends(Call::ALL.into_iter().map(|call| states::before_the_response(call, true)));
 }
 
 #[test]
-fn close_ends_a_call_in_the_middle_of_an_answers_head() {
-    assert_close_ends(Call::ALL.into_iter().map(|call| states::in_the_answers_head(call, false)));
-    assert_close_ends(Call::ALL.into_iter().map(|call| states::in_the_answers_head(call, true)));
+fn close_ends_a_call_in_the_middle_of_a_response_head() {
+    assert_close_ends(Call::ALL.into_iter().map(|call| states::in_the_response_head(call, false)));
+    assert_close_ends(Call::ALL.into_iter().map(|call| states::in_the_response_head(call, true)));
 }
 
 #[test]
-fn close_ends_a_call_that_waits_for_the_words_of_a_refusal() {
+fn close_ends_a_call_that_waits_for_an_error_body() {
     within(DEADLINE, || {
         for call in Call::ALL {
-            let kind = states::in_a_refusal(call).close().unwrap_err().kind();
-            // Without its words, it is a refusal still.
+            let kind = states::in_an_error_body(call).close().unwrap_err().kind();
+            // The status alone is enough for `Unauthorized`.
             assert!(matches!(kind, ErrorKind::Closed | ErrorKind::Unauthorized), "{call:?}: {kind:?}");
         }
     });
@@ -67,12 +67,12 @@ fn close_ends_recent_in_the_middle_of_the_messages() {
 }
 
 #[test]
-fn close_ends_recent_when_the_messages_come_without_end() {
+fn close_ends_recent_when_the_messages_are_endless() {
     assert_close_ends([false, true].into_iter().map(|tls| states::in_endless_recent_messages(Generation::Y2015, tls)));
 }
 
 #[test]
-fn close_ends_recent_when_a_message_does_not_end() {
+fn close_ends_recent_when_a_part_is_endless() {
     assert_close_ends([false, true].into_iter().map(states::in_an_endless_part));
 }
 
@@ -87,14 +87,14 @@ fn close_ends_recent_in_the_middle_of_the_dump() {
 }
 
 #[test]
-fn close_ends_recent_when_the_dump_comes_without_end() {
+fn close_ends_recent_when_the_dump_is_endless() {
     assert_close_ends(
         [false, true].into_iter().map(|tls| states::in_endless_recent_messages(Generation::April2014, tls)),
     );
 }
 
 #[test]
-fn recent_that_is_closed_between_two_messages_gives_no_more_of_them() {
+fn recent_that_is_closed_between_two_messages_gives_no_more_messages() {
     within(DEADLINE, || {
         for generation in [Generation::Y2015, Generation::April2014] {
             let server = recent_server(generation, false, [Fault::EndlessMessages]);
@@ -150,7 +150,7 @@ fn closes_from_two_threads_end_every_call_of_every_clone() {
             });
             closes.map(|close| close.join().unwrap())
         });
-        // The later one may find nothing any more.
+        // The later close may find nothing left to close.
         assert!(closed.iter().any(|result| result.is_ok()), "{closed:?}");
         for call in calls {
             assert_eq!(call.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
@@ -180,7 +180,7 @@ fn a_closed_consumer_can_be_used_again() {
 }
 
 #[test]
-fn recent_messages_that_are_at_their_end_are_not_open() {
+fn recent_messages_that_have_ended_leave_nothing_open() {
     within(DEADLINE, || {
         for generation in [Generation::Y2015, Generation::April2014] {
             let server = recent_server(generation, false, []);
@@ -195,7 +195,7 @@ fn recent_messages_that_are_at_their_end_are_not_open() {
 }
 
 #[test]
-fn a_close_with_nothing_open_says_so() {
+fn a_close_with_nothing_open_is_a_not_connected_error() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
         let consumer = consumer_of(&server);

@@ -1,9 +1,10 @@
-//! A tail that the server has ended can still be closed, and tells of an end that nobody has seen.
+//! A tail that the server has ended can still be closed. `close` returns the error of the end if the caller has not
+//! seen it.
 
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Consumer, Ending, ErrorKind, LogMessage, Tail};
 
-use crate::common::{DEADLINE, wait_for_first_words, wait_until, within};
+use crate::common::{DEADLINE, wait_for_text_and_pong, wait_until, within};
 use crate::states::{APP, SOON, TOKEN, consumer_of, start};
 
 /// A way for a server to end a tail.
@@ -19,7 +20,7 @@ const POLICY: End =
 const DROP: End = End { by: |server| _ = server.drop_tails(APP), error: Some(ErrorKind::ConnectionLost) };
 const RESET: End = End { by: |server| _ = server.reset_tails(APP), error: Some(ErrorKind::ConnectionLost) };
 
-/// Hands a tail that has ended to `look`, for every end.
+/// Calls `look` with a tail that has ended, for every way to end.
 fn for_every_end(look: fn(End, &Consumer, Tail)) {
     within(DEADLINE, move || {
         for tls in [false, true] {
@@ -29,7 +30,7 @@ fn for_every_end(look: fn(End, &Consumer, Tail)) {
                 let tail = consumer.tail(APP, TOKEN).unwrap();
                 server.send(LogMessage::new(APP, "the last"));
                 wait_until("the message has come", || !tail.receiver().is_empty());
-                wait_for_first_words(&server);
+                wait_for_text_and_pong(&server);
                 (end.by)(&server);
                 wait_until("the tail has ended", || tail.ending().is_some());
                 assert_ne!(tail.ending(), Some(&Ending::Closed));
@@ -58,7 +59,7 @@ fn a_consumer_has_nothing_to_close() {
 }
 
 #[test]
-fn close_gives_the_error_that_nobody_has_seen() {
+fn close_returns_the_error_that_the_caller_has_not_seen() {
     for_every_end(|end, _, tail| {
         let ending = tail.ending().unwrap().to_string();
         let error = tail.close().err();
@@ -78,7 +79,7 @@ fn close_does_not_repeat_the_error_that_the_caller_has_seen() {
 }
 
 #[test]
-fn close_finds_out_that_a_server_has_gone_for_good() {
+fn close_reports_a_server_that_has_stopped() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
         let consumer = consumer_of(&server);

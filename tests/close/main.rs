@@ -1,4 +1,4 @@
-//! `close`, in every state and in every way: it is soon done, says goodbye where it can, and leaves nothing behind.
+//! `close`, in every state and in every way: it is prompt, sends a close frame where it can, and leaves nothing open.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! An open tail is closed from any thread, with a close frame, whatever it is doing.
+//! An open tail can be closed from any thread and in any state, with a close frame.
 
 use std::iter;
 use std::sync::Barrier;
@@ -11,11 +11,11 @@ use loggregator_consumer::{Ending, ErrorKind, LogMessage};
 
 use crate::common::messages::message;
 use crate::common::{
-    BINARY, CLOSE, DEADLINE, ScriptedServer, frame, read_frame, say_without_end, upgrading, wait_until, within,
+    BINARY, CLOSE, DEADLINE, ScriptedServer, frame, read_frame, send_endlessly, upgrading, wait_until, within,
 };
-use crate::states::{self, APP, Open, PROMPT, SOON, TOKEN, Way, consumer_of, patient};
+use crate::states::{self, APP, Open, PROMPT, SOON, TOKEN, Way, consumer_of, without_timeouts};
 
-fn assert_closes_well(state: fn(bool) -> Open) {
+fn assert_closes_cleanly(state: fn(bool) -> Open) {
     for tls in [false, true] {
         for way in Way::ALL {
             within(DEADLINE, move || state(tls).close(way));
@@ -24,43 +24,43 @@ fn assert_closes_well(state: fn(bool) -> Open) {
 }
 
 #[test]
-fn an_idle_tail_closes_well() {
-    assert_closes_well(states::idle_tail);
+fn an_idle_tail_closes_cleanly() {
+    assert_closes_cleanly(states::idle_tail);
 }
 
 #[test]
-fn a_tail_under_load_closes_well() {
-    assert_closes_well(states::tail_under_load);
+fn a_tail_under_load_closes_cleanly() {
+    assert_closes_cleanly(states::tail_under_load);
 }
 
 #[test]
-fn a_tail_whose_caller_is_stalled_closes_well() {
-    assert_closes_well(states::tail_of_a_stalled_caller);
+fn a_tail_whose_caller_is_stalled_closes_cleanly() {
+    assert_closes_cleanly(states::tail_of_a_stalled_caller);
 }
 
 #[test]
-fn a_tail_whose_server_is_stalled_closes_well() {
-    assert_closes_well(states::tail_of_a_stalled_server);
+fn a_tail_whose_server_is_stalled_closes_cleanly() {
+    assert_closes_cleanly(states::tail_of_a_stalled_server);
 }
 
-fn assert_can_be_left(state: fn() -> Open) {
+fn assert_closes_promptly(state: fn() -> Open) {
     for way in Way::ALL {
-        within(DEADLINE, move || _ = state().abandon(way));
+        within(DEADLINE, move || _ = state().close_promptly(way));
     }
 }
 
 #[test]
-fn a_tail_that_waits_to_connect_again_is_closed_at_once() {
-    assert_can_be_left(states::tail_before_it_connects_again);
+fn a_tail_that_waits_to_reconnect_is_closed_at_once() {
+    assert_closes_promptly(states::tail_waiting_to_reconnect);
 }
 
 #[test]
-fn a_tail_that_is_connecting_again_is_closed_at_once() {
-    assert_can_be_left(states::tail_that_connects_again);
+fn a_tail_that_is_reconnecting_is_closed_at_once() {
+    assert_closes_promptly(states::tail_reconnecting);
 }
 
 #[test]
-fn a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later() {
+fn a_server_that_does_not_read_does_not_delay_a_close_and_gets_the_close_frame_later() {
     for way in Way::ALL {
         within(DEADLINE, move || {
             let (go_on, wait_to_go_on) = channel::<()>();
@@ -69,7 +69,7 @@ fn a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later
                 wait_to_go_on.recv().unwrap();
                 sent.send(iter::from_fn(|| read_frame(&mut socket)).last()).unwrap();
             })]);
-            let consumer = patient(&server.endpoint()).build().unwrap();
+            let consumer = without_timeouts(&server.endpoint()).build().unwrap();
             let tail = consumer.tail(APP, TOKEN).unwrap();
             let begin = Instant::now();
             way.close(&consumer, tail);
@@ -82,15 +82,15 @@ fn a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later
 }
 
 #[test]
-fn a_server_that_does_nothing_but_send_learns_of_the_close() {
+fn a_server_that_only_sends_notices_the_close() {
     for way in Way::ALL {
         within(DEADLINE, move || {
             let (fails, wait_until_it_fails) = channel();
             let server = ScriptedServer::start(vec![upgrading(move |mut socket| {
-                say_without_end(&mut socket, &frame(BINARY, &message("hi")).repeat(10_000));
+                send_endlessly(&mut socket, &frame(BINARY, &message("hi")).repeat(10_000));
                 fails.send(()).unwrap();
             })]);
-            let consumer = patient(&server.endpoint()).build().unwrap();
+            let consumer = without_timeouts(&server.endpoint()).build().unwrap();
             let tail = consumer.tail(APP, TOKEN).unwrap();
             wait_until("the queue is full", || tail.receiver().is_full());
             let begin = Instant::now();
@@ -119,7 +119,7 @@ fn a_close_wakes_a_caller_that_waits_for_a_message() {
 }
 
 #[test]
-fn a_second_close_is_no_error() {
+fn a_second_close_is_not_an_error() {
     within(DEADLINE, || {
         let Open { server: _server, consumer: _, mut tail } = states::tail_under_load(false);
         let closer = tail.closer();
@@ -133,7 +133,7 @@ fn a_second_close_is_no_error() {
 }
 
 #[test]
-fn closes_from_many_threads_at_once_are_one() {
+fn concurrent_closes_act_as_one() {
     within(DEADLINE, || {
         let Open { server, consumer, tail } = states::tail_under_load(false);
         let closers = [tail.closer(), tail.closer(), tail.closer()];
@@ -148,14 +148,14 @@ fn closes_from_many_threads_at_once_are_one() {
             }
             scope.spawn(|| {
                 at_once.wait();
-                // It may be the last, and find nothing any more.
+                // It may be the last one, and find nothing left to close.
                 let _ = consumer.close();
             });
             at_once.wait();
             tail.close().unwrap();
         });
         assert!(server.wait_until_idle(SOON));
-        states::assert_closed_well(&server);
+        states::assert_closed_cleanly(&server);
     });
 }
 
@@ -174,27 +174,27 @@ fn a_tail_can_be_closed_from_inside_the_loop_over_it() {
                 }
             }
             assert_eq!(tail.ending(), Some(&Ending::Closed));
-            states::assert_closed_well(&server);
+            states::assert_closed_cleanly(&server);
         }
     });
 }
 
 #[test]
-fn what_arrived_before_a_close_is_given_without_a_gap() {
+fn messages_that_arrived_before_a_close_are_given_without_a_gap() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
         let consumer = consumer_of(&server);
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
-                // Until nobody takes them any more.
+                // Until there is no tail any more.
                 let mut numbers = 0_i64..;
                 while server.send(LogMessage::new(APP, "x").timestamp(numbers.next().unwrap())) > 0 {}
             });
             wait_until("the queue is full", || tail.receiver().is_full());
             tail.closer().close().unwrap();
             let numbers: Vec<i64> = tail.by_ref().map(|message| message.unwrap().timestamp).collect();
-            // Of each batch one at the least.
+            // At least one message from each batch.
             assert!(numbers.len() >= 8, "{}", numbers.len());
             assert!(numbers.iter().copied().eq(0..numbers.len() as i64));
         });
@@ -202,7 +202,7 @@ fn what_arrived_before_a_close_is_given_without_a_gap() {
 }
 
 #[test]
-fn the_tails_of_all_clones_are_closed_by_one() {
+fn closing_one_clone_closes_the_tails_of_all_clones() {
     within(DEADLINE, || {
         let server = TrafficController::start().unwrap();
         let consumer = consumer_of(&server);
@@ -212,6 +212,6 @@ fn the_tails_of_all_clones_are_closed_by_one() {
             assert!(tail.next().is_none());
             assert_eq!(tail.ending(), Some(&Ending::Closed));
         }
-        states::assert_closed_well(&server);
+        states::assert_closed_cleanly(&server);
     });
 }

@@ -1,4 +1,4 @@
-//! How much this process has open, to find what is left behind.
+//! Counts the threads and descriptors of this process, to find leaks.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ impl Open {
 }
 
 #[track_caller]
-pub fn leaves_nothing(what: &str, act: impl FnOnce()) {
+pub fn assert_leaks_nothing(what: &str, act: impl FnOnce()) {
     let before = Open::now();
     act();
     let is_gone = || {

@@ -1,8 +1,8 @@
-//! How much memory this process has.
+//! Measures the memory of this process.
 
 use std::fs;
 
-/// What of this process is in memory, in bytes.
+/// The resident memory of this process, in bytes.
 pub struct Resident {
     pub current: usize,
     pub peak: usize,
@@ -18,8 +18,8 @@ impl Resident {
         Resident { current: kilobytes("VmRSS:") * 1024, peak: kilobytes("VmHWM:") * 1024 }
     }
 
-    /// From here on, the peak is a new one.
-    pub fn forget_the_peak() {
+    /// Resets the peak to the current value.
+    pub fn reset_peak() {
         fs::write("/proc/self/clear_refs", "5").unwrap();
     }
 }

@@ -1,5 +1,5 @@
-//! Log messages and multipart answers as the legacy servers send them, put together by hand: an encoder of the crate's
-//! own would make its mistakes twice.
+//! Log messages and multipart responses as the legacy servers send them, encoded by hand: the crate's own encoder could
+//! hide a mistake that its decoder makes, too.
 
 use loggregator_consumer::LogMessage;
 
@@ -9,7 +9,7 @@ pub const TOKEN: &str = "bearer a-token";
 pub const BOUNDARY: &str = "0123456789abcdef";
 pub const CONTENT_TYPE: &str = "Content-Type: multipart/x-protobuf; boundary=0123456789abcdef";
 
-/// A protobuf `LogMessage` with what is required, and no more.
+/// A protobuf `LogMessage` with only the required fields.
 pub fn message(text: &str) -> Vec<u8> {
     message_at(text, 0)
 }
@@ -23,13 +23,13 @@ pub fn message_at(text: &str, nanoseconds: i64) -> Vec<u8> {
     bytes
 }
 
-/// A dropsonde `Envelope` with a log, and with what is required, and no more.
+/// A dropsonde `Envelope` with a log, and only the required fields.
 pub fn envelope(text: &str) -> Vec<u8> {
     let log = [bytes_field(1, text.as_bytes()), vec![2 << 3, 1, 3 << 3, 0]].concat();
     [bytes_field(1, b"origin"), vec![2 << 3, 5], bytes_field(8, &log)].concat()
 }
 
-/// A dropsonde `Envelope` of a metric.
+/// A dropsonde `Envelope` with a metric.
 pub fn metric() -> Vec<u8> {
     [bytes_field(1, b"origin"), vec![2 << 3, 6]].concat()
 }
@@ -51,29 +51,29 @@ fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-/// One part with the delimiter before it.
+/// A part, with the delimiter before it.
 pub fn part(content: &[u8]) -> Vec<u8> {
     [format!("\r\n--{BOUNDARY}\r\n\r\n").as_bytes(), content].concat()
 }
 
-/// A complete body with these messages.
+/// A complete multipart body with these messages.
 pub fn multipart(texts: &[&str]) -> Vec<u8> {
     let parts: Vec<u8> = texts.iter().flat_map(|text| part(&message(text))).collect();
     [&parts, format!("\r\n--{BOUNDARY}--\r\n").as_bytes()].concat()
 }
 
-/// A complete answer with these messages.
-pub fn recent_answer(texts: &[&str]) -> Vec<u8> {
-    answer("200 OK", &[CONTENT_TYPE], &multipart(texts))
+/// A complete response with these messages.
+pub fn recent_response(texts: &[&str]) -> Vec<u8> {
+    response("200 OK", &[CONTENT_TYPE], &multipart(texts))
 }
 
-/// An answer with its `Content-Length`.
-pub fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
+/// A response with a `Content-Length`.
+pub fn response(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let length = format!("Content-Length: {}", body.len());
     [head(status, &[headers, &[&length]].concat()), body.to_vec()].concat()
 }
 
-/// The head of an answer.
+/// The head of a response.
 pub fn head(status: &str, headers: &[&str]) -> Vec<u8> {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     format!("HTTP/1.1 {status}\r\n{headers}\r\n").into_bytes()

@@ -1,4 +1,4 @@
-//! What the tests share: a server that says what it is told to, byte for byte, and consumers to try it with.
+//! Helpers that the tests share: a server that sends scripted bytes, and consumers that connect to it.
 #![allow(dead_code)] // Each test file uses its own part.
 
 pub mod leftovers;
@@ -20,10 +20,10 @@ use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy};
 use socket2::{Domain, SockRef, Socket, Type};
 use tungstenite::handshake::derive_accept_key;
 
-/// No test waits longer than this for anything.
+/// The longest that a test waits for anything.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Runs a test in a thread, and fails if it takes too long.
+/// Runs a test in a thread, and panics if it takes longer than the limit.
 pub fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
     let thread = thread::spawn(move || done.send(test()).ok());
@@ -37,31 +37,32 @@ pub fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> T + Sen
     }
 }
 
-/// Waits for what no event tells of.
+/// Polls until a condition holds. For conditions that no event reports.
 #[track_caller]
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so() {
-        assert!(Instant::now() < deadline, "still not so: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Waits until what a client says by itself has arrived: the text that keeps the connection, and its answer to the first
-/// ping. When a server hangs up, what is still on its way meets a reset, which can take messages with it.
+/// Waits until the frames that a client sends unasked have arrived: the keep-alive text, and the pong for the first
+/// ping. If they arrived after the server hung up, a reset would answer them, and it can discard messages that are on
+/// their way.
 #[track_caller]
-pub fn wait_for_first_words(server: &TrafficController) {
-    let has_come = server.wait_for_received(DEADLINE, |received| {
+pub fn wait_for_text_and_pong(server: &TrafficController) {
+    let has_arrived = server.wait_for_received(DEADLINE, |received| {
         received.iter().all(|one| {
             let mut frames = one.frames.iter().map(|received| &received.frame);
             frames.clone().any(|frame| matches!(frame, Frame::Text(_)))
                 && frames.any(|frame| matches!(frame, Frame::Pong(_)))
         })
     });
-    assert!(has_come, "{:?}", server.received());
+    assert!(has_arrived, "{:?}", server.received());
 }
 
-/// Settings that no environment changes.
+/// A builder that no environment variable affects.
 pub fn builder(endpoint: &str) -> Builder {
     Consumer::builder(endpoint).proxy(Proxy::none())
 }
@@ -75,13 +76,13 @@ pub fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// How a tail and a call of recent fail.
+/// Returns the errors of a tail and of a call of `recent`.
 pub fn failures(consumer: &Consumer) -> [Error; 2] {
     let (app, token) = (messages::APP, messages::TOKEN);
     [consumer.tail(app, token).unwrap_err(), consumer.recent(app, token).unwrap_err()]
 }
 
-/// That an error on the way to a server says which server, and who can help.
+/// Asserts that an error while connecting names the server, and says who can help.
 #[track_caller]
 pub fn assert_dial_error(error: &Error, kind: ErrorKind, endpoint: &str) {
     assert_eq!(error.kind(), kind, "{error:?}");
@@ -91,7 +92,7 @@ pub fn assert_dial_error(error: &Error, kind: ErrorKind, endpoint: &str) {
     assert!(text.contains(endpoint), "{text}");
 }
 
-/// An address of this machine at which nobody listens, nor will, for as long as this is held.
+/// A local address that refuses connections for as long as this value is held.
 pub struct Refusing {
     pub address: SocketAddr,
     _socket: Socket,
@@ -109,7 +110,7 @@ impl Refusing {
     }
 }
 
-/// A server to which nobody must connect.
+/// A server that nobody must connect to.
 pub struct Untouched(TcpListener);
 
 impl Untouched {
@@ -132,7 +133,7 @@ impl Untouched {
     }
 }
 
-/// A listener on a port of its own, whose connections each go to the next of the scripts, in a thread.
+/// A listener on a free port. Each connection runs the next script, in a thread.
 pub struct ScriptedServer {
     pub address: SocketAddr,
 }
@@ -146,12 +147,12 @@ impl ScriptedServer {
         Self::serve(ANY_PORT, scripts)
     }
 
-    /// The same script for every connection.
+    /// Runs the same script for every connection.
     pub fn always(script: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         Self::always_at(ANY_PORT, script)
     }
 
-    /// The same at another address than 127.0.0.1.
+    /// Like [`always`](Self::always), at another address than 127.0.0.1.
     pub fn always_at(address: SocketAddr, script: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let script = Arc::new(script);
         let scripts = std::iter::repeat_with(move || {
@@ -176,13 +177,13 @@ impl ScriptedServer {
         ScriptedServer { address }
     }
 
-    /// One connection that gets these bytes for an answer, and then the end.
-    pub fn answering(bytes: impl Into<Vec<u8>>) -> Self {
+    /// Sends these bytes in response to one request, and then hangs up.
+    pub fn responding(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
-        Self::start(vec![answering(bytes)])
+        Self::start(vec![responding(bytes)])
     }
 
-    /// Connections that are accepted, and never hear a word.
+    /// Accepts connections, and sends nothing.
     pub fn silent() -> Self {
         Self::always(drain)
     }
@@ -196,40 +197,40 @@ impl ScriptedServer {
     }
 }
 
-/// Gives a request these bytes for an answer, and then the end.
-pub fn answering(bytes: impl Into<Vec<u8>>) -> Script {
+/// Sends these bytes in response to a request, and then hangs up.
+pub fn responding(bytes: impl Into<Vec<u8>>) -> Script {
     let bytes = bytes.into();
     Box::new(move |mut socket| {
         read_head(&mut socket);
-        say(&mut socket, &[&bytes]);
+        send(&mut socket, &[&bytes]);
         hang_up(socket);
     })
 }
 
-/// Takes a websocket handshake, and goes on with the connection.
+/// Accepts a websocket handshake, and passes the connection to `then`.
 pub fn upgrading(then: impl FnOnce(TcpStream) + Send + 'static) -> Script {
     Box::new(move |mut socket| {
         let request = read_head(&mut socket);
-        say(&mut socket, &[&switching_protocols(&request)]);
+        send(&mut socket, &[&switching_protocols(&request)]);
         then(socket);
     })
 }
 
-/// A websocket that sends these bytes, and then nothing until the client hangs up.
+/// Accepts a websocket handshake, sends these bytes, and then nothing until the client hangs up.
 pub fn streaming(bytes: impl Into<Vec<u8>>) -> Script {
     let bytes = bytes.into();
     upgrading(move |mut socket| {
-        say(&mut socket, &[&bytes]);
+        send(&mut socket, &[&bytes]);
         drain(socket);
     })
 }
 
-/// Reads a request's head, up to its blank line.
+/// Reads a request's head, including its blank line.
 pub fn read_head(socket: &mut impl Read) -> String {
     try_read_head(socket).unwrap_or_else(|end| panic!("the request {end}"))
 }
 
-/// The same from a client that may have gone: the error says how its words ended.
+/// Like [`read_head`], for a client that may have hung up. The error says how the request ended.
 pub fn try_read_head(socket: &mut impl Read) -> Result<String, String> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -242,9 +243,9 @@ pub fn try_read_head(socket: &mut impl Read) -> Result<String, String> {
     Ok(String::from_utf8(head).unwrap())
 }
 
-/// Writes pieces, each in a segment of its own, and leaves the client a chance to read them one by one: of the first
-/// thousand, for on a busy machine each chance costs time. That the client has gone is its affair.
-pub fn say(socket: &mut impl Write, pieces: &[&[u8]]) {
+/// Writes each piece in its own segment, and yields between the first thousand of them, so that the client can read
+/// them one by one. (Yielding more often would take too long on a busy machine.) Ignores a client that has hung up.
+pub fn send(socket: &mut impl Write, pieces: &[&[u8]]) {
     for (n, piece) in pieces.iter().enumerate() {
         if (1..1000).contains(&n) {
             thread::yield_now();
@@ -255,38 +256,38 @@ pub fn say(socket: &mut impl Write, pieces: &[&[u8]]) {
     }
 }
 
-/// Writes the same bytes over and over, until the client has gone.
-pub fn say_without_end(socket: &mut impl Write, bytes: &[u8]) {
+/// Writes the same bytes over and over, until the client hangs up.
+pub fn send_endlessly(socket: &mut impl Write, bytes: &[u8]) {
     while socket.write_all(bytes).is_ok() {}
 }
 
-/// Writes two pieces that no one read of the client gives together, however late it comes.
+/// Writes two pieces so that no single read of the client can return both, however late it reads.
 ///
-/// An urgent byte goes between them. It is not in the stream of a client that did not ask for such, but a read ends
-/// where it was. (A second one would put the first into the stream, so this does not work for more pieces. It was seen
-/// to work on Linux; elsewhere this is [`say`].)
-pub fn say_in_two(socket: &mut TcpStream, pieces: [&[u8]; 2]) {
-    say(socket, &pieces[..1]);
+/// An urgent (out-of-band) byte is sent between them. A client that did not ask for urgent data does not see it in its
+/// stream, but a read ends before it. (A second urgent byte would put the first one into the stream, so this works for
+/// two pieces only. Seen to work on Linux; elsewhere this is [`send`].)
+pub fn send_in_two(socket: &mut TcpStream, pieces: [&[u8]; 2]) {
+    send(socket, &pieces[..1]);
     if cfg!(target_os = "linux") {
         let _ = SockRef::from(&*socket).send_out_of_band(b"!");
     }
-    say(socket, &pieces[1..]);
+    send(socket, &pieces[1..]);
 }
 
-/// What lies between the cuts.
+/// Splits bytes at the cuts.
 pub fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let starts = std::iter::once(0).chain(cuts.iter().copied());
     let ends = cuts.iter().copied().chain(std::iter::once(bytes.len()));
     starts.zip(ends).map(|(start, end)| &bytes[start..end]).collect()
 }
 
-/// Ends the connection well: FIN, then whatever the client still says is read.
+/// Ends the connection cleanly: sends a FIN, then reads until the client hangs up.
 pub fn hang_up(socket: TcpStream) {
     let _ = socket.shutdown(Shutdown::Write);
     drain(socket);
 }
 
-/// Waits in silence until the client hangs up.
+/// Reads and sends nothing until the client hangs up.
 pub fn drain(mut socket: TcpStream) {
     let _ = std::io::copy(&mut socket, &mut std::io::sink());
 }
@@ -319,20 +320,20 @@ pub fn switching_protocols(request: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The answer that a server gave to another handshake, made to fit this request's key: no other byte is changed.
-pub fn fit_accept_key(answer: &[u8], request: &str) -> Vec<u8> {
+/// Changes the response of a captured handshake to fit this request's key. No other byte changes.
+pub fn fit_accept_key(response: &[u8], request: &str) -> Vec<u8> {
     const HEADER: &[u8] = b"Sec-WebSocket-Accept: ";
-    let mut answer = answer.to_vec();
-    if let Some(at) = answer.windows(HEADER.len()).position(|bytes| bytes == HEADER) {
+    let mut response = response.to_vec();
+    if let Some(at) = response.windows(HEADER.len()).position(|bytes| bytes == HEADER) {
         let key = accept_key(request);
-        let (value, rest) = answer[at + HEADER.len()..].split_at_mut(key.len());
+        let (value, rest) = response[at + HEADER.len()..].split_at_mut(key.len());
         value.copy_from_slice(key.as_bytes());
         assert!(rest.starts_with(b"\r\n"), "the captured key has another length");
     }
-    answer
+    response
 }
 
-/// A frame as a server sends it.
+/// A frame as a server sends it: final and unmasked.
 pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
@@ -363,12 +364,12 @@ pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 
-/// A close frame of a server that is done.
+/// A close frame with the code 1000.
 pub fn close_frame() -> Vec<u8> {
     frame(CLOSE, &1000_u16.to_be_bytes())
 }
 
-/// The opcode and the content of the client's next frame; `None` at the end of the connection.
+/// Reads the opcode and the payload of the client's next frame. `None` at the end of the connection.
 pub fn read_frame(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 6];
     socket.read_exact(&mut head).ok()?;

@@ -1,4 +1,4 @@
-//! A proxy that works. One that does not is a [`ScriptedServer`](super::ScriptedServer).
+//! A working proxy. A broken one is a [`ScriptedServer`](super::ScriptedServer).
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,19 +7,19 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::{DEADLINE, read_head, say, tls};
+use super::{DEADLINE, read_head, send, tls};
 
-/// Makes every tunnel that it is asked for, and keeps the requests.
+/// Opens every tunnel that is requested, and records the requests.
 pub struct ConnectProxy {
     pub address: SocketAddr,
     requests: Receiver<String>,
     tls: bool,
 }
 
-/// Where the tunnels lead to, and how the proxy is spoken to.
+/// Where the tunnels lead to, and whether the proxy speaks TLS.
 #[derive(Clone, Copy)]
 struct Settings {
-    /// `None`: to where the client wants.
+    /// `None`: the target that the client asks for.
     target: Option<SocketAddr>,
     tls: bool,
 }
@@ -35,7 +35,7 @@ impl ConnectProxy {
         Self::start(Settings { target: None, tls: true })
     }
 
-    /// An `http://` proxy, in whose network every name is that of `target`.
+    /// An `http://` proxy that resolves every name to `target`.
     pub fn leading_to(target: SocketAddr) -> Self {
         Self::start(Settings { target: Some(target), tls: false })
     }
@@ -57,7 +57,7 @@ impl ConnectProxy {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
     }
 
-    /// The next request that came.
+    /// Returns the next request.
     pub fn request(&self) -> String {
         self.requests.recv_timeout(DEADLINE).expect("a request for a tunnel")
     }
@@ -92,16 +92,16 @@ impl Settings {
         match server {
             Ok(server) => {
                 server.set_nodelay(true).unwrap();
-                say(client, &[b"HTTP/1.1 200 Connection established\r\n\r\n"]);
-                // That either side has gone is the end of the tunnel, and nothing else.
+                send(client, &[b"HTTP/1.1 200 Connection established\r\n\r\n"]);
+                // An error only means that one side has hung up, which ends the tunnel.
                 let _ = relay(client, socket, &server);
             }
-            Err(_) => say(client, &[b"HTTP/1.1 502 Bad Gateway\r\n\r\n"]),
+            Err(_) => send(client, &[b"HTTP/1.1 502 Bad Gateway\r\n\r\n"]),
         }
     }
 }
 
-/// Carries bytes both ways until one side has ended.
+/// Copies bytes in both directions until one side ends.
 fn relay(client: &mut (impl Read + Write), socket: &TcpStream, server: &TcpStream) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     server.set_nonblocking(true)?;
@@ -114,7 +114,7 @@ fn relay(client: &mut (impl Read + Write), socket: &TcpStream, server: &TcpStrea
     }
 }
 
-/// Whether there was something to carry. An error at the end.
+/// Returns whether there were bytes to copy. An error at the end of the stream.
 fn carry(from: &mut impl Read, to: &mut impl Write, to_socket: &TcpStream) -> io::Result<bool> {
     let mut buffer = [0; 16 * 1024];
     let mut bytes = match from.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! Replays of what real servers sent: a capture, the ways to cut it into pieces, and a server that sends the pieces.
+//! Replays captures of real servers: the captures, the ways to split them, and a server that sends the pieces.
 
 use std::fs;
 use std::net::TcpStream;
@@ -11,9 +11,9 @@ use loggregator_consumer::Ending;
 use memchr::memmem;
 use serde_json::Value;
 
-use super::{DEADLINE, Script, fit_accept_key, fixture, read_head, say, say_in_two};
+use super::{DEADLINE, Script, fit_accept_key, fixture, read_head, send, send_in_two};
 
-/// What a server sent on one connection.
+/// The bytes that a server sent on one connection.
 #[derive(Clone)]
 pub struct Capture {
     /// The file's name.
@@ -27,7 +27,7 @@ impl Capture {
         Capture { name: name.to_owned(), folder, bytes: fixture(&format!("{folder}{name}")).into() }
     }
 
-    /// All captures in a folder, which ends with its slash, of the fixtures.
+    /// Loads all captures in a folder of the fixtures. The folder's name ends with a slash.
     pub fn all(folder: &'static str) -> Vec<Capture> {
         let names = fs::read_dir(format!("{}/tests/fixtures/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -48,18 +48,18 @@ impl Capture {
         std::str::from_utf8(&self.bytes).unwrap()
     }
 
-    /// The status and the body of a refusal.
-    pub fn refusal(&self) -> (u16, &str) {
+    /// Returns the status and the body of an error response.
+    pub fn error_response(&self) -> (u16, &str) {
         let (head, body) = self.text().split_once("\r\n\r\n").unwrap();
         (head["HTTP/1.1 ".len()..][..3].parse().unwrap(), body)
     }
 
-    /// What the server's side wrote down.
+    /// Returns the capture's sidecar: what the server's side recorded as it sent.
     pub fn sidecar(&self) -> Value {
         serde_json::from_slice(&fixture(&format!("{}{}.sent.json", self.folder, self.name))).unwrap()
     }
 
-    /// How a tail must end that reads a websocket, if that is not with a reset.
+    /// Returns the ending of a tail that reads this websocket, unless the server ends it with a reset.
     pub fn ending(&self) -> Ending {
         match frames(&self.bytes).last() {
             Some(Frame { opcode: super::CLOSE, payload, .. }) => {
@@ -74,7 +74,8 @@ impl Capture {
         }
     }
 
-    /// The script of a server that sends this in answer to a request that `check` accepts, and then goes on to `end`.
+    /// Returns the script of a server that sends this capture in response to a request that `check` accepts, and then
+    /// runs `end`.
     pub fn script(
         &self,
         split: &Split,
@@ -85,10 +86,10 @@ impl Capture {
         Box::new(move |mut socket| {
             let request = read_head(&mut socket);
             check(&request);
-            let answer = fit_accept_key(&bytes, &request);
-            match *super::pieces(&answer, &cuts) {
-                [first, second] => say_in_two(&mut socket, [first, second]),
-                ref pieces => say(&mut socket, pieces),
+            let response = fit_accept_key(&bytes, &request);
+            match *super::pieces(&response, &cuts) {
+                [first, second] => send_in_two(&mut socket, [first, second]),
+                ref pieces => send(&mut socket, pieces),
             }
             end(socket);
         })
@@ -108,17 +109,17 @@ pub fn each(captures: Vec<Capture>, replay: impl Fn(&Capture, &Progress) + Clone
             match splits.recv_timeout(DEADLINE) {
                 Ok(next) => split = next,
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("{name}, {split}: it takes longer than {DEADLINE:?}"),
+                Err(RecvTimeoutError::Timeout) => panic!("{name}, {split}: took longer than {DEADLINE:?}"),
             }
         }
         if let Err(panic) = thread.join() {
-            eprintln!("It was {name}, {split}.");
+            eprintln!("failed: {name}, {split}");
             std::panic::resume_unwind(panic);
         }
     }
 }
 
-/// Tells which split comes next.
+/// Reports which split is next.
 pub struct Progress(mpsc::Sender<String>);
 
 impl Progress {
@@ -134,7 +135,7 @@ pub struct Frame {
     pub payload: Range<usize>,
 }
 
-/// The frames behind the handshake: a server's are not masked.
+/// Returns the frames after the handshake. A server's frames are not masked.
 pub fn frames(capture: &[u8]) -> Vec<Frame> {
     let mut frames = Vec::new();
     let mut start = memmem::find(capture, b"\r\n\r\n").unwrap() + 4;
@@ -149,11 +150,11 @@ pub fn frames(capture: &[u8]) -> Vec<Frame> {
         frames.push(Frame { start, opcode: capture[start] & 0x0f, payload: payload..payload + length });
         start = payload + length;
     }
-    assert_eq!(start, capture.len(), "the last frame is whole");
+    assert_eq!(start, capture.len(), "the last frame is complete");
     frames
 }
 
-/// Where the bytes of a capture are cut.
+/// The positions at which a capture is cut.
 pub struct Split {
     pub name: String,
     pub cuts: Arc<[usize]>,
@@ -169,7 +170,8 @@ impl Split {
     }
 }
 
-/// The ways to split a capture: the regular ones, and in two, a small one everywhere, a larger one at some odd places.
+/// Returns the ways to split a capture: the regular ones, and in two. A small capture is cut in two at every byte, a
+/// larger one at some of the interesting positions.
 pub fn splits(bytes: &[u8]) -> Vec<Split> {
     const SMALL: usize = 1024;
     const REPLAYED_IN_TWO: usize = 1024 * 1024;
@@ -181,7 +183,8 @@ pub fn splits(bytes: &[u8]) -> Vec<Split> {
     regular_splits(bytes).into_iter().chain(in_two).collect()
 }
 
-/// The splits into many pieces. Those of a large capture into the smallest would take too long.
+/// Returns the splits into many pieces. Large captures are not split into the smallest pieces, which would take too
+/// long.
 pub fn regular_splits(bytes: &[u8]) -> Vec<Split> {
     const MAX_PIECES: usize = 32 * 1024;
 
@@ -194,8 +197,8 @@ pub fn regular_splits(bytes: &[u8]) -> Vec<Split> {
     splits
 }
 
-/// Before, within and behind all that a parser looks for: line ends, delimiters, the ends of events and the heads of
-/// frames.
+/// Returns the positions before, within and after everything that a parser looks for: line ends, delimiters, the ends
+/// of events and the heads of frames.
 fn odd_places(bytes: &[u8]) -> Vec<usize> {
     let mut places = Vec::new();
     for at in memmem::find_iter(bytes, b"\r\n") {
@@ -224,7 +227,7 @@ fn odd_places(bytes: &[u8]) -> Vec<usize> {
     places
 }
 
-/// What the head says that the delimiters are, out of its quotes if it has any.
+/// Returns the boundary from the head, without its quotes.
 fn boundary(bytes: &[u8]) -> Option<&[u8]> {
     const NAME: &[u8] = b"boundary=";
     let value = &bytes[memmem::find(bytes, NAME)? + NAME.len()..];

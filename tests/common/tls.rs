@@ -1,5 +1,4 @@
-//! TLS for the servers of the tests, with the crate's own self-signed certificate: it names `localhost`, `127.0.0.1`
-//! and `::1`.
+//! TLS for the tests' servers, with the crate's own self-signed certificate for `localhost`, `127.0.0.1` and `::1`.
 
 use std::net::TcpStream;
 
@@ -8,7 +7,7 @@ use native_tls::{Certificate, Identity, TlsAcceptor, TlsConnector, TlsStream};
 const CERTIFICATE: &[u8] = include_bytes!("../../src/testing/tls/cert.pem");
 const KEY: &[u8] = include_bytes!("../../src/testing/tls/key.pem");
 
-/// The server's side of a handshake. `None` if the client breaks it off.
+/// Performs the server's side of a handshake. `None` if the client aborts it.
 pub fn accept(socket: TcpStream) -> Option<TlsStream<TcpStream>> {
     acceptor().accept(socket).ok()
 }
@@ -23,7 +22,7 @@ pub fn trusting() -> TlsConnector {
     TlsConnector::builder().add_root_certificate(certificate).build().unwrap()
 }
 
-/// A connector that trusts anyone.
+/// A connector that accepts any certificate.
 pub fn unverifying() -> TlsConnector {
     TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap()
 }

@@ -1,10 +1,10 @@
-//! What the crate says while it works, kept: log lines and debug prints.
+//! Records log lines and debug prints of the crate.
 
 use std::sync::{Arc, Mutex, Once};
 
 use loggregator_consumer::DebugPrinter;
 
-/// Keeps what it is given to print.
+/// A debug printer that records what it prints.
 #[derive(Debug, Clone, Default)]
 pub struct Prints(Arc<Mutex<String>>);
 
@@ -20,7 +20,7 @@ impl DebugPrinter for Prints {
     }
 }
 
-/// From here on, all that is logged in this process is kept, from every crate and at every level.
+/// Starts to record everything that is logged in this process, from every crate and at every level.
 pub fn keep_logs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -29,7 +29,7 @@ pub fn keep_logs() {
     });
 }
 
-/// What was logged since [`keep_logs`].
+/// Returns what was logged since [`keep_logs`].
 pub fn logs() -> String {
     LOGS.0.lock().unwrap().clone()
 }

@@ -1,6 +1,6 @@
-//! Servers that die in the middle of what they say, behind every byte of it: by a FIN, by an RST, or by falling silent.
-//! The caller always gets all that was complete by then, and an end that tells the three apart; and never a clean end,
-//! unless all that makes one had come.
+//! Servers that die after every single byte of a session: by a FIN, by an RST, or by falling silent. The caller always
+//! gets every message that was complete by then, and an ending that distinguishes the three. The end is clean only if
+//! everything that makes it clean had arrived.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -19,30 +19,30 @@ use std::time::{Duration, Instant};
 use common::DEADLINE;
 use common::messages::{APP, TOKEN, texts};
 use loggregator_consumer::{Builder, Consumer, Ending, Error, ErrorKind, LogMessage};
-use server::{Death, Gives, Piece, Server};
+use server::{Death, Effect, Piece, Server};
 
-/// How many calls are under way at a time: of those that keep the machine busy, and of those that wait.
+/// How many calls run concurrently: those that keep the machine busy, and those that wait for a timeout.
 const BUSY: usize = 4;
 const WAITING: usize = 100;
 
-/// After how long a silence is one. A machine under load may not get as far as to the death in that time: then there is
-/// more.
+/// The timeouts of a call at a server that falls silent. On a machine under load the call may time out before the
+/// server dies: then it is repeated with a longer timeout, up to the longest.
 const SILENCE: Duration = Duration::from_millis(200);
 const LONGEST_SILENCE: Duration = Duration::from_secs(6);
 
-/// What no call waits for in vain.
+/// A timeout that no call reaches.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What is called prompt, on a machine under load.
+/// The longest that a prompt call takes on a machine under load.
 const PROMPT: Duration = Duration::from_secs(15);
 
-/// What a call is told.
+/// A session: a call, and what the server sends to it.
 struct Session {
     call: Call,
-    /// The settings of a client of the server at this address.
+    /// Returns the settings of a client for the server at this address.
     settings: Box<dyn Fn(SocketAddr) -> Builder + Send + Sync>,
     pieces: Vec<Piece>,
-    /// Behind how many of the pieces the deaths begin.
+    /// The server dies only after this many pieces.
     from: usize,
 }
 
@@ -52,12 +52,12 @@ enum Call {
     Recent,
 }
 
-/// What came of a call; or what must come of it, then with words that the error's text must have.
+/// The outcome of a call. In an expected outcome, the error's text is a part of the actual one.
 #[derive(Debug)]
 struct Outcome {
     messages: Vec<String>,
     error: Option<(ErrorKind, String)>,
-    /// A tail's.
+    /// The ending of a tail.
     ending: Option<Ending>,
 }
 
@@ -74,7 +74,7 @@ impl Call {
                     let mut error = None;
                     let messages: Vec<_> =
                         tail.by_ref().map_while(|item| item.map_err(|e| error = Some(e)).ok()).collect();
-                    assert!(tail.next().is_none(), "something comes behind the error {error:?}");
+                    assert!(tail.next().is_none(), "an item follows the error {error:?}");
                     outcome(&messages, error.as_ref(), tail.ending())
                 }
                 Err(error) => outcome(&[], Some(&error), None),
@@ -88,7 +88,7 @@ impl Call {
 }
 
 impl Outcome {
-    /// What must come of a call that is told so many of the pieces, and then dies.
+    /// Returns the expected outcome of a call if the server dies after this many complete pieces.
     fn expected(session: &Session, complete: usize, death: Death) -> Self {
         let (come, missing) = session.pieces.split_at(complete);
         let mut expected = Outcome { messages: Vec::new(), error: None, ending: None };
@@ -102,15 +102,15 @@ impl Outcome {
             return expected;
         }
         for piece in come {
-            match &piece.gives {
-                Gives::Message(text) => expected.messages.push((*text).into()),
-                Gives::Older(text) => expected.messages.insert(0, (*text).into()),
-                Gives::End(ending) => {
+            match &piece.effect {
+                Effect::Message(text) => expected.messages.push((*text).into()),
+                Effect::Older(text) => expected.messages.insert(0, (*text).into()),
+                Effect::End(ending) => {
                     expected.error = ending.as_ref().and_then(not_clean);
                     expected.ending = ending.clone();
                     return expected;
                 }
-                Gives::Step(_) | Gives::Nothing => {}
+                Effect::Step(_) | Effect::Nothing => {}
             }
         }
         match session.call {
@@ -124,24 +124,24 @@ impl Outcome {
                 expected.ending = Some(ending);
             }
             Call::Recent => {
-                let (kind, words) = match death {
+                let (kind, text) = match death {
                     Death::Fin => (ErrorKind::Truncated, "the recent messages: "),
                     Death::Reset => (ErrorKind::Truncated, "the recent messages: its body broke off: "),
                     Death::Silence => (ErrorKind::Timeout, "see Builder::read_timeout"),
                 };
-                expected.error = Some((kind, words.into()));
+                expected.error = Some((kind, text.into()));
             }
         }
         expected
     }
 
     fn fits(&self, expected: &Outcome, death: Death) -> bool {
-        let is_said = matches!(expected.ending, Some(Ending::ClosedByServer { .. } | Ending::Closing { .. }));
+        let closed_by_server = matches!(expected.ending, Some(Ending::ClosedByServer { .. } | Ending::Closing { .. }));
         let error_fits = match (&self.error, &expected.error) {
             (None, None) => true,
-            (Some((kind, text)), Some((expected, words))) => {
-                let tells_of_reset = text.contains("reset") == (death == Death::Reset && !is_said);
-                kind == expected && text.contains(words) && tells_of_reset
+            (Some((kind, text)), Some((expected, part))) => {
+                let mentions_reset = text.contains("reset") == (death == Death::Reset && !closed_by_server);
+                kind == expected && text.contains(part) && mentions_reset
             }
             _ => false,
         };
@@ -149,7 +149,7 @@ impl Outcome {
     }
 }
 
-/// The error by which a tail tells of an ending.
+/// Returns the error that a tail gives for an ending. `None` for a clean one.
 fn not_clean(ending: &Ending) -> Option<(ErrorKind, String)> {
     let kind = match ending {
         _ if ending.is_clean() => return None,
@@ -161,11 +161,11 @@ fn not_clean(ending: &Ending) -> Option<(ErrorKind, String)> {
 }
 
 impl Session {
-    /// That the call has the right outcome wherever and however the server dies.
+    /// Asserts that the call has the right outcome for every way to die, at every byte.
     fn dies_at_every_byte(self) {
         let (done, progress) = mpsc::channel();
         let thread = thread::spawn(move || self.play(&done));
-        // How long it takes in all is up to the machine. That it goes on is not.
+        // The total time depends on the machine. But each call must finish in time.
         loop {
             match progress.recv_timeout(2 * DEADLINE) {
                 Ok(()) => {}
@@ -178,11 +178,12 @@ impl Session {
         }
     }
 
-    /// Plays the session once for each death, and tells of each that is `done`.
+    /// Plays the session once for each death, and signals each on `done`.
     fn play(&self, done: &mpsc::Sender<()>) {
-        // One that lives tells how much there is to say.
-        let ends = self.try_once(usize::MAX, Death::Fin, LONG).expect("a good server is understood");
-        assert_eq!(ends.len(), self.pieces.len(), "all was said");
+        // A server that does not die shows how many bytes there are.
+        let ends =
+            self.try_once(usize::MAX, Death::Fin, LONG).expect("a server that does not die has the expected outcome");
+        assert_eq!(ends.len(), self.pieces.len(), "everything was sent");
         let first = if self.from == 0 { 0 } else { ends[self.from - 1] };
         let deaths = |deaths: &[Death]| {
             let positions = first..=*ends.last().unwrap();
@@ -195,7 +196,7 @@ impl Session {
             let next = || deaths.lock().unwrap().pop_front();
             while let Some((at, death)) = next() {
                 if let Err(what) = self.dies_at(at, death) {
-                    wrong.lock().unwrap().push(format!("{death:?} behind byte {at}: {what}"));
+                    wrong.lock().unwrap().push(format!("{death:?} after byte {at}: {what}"));
                 }
                 let _ = done.send(());
             }
@@ -220,7 +221,8 @@ impl Session {
         }
     }
 
-    /// Gives where each piece ended that was said. The error is what was wrong with the outcome.
+    /// Plays the session once, and returns the positions at which the pieces ended. The error says what was wrong with
+    /// the outcome.
     fn try_once(&self, at: usize, death: Death, silence: Duration) -> Result<Vec<usize>, String> {
         let server = Server::start(self.pieces.clone(), at, death);
         let settings = (self.settings)(server.address);

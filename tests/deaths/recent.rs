@@ -1,68 +1,68 @@
-//! Recent messages, in each way that HTTP has to say where a body ends.
+//! Recent messages, in each of HTTP's framings of a body.
 
 use loggregator_consumer::{Builder, Proxy};
 
 use crate::common::messages::{APP, BOUNDARY, CONTENT_TYPE, head, message};
 use crate::common::{builder, tls};
-use crate::server::{Gives, Piece};
+use crate::server::{Effect, Piece};
 use crate::{Call, Session};
 
-/// A body, cut behind what is then complete.
-type Body = Vec<(Gives, Vec<u8>)>;
+/// A body, cut after each item that is then complete.
+type Body = Vec<(Effect, Vec<u8>)>;
 
-/// A legacy server's. That a part is complete shows at the end of the delimiter's line behind it.
+/// The body of a legacy server. A part is complete at the end of the delimiter line after it.
 fn multipart() -> Body {
     let delimiter = format!("\r\n--{BOUNDARY}\r\n");
     let last = format!("\r\n--{BOUNDARY}--");
     let part =
-        |text, delimiter: &str| (Gives::Message(text), [b"\r\n", &*message(text), delimiter.as_bytes()].concat());
+        |text, delimiter: &str| (Effect::Message(text), [b"\r\n", &*message(text), delimiter.as_bytes()].concat());
     vec![
-        (Gives::Nothing, delimiter.clone().into()),
+        (Effect::Nothing, delimiter.clone().into()),
         part("one", &delimiter),
         part("two", &delimiter),
         part("three", &last),
-        (Gives::End(None), Vec::new()),
-        (Gives::Nothing, b"\r\n".into()),
+        (Effect::End(None), Vec::new()),
+        (Effect::Nothing, b"\r\n".into()),
     ]
 }
 
-/// Log Cache's, which has the newest line first.
+/// The body of Log Cache, which has the newest line first.
 fn json() -> Body {
     let envelope = |before, text, payload, time| {
         let json = format!(
             r#"{before}{{"timestamp":"{time}","source_id":"{APP}","tags":{{"x":"y"}},"log":{{"payload":"{payload}"}}}}"#
         );
-        (Gives::Older(text), json.into())
+        (Effect::Older(text), json.into())
     };
     vec![
         envelope(r#"{"envelopes":{"batch":["#, "three", "dGhyZWU=", 3),
         envelope(",", "two", "dHdv", 2),
         envelope(", ", "one", "b25l", 1),
-        (Gives::End(None), b"]}}".into()),
-        (Gives::Nothing, b"\n".into()),
+        (Effect::End(None), b"]}}".into()),
+        (Effect::Nothing, b"\n".into()),
     ]
 }
 
 const LEGACY: &str = "the request for /recent?app=";
 const LOG_CACHE: &str = "the request for /api/v1/read/";
 
-/// An answer with a body of a known length.
+/// A response whose body has a Content-Length.
 fn of_a_length(step: &'static str, body: Body) -> Vec<Piece> {
     let length = body.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-    answer(step, format!("Content-Length: {length}"), body)
+    response(step, format!("Content-Length: {length}"), body)
 }
 
-/// One whose body ends with the connection.
+/// A response whose body ends with the connection.
 fn until_the_end(step: &'static str, body: Body) -> Vec<Piece> {
-    answer(step, "Connection: close".into(), body)
+    response(step, "Connection: close".into(), body)
 }
 
-/// One whose body comes in chunks, which know nothing of what is in them.
+/// A response whose body is chunked. The chunks do not match the items of the body.
 fn in_chunks(step: &'static str, body: Body) -> Vec<Piece> {
     const SIZE: usize = 20;
     let length = body.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
     let mut at = 0;
-    let chunked = body.into_iter().map(|(gives, bytes)| {
+    let chunked = body.into_iter().map(|(effect, bytes)| {
         let mut wire = Vec::new();
         for byte in bytes {
             if at % SIZE == 0 {
@@ -72,15 +72,15 @@ fn in_chunks(step: &'static str, body: Body) -> Vec<Piece> {
             wire.push(byte);
             at += 1;
         }
-        (gives, wire)
+        (effect, wire)
     });
-    let last = (Gives::Nothing, b"\r\n0\r\n\r\n".into());
-    answer(step, "Transfer-Encoding: chunked".into(), chunked.chain([last]).collect())
+    let last = (Effect::Nothing, b"\r\n0\r\n\r\n".into());
+    response(step, "Transfer-Encoding: chunked".into(), chunked.chain([last]).collect())
 }
 
-fn answer(step: &'static str, header: String, body: Body) -> Vec<Piece> {
-    let head = Piece::answer(step, move |_| head("200 OK", &[CONTENT_TYPE, &header]));
-    [head].into_iter().chain(body.into_iter().map(|(gives, bytes)| Piece::new(gives, bytes))).collect()
+fn response(step: &'static str, header: String, body: Body) -> Vec<Piece> {
+    let head = Piece::response(step, move |_| head("200 OK", &[CONTENT_TYPE, &header]));
+    [head].into_iter().chain(body.into_iter().map(|(effect, bytes)| Piece::new(effect, bytes))).collect()
 }
 
 fn legacy_dies_at_every_byte(pieces: Vec<Piece>) {
@@ -101,7 +101,7 @@ fn log_cache_dies_at_every_byte(pieces: Vec<Piece>) {
 }
 
 #[test]
-fn a_legacy_server_at_every_byte_of_a_body_of_a_known_length() {
+fn a_legacy_server_at_every_byte_of_a_body_with_a_content_length() {
     legacy_dies_at_every_byte(of_a_length(LEGACY, multipart()));
 }
 
@@ -111,7 +111,7 @@ fn a_legacy_server_at_every_byte_of_a_chunked_body() {
 }
 
 #[test]
-fn a_legacy_server_at_every_byte_of_a_body_until_the_end_of_the_connection() {
+fn a_legacy_server_at_every_byte_of_a_body_delimited_by_eof() {
     legacy_dies_at_every_byte(until_the_end(LEGACY, multipart()));
 }
 
@@ -121,12 +121,12 @@ fn a_legacy_server_at_every_byte_of_a_chunked_body_over_tls() {
 }
 
 #[test]
-fn a_legacy_server_at_every_byte_of_a_body_over_tls_until_the_end_of_the_connection() {
+fn a_legacy_server_at_every_byte_of_a_body_delimited_by_eof_over_tls() {
     legacy_dies_at_every_byte_over_tls(until_the_end(LEGACY, multipart()));
 }
 
 #[test]
-fn log_cache_at_every_byte_of_a_body_of_a_known_length() {
+fn log_cache_at_every_byte_of_a_body_with_a_content_length() {
     log_cache_dies_at_every_byte(of_a_length(LOG_CACHE, json()));
 }
 
@@ -136,6 +136,6 @@ fn log_cache_at_every_byte_of_a_chunked_body() {
 }
 
 #[test]
-fn log_cache_at_every_byte_of_a_body_until_the_end_of_the_connection() {
+fn log_cache_at_every_byte_of_a_body_delimited_by_eof() {
     log_cache_dies_at_every_byte(until_the_end(LOG_CACHE, json()));
 }

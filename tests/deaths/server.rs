@@ -1,4 +1,4 @@
-//! A server that says its piece to one connection, and dies behind a given byte of it.
+//! A server that sends the pieces of a session to one connection, and dies after a given byte.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, BufReader, Read, Write};
@@ -17,61 +17,61 @@ use crate::common::{DEADLINE, reset, try_read_head};
 pub enum Death {
     /// As a process that is killed.
     Fin,
-    /// As one whose system has forgotten the connection.
+    /// As a host that has lost the connection's state.
     Reset,
     /// As a machine that has lost its power.
     Silence,
 }
 
-/// What is said at a time, and what the caller has of it as soon as its last byte has come.
+/// What the server sends at a time, and its effect for the caller once its last byte has arrived.
 #[derive(Clone)]
 pub struct Piece {
-    pub gives: Gives,
-    pub says: Says,
+    pub effect: Effect,
+    pub sends: Sends,
 }
 
 #[derive(Clone)]
-pub enum Gives {
-    /// A step towards a connection. The error of a call that gets no further has these words.
+pub enum Effect {
+    /// A step towards a connection. The error of a call that fails in this step has this text.
     Step(&'static str),
     Message(&'static str),
-    /// A message that was written before those that have come.
+    /// A message that is older than those before it.
     Older(&'static str),
     Nothing,
-    /// All of it; of a tail, in this way.
+    /// The end of the messages; for a tail, with this ending.
     End(Option<Ending>),
 }
 
-type Answer = dyn Fn(&str) -> Vec<u8> + Send + Sync;
+type Response = dyn Fn(&str) -> Vec<u8> + Send + Sync;
 
 #[derive(Clone)]
-pub enum Says {
-    /// From here on all is in TLS.
+pub enum Sends {
+    /// A TLS handshake. Everything after it is encrypted.
     Tls(TlsAcceptor),
-    /// An answer to the client's next request.
-    Answer(Arc<Answer>),
+    /// A response to the client's next request.
+    Response(Arc<Response>),
     Bytes(Vec<u8>),
 }
 
-/// The step of a TLS handshake.
+/// The error text of the TLS handshake.
 pub const TLS: &str = "the TLS handshake with 127.0.0.1: ";
 
 impl Piece {
-    pub fn new(gives: Gives, bytes: impl Into<Vec<u8>>) -> Self {
-        Piece { gives, says: Says::Bytes(bytes.into()) }
+    pub fn new(effect: Effect, bytes: impl Into<Vec<u8>>) -> Self {
+        Piece { effect, sends: Sends::Bytes(bytes.into()) }
     }
 
-    pub fn answer(step: &'static str, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Piece { gives: Gives::Step(step), says: Says::Answer(Arc::new(answer)) }
+    pub fn response(step: &'static str, response: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Piece { effect: Effect::Step(step), sends: Sends::Response(Arc::new(response)) }
     }
 
     pub fn tls(acceptor: TlsAcceptor) -> Self {
-        Piece { gives: Gives::Step(TLS), says: Says::Tls(acceptor) }
+        Piece { effect: Effect::Step(TLS), sends: Sends::Tls(acceptor) }
     }
 
     pub fn step(&self) -> Option<&'static str> {
-        match self.gives {
-            Gives::Step(words) => Some(words),
+        match self.effect {
+            Effect::Step(text) => Some(text),
             _ => None,
         }
     }
@@ -83,7 +83,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves one connection, and dies behind so many bytes.
+    /// Serves one connection, and dies after this many bytes.
     pub fn start(pieces: Vec<Piece>, at: usize, death: Death) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -96,81 +96,81 @@ impl Server {
         Server { address, thread }
     }
 
-    /// Behind how many bytes each piece ended, of those that it had to say before the client was gone.
+    /// Returns the position in bytes at which each piece ended, for those that were sent before the client hung up.
     pub fn ends(self) -> Vec<usize> {
         self.thread.join().unwrap()
     }
 }
 
 fn serve(socket: TcpStream, pieces: &[Piece], at: usize, death: Death) -> Vec<usize> {
-    let life = Rc::new(Life {
+    let state = Rc::new(ServerState {
         socket: RefCell::new(Some(socket)),
-        left: Cell::new(at),
+        remaining: Cell::new(at),
         death,
         is_dead: Cell::new(false),
-        said: Cell::new(0),
+        sent: Cell::new(0),
     });
-    let mut line: Box<dyn Line> = Box::new(Mortal(Rc::clone(&life)));
+    let mut stream: Box<dyn Stream> = Box::new(DyingStream(Rc::clone(&state)));
     let mut ends = Vec::new();
     for piece in pieces {
-        match &piece.says {
-            Says::Tls(acceptor) => {
-                let Ok(tls) = acceptor.accept(line) else { return ends };
-                line = Box::new(tls);
+        match &piece.sends {
+            Sends::Tls(acceptor) => {
+                let Ok(tls) = acceptor.accept(stream) else { return ends };
+                stream = Box::new(tls);
             }
-            Says::Answer(answer) => {
-                // The dead hear no request, and clients that lost patience make none.
-                // Until it is answered, a client says nothing behind it that the buffer could take.
-                let Ok(request) = try_read_head(&mut BufReader::new(&mut line)) else { return ends };
-                let _ = line.write_all(&answer(&request));
+            Sends::Response(response) => {
+                // A dead server gets no request, and a client that has timed out sends none. The client sends nothing
+                // after its request until it has the response, so the `BufReader` cannot swallow later bytes.
+                let Ok(request) = try_read_head(&mut BufReader::new(&mut stream)) else { return ends };
+                let _ = stream.write_all(&response(&request));
             }
-            Says::Bytes(bytes) => _ = line.write_all(bytes),
+            Sends::Bytes(bytes) => _ = stream.write_all(bytes),
         }
-        ends.push(life.said.get());
+        ends.push(state.sent.get());
     }
-    if !life.is_dead.get() {
-        life.die();
+    if !state.is_dead.get() {
+        state.die();
     }
-    let _ = io::copy(&mut line, &mut io::sink());
+    let _ = io::copy(&mut stream, &mut io::sink());
     ends
 }
 
-trait Line: Read + Write {}
+trait Stream: Read + Write {}
 
-impl<T: Read + Write> Line for T {}
+impl<T: Read + Write> Stream for T {}
 
-struct Life {
-    /// `None` when it has been reset.
+struct ServerState {
+    /// `None` after a reset.
     socket: RefCell<Option<TcpStream>>,
-    left: Cell<usize>,
+    remaining: Cell<usize>,
     death: Death,
     is_dead: Cell<bool>,
-    /// How many bytes there were to say.
-    said: Cell<usize>,
+    /// How many bytes were written so far, including those after the death.
+    sent: Cell<usize>,
 }
 
-impl Life {
+impl ServerState {
     fn die(&self) {
         self.is_dead.set(true);
         match self.death {
             Death::Fin => _ = self.socket.borrow().as_ref().unwrap().shutdown(Shutdown::Write),
-            // Linux leaves a client what came before a reset. All of it has come: within a machine, it is there as soon as
-            // it is sent.
+            // On Linux, a client can still read what arrived before a reset. Everything has arrived: on the loopback
+            // interface, bytes are there as soon as they are sent.
             Death::Reset => reset(self.socket.take().unwrap()),
             Death::Silence => {}
         }
     }
 }
 
-/// A connection whose writes come to nothing from the death on.
-struct Mortal(Rc<Life>);
+/// A connection whose writes are discarded once the server is dead.
+struct DyingStream(Rc<ServerState>);
 
-impl Read for Mortal {
+impl Read for DyingStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let life = &self.0;
-        let socket = life.socket.borrow();
+        let state = &self.0;
+        let socket = state.socket.borrow();
         let Some(mut socket) = socket.as_ref() else { return Ok(0) };
-        if life.is_dead.get() {
+        if state.is_dead.get() {
             let _ = io::copy(&mut socket, &mut io::sink());
             return Ok(0);
         }
@@ -178,17 +178,17 @@ impl Read for Mortal {
     }
 }
 
-impl Write for Mortal {
+impl Write for DyingStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let life = &self.0;
-        life.said.set(life.said.get() + bytes.len());
-        if !life.is_dead.get() {
-            let (heard, _) = bytes.split_at(bytes.len().min(life.left.get()));
-            life.left.set(life.left.get() - heard.len());
-            // That the client has gone is its affair.
-            let _ = life.socket.borrow().as_ref().unwrap().write_all(heard);
-            if life.left.get() == 0 {
-                life.die();
+        let state = &self.0;
+        state.sent.set(state.sent.get() + bytes.len());
+        if !state.is_dead.get() {
+            let (delivered, _) = bytes.split_at(bytes.len().min(state.remaining.get()));
+            state.remaining.set(state.remaining.get() - delivered.len());
+            // Ignores a client that has hung up.
+            let _ = state.socket.borrow().as_ref().unwrap().write_all(delivered);
+            if state.remaining.get() == 0 {
+                state.die();
             }
         }
         Ok(bytes.len())

@@ -1,31 +1,31 @@
-//! Tails.
+//! Tails of every kind of server, directly, through a proxy and over TLS.
 
 use loggregator_consumer::{Builder, Ending, Proxy};
 
 use crate::common::messages::{APP, chunk, envelope, head, message};
 use crate::common::{BINARY, CLOSE, CONTINUATION, PING, TEXT, builder, frame, not_final, switching_protocols, tls};
-use crate::server::{Gives, Piece};
+use crate::server::{Effect, Piece};
 use crate::{Call, Session};
 
-/// A tail's frames of any kind, and a close.
+/// A tail's frames of every kind, and a close frame.
 fn frames(encoded: fn(&str) -> Vec<u8>, code: u16, reason: &str) -> Vec<Piece> {
     let fragmented = encoded("two");
     let (start, rest) = fragmented.split_at(7);
     let ending = Ending::ClosedByServer { code: Some(code), reason: reason.into() };
     vec![
-        Piece::new(Gives::Nothing, frame(PING, b"")),
-        Piece::new(Gives::Message("one"), frame(BINARY, &encoded("one"))),
-        Piece::new(Gives::Nothing, not_final(BINARY, start)),
-        Piece::new(Gives::Nothing, frame(PING, b"between")),
-        Piece::new(Gives::Nothing, not_final(CONTINUATION, b"")),
-        Piece::new(Gives::Message("two"), frame(CONTINUATION, rest)),
-        Piece::new(Gives::Message("three"), frame(TEXT, &encoded("three"))),
-        Piece::new(Gives::End(Some(ending)), frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())),
+        Piece::new(Effect::Nothing, frame(PING, b"")),
+        Piece::new(Effect::Message("one"), frame(BINARY, &encoded("one"))),
+        Piece::new(Effect::Nothing, not_final(BINARY, start)),
+        Piece::new(Effect::Nothing, frame(PING, b"between")),
+        Piece::new(Effect::Nothing, not_final(CONTINUATION, b"")),
+        Piece::new(Effect::Message("two"), frame(CONTINUATION, rest)),
+        Piece::new(Effect::Message("three"), frame(TEXT, &encoded("three"))),
+        Piece::new(Effect::End(Some(ending)), frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())),
     ]
 }
 
 fn handshake(path: &'static str) -> Piece {
-    Piece::answer(path, switching_protocols)
+    Piece::response(path, switching_protocols)
 }
 
 const LEGACY: &str = "the websocket handshake at /tail/";
@@ -41,7 +41,7 @@ fn a_legacy_server_at_every_byte_of_a_tail() {
 
 #[test]
 fn a_proxy_at_every_byte_of_a_tail() {
-    let proxy = Piece::answer("asking the proxy", |request| {
+    let proxy = Piece::response("asking the proxy", |request| {
         assert!(request.starts_with("CONNECT loggregator.example.com:80 "), "{request}");
         head("200 Connection established", &["Proxy-Agent: x"])
     });
@@ -71,23 +71,23 @@ fn doppler_at_every_byte_of_a_tail() {
 
 const GATEWAY: &str = "the request for /v2/read";
 
-/// A gateway's stream, which is chunked: what an event says is known at its blank line, before the chunk's end.
+/// A gateway's chunked stream. An event is complete at its blank line, before the chunk's end.
 fn events() -> Vec<Piece> {
-    let event = |gives, text: &str| {
+    let event = |effect, text: &str| {
         let chunk = chunk(format!("{text}\n\n").as_bytes());
         let (event, line_end) = chunk.split_at(chunk.len() - 2);
-        [Piece::new(gives, event), Piece::new(Gives::Nothing, line_end)]
+        [Piece::new(effect, event), Piece::new(Effect::Nothing, line_end)]
     };
     let envelope = |payload| format!(r#"{{"timestamp":"1","source_id":"{APP}","log":{{"payload":"{payload}"}}}}"#);
     let ending = Ending::Closing { reason: "closing due to stream timeout".into() };
-    let answer = |_: &str| head("200 OK", &["Content-Type: text/event-stream", "Transfer-Encoding: chunked"]);
+    let response = |_: &str| head("200 OK", &["Content-Type: text/event-stream", "Transfer-Encoding: chunked"]);
     [
-        vec![Piece::answer(GATEWAY, answer)],
-        event(Gives::Nothing, "event: heartbeat\ndata: 1795343667").into(),
-        event(Gives::Message("one"), &format!(r#"data: {{"batch":[{}]}}"#, envelope("b25l"))).into(),
-        event(Gives::Message("two"), &format!(r#"data: {{"batch":[{}]}}"#, envelope("dHdv"))).into(),
-        event(Gives::End(Some(ending)), "event: closing\ndata: closing due to stream timeout").into(),
-        vec![Piece::new(Gives::Nothing, "0\r\n\r\n")],
+        vec![Piece::response(GATEWAY, response)],
+        event(Effect::Nothing, "event: heartbeat\ndata: 1795343667").into(),
+        event(Effect::Message("one"), &format!(r#"data: {{"batch":[{}]}}"#, envelope("b25l"))).into(),
+        event(Effect::Message("two"), &format!(r#"data: {{"batch":[{}]}}"#, envelope("dHdv"))).into(),
+        event(Effect::End(Some(ending)), "event: closing\ndata: closing due to stream timeout").into(),
+        vec![Piece::new(Effect::Nothing, "0\r\n\r\n")],
     ]
     .concat()
 }

@@ -1,15 +1,15 @@
-//! A soak: tails and recent messages of every generation, for as long as one likes, over a network and with servers
-//! that fail at random. Every message is numbered, and every one that is lost must be where that was told; memory,
-//! threads and descriptors must stay as they were.
+//! A soak test: tails and recent messages of every generation, for any length of time, over networks and with servers
+//! that fail at random. Every message is numbered, and every lost one must lie at a break that was reported. Memory,
+//! threads and descriptors must not grow.
 //!
 //! ```sh
 //! cargo test --release --test soak -- 600      # 10 minutes
-//! cargo test --release --test soak -- 600 7    # with what the seed 7 has in store
+//! cargo test --release --test soak -- 600 7    # with the seed 7
 //! ```
 //!
-//! With the other tests it runs for some seconds, and of flatness there is no verdict then.
+//! With the other tests it runs for some seconds, which is too short to judge whether anything grows.
 
-mod dice;
+mod random;
 mod ledger;
 mod numbered;
 mod recents;
@@ -17,7 +17,7 @@ mod relay;
 mod run;
 mod site;
 mod tails;
-mod vitals;
+mod usage;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use std::{env, panic, thread};
 use loggregator_consumer::Via;
 use loggregator_consumer::testing::Generation::{self, *};
 
-use dice::Dice;
-use recents::Asked;
+use random::Random;
+use recents::RecentCaller;
 use run::{Run, add, value};
 use site::Site;
-use tails::Followed;
-use vitals::Vitals;
+use tails::AppTail;
+use usage::Usage;
 
 const SECONDS: u64 = 10;
 
-/// What is at each address: one of these servers at a time, and whether it speaks TLS; who tails, and who asks for recent
-/// messages.
+/// What runs at each address: the generations that take turns, whether they speak TLS, the kinds of tails, and the kind
+/// of recent messages.
 const SITES: [(&[Generation], bool, &[Via], Via); 6] = [
     (&[April2014, May2014], false, &[Via::Legacy], Via::Legacy),
     (&[Y2015, Y2016], false, &[Via::Legacy], Via::Legacy),
@@ -47,7 +47,7 @@ const SITES: [(&[Generation], bool, &[Via], Via); 6] = [
     (&[Today], true, &[Via::Doppler, Via::RlpGateway], Via::LogCache),
 ];
 
-/// Of each kind of tail at each site: they reconnect or not, are slow or not, go through a proxy or not.
+/// The kinds of tails at each site: reconnecting or not, slow or not, through a proxy or not.
 const KINDS: usize = 8;
 
 fn main() -> ExitCode {
@@ -55,13 +55,13 @@ fn main() -> ExitCode {
     let numbers: Vec<u64> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let mut filters =
         arguments.iter().filter(|argument| !argument.starts_with('-') && argument.parse::<u64>().is_err());
-    // It is run with the other tests, too, of which only some may be wanted, or only their names.
+    // `cargo test` runs this binary, too, and may pass a filter or `--list`.
     if filters.clone().count() > 0 && !filters.any(|filter| "soak".contains(&**filter))
         || env::args().any(|a| a == "--list")
     {
         return ExitCode::SUCCESS;
     }
-    vitals::share_one_heap();
+    usage::restart_with_one_heap();
     let by_time = || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs());
     let seconds = numbers.first().copied().unwrap_or(SECONDS);
     let seed = numbers.get(1).copied().unwrap_or_else(by_time);
@@ -80,8 +80,8 @@ fn main() -> ExitCode {
         let run = Arc::clone(&run);
         move || run.keep_time()
     });
-    let before = Vitals::now();
-    let samples = soak(&run, Duration::from_secs(seconds), Dice::new(seed));
+    let before = Usage::now();
+    let samples = soak(&run, Duration::from_secs(seconds), Random::new(seed));
     check_leftovers(&run, before);
     report(&run, &samples);
     match run.failures() {
@@ -96,51 +96,51 @@ fn main() -> ExitCode {
     }
 }
 
-/// Gives what the process had of the system in each second.
-fn soak(run: &Arc<Run>, time: Duration, mut dice: Dice) -> Vec<Vitals> {
+/// Runs the soak, and returns the usage of the process in each second.
+fn soak(run: &Arc<Run>, time: Duration, mut random: Random) -> Vec<Usage> {
     let mut sites = Vec::new();
-    let (mut followed, mut asked) = (Vec::new(), Vec::new());
+    let (mut app_tails, mut recent_callers) = (Vec::new(), Vec::new());
     for (generations, tls, tails, recent) in SITES {
-        let site = Arc::new(Site::start(generations, tls, &mut dice));
+        let site = Arc::new(Site::start(generations, tls, &mut random));
         for via in tails {
             for _ in 0..KINDS {
-                followed.push(Followed::new(followed.len(), &site, run, *via, &mut dice));
+                app_tails.push(AppTail::new(app_tails.len(), &site, run, *via, &mut random));
             }
         }
-        asked.push(Asked::new(asked.len(), &site, run, recent, &mut dice));
+        recent_callers.push(RecentCaller::new(recent_callers.len(), &site, run, recent, &mut random));
         sites.push(site);
     }
     let mut samples = Vec::new();
     thread::scope(|scope| {
         for site in &sites {
-            let dice = dice.split();
-            scope.spawn(move || site.haunt(run, dice));
+            let random = random.split();
+            scope.spawn(move || site.inject_faults(run, random));
         }
-        for followed in &followed {
-            let (app, caller) = (dice.split(), dice.split());
-            scope.spawn(move || followed.log(app));
-            scope.spawn(move || followed.follow(caller));
+        for app_tail in &app_tails {
+            let (app, caller) = (random.split(), random.split());
+            scope.spawn(move || app_tail.log(app));
+            scope.spawn(move || app_tail.follow(caller));
         }
-        for asked in &asked {
-            let dice = dice.split();
-            scope.spawn(move || asked.ask(dice));
+        for recent_caller in &recent_callers {
+            let random = random.split();
+            scope.spawn(move || recent_caller.ask(random));
         }
         let began = Instant::now();
         while began.elapsed() < time {
             thread::sleep(Duration::from_secs(1));
-            samples.push(Vitals::now());
+            samples.push(Usage::now());
             if samples.len() == 1 || samples.len() % 10 == 0 {
                 print_line(run, samples.len(), samples[samples.len() - 1]);
-                followed.iter().for_each(Followed::check_hearing);
+                app_tails.iter().for_each(AppTail::check_activity);
             }
         }
         run.end();
     });
-    add(&run.rest, followed.iter().map(Followed::rest).sum());
+    add(&run.undelivered, app_tails.iter().map(AppTail::undelivered).sum());
     samples
 }
 
-fn print_line(run: &Run, seconds: usize, vitals: Vitals) {
+fn print_line(run: &Run, seconds: usize, usage: Usage) {
     if seconds == 1 {
         println!(
             "   time       sent   received       lost   breaks  restarts   recent   failures  memory MiB  threads  files"
@@ -155,50 +155,50 @@ fn print_line(run: &Run, seconds: usize, vitals: Vitals) {
         run.count_of("server restarted"),
         run.count_of("recent"),
         run.failures(),
-        vitals.kib / 1024.0,
-        vitals.threads,
-        vitals.files,
+        usage.kib / 1024.0,
+        usage.threads,
+        usage.files,
     );
 }
 
-/// All is closed and dropped.
-fn check_leftovers(run: &Run, before: Vitals) {
-    /// A source of random numbers, and what else the first of its kind opens for good.
+/// Asserts that no thread and no descriptor is left once everything is closed and dropped.
+fn check_leftovers(run: &Run, before: Usage) {
+    /// Descriptors that stay open after their first use, such as a source of random numbers.
     const FOR_GOOD: f64 = 3.0;
     let deadline = run.time() + Duration::from_secs(10);
     loop {
-        let now = Vitals::now();
+        let now = Usage::now();
         if now.threads <= before.threads && now.files <= before.files + FOR_GOOD {
             return;
         }
         if run.time() > deadline {
-            return run.fail("the process", format!("before: {before:?}, and with all closed: {now:?}"));
+            return run.fail("the process", format!("before: {before:?}, with everything closed: {now:?}"));
         }
         thread::sleep(Duration::from_millis(10));
     }
 }
 
-fn report(run: &Run, samples: &[Vitals]) {
+fn report(run: &Run, samples: &[Usage]) {
     println!();
     for (event, count) in run.events() {
         println!("{count:>10}  {event}");
     }
-    let [sent, received, undecodable, lost, rest, untailed] =
-        [&run.sent, &run.received, &run.undecodable, &run.lost, &run.rest, &run.untailed].map(value);
+    let [sent, received, undecodable, lost, undelivered, without_tail] =
+        [&run.sent, &run.received, &run.undecodable, &run.lost, &run.undelivered, &run.without_tail].map(value);
     println!(
-        "\nOf {sent} messages {received} came, {undecodable} were none and told of, {lost} were lost where a break was \
-         told of, and {rest} were sent behind the last that came. ({untailed} found nobody who tailed.)"
+        "\nOf {sent} messages {received} arrived, {undecodable} were reported as undecodable, {lost} were lost at reported \
+         breaks, and {undelivered} were sent after the last one that arrived. ({without_tail} were sent without a tail.)"
     );
-    if sent != received + undecodable + lost + rest {
-        run.fail("the sums", "are wrong");
+    if sent != received + undecodable + lost + undelivered {
+        run.fail("the sums", "do not add up");
     }
     let window = (samples.len() / 4).min(60);
-    let [first, last] = [&samples[window..2 * window], &samples[samples.len() - window..]].map(Vitals::mean);
+    let [first, last] = [&samples[window..2 * window], &samples[samples.len() - window..]].map(Usage::mean);
     println!("\n{window} s each:          memory MiB  threads  files");
-    for (when, vitals) in [("after the first", first), ("at the end", last)] {
-        println!("{when:<20} {:>10.1} {:>8.1} {:>6.1}", vitals.kib / 1024.0, vitals.threads, vitals.files);
+    for (when, usage) in [("after the first", first), ("at the end", last)] {
+        println!("{when:<20} {:>10.1} {:>8.1} {:>6.1}", usage.kib / 1024.0, usage.threads, usage.files);
     }
-    if window >= 20 && !last.is_as_flat_as(&first) {
+    if window >= 20 && !last.is_as_low_as(&first) {
         run.fail("the process", "grows");
     }
 }

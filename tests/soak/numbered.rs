@@ -1,14 +1,14 @@
-//! The messages: each has a number, and all else of it follows from that, so that none can be damaged unseen.
+//! The messages: each has a number, from which the rest of it follows, so that any damage is detected.
 
 use loggregator_consumer::{LogMessage, MessageType};
 use memchr::memmem;
 
-/// As the real servers get them now and then. It has no number that could be read.
-const NO_MESSAGE_EVERY: u64 = 97;
+/// Every so many messages one is undecodable, as real servers send them now and then. It has no readable number.
+const UNDECODABLE_EVERY: u64 = 97;
 
-/// What a server is given under this number: a message, or what is none.
+/// Returns whether the server is given a message under this number, or something undecodable.
 pub fn is_message(number: u64) -> bool {
-    !number.is_multiple_of(NO_MESSAGE_EVERY)
+    !number.is_multiple_of(UNDECODABLE_EVERY)
 }
 
 pub fn message(app: &str, number: u64) -> LogMessage {
@@ -24,7 +24,7 @@ pub fn message(app: &str, number: u64) -> LogMessage {
         .source("APP/PROC/WEB", "0")
 }
 
-/// The number of a message, if it is one of ours, whole, and of this app.
+/// Returns the number of a message, if it is one of ours, undamaged, and of this app.
 pub fn number(app: &str, got: &LogMessage) -> Option<u64> {
     let number = got.text().split(' ').next()?.parse().ok()?;
     (is_message(number) && *got == message(app, number)).then_some(number)
@@ -32,7 +32,7 @@ pub fn number(app: &str, got: &LogMessage) -> Option<u64> {
 
 const END: &str = " end ";
 
-/// Which messages a stream of bytes has, seen by their ends, which no protobuf changes.
+/// Finds the messages in a stream of bytes by their ends, which protobuf leaves as they are.
 #[derive(Default)]
 pub struct Ends {
     unread: Vec<u8>,
@@ -54,7 +54,7 @@ impl Ends {
             self.first = self.first.or(self.last);
             done = digits + length;
         }
-        // An end may be cut anywhere. Numbers are short.
+        // An end may be cut anywhere, so the last bytes are kept. Numbers are short.
         let keep = self.unread.len().saturating_sub(64).max(done);
         self.unread.drain(..keep);
     }

@@ -1,4 +1,4 @@
-//! Recent messages, asked for over and over: all of them, or an error with the part that came.
+//! Calls for recent messages, over and over. Each gives all of them, or an error with those that came before it.
 
 use std::sync::Arc;
 use std::thread;
@@ -6,31 +6,31 @@ use std::time::Duration;
 
 use loggregator_consumer::{Consumer, Error, LogMessage, Via};
 
-use crate::dice::Dice;
 use crate::numbered::{is_message, number};
+use crate::random::Random;
 use crate::relay::Relay;
 use crate::run::Run;
 use crate::site::{KEPT, RECENT_APP, Site};
 use crate::tails::builder;
 
-/// By the consumer's settings 5 s, and 1.5 s for each connection that is made first. The rest is for a machine that is
-/// busy.
+/// The consumer's settings allow 5 s, and 1.5 s for each connection that is made first. The rest allows for a busy
+/// machine.
 const LONGEST_CALL: Duration = Duration::from_secs(12);
 
-pub struct Asked {
+pub struct RecentCaller {
     name: String,
-    /// Log Cache's newest message comes first, so that what is missing is the oldest.
+    /// Log Cache sends the newest message first, so the missing ones are the oldest.
     newest_first: bool,
     run: Arc<Run>,
     consumer: Consumer,
     _relay: Relay,
 }
 
-impl Asked {
-    pub fn new(n: usize, site: &Arc<Site>, run: &Arc<Run>, via: Via, dice: &mut Dice) -> Self {
+impl RecentCaller {
+    pub fn new(n: usize, site: &Arc<Site>, run: &Arc<Run>, via: Via, random: &mut Random) -> Self {
         let by_proxy = n % 2 == 1;
-        let relay = Relay::start(site, run, by_proxy, dice.split());
-        Asked {
+        let relay = Relay::start(site, run, by_proxy, random.split());
+        RecentCaller {
             name: format!(
                 "recent {n} ({via:?}{}{})",
                 if by_proxy { ", proxy" } else { "" },
@@ -38,15 +38,15 @@ impl Asked {
             ),
             newest_first: via == Via::LogCache,
             run: Arc::clone(run),
-            consumer: builder(site, &relay, by_proxy, via).build().expect("the settings are sound"),
+            consumer: builder(site, &relay, by_proxy, via).build().expect("the settings are valid"),
             _relay: relay,
         }
     }
 
-    pub fn ask(&self, mut dice: Dice) {
+    pub fn ask(&self, mut random: Random) {
         while !self.run.is_over() {
             let began = self.run.time();
-            let (got, error) = if dice.one_in(2) { self.collected() } else { self.one_by_one() };
+            let (got, error) = if random.one_in(2) { self.collected() } else { self.one_by_one() };
             let took = self.run.time() - began;
             if took > LONGEST_CALL {
                 self.run.fail(&self.name, format!("took {took:?}"));
@@ -59,7 +59,7 @@ impl Asked {
             if let Err(why) = self.check(&got, error.is_none()) {
                 self.run.fail(&self.name, format!("{why}, with {error:?}"));
             }
-            thread::sleep(dice.millis_below(200));
+            thread::sleep(random.millis_below(200));
         }
     }
 
@@ -85,7 +85,8 @@ impl Asked {
         (messages, None)
     }
 
-    /// Each is whole and in its place, and none is missing but at the end that comes last.
+    /// Asserts that each message is undamaged and in its place, and that messages are missing only at the end that is
+    /// sent last.
     fn check(&self, got: &[LogMessage], is_all: bool) -> Result<(), String> {
         let all: Vec<u64> = (1..=KEPT).filter(|number| is_message(*number)).collect();
         let missing = all.len().checked_sub(got.len()).ok_or_else(|| format!("{} messages", got.len()))?;
@@ -95,7 +96,7 @@ impl Asked {
         let expected = if self.newest_first { &all[missing..] } else { &all[..got.len()] };
         match expected.iter().zip(got).find(|(expected, got)| number(RECENT_APP, got) != Some(**expected)) {
             Some((expected, wrong)) => {
-                Err(format!("of {} messages, where {expected} should be, there is {:.60}", got.len(), wrong.text()))
+                Err(format!("of {} messages, {expected} was expected in place of {:.60}", got.len(), wrong.text()))
             }
             None => Ok(()),
         }

@@ -1,5 +1,5 @@
-//! The network: each client reaches its server through a relay of its own, which delays, dribbles, stalls and cuts what
-//! it carries. It may be a proxy, too.
+//! The network: each client reaches its server through its own relay, which delays, splits, stalls and cuts what it
+//! carries. A relay can also be a proxy.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,19 +10,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use socket2::SockRef;
 
-use crate::dice::Dice;
 use crate::numbered::Ends;
+use crate::random::Random;
 use crate::run::Run;
 use crate::site::Site;
 
-/// What a client was sent on one connection, for good: the stream ended behind it, or stopped.
+/// The messages that a client was sent on a connection that has ended or stalled.
 #[derive(Clone, Copy)]
 pub struct Carried {
     pub first: u64,
     pub last: u64,
 }
 
-/// The latest of a client's connections; it asks for no others.
+/// How many of the latest connections are kept; nobody asks for earlier ones.
 const KEPT: usize = 4;
 
 pub struct Relay {
@@ -39,8 +39,8 @@ struct Carrier {
 }
 
 impl Relay {
-    pub fn start(site: &Arc<Site>, run: &Arc<Run>, is_proxy: bool, mut dice: Dice) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a relay could not listen");
+    pub fn start(site: &Arc<Site>, run: &Arc<Run>, is_proxy: bool, mut random: Random) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the relay can listen");
         let address = listener.local_addr().expect("a listener has an address");
         let (site, run) = (Arc::clone(site), Arc::clone(run));
         let carrier = Arc::new(Carrier { site, run, is_proxy, carried: Mutex::default() });
@@ -53,9 +53,9 @@ impl Relay {
                         break;
                     }
                     connections.retain(|connection| !connection.is_finished());
-                    let (carrier, dice) = (Arc::clone(&carrier), dice.split());
-                    // That a client leaves in the middle is what the relay is for.
-                    connections.push(thread::spawn(move || _ = carrier.serve(client, dice)));
+                    let (carrier, random) = (Arc::clone(&carrier), random.split());
+                    // Errors are expected: clients hang up at any time.
+                    connections.push(thread::spawn(move || _ = carrier.serve(client, random)));
                 }
                 connections.into_iter().for_each(|connection| connection.join().expect("a relay panicked"));
             }
@@ -63,7 +63,7 @@ impl Relay {
         Relay { address, carrier, thread: Some(thread) }
     }
 
-    /// What came on the connection on which this message did, if that has ended for good. Only of plain websockets.
+    /// Returns what was carried on the connection that had this message, if it has ended. Only for plain websockets.
     pub fn carried_with(&self, number: u64) -> Option<Carried> {
         let carried = self.carrier.carried.lock();
         carried.iter().rev().find(|carried| (carried.first..=carried.last).contains(&number)).copied()
@@ -71,7 +71,7 @@ impl Relay {
 }
 
 impl Drop for Relay {
-    /// Only when the run is over.
+    /// Must only run once the run is over.
     fn drop(&mut self) {
         let _wake = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
@@ -80,7 +80,7 @@ impl Drop for Relay {
     }
 }
 
-/// How the way from the server to the client ends.
+/// How the relay cuts the direction from the server to the client.
 #[derive(Clone, Copy, PartialEq)]
 enum Cut {
     Fin,
@@ -88,35 +88,35 @@ enum Cut {
     Stall,
 }
 
-/// What is in store for a connection.
-struct Fate {
+/// The faults of a connection.
+struct Faults {
     cut: Option<(usize, Cut)>,
-    /// Behind so many bytes, a silence.
+    /// A pause after this many bytes.
     pause: Option<(usize, Duration)>,
-    /// For so many bytes, each of the pieces is a small one.
-    dribble: usize,
-    lag: Duration,
+    /// The first bytes, this many, are sent in small pieces.
+    small_pieces: usize,
+    delay: Duration,
 }
 
-impl Fate {
-    fn roll(dice: &mut Dice) -> Self {
-        // A handshake, some messages, or many.
-        let mut position = || dice.pick(&[400, 4_000, 40_000, 400_000]);
+impl Faults {
+    fn random(random: &mut Random) -> Self {
+        // Positions within the handshake, after some messages, or after many.
+        let mut position = || random.pick(&[400, 4_000, 40_000, 400_000]);
         let (cut_scale, pause_scale) = (position(), position());
-        let cut = dice.pick(&[Cut::Fin, Cut::Fin, Cut::Reset, Cut::Stall]);
-        Fate {
-            cut: dice.one_in(3).then(|| (dice.below(cut_scale) as usize, cut)),
-            pause: dice.one_in(4).then(|| (dice.below(pause_scale) as usize, dice.millis_below(2500))),
-            dribble: if dice.one_in(3) { dice.below(4000) as usize } else { 0 },
-            lag: if dice.one_in(4) { dice.micros_below(5000) } else { Duration::ZERO },
+        let cut = random.pick(&[Cut::Fin, Cut::Fin, Cut::Reset, Cut::Stall]);
+        Faults {
+            cut: random.one_in(3).then(|| (random.below(cut_scale) as usize, cut)),
+            pause: random.one_in(4).then(|| (random.below(pause_scale) as usize, random.millis_below(2500))),
+            small_pieces: if random.one_in(3) { random.below(4000) as usize } else { 0 },
+            delay: if random.one_in(4) { random.micros_below(5000) } else { Duration::ZERO },
         }
     }
 }
 
 impl Carrier {
-    fn serve(&self, client: TcpStream, mut dice: Dice) -> io::Result<()> {
+    fn serve(&self, client: TcpStream, mut random: Random) -> io::Result<()> {
         client.set_nodelay(true)?;
-        match dice.below(40) {
+        match random.below(40) {
             0 => return Ok(()),
             1 => return SockRef::from(&client).set_linger(Some(Duration::ZERO)),
             2 => return drain(&client),
@@ -124,13 +124,13 @@ impl Carrier {
         }
         if self.is_proxy {
             read_head(&client)?;
-            let answer: &[u8] = match dice.below(40) {
+            let response: &[u8] = match random.below(40) {
                 0 => b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
                 1 => b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
                 _ => b"HTTP/1.1 200 Connection established\r\n\r\n",
             };
-            (&client).write_all(answer)?;
-            if !answer.starts_with(b"HTTP/1.1 200") {
+            (&client).write_all(response)?;
+            if !response.starts_with(b"HTTP/1.1 200") {
                 client.shutdown(Shutdown::Write)?;
                 return drain(&client);
             }
@@ -140,12 +140,12 @@ impl Carrier {
         thread::scope(|scope| {
             let up = scope.spawn(|| {
                 let _ = io::copy(&mut &client, &mut &server);
-                // Whatever the server has to say now, the client is gone; or the server is, and the client need not
-                // know it yet.
+                // Either the client has gone, and what the server still sends is of no use; or the server has gone, and
+                // the client need not notice yet.
                 let _ = server.shutdown(Shutdown::Both);
                 drain(&client)
             });
-            match self.carry_down(&server, &client, &mut dice) {
+            match self.carry_down(&server, &client, &mut random) {
                 Ok(Cut::Fin) => _ = client.shutdown(Shutdown::Write),
                 Ok(Cut::Stall) => {}
                 Ok(Cut::Reset) | Err(_) => {
@@ -153,15 +153,16 @@ impl Carrier {
                     let _ = client.shutdown(Shutdown::Read);
                 }
             }
-            // Until the client has left: what it still says must not meet a reset.
+            // Reads until the client has hung up: bytes that arrived later would be answered by a reset.
             let _ = up.join();
         });
         Ok(())
     }
 
-    /// Until the server or fate ends it, which it says. An error: the server reset it, or the client has gone.
-    fn carry_down(&self, mut server: &TcpStream, mut client: &TcpStream, dice: &mut Dice) -> io::Result<Cut> {
-        let mut fate = Fate::roll(dice);
+    /// Copies bytes to the client until the server ends or the faults cut the connection, and returns how it ends. An
+    /// error: the server reset the connection, or the client has gone.
+    fn carry_down(&self, mut server: &TcpStream, mut client: &TcpStream, random: &mut Random) -> io::Result<Cut> {
+        let mut faults = Faults::random(random);
         let mut ends = Ends::default();
         let mut buffer = [0; 16 * 1024];
         let mut passed = 0;
@@ -170,34 +171,34 @@ impl Carrier {
             if length == 0 {
                 break Cut::Fin;
             }
-            thread::sleep(fate.lag);
+            thread::sleep(faults.delay);
             let mut bytes = &buffer[..length];
             while !bytes.is_empty() {
                 let mut most = bytes.len();
-                if passed < fate.dribble {
-                    most = most.min(1 + dice.below(20) as usize);
-                    thread::sleep(dice.micros_below(200));
+                if passed < faults.small_pieces {
+                    most = most.min(1 + random.below(20) as usize);
+                    thread::sleep(random.micros_below(200));
                 }
-                if let Some((at, pause)) = fate.pause {
+                if let Some((at, pause)) = faults.pause {
                     match at.saturating_sub(passed) {
                         0 => {
                             thread::sleep(pause);
-                            fate.pause = None;
+                            faults.pause = None;
                         }
-                        left => most = most.min(left),
+                        closed_by_caller => most = most.min(closed_by_caller),
                     }
                 }
-                if let Some((at, cut)) = fate.cut {
+                if let Some((at, cut)) = faults.cut {
                     match at.saturating_sub(passed) {
                         0 => break 'carry cut,
-                        left => most = most.min(left),
+                        closed_by_caller => most = most.min(closed_by_caller),
                     }
                 }
-                let (piece, rest) = bytes.split_at(most);
+                let (piece, undelivered) = bytes.split_at(most);
                 client.write_all(piece)?;
                 ends.push(piece);
                 passed += most;
-                bytes = rest;
+                bytes = undelivered;
             }
         };
         if let (Some(first), Some(last), false) = (ends.first, ends.last, end == Cut::Reset || self.site.tls) {

@@ -1,4 +1,4 @@
-//! What the run has seen so far, and whether it is over.
+//! The counters of the run, and whether it is over.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,24 +12,24 @@ pub struct Run {
     /// In microseconds.
     clock: AtomicU64,
     is_over: AtomicBool,
-    /// Of all that was sent, each number is in one of the next four.
+    /// All messages that were sent: the sum of the next four.
     pub sent: AtomicU64,
     pub received: AtomicU64,
-    /// What was no message, and was told of.
+    /// Reported as undecodable.
     pub undecodable: AtomicU64,
-    /// Between two that came, where a break was told of, or the caller had closed the tail.
+    /// Lost between two received ones, where a break was reported or the caller had closed the tail.
     pub lost: AtomicU64,
-    /// Behind the last that came.
-    pub rest: AtomicU64,
-    /// Nobody tailed then. These are part of those that were lost, or of the rest.
-    pub untailed: AtomicU64,
-    /// How often each of the rarer things happened.
+    /// Sent after the last one that arrived.
+    pub undelivered: AtomicU64,
+    /// Sent while there was no tail. They are also counted as lost or undelivered.
+    pub without_tail: AtomicU64,
+    /// How often each of the rarer events happened.
     events: Mutex<BTreeMap<String, u64>>,
     failures: AtomicU64,
 }
 
 impl Run {
-    /// Moves the clock, for ever.
+    /// Runs the clock, forever.
     pub fn keep_time(&self) {
         const TICK: Duration = Duration::from_millis(10);
         loop {
@@ -39,8 +39,8 @@ impl Run {
         }
     }
 
-    /// How much time there was to do things in. On a machine that is busy, or stands still for a while, it passes more
-    /// slowly: what is late there need not be our fault.
+    /// Returns the time that the process could use. On a machine that is busy or suspended it passes more slowly, so
+    /// that a delay that is the machine's fault is no failure.
     pub fn time(&self) -> Duration {
         Duration::from_micros(value(&self.clock))
     }
@@ -61,12 +61,12 @@ impl Run {
         self.events.lock().clone()
     }
 
-    /// How often events of this beginning happened.
+    /// Returns how many events have a name with this beginning.
     pub fn count_of(&self, beginning: &str) -> u64 {
         self.events.lock().iter().filter(|(event, _)| event.starts_with(beginning)).map(|(_, count)| count).sum()
     }
 
-    /// Something that must not happen has. The run goes on, to see what else there is.
+    /// Records a failure. The run continues, to find others.
     pub fn fail(&self, who: &str, what: impl AsRef<str>) {
         if self.failures.fetch_add(1, Ordering::Relaxed) < 20 {
             println!("FAILURE: {who}: {}", what.as_ref());

@@ -1,12 +1,12 @@
-//! Random numbers by a seed (SplitMix64), so that a run can be had again, as far as the threads' timing allows.
+//! Random numbers from a seed (SplitMix64), so that a run can be repeated, as far as the threads' timing allows.
 
 use std::time::Duration;
 
-pub struct Dice(u64);
+pub struct Random(u64);
 
-impl Dice {
+impl Random {
     pub fn new(seed: u64) -> Self {
-        Dice(seed)
+        Random(seed)
     }
 
     fn next(&mut self) -> u64 {
@@ -17,9 +17,9 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// Dice for another thread.
+    /// Returns a generator for another thread.
     pub fn split(&mut self) -> Self {
-        Dice(self.next())
+        Random(self.next())
     }
 
     pub fn below(&mut self, end: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! The words of a server that refuses, however they come.
+//! Bodies of error responses, in every framing and at every speed.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -7,20 +7,21 @@ use std::thread;
 
 use loggregator_consumer::{Builder, DebugPrinter, Error, ErrorKind, Proxy};
 
-use crate::common::messages::{APP, TOKEN, answer, chunk, head};
+use crate::common::messages::{APP, TOKEN, chunk, head, response};
 use crate::common::{
-    CLOSE, DEADLINE, ScriptedServer, builder, consumer, drain, failures, frame, hang_up, header, read_head, say,
-    say_without_end, switching_protocols, within,
+    CLOSE, DEADLINE, ScriptedServer, builder, consumer, drain, failures, frame, hang_up, header, read_head, send,
+    send_endlessly, switching_protocols, within,
 };
 use crate::{SHORT, promptly};
 
-const WORDS: &str = "You are not authorized. Get a new token.";
+const BODY: &str = "You are not authorized. Get a new token.";
 
-/// How a tail and a call of recent fail at a server that answers with these pieces, and then hangs up.
+/// Returns the errors of a tail and of a call of `recent` at a server that responds with these pieces, and then hangs
+/// up.
 fn failures_at(pieces: Vec<Vec<u8>>) -> [Error; 2] {
     let server = ScriptedServer::always(move |mut socket| {
         read_head(&mut socket);
-        say(&mut socket, &pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        send(&mut socket, &pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
         hang_up(socket);
     });
     failures(&consumer(&server.endpoint()))
@@ -28,13 +29,13 @@ fn failures_at(pieces: Vec<Vec<u8>>) -> [Error; 2] {
 
 fn assert_unauthorized(error: &Error) {
     assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(401)));
-    assert_eq!(error.body(), Some(WORDS));
-    assert!(error.to_string().contains(WORDS), "{error}");
+    assert_eq!(error.body(), Some(BODY));
+    assert!(error.to_string().contains(BODY), "{error}");
 }
 
-/// The head of a 401, and its body, in each framing.
+/// The head and the body of a 401, in each framing.
 fn framings() -> [(Vec<u8>, Vec<Vec<u8>>); 3] {
-    let (one, other) = WORDS.as_bytes().split_at(10);
+    let (one, other) = BODY.as_bytes().split_at(10);
     [
         (head("401 Unauthorized", &["Content-Length: 40"]), vec![one.to_vec(), other.to_vec()]),
         (head("401 Unauthorized", &["Transfer-Encoding: chunked"]), vec![chunk(one), chunk(other), chunk(b"")]),
@@ -51,7 +52,7 @@ fn the_body_of_a_401_is_read_in_each_framing() {
     });
 }
 
-/// Tells when the head of the answer has been read.
+/// Signals that the head of the response has been read.
 struct AtResponse(Mutex<mpsc::Sender<()>>);
 
 impl DebugPrinter for AtResponse {
@@ -69,9 +70,9 @@ fn the_body_of_a_401_to_a_tail_may_come_later_than_its_head() {
             let (at_response, head_was_read) = mpsc::channel();
             let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
                 read_head(&mut socket);
-                say(&mut socket, &[&head]);
+                send(&mut socket, &[&head]);
                 head_was_read.recv().unwrap();
-                say(&mut socket, &body.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                send(&mut socket, &body.iter().map(Vec::as_slice).collect::<Vec<_>>());
                 hang_up(socket);
             })]);
             let printer = AtResponse(Mutex::new(at_response));
@@ -87,11 +88,11 @@ fn the_body_of_a_401_to_recent_may_come_later_than_its_head() {
         for (head, body) in framings() {
             let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
                 read_head(&mut socket);
-                say(&mut socket, &[&head]);
+                send(&mut socket, &[&head]);
                 for piece in body {
-                    // Nothing shows that the client has read the head: it gets the time for it.
+                    // There is no sign that the client has read the head, so it gets some time for it.
                     thread::sleep(SHORT / 10);
-                    say(&mut socket, &[&piece]);
+                    send(&mut socket, &[&piece]);
                 }
                 hang_up(socket);
             })]);
@@ -101,25 +102,25 @@ fn the_body_of_a_401_to_recent_may_come_later_than_its_head() {
 }
 
 #[test]
-fn the_words_do_not_wait_for_an_end_that_their_length_tells() {
+fn a_body_with_a_content_length_does_not_wait_for_eof() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[&answer("401 Unauthorized", &[], WORDS.as_bytes())]);
+            send(&mut socket, &[&response("401 Unauthorized", &[], BODY.as_bytes())]);
             drain(socket);
         });
         promptly(|| failures(&consumer(&server.endpoint()))).iter().for_each(assert_unauthorized);
     });
 }
 
-/// That a tail and a call of recent fail, promptly and as the test says, at a server that sends the head of a 401 whose
-/// body has no end, or one that is far, and then does this.
+/// Asserts that a tail and a call of `recent` fail promptly and pass `check`, at a server that sends the head of a 401
+/// with no length or a huge one, and then does this.
 fn assert_fails_before_an_end(then: fn(TcpStream), check: fn(Error)) {
     let headers = [&[][..], &["Content-Length: 18446744073709551615"], &["Transfer-Encoding: chunked"]];
     let attempts = headers.map(|headers| {
         let server = ScriptedServer::always(move |mut socket| {
             read_head(&mut socket);
-            say(&mut socket, &[&head("401 Unauthorized", headers)]);
+            send(&mut socket, &[&head("401 Unauthorized", headers)]);
             then(socket);
         });
         let consumer = builder(&server.endpoint()).connect_timeout(5 * SHORT).build().unwrap();
@@ -129,9 +130,9 @@ fn assert_fails_before_an_end(then: fn(TcpStream), check: fn(Error)) {
 }
 
 #[test]
-fn a_401_with_a_body_without_end_is_cut() {
+fn a_401_with_an_endless_body_is_cut() {
     within(DEADLINE, || {
-        let flood = |mut socket: TcpStream| say_without_end(&mut socket, b"6\r\nno no!\r\n");
+        let flood = |mut socket: TcpStream| send_endlessly(&mut socket, b"6\r\nno no!\r\n");
         assert_fails_before_an_end(flood, |error| {
             assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
             let body = error.body().unwrap();
@@ -142,14 +143,14 @@ fn a_401_with_a_body_without_end_is_cut() {
 }
 
 #[test]
-fn a_401_whose_body_does_not_come_is_a_401_all_the_same() {
+fn a_401_whose_body_does_not_arrive_is_still_unauthorized() {
     within(DEADLINE, || {
         assert_fails_before_an_end(drain, |error| assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}"));
     });
 }
 
 #[test]
-fn a_401_whose_body_drips_in_without_end_is_cut_by_the_connect_timeout() {
+fn a_401_with_an_endless_body_that_drips_in_is_cut_by_the_connect_timeout() {
     within(DEADLINE, || {
         let drip = |mut socket: TcpStream| {
             while socket.write_all(b"1\r\nx\r\n").is_ok() {
@@ -164,9 +165,9 @@ fn a_401_whose_body_drips_in_without_end_is_cut_by_the_connect_timeout() {
 }
 
 #[test]
-fn a_body_of_garbage_is_shown_as_text() {
+fn a_body_with_invalid_utf8_is_shown_as_text() {
     within(DEADLINE, || {
-        for error in failures_at(vec![answer("401 Unauthorized", &[], b"no \xff\xfe\0!")]) {
+        for error in failures_at(vec![response("401 Unauthorized", &[], b"no \xff\xfe\0!")]) {
             assert_eq!(error.body(), Some("no \u{fffd}\u{fffd}\0!"));
         }
         for error in failures_at(vec![head("401 Unauthorized", &["Transfer-Encoding: chunked"]), b"xyz\r\n".to_vec()]) {
@@ -180,8 +181,8 @@ fn a_token_that_the_server_repeats_is_hidden() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
             let request = read_head(&mut socket);
-            let words = format!("invalid token: {}!", header(&request, "authorization").unwrap());
-            say(&mut socket, &[&answer("401 Unauthorized", &[], words.as_bytes())]);
+            let body = format!("invalid token: {}!", header(&request, "authorization").unwrap());
+            send(&mut socket, &[&response("401 Unauthorized", &[], body.as_bytes())]);
             hang_up(socket);
         });
         let consumer = consumer(&server.endpoint());
@@ -194,17 +195,17 @@ fn a_token_that_the_server_repeats_is_hidden() {
 }
 
 #[test]
-fn a_token_that_the_servers_last_words_repeat_is_hidden() {
+fn a_token_that_a_close_reason_repeats_is_hidden() {
     within(DEADLINE, || {
         let server = ScriptedServer::always(|mut socket| {
             let request = read_head(&mut socket);
-            let words = format!("invalid token: {}!", header(&request, "authorization").unwrap());
-            let (code, closing) = (1008u16.to_be_bytes(), format!("event: closing\ndata: {words}\n\n"));
+            let body = format!("invalid token: {}!", header(&request, "authorization").unwrap());
+            let (code, closing) = (1008u16.to_be_bytes(), format!("event: closing\ndata: {body}\n\n"));
             if header(&request, "upgrade").is_some() {
-                let close = frame(CLOSE, &[&code, words.as_bytes()].concat());
-                say(&mut socket, &[&switching_protocols(&request), &close]);
+                let close = frame(CLOSE, &[&code, body.as_bytes()].concat());
+                send(&mut socket, &[&switching_protocols(&request), &close]);
             } else {
-                say(&mut socket, &[&answer("200 OK", &["Content-Type: text/event-stream"], closing.as_bytes())]);
+                send(&mut socket, &[&response("200 OK", &["Content-Type: text/event-stream"], closing.as_bytes())]);
             }
             hang_up(socket);
         });
@@ -220,10 +221,10 @@ fn a_token_that_the_servers_last_words_repeat_is_hidden() {
 }
 
 #[test]
-fn a_server_in_trouble_is_a_server_error_with_its_status_and_words() {
+fn a_5xx_or_429_is_a_server_error_with_its_status_and_body() {
     within(DEADLINE, || {
         for (status, code) in [("500 Internal Server Error", 500), ("503 Service Unavailable", 503), ("429 No", 429)] {
-            for error in failures_at(vec![answer(status, &[], b"come back later")]) {
+            for error in failures_at(vec![response(status, &[], b"come back later")]) {
                 assert_eq!(error.kind(), ErrorKind::ServerError);
                 assert_eq!(error.status(), Some(code));
                 assert_eq!(error.body(), Some("come back later"));
@@ -237,7 +238,7 @@ fn a_server_in_trouble_is_a_server_error_with_its_status_and_words() {
 #[test]
 fn a_404_is_not_found_in_a_tail_too() {
     within(DEADLINE, || {
-        for error in failures_at(vec![answer("404 Not Found", &[], b"Resource Not Found. /tail")]) {
+        for error in failures_at(vec![response("404 Not Found", &[], b"Resource Not Found. /tail")]) {
             assert_eq!((error.kind(), error.status()), (ErrorKind::NotFound, Some(404)));
         }
     });
