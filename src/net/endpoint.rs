@@ -104,18 +104,17 @@ impl Endpoint {
         format!("{}://{}{}", Scheme::Http.name(self.secure), self.authority, self.path(path))
     }
 
-    /// Adds to an error on the way to this server what the operator of the platform, rather than the user of a tool,
-    /// can do about it.
+    /// Adds to an error of connecting to this server which server it is, and whom to ask: the operator of the platform can
+    /// fix it, the user of a tool often cannot.
     pub(crate) fn explain(&self, error: Error, cancel: &Cancel) -> Error {
         match error.kind() {
-            // A socket that was shut down to end the wait for it looks like a failure of the peer.
+            // A socket that `cancel` shut down looks like a failure of the peer.
             _ if cancel.is_cancelled() => Error::closed(),
             ErrorKind::InvalidInput => error,
             _ if error.status().is_some() => error,
-            _ => error.with_context("Error dialing loggregator server: ").with_hint(&format!(
-                ".\nPlease ask your Cloud Foundry Operator to check the platform configuration (loggregator endpoint \
-                 is {self})."
-            )),
+            _ => error
+                .with_context(&format!("connecting to {self}: "))
+                .with_hint(" (Please ask your Cloud Foundry Operator to check the platform configuration)"),
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn connect(host: &str, port: u16, deadline: Instant, cancel: &Cancel)
     let addresses = dns::resolve(host, port, deadline, cancel)?;
     let socket = race(&addresses, deadline, cancel).map_err(|failure| match failure {
         Failure::Closed(error) => error,
-        Failure::Io(cause) => io_error(format_args!("connecting to {host}:{port}"), cause),
+        Failure::Io(cause) => io_error(format_args!("TCP connection to {host}:{port}"), cause),
     })?;
     let socket = Arc::new(socket);
     cancel.shut_down_on_cancel(&socket)?;
