@@ -6,9 +6,9 @@ use crate::secrets::HIDDEN;
 
 /// Receives the websocket handshakes as text. Set it with [`Builder::debug_printer`](crate::Builder::debug_printer).
 ///
-/// The title is `WEBSOCKET REQUEST:` for a request and `WEBSOCKET RESPONSE:` for a response. Messages are never printed.
-/// The value of a header is printed only if the header is known to hold no secret, so the token is never printed. The
-/// printer is called in the thread that called [`tail`](crate::Consumer::tail) or
+/// The title is `WEBSOCKET REQUEST:` for a request and `WEBSOCKET RESPONSE:` for a response. Messages are never
+/// printed. The value of a header is printed only if the header is known to hold no secret, so the token is never
+/// printed. The printer is called in the thread that called [`tail`](crate::Consumer::tail) or
 /// [`recent`](crate::Consumer::recent).
 ///
 /// ```

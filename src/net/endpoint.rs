@@ -104,8 +104,8 @@ impl Endpoint {
         format!("{}://{}{}", Scheme::Http.name(self.secure), self.authority, self.path(path))
     }
 
-    /// Adds to an error of connecting to this server which server it is, and whom to ask: the operator of the platform can
-    /// fix it, the user of a tool often cannot.
+    /// Adds to an error of connecting to this server which server it is, and whom to ask: the operator of the platform
+    /// can fix it, the user of a tool often cannot.
     pub(crate) fn explain(&self, error: Error, cancel: &Cancel) -> Error {
         match error.kind() {
             // A socket that `cancel` shut down looks like a failure of the peer.

@@ -80,8 +80,8 @@ impl Head {
 
     /// Reads the body of an error response, up to [`MAX_ERROR_BODY`] bytes.
     ///
-    /// Returns what arrives if the body breaks off, and nothing if it is [encoded](coding): the status matters more than
-    /// the body.
+    /// Returns what arrives if the body breaks off, and nothing if it is [encoded](coding): the status matters more
+    /// than the body.
     pub(crate) fn read_body(&mut self, mut stream: impl Read) -> String {
         let chunked = self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
         let length = self.header("content-length").and_then(|value| value.trim().parse().ok());

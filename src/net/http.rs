@@ -1,7 +1,7 @@
 //! HTTP requests: the only file that names ureq.
 //!
-//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and cancelling work as for websockets. At the
-//! level TRACE it logs every byte of a request that it has. So it never has the token, which
+//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and cancelling work as for websockets. At
+//! the level TRACE it logs every byte of a request that it has. So it never has the token, which
 //! [`transmit_output`](Connection::transmit_output) adds to the request.
 
 use std::fmt;

@@ -51,8 +51,8 @@ impl Lookups {
     ) -> Result<Vec<SocketAddr>> {
         if self.abandoned.load(Ordering::Relaxed) >= MAX_ABANDONED {
             let text = format!(
-                "resolving {host}: {MAX_ABANDONED} abandoned lookups are still unanswered, so no new one is started (is the \
-                 name server reachable?)"
+                "resolving {host}: {MAX_ABANDONED} abandoned lookups are still unanswered, so no new one is started (is \
+                 the name server reachable?)"
             );
             return Err(Error::new(ErrorKind::Dial, text));
         }

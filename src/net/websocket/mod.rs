@@ -116,8 +116,8 @@ impl WebSocket {
 
 /// The write half of a websocket, shared by two threads.
 ///
-/// The reader reads through it, too, because a TLS stream cannot be split. The socket is non-blocking, so nothing blocks
-/// under the lock.
+/// The reader reads through it, too, because a TLS stream cannot be split. The socket is non-blocking, so nothing
+/// blocks under the lock.
 pub(crate) struct WriteHalf {
     // parking_lot's lock is fair: a reader under load must not lock the other thread out.
     locked: Mutex<Locked>,

@@ -1,4 +1,5 @@
-//! [`Splitter`]: splits a multipart body into its parts as it arrives. Pure over [`Read`]: it knows no sockets and no HTTP.
+//! [`Splitter`]: splits a multipart body into its parts as it arrives. Pure over [`Read`]: it knows no sockets and no
+//! HTTP.
 //!
 //! This is our own code because the parts from legacy servers have no headers (`--B CRLF CRLF data CRLF --B …`), which
 //! form-data parsers reject. Here a part may have headers or not. They are skipped.
@@ -103,8 +104,8 @@ impl std::error::Error for BoundaryError {}
 /// Splits a body into its parts as it arrives.
 ///
 /// A delimiter is `CRLF --boundary`, followed by `--`, which closes the body, or by optional spaces and tabs and CRLF.
-/// `CRLF --boundary` followed by anything else is data. The CRLF that ends a delimiter line or the headers of a part may
-/// also begin the next delimiter. The part between them is then empty.
+/// `CRLF --boundary` followed by anything else is data. The CRLF that ends a delimiter line or the headers of a part
+/// may also begin the next delimiter. The part between them is then empty.
 pub(crate) struct Splitter<R> {
     body: R,
     /// Searches for `CRLF --boundary`.

@@ -44,8 +44,8 @@ impl Read for NoRead {
     }
 }
 
-/// Encodes a body as the servers send it, with these headers before the content of each part. Also returns where each part
-/// ends: after the delimiter that follows it.
+/// Encodes a body as the servers send it, with these headers before the content of each part. Also returns where each
+/// part ends: after the delimiter that follows it.
 fn encode(messages: &[impl AsRef<[u8]>], boundary: &str, headers: &str) -> (Vec<u8>, Vec<usize>) {
     let delimiter = format!("\r\n--{boundary}");
     let mut body = if messages.is_empty() { delimiter.clone() } else { delimiter[2..].to_owned() }.into_bytes();

@@ -1,4 +1,5 @@
-//! Decodes JSON envelopes of Log Cache and the RLP gateway ("v2") to [`LogMessage`]s. The only file that knows their form.
+//! Decodes JSON envelopes of Log Cache and the RLP gateway ("v2") to [`LogMessage`]s. The only file that knows their
+//! form.
 //!
 //! The format is protobuf's JSON, but the servers write it differently. Field names are in snake or camel case. A zero,
 //! empty or absent field is left out, written, or null. 64-bit numbers are mostly strings. Enums are names or numbers.
@@ -69,8 +70,8 @@ fn read_batch<'a, T: Deserialize<'a>>(json: &'a str, mut each: impl FnMut(T)) ->
     input.end()
 }
 
-/// Reads a response of Log Cache, `{"envelopes":{"batch":[…]}}`, and calls `each` for each envelope: with its log message,
-/// with `None` if it holds something else, or with an error if it cannot be decoded. Stops when `each` returns
+/// Reads a response of Log Cache, `{"envelopes":{"batch":[…]}}`, and calls `each` for each envelope: with its log
+/// message, with `None` if it holds something else, or with an error if it cannot be decoded. Stops when `each` returns
 /// `Break`.
 ///
 /// Only one envelope is in memory at a time, with up to `max_envelope` bytes of JSON, plus one buffer of 64 KiB.
@@ -276,7 +277,8 @@ impl<'de> Deserialize<'de> for Int64 {
     }
 }
 
-/// Deserializes one member of an object with `value`, and ignores the others. The object may be null, or lack the member.
+/// Deserializes one member of an object with `value`, and ignores the others. The object may be null, or lack the
+/// member.
 struct Member<S> {
     name: &'static str,
     value: S,
@@ -356,7 +358,8 @@ impl Visitor<'_> for KeyIs {
     }
 }
 
-/// Deserializes an array, and calls `each` for each element as it is read, until it breaks. Null counts as an empty array.
+/// Deserializes an array, and calls `each` for each element as it is read, until it breaks. Null counts as an empty
+/// array.
 struct Elements<T, F> {
     each: F,
     element: PhantomData<T>,

@@ -70,8 +70,8 @@ impl Proxy {
     /// runs under a web server through CGI, and a client controls `HTTP_PROXY` with the request header `Proxy`.
     ///
     /// An invalid URL in a variable is not an error here. Each call that would use it fails with
-    /// [`ErrorKind::Proxy`], and the error names the variable. The call does not connect directly, because the proxy may
-    /// be there to prevent that.
+    /// [`ErrorKind::Proxy`], and the error names the variable. The call does not connect directly, because the proxy
+    /// may be there to prevent that.
     ///
     /// `NO_PROXY` is a list, separated by commas or spaces, of
     ///
