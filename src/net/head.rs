@@ -12,7 +12,7 @@ use crate::net::failure::io_error;
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 128;
 
-/// The most bytes of a response body that an error holds.
+/// The most bytes of a response body that an error holds, or that is read here.
 pub(crate) const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// The status line and the headers of a response, and the bytes after them that were read along with them.
@@ -78,7 +78,7 @@ impl Head {
         self.headers.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Reads the body of an error response, up to [`MAX_ERROR_BODY`] bytes.
+    /// Reads a short body, such as that of an error response, up to [`MAX_ERROR_BODY`] bytes.
     ///
     /// Returns what arrives if the body breaks off, and nothing if it is [encoded](coding): the status matters more
     /// than the body.

@@ -16,7 +16,7 @@ pub(crate) struct Event<'a> {
 #[derive(Debug)]
 pub(crate) struct TooLarge;
 
-/// Parses bytes as they arrive, and returns each event as soon as its blank line has arrived.
+/// Parses bytes as they arrive, and passes on each event as soon as its blank line has arrived.
 pub(crate) struct Parser {
     /// The start of an incomplete line.
     line: Vec<u8>,
