@@ -1,4 +1,4 @@
-//! Generates the protobuf code with the pure-Rust parser, so that building needs no `protoc`.
+//! Generates the protobuf code with the pure-Rust parser, so that the build needs no `protoc`.
 
 fn main() {
     println!("cargo::rerun-if-changed=proto");

@@ -1,4 +1,4 @@
-//! The yardsticks: the least work, in one thread, that can do the same job as the library.
+//! The baselines: the least work, in one thread, that does the same job as the library.
 
 use std::borrow::Cow;
 use std::hint::black_box;
@@ -19,7 +19,7 @@ use crate::{APP, Result};
 pub trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
-/// A connection, over TLS if there is a connector for it.
+/// Connects to a server, over TLS if there is a connector.
 pub fn connect(address: &str, tls: Option<&TlsConnector>) -> Result<Box<dyn Stream>> {
     let socket = TcpStream::connect(address)?;
     socket.set_nodelay(true)?;
@@ -36,7 +36,7 @@ pub fn websocket<S: Stream>(stream: S, address: &str) -> Result<WebSocket<S>> {
     }
 }
 
-/// The next message, parsed; `None` at the end.
+/// Reads and parses the next message. Returns `None` at the end.
 pub fn next<S: Stream>(websocket: &mut WebSocket<S>) -> Result<Option<LogMessage>> {
     match websocket.read()? {
         Message::Binary(payload) => Ok(Some(LogMessage::parse_from_bytes(&payload)?)),
@@ -62,7 +62,7 @@ pub fn tail(address: &str, tls: Option<&TlsConnector>) -> Result<usize> {
     }
 }
 
-/// Only reads what the socket has: the bytes of a tail.
+/// Counts the bytes of a tail. Only reads the socket, and parses nothing.
 pub fn drain(address: &str, tls: Option<&TlsConnector>) -> Result<usize> {
     let mut stream = connect(address, tls)?;
     write!(stream, "GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")?;
@@ -76,7 +76,7 @@ pub fn drain(address: &str, tls: Option<&TlsConnector>) -> Result<usize> {
     }
 }
 
-/// Counts the messages of an answer to `recent`, of which it has the whole body first.
+/// Counts the messages of a response to `recent`, after reading the whole body.
 pub fn recent(address: &str) -> Result<usize> {
     let mut body = Vec::new();
     ureq::get(format!("http://{address}/recent?app={APP}")).call()?.into_body().into_reader().read_to_end(&mut body)?;
@@ -85,7 +85,7 @@ pub fn recent(address: &str) -> Result<usize> {
     let mut messages = Vec::new();
     let mut start = delimiter.len() - 2;
     for end in finder.find_iter(&body) {
-        // Behind the delimiter and the blank line that stands for no headers.
+        // After the delimiter line and the blank line that ends the empty headers.
         messages.push(LogMessage::parse_from_bytes(&body[start + 4..end])?);
         start = end + delimiter.len();
     }
@@ -100,7 +100,7 @@ pub fn gateway(address: &str) -> Result<usize> {
         batch: Vec<Envelope<'a>>,
     }
     #[derive(Deserialize)]
-    #[allow(dead_code)] // Read, as ours are, and forgotten.
+    #[allow(dead_code)] // The library deserializes these fields, too.
     struct Envelope<'a> {
         #[serde(borrow)]
         timestamp: Cow<'a, str>,

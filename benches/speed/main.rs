@@ -1,12 +1,13 @@
-//! How fast the library is and what it costs, as ratios to the least work that can do the same job, measured in one run:
+//! Measures the speed and the cost of the library, as ratios to the least work that does the same job (the baseline),
+//! measured in the same run:
 //!
 //! ```text
-//! cargo bench                    # everything, in about two minutes
-//! cargo bench -- tails recent    # of: tails, latency, first, recent, idle
+//! cargo bench                    # everything, takes about two minutes
+//! cargo bench -- tails recent    # some of: tails, latency, first, recent, idle
 //! ```
 //!
-//! Each row has its own server, a process. A row is measured in rounds, the yardstick and the library in turn, and the
-//! middle round counts.
+//! Each row has its own server process. A row is measured in 5 rounds, each with the baseline and then the library. It
+//! shows the median round.
 
 mod bare;
 mod server;
@@ -55,30 +56,31 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What one thing costs, in nanoseconds.
+/// The time per message, in nanoseconds.
 #[derive(Clone, Copy)]
 struct Cost {
     wall: f64,
     cpu: f64,
 }
 
+/// Measures the time per message of work on `count` messages. The work returns how many it got.
 fn cost(count: usize, work: impl FnOnce() -> Result<usize>) -> Result<Cost> {
     let (wall, cpu) = (Instant::now(), cpu_time());
     let done = work()?;
     let (wall, cpu) = (wall.elapsed(), cpu_time() - cpu);
     if done != count {
-        return Err(format!("{done} came, not {count}").into());
+        return Err(format!("got {done} messages instead of {count}").into());
     }
     let each = |time: Duration| time.as_nanos() as f64 / count as f64;
     Ok(Cost { wall: each(wall), cpu: each(cpu) })
 }
 
-/// Of all threads of this process.
+/// Returns the CPU time of all threads of this process.
 fn cpu_time() -> Duration {
     clock(ClockId::ProcessCPUTime)
 }
 
-/// A clock that all processes see alike.
+/// Returns the time of a clock that is the same in all processes.
 fn now() -> Duration {
     clock(ClockId::Monotonic)
 }
@@ -94,8 +96,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn connector() -> TlsConnector {
-    let certificate = Certificate::from_pem(server::CERTIFICATE).expect("the certificate is one");
-    TlsConnector::builder().add_root_certificate(certificate).build().expect("TLS is there")
+    let certificate = Certificate::from_pem(server::CERTIFICATE).expect("the certificate is valid");
+    TlsConnector::builder().add_root_certificate(certificate).build().expect("TLS is available")
 }
 
 fn consumer(address: &str, tls: bool) -> Result<Consumer> {
@@ -107,10 +109,10 @@ fn consumer(address: &str, tls: bool) -> Result<Consumer> {
     Ok(builder.proxy(Proxy::none()).build()?)
 }
 
-/// Tails of a server that sends as fast as it can.
+/// Measures tails of a server that sends as fast as it can.
 fn tails() -> Result<()> {
-    println!("tail, as fast as it can         |  socket  |      bare loop     |   public iterator  |     ratio");
-    println!("over                   message  |  M msg/s |  M msg/s   ns CPU  |  M msg/s   ns CPU  |  speed    CPU");
+    println!("tail at full speed              |  socket  |      baseline      |       library      |     ratio");
+    println!("connection             message  |  M msg/s |  M msg/s   ns CPU  |  M msg/s   ns CPU  |  speed    CPU");
     for (size, count) in [(20, 4_000_000), (150, 3_000_000), (1500, 1_000_000), (65536, 20_000)] {
         tail_row("websocket", Kind::Flood, false, size, count)?;
     }
@@ -171,19 +173,19 @@ fn count_all(tail: Tail) -> Result<usize> {
                 black_box(message);
                 count += 1;
             }
-            // The RLP gateway's stream has no other end than this.
+            // The stream of the RLP gateway always ends with an error.
             Err(_) => break,
         }
     }
     Ok(count)
 }
 
-/// From the server's write of a lone message to the caller's hands.
+/// Measures the time from the server's write of a single message to its arrival at the caller.
 fn latency() -> Result<()> {
     const COUNT: usize = 1000;
-    println!("latency of a lone message       |  bare loop  |  iterator  |  difference");
+    println!("latency of a single message     |  baseline   |  library   |  difference");
     for (name, tls) in [("websocket", false), ("websocket, TLS", true)] {
-        let server = Server::start(Kind::Lone, tls, 150, COUNT)?;
+        let server = Server::start(Kind::Single, tls, 150, COUNT)?;
         let connector = tls.then(connector);
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
@@ -202,18 +204,18 @@ fn latency() -> Result<()> {
     Ok(())
 }
 
-/// The median of the delays of messages that were sent at these times, in microseconds.
+/// Returns the median delay of messages that were sent at these times, in microseconds.
 fn delays(times: impl Iterator<Item = Result<Option<i64>>>) -> Result<f64> {
     let delay = |sent: Option<i64>| Ok((now().as_nanos() as i64 - sent.ok_or("the server ended")?) as f64 / 1000.0);
     Ok(median(times.map(|sent| delay(sent?)).collect::<Result<_>>()?))
 }
 
-/// From the call of `tail` to the first message, of a server that has one ready.
+/// Measures the time from the call of `tail` to the first message, which the server sends at once.
 fn first() -> Result<()> {
     const COUNT: usize = 100;
-    println!("time to the first message       |  bare handshake  |    tail    |  ratio");
+    println!("time to the first message       |     baseline     |  library   |  ratio");
     for (name, tls) in [("websocket", false), ("websocket, TLS", true)] {
-        let server = Server::start(Kind::Lone, tls, 150, 1)?;
+        let server = Server::start(Kind::Single, tls, 150, 1)?;
         let consumer = consumer(&server.address, tls)?;
         let connector = tls.then(connector);
         let (mut bare, mut ours) = (Vec::new(), Vec::new());
@@ -236,10 +238,10 @@ fn first() -> Result<()> {
     Ok(())
 }
 
-/// An answer of 100,000 messages.
+/// Measures a response of 100,000 messages.
 fn recent() -> Result<()> {
     const COUNT: usize = 100_000;
-    println!("recent, {COUNT} messages of 150 B  |  bare  |  recent  | iterator |     ratio     |  memory");
+    println!("recent, {COUNT} messages of 150 B  |  base  |  recent  | iterator |     ratios    |  memory");
     let server = Server::start(Kind::Recent, false, 150, COUNT)?;
     let address = &server.address;
     let consumer = consumer(address, false)?;
@@ -260,7 +262,7 @@ fn recent() -> Result<()> {
     }
     rounds.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
     let (bare, collected, iterated) = rounds[ROUNDS / 2];
-    // In a process of its own, whose memory nothing else has touched.
+    // In a separate process, so that nothing else has used its memory.
     let memory = Command::new(env::current_exe()?).args(["recent-memory", address]).output()?;
     println!(
         "M msg/s                             | {:>5.2}  |  {:>5.2}   |  {:>5.2}   |  {:.2}  {:.2}  |  {}",
@@ -275,7 +277,7 @@ fn recent() -> Result<()> {
     Ok(())
 }
 
-/// Prints how much memory `recent` takes at its peak, as a ratio to the messages' own size.
+/// Prints the peak memory of `recent`, as a ratio to the size of the messages.
 fn recent_memory(address: &str) -> Result<()> {
     let consumer = consumer(address, false)?;
     let before = status("VmRSS:")?;
@@ -286,20 +288,20 @@ fn recent_memory(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a message is in memory: itself and its text.
+/// Returns the size of a message in memory, with its texts.
 fn own_size(message: &LogMessage) -> usize {
     let texts = [Some(&message.app_id), message.source_id.as_ref(), message.source_name.as_ref()];
     size_of::<LogMessage>() + message.message.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
 }
 
-/// Of `/proc/self/status`, in KiB.
+/// Returns a value in `/proc/self/status`, in KiB.
 fn status(name: &str) -> Result<usize> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("there is no such line")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line in /proc/self/status")?;
     Ok(line.split_whitespace().next().ok_or("the line is empty")?.parse()?)
 }
 
-/// A thousand tails of apps that say nothing after their first line.
+/// Measures 1000 tails of apps that log nothing after their first line.
 fn idle() -> Result<()> {
     const COUNT: usize = 1000;
     println!("{COUNT} idle tails");
@@ -319,12 +321,12 @@ fn idle_tails(address: &str, count: usize) -> Result<()> {
     drop(open()?);
     let before = status("VmRSS:")?;
     let tails = (0..count).map(|_| open()).collect::<Result<Vec<_>>>()?;
-    println!("  memory, a tail       {:.1} KiB", (status("VmRSS:")? - before) as f64 / count as f64);
+    println!("  memory per tail      {:.1} KiB", (status("VmRSS:")? - before) as f64 / count as f64);
 
     let cpu = cpu_time();
     std::thread::sleep(WATCHED);
     let used = (cpu_time() - cpu).as_secs_f64() / WATCHED.as_secs_f64();
-    println!("  CPU, all of them     {:.2} % of a core", 100.0 * used);
+    println!("  CPU of all tails     {:.2} % of a core", 100.0 * used);
 
     let threads = || Ok::<_, std::io::Error>(fs::read_dir("/proc/self/task")?.count());
     let running = threads()?;
@@ -333,7 +335,7 @@ fn idle_tails(address: &str, count: usize) -> Result<()> {
     for tail in tails {
         tail.close()?;
     }
-    println!("  closed within        {:.3} s", start.elapsed().as_secs_f64());
-    println!("  threads              {running}, then {}", threads()?);
+    println!("  time to close all    {:.3} s", start.elapsed().as_secs_f64());
+    println!("  threads              {running}, after closing {}", threads()?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The servers: each a process of its own, which is this program again.
+//! The servers. Each is a separate process that runs this program.
 
 use std::collections::HashMap;
 use std::env;
@@ -31,7 +31,7 @@ const KEY: &[u8] = include_bytes!("../../src/testing/tls/key.pem");
 
 pub const BOUNDARY: &str = "b1eb2c2dfa2e4b0dbc8d0a5d1a3b2d1e9f8b7c6d5e4f3a2b1c0d9e8f7a6b";
 
-/// As Go's HTTP server cuts a body whose length it does not know.
+/// The chunk size of Go's HTTP server for a body of unknown length.
 const CHUNK: usize = 2048;
 
 /// What a server does for each client.
@@ -39,19 +39,19 @@ const CHUNK: usize = 2048;
 pub enum Kind {
     /// Sends messages over a websocket as fast as it can, and closes it.
     Flood,
-    /// The same as events of the RLP gateway.
+    /// Sends messages as events of the RLP gateway as fast as it can.
     Gateway,
-    /// Sends a lone message over a websocket now and then, with the time as its timestamp.
-    Lone,
-    /// Sends one message over a websocket, and then waits for a close frame, for all clients in one thread.
+    /// Sends a single message over a websocket every millisecond, with the current time as its timestamp.
+    Single,
+    /// Sends one message over a websocket, and then waits for a close frame. One thread serves all clients.
     Idle,
     /// Answers with a multipart body.
     Recent,
 }
 
-const KINDS: [Kind; 5] = [Kind::Flood, Kind::Gateway, Kind::Lone, Kind::Idle, Kind::Recent];
+const KINDS: [Kind; 5] = [Kind::Flood, Kind::Gateway, Kind::Single, Kind::Idle, Kind::Recent];
 
-/// A server that runs, until it is dropped.
+/// A running server process. It is killed on drop.
 pub struct Server {
     process: Child,
     pub address: String,
@@ -76,7 +76,7 @@ impl Drop for Server {
     }
 }
 
-/// Is the server of these arguments, for ever.
+/// Runs a server with these arguments. Never returns without an error.
 pub fn run(args: &[String]) -> Result<()> {
     let [kind, tls, size, count] = args else { return Err("serve KIND TLS SIZE COUNT".into()) };
     let kind = KINDS.into_iter().find(|each| format!("{each:?}") == *kind).ok_or("no such server")?;
@@ -91,7 +91,7 @@ pub fn run(args: &[String]) -> Result<()> {
     for client in listener.incoming() {
         let (client, acceptor) = (client?, acceptor.clone());
         thread::Builder::new().stack_size(128 * 1024).spawn(move || {
-            // A client that leaves early is none of our business.
+            // A client may close the connection early.
             let _ = serve(client, tls.then_some(&acceptor), kind, size, count);
         })?;
     }
@@ -122,7 +122,7 @@ fn serve(socket: TcpStream, tls: Option<&TlsAcceptor>, kind: Kind, size: usize, 
             read_head(&mut client)?;
             client.write_all(multipart(size, count).as_slice())?;
         }
-        Kind::Lone => {
+        Kind::Single => {
             let mut websocket = tungstenite::accept(client).map_err(|error| error.to_string())?;
             for _ in 0..count {
                 let message = LogMessage { timestamp: Some(now().as_nanos() as i64), ..message(size) };
@@ -132,14 +132,14 @@ fn serve(socket: TcpStream, tls: Option<&TlsAcceptor>, kind: Kind, size: usize, 
             while websocket.read().is_ok() {}
             return Ok(());
         }
-        Kind::Idle => unreachable!("it has all clients in one thread"),
+        Kind::Idle => unreachable!("served by `idle`"),
     }
     half.shutdown(Shutdown::Write)?;
     io::copy(&mut client, &mut io::sink())?;
     Ok(())
 }
 
-/// What the clients do must not be measured with what a thread each would cost here.
+/// Serves all clients in one thread, because a thread for each would distort what is measured in the clients.
 fn idle(listener: &TcpListener, size: usize) -> io::Result<()> {
     let watched = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let listening = EventData::new_u64(u64::MAX);
@@ -150,8 +150,8 @@ fn idle(listener: &TcpListener, size: usize) -> io::Result<()> {
     for key in 0.. {
         epoll::wait(&watched, spare_capacity(&mut events), None)?;
         for event in events.drain(..) {
-            let of = event.data;
-            if of == listening {
+            let source = event.data;
+            if source == listening {
                 let (mut client, _) = listener.accept()?;
                 let head = read_head(&mut client)?;
                 client.write_all(upgrade(&head).as_bytes())?;
@@ -160,18 +160,18 @@ fn idle(listener: &TcpListener, size: usize) -> io::Result<()> {
                 clients.insert(key, client);
                 continue;
             }
-            let Some(client) = clients.get_mut(&of.u64()) else { continue };
+            let Some(client) = clients.get_mut(&source.u64()) else { continue };
             let read = client.read(&mut bytes).unwrap_or(0);
             if read == 0 || has_close(&bytes[..read]) {
                 let _ = client.write_all(&[0x88, 2, 0x03, 0xe8]);
-                clients.remove(&of.u64());
+                clients.remove(&source.u64());
             }
         }
     }
     Ok(())
 }
 
-/// Whether there is a close frame among a client's frames, which are short and masked.
+/// Returns true if there is a close frame among a client's frames, which are short and masked.
 fn has_close(mut frames: &[u8]) -> bool {
     while let [first, length, rest @ ..] = frames {
         if *first == 0x88 {
@@ -183,11 +183,11 @@ fn has_close(mut frames: &[u8]) -> bool {
 }
 
 fn flood(client: &mut impl Write, unit: &[u8], count: usize) -> io::Result<()> {
-    let units_a_write = (256 * 1024 / unit.len()).max(1);
-    let bytes = unit.repeat(units_a_write);
+    let units_per_write = (256 * 1024 / unit.len()).max(1);
+    let bytes = unit.repeat(units_per_write);
     let mut left = count;
     while left > 0 {
-        let units = left.min(units_a_write);
+        let units = left.min(units_per_write);
         client.write_all(&bytes[..units * unit.len()])?;
         left -= units;
     }
@@ -227,7 +227,7 @@ fn message(size: usize) -> LogMessage {
     }
 }
 
-/// How many bytes a message takes on the wire of [`Kind::Flood`].
+/// Returns the size of a message on the wire of [`Kind::Flood`], in bytes.
 pub fn frame_size(size: usize) -> usize {
     frame(&message(size)).len()
 }
@@ -250,7 +250,7 @@ fn frame(message: &LogMessage) -> Vec<u8> {
     frame
 }
 
-/// The whole answer, in chunks.
+/// Returns the whole response, in chunks.
 fn multipart(size: usize, count: usize) -> Vec<u8> {
     let part = message(size).write_to_bytes().expect("all required fields are set");
     let mut body = Vec::new();
@@ -260,17 +260,17 @@ fn multipart(size: usize, count: usize) -> Vec<u8> {
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-    let mut answer = format!(
+    let mut response = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: multipart/x-protobuf; boundary={BOUNDARY}\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
     .into_bytes();
     for chunk in body.chunks(CHUNK) {
-        answer.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        answer.extend_from_slice(chunk);
-        answer.extend_from_slice(b"\r\n");
+        response.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        response.extend_from_slice(chunk);
+        response.extend_from_slice(b"\r\n");
     }
-    answer.extend_from_slice(b"0\r\n\r\n");
-    answer
+    response.extend_from_slice(b"0\r\n\r\n");
+    response
 }
 
 fn event(size: usize, envelopes: usize) -> Vec<u8> {

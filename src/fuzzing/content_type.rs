@@ -1,8 +1,9 @@
-//! The boundary that a Content-Type names.
+//! Fuzzes parsing the boundary in a Content-Type.
 
 use crate::wire::multipart::{Splitter, boundary};
 
-/// The boundary of a Content-Type is one: it can be written into another, and a body be split by it.
+/// Checks that the boundary of a Content-Type is valid: it can be written into another Content-Type, and it can split a
+/// body.
 pub fn content_type(input: &[u8]) {
     let Ok(boundary_text) = boundary(&String::from_utf8_lossy(input)) else { return };
     assert!((1..=70).contains(&boundary_text.len()), "{boundary_text:?}");

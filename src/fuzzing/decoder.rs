@@ -1,4 +1,4 @@
-//! The decoders of all generations.
+//! Fuzzes the decoders of all generations.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -12,12 +12,12 @@ use crate::wire::dropsonde::{doppler, encode_doppler, encode_legacy, legacy};
 use crate::wire::format::Format;
 use crate::wire::v2;
 
-/// What any generation's decoder makes of the bytes: the same once more, when it is encoded and decoded again.
+/// Checks that a message that a decoder returns is the same after it is encoded and decoded again.
 pub fn decoder(input: &[u8]) {
     let mut choices = Choices(input);
     match choices.byte() % 3 {
-        0 => one(Format::Legacy, choices.rest(), encode_legacy, |bytes| legacy(bytes).map(Some)),
-        1 => one(Format::Doppler, choices.rest(), encode_doppler, doppler),
+        0 => protobuf(Format::Legacy, choices.rest(), encode_legacy, |bytes| legacy(bytes).map(Some)),
+        1 => protobuf(Format::Doppler, choices.rest(), encode_doppler, doppler),
         _ => {
             let sizes = choices.sizes();
             json(choices.rest(), &sizes);
@@ -25,7 +25,8 @@ pub fn decoder(input: &[u8]) {
     }
 }
 
-fn one(
+/// Checks a decoder of one message, and that [`Format::decode`] agrees with it.
+fn protobuf(
     format: Format,
     bytes: &[u8],
     encode: fn(&LogMessage) -> Vec<u8>,
@@ -43,7 +44,7 @@ fn one(
     }
 }
 
-/// The two readers of v2's JSON understand the same, in whatever pieces it comes.
+/// Checks that the two readers of v2 JSON agree, whatever the pieces in which the JSON arrives.
 fn json(bytes: &[u8], sizes: &[usize]) {
     let items = decoded_by(Format::Gateway, bytes);
     let messages: Vec<_> = items.iter().flatten().collect();
@@ -54,26 +55,26 @@ fn json(bytes: &[u8], sizes: &[usize]) {
     let again = decoded_by(Format::Gateway, format!(r#"{{"batch":[{}]}}"#, envelopes.join(",")).as_bytes());
     assert_eq!(again.iter().flatten().collect::<Vec<_>>(), messages);
 
-    let answer = [br#"{"envelopes":"#, bytes, b"}"].concat();
-    let whole = log_cache(&answer, &[]);
-    assert_eq!(log_cache(&answer, sizes), whole);
-    // What is no JSON by itself can be some between the braces.
+    let response = [br#"{"envelopes":"#, bytes, b"}"].concat();
+    let whole = log_cache(&response, &[]);
+    assert_eq!(log_cache(&response, sizes), whole);
+    // Bytes that are not JSON by themselves can be valid between the braces.
     if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() && str::from_utf8(bytes).is_ok() {
-        let (items_there, is_good) = whole;
+        let (response_items, is_valid) = whole;
         let mut items = kinds(&items);
-        if !is_good {
+        if !is_valid {
             assert_eq!(items.pop(), Some(Err(ErrorKind::Undecodable)));
         }
-        assert_eq!(items_there, items);
+        assert_eq!(response_items, items);
     }
 }
 
 pub(super) type Items = Vec<Result<LogMessage, ErrorKind>>;
 
-/// The logs of an answer of Log Cache, and whether it was good to its end.
-pub(super) fn log_cache(answer: &[u8], sizes: &[usize]) -> (Items, bool) {
+/// Reads a response of Log Cache. Returns its messages, and true if it is valid to its end.
+pub(super) fn log_cache(response: &[u8], sizes: &[usize]) -> (Items, bool) {
     let mut items = Vec::new();
-    let end = v2::read_response(Pieces::new(answer, sizes), usize::MAX, |item| {
+    let end = v2::read_response(Pieces::new(response, sizes), usize::MAX, |item| {
         items.extend(item.transpose());
         ControlFlow::Continue(())
     });
@@ -86,11 +87,12 @@ pub(super) fn decoded_by(format: Format, frame: &[u8]) -> Vec<Result<LogMessage>
     items.into()
 }
 
+/// Replaces each error by its kind, so that the items can be compared.
 pub(super) fn kinds(items: &[Result<LogMessage>]) -> Items {
     items.iter().map(|item| item.clone().map_err(|error: Error| error.kind())).collect()
 }
 
-/// A message takes memory in proportion to its bytes, and can be printed.
+/// Checks that a message takes memory in proportion to its bytes, and can be printed.
 fn check(message: &LogMessage, bytes: &[u8]) {
     assert!(message.size() <= 1024 + 32 * bytes.len(), "{} bytes of {}", message.size(), bytes.len());
     assert!(message.to_string().starts_with("   "));

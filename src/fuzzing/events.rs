@@ -1,4 +1,4 @@
-//! Server-sent events, and a model of their parser.
+//! Fuzzes the parser of server-sent events against a model.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use crate::wire::sse::{Event, Parser};
 
 type Events = Vec<(String, Vec<u8>)>;
 
-/// A stream gives the events that its lines hold, in whatever pieces it comes.
+/// Checks that a stream has the same events as in the model, whatever the pieces in which it arrives.
 pub fn events(input: &[u8]) {
     let mut choices = Choices(input);
     let sizes = choices.sizes();
@@ -16,14 +16,15 @@ pub fn events(input: &[u8]) {
 
     let expected = parse_at_once(stream);
     assert_eq!(parse(stream, &sizes, usize::MAX), (expected.clone(), true));
-    // What a limit leaves is the beginning, and depends on the pieces: so does how much of a line is seen at once.
+    // With a limit, only the first events are returned. How many depends on the pieces, because the limit applies to
+    // the part of a line that has arrived.
     let (events, complete) = parse(stream, &sizes, small);
     assert!(expected.starts_with(&events));
     assert!(!complete || events == expected);
     assert!(events.iter().all(|(_, data)| data.len() <= small + 1));
 }
 
-/// The events, and whether nothing was too large.
+/// Returns the events, and true if nothing was too large.
 fn parse(stream: &[u8], sizes: &[usize], max_size: usize) -> (Events, bool) {
     let mut events = Vec::new();
     let mut parser = Parser::new(max_size);
@@ -43,12 +44,12 @@ fn parse(stream: &[u8], sizes: &[usize], max_size: usize) -> (Events, bool) {
     }
 }
 
-/// The events of a stream, in the plainest way there is.
+/// Returns the events of a stream. This is the model: the simplest code that parses them.
 pub(super) fn parse_at_once(stream: &[u8]) -> Events {
     let mut events = Vec::new();
     let (mut name, mut data) = (String::new(), Vec::new());
     let mut lines: Vec<_> = stream.split(|&byte| byte == b'\n').collect();
-    // It has no end.
+    // The last line is incomplete.
     lines.pop();
     for line in lines {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

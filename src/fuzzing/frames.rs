@@ -1,4 +1,4 @@
-//! The frames of a websocket, and a model of their reader.
+//! Fuzzes the frame reader of a websocket against a model.
 
 use std::io::Read;
 
@@ -7,7 +7,8 @@ use super::{Choices, Pieces};
 use crate::net::websocket::frame_reader::{FrameReader, LARGE, Parsed};
 use crate::wire::frames::Frames;
 
-/// A websocket gives the messages that its frames hold, in whatever pieces they come, and however often they are taken.
+/// Checks that a websocket has the same messages as in the model, whatever the pieces in which its frames arrive, and
+/// however often the messages are taken.
 pub fn frames(input: &[u8]) {
     let mut choices = Choices(input);
     let sizes: Vec<_> = choices.sizes().into_iter().filter(|&size| size > 0).collect();
@@ -16,7 +17,7 @@ pub fn frames(input: &[u8]) {
     let input = choices.rest();
     let bytes = stretched(input, at.into(), times.into());
     let already_read = take_each.min(bytes.len());
-    // What is taken moves what comes behind it: many times would be for nothing but the time it takes.
+    // Each time the messages are taken, the bytes after them move. Many times would only be slow.
     let take_each = if bytes.len() > input.len() { usize::MAX } else { take_each };
 
     let expected = read_at_once(&bytes, max_size);
@@ -58,26 +59,26 @@ fn read(mut reader: FrameReader, bytes: &[u8], sizes: &[usize], take_each: usize
             return (messages, is_clean);
         }
     }
-    unreachable!("a read of nothing is the end")
+    unreachable!("an empty read is the end")
 }
 
-/// The messages that a server's frames hold, and whether they end well, in the plainest way there is (RFC 6455, section
-/// 5).
+/// Returns the messages in a server's frames, and true if they end cleanly. This is the model: the simplest code that
+/// reads them (RFC 6455, section 5).
 pub(super) fn read_at_once(mut bytes: &[u8], max_size: usize) -> (Messages, bool) {
     let mut messages = Vec::new();
-    // Whether it is text, and its fragments.
-    let mut begun: Option<(bool, Vec<u8>)> = None;
+    // True if the incomplete message is a text message, and its fragments.
+    let mut unfinished: Option<(bool, Vec<u8>)> = None;
     while let Some((frame, rest)) = Frame::read(bytes, max_size) {
         bytes = rest;
-        let (is_text, mut message) = match (frame.opcode, begun.take()) {
+        let (is_text, mut message) = match (frame.opcode, unfinished.take()) {
             (CONTINUATION, Some(message)) => message,
             (TEXT | BINARY, None) => (frame.opcode == TEXT, Vec::new()),
-            (CLOSE, None) => return (messages, frame.is_control() && is_normal(frame.payload)),
-            (PING | PONG, message) if frame.is_control() => {
-                begun = message;
+            (CLOSE, None) => return (messages, frame.is_valid_control() && is_normal(frame.payload)),
+            (PING | PONG, message) if frame.is_valid_control() => {
+                unfinished = message;
                 continue;
             }
-            // Among these is a message that is cut by a close frame.
+            // This includes a message that is cut short by a close frame.
             _ => break,
         };
         message.extend_from_slice(frame.payload);
@@ -87,7 +88,7 @@ pub(super) fn read_at_once(mut bytes: &[u8], max_size: usize) -> (Messages, bool
         if frame.is_last {
             messages.push(message);
         } else {
-            begun = Some((is_text, message));
+            unfinished = Some((is_text, message));
         }
     }
     (messages, false)
@@ -108,28 +109,30 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The first frame and what is behind it; `None` if there is none that a server may send, or not all of it.
+    /// Returns the first frame and the bytes after it, or `None` if the frame is incomplete or invalid from a server.
     fn read(bytes: &'a [u8], max_size: usize) -> Option<(Self, &'a [u8])> {
         let (&[first, length], rest) = bytes.split_first_chunk()?;
         let (length, rest) = match length {
             0..126 => (length.into(), rest),
             126 => rest.split_first_chunk().map(|(length, rest)| (u16::from_be_bytes(*length).into(), rest))?,
             127 => rest.split_first_chunk().map(|(length, rest)| (u64::from_be_bytes(*length), rest))?,
-            // Only a client masks.
+            // Only clients mask frames.
             128.. => return None,
         };
         let length = usize::try_from(length).ok().filter(|&length| length <= max_size.max(MAX_CONTROL))?;
         let (payload, rest) = rest.split_at_checked(length)?;
-        // No extension has been chosen.
+        // The reserved bits are for extensions, and none was agreed on.
         let is_reserved = first & 0x70 != 0;
         (!is_reserved).then_some((Frame { is_last: first & 0x80 != 0, opcode: first & 0x0f, payload }, rest))
     }
 
-    fn is_control(&self) -> bool {
+    /// Returns true if this is valid as a control frame.
+    fn is_valid_control(&self) -> bool {
         self.is_last && self.payload.len() <= MAX_CONTROL
     }
 }
 
+/// Returns true if a close frame ends a connection cleanly.
 fn is_normal(close: &[u8]) -> bool {
     match close {
         [] => true,

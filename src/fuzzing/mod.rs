@@ -1,7 +1,7 @@
-//! What the fuzz targets run: each takes any bytes, and panics if something does not hold. See `fuzz/`.
+//! The fuzz targets in `fuzz/` call these functions. Each takes any bytes, and panics if a check fails.
 //!
-//! They are here for what they look at is private, and are compiled for cargo-fuzz, and for our own tests, which give
-//! them the inputs in `fuzz/seeds`.
+//! They are in this crate because they check private code. They are compiled only for cargo-fuzz and for our own tests,
+//! which run them with the inputs in `fuzz/seeds`.
 
 mod client;
 mod content_type;
@@ -25,7 +25,7 @@ pub use handshake::handshake;
 pub use proxy_variables::proxy_variables;
 pub use splitter::splitter;
 
-/// The beginning of an input, which chooses what is done with the rest of it.
+/// Reads the choices at the start of an input. They select how the rest of it is used.
 struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
@@ -35,7 +35,8 @@ impl<'a> Choices<'a> {
         byte
     }
 
-    /// In what pieces the rest comes: one byte says how many sizes there are, which are a byte each.
+    /// Reads the sizes of the pieces in which the rest arrives: one byte with their number (modulo 8), then one byte
+    /// for each.
     fn sizes(&mut self) -> Vec<usize> {
         (0..self.byte() % 8).map(|_| self.byte().into()).collect()
     }
@@ -45,8 +46,8 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// Gives its bytes in pieces of these sizes, over and over; without any, all at once. A size of 0 is a read that was
-/// interrupted.
+/// A reader that returns its bytes in pieces of these sizes, which repeat. Without sizes, it returns them all at once.
+/// A size of 0 is an interrupted read.
 pub(crate) struct Pieces<'a> {
     bytes: &'a [u8],
     sizes: std::iter::Cycle<std::slice::Iter<'a, usize>>,
@@ -61,7 +62,7 @@ impl<'a> Pieces<'a> {
 
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match *self.sizes.next().expect("there is a size") {
+        match *self.sizes.next().expect("the sizes are never empty") {
             0 => Err(io::ErrorKind::Interrupted.into()),
             size => {
                 let size = size.min(buffer.len());

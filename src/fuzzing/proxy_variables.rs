@@ -1,11 +1,11 @@
-//! The variables that name proxies, and what is reached without one.
+//! Fuzzes the environment variables that name proxies, and the exceptions from them.
 
 use http::Uri;
 
 use crate::net::dial::Proxy;
 
 const SECRET: &str = "s3cr3t-p4ssw0rd";
-/// Of an input's lines.
+/// The variables whose values are the lines of an input.
 const NAMES: [&str; 9] = [
     "http_proxy",
     "HTTP_PROXY",
@@ -18,8 +18,10 @@ const NAMES: [&str; 9] = [
     "REQUEST_METHOD",
 ];
 
-/// The first line is a target, each of the others a variable. What was a password in it (see [`with_secret`]) is seen in
-/// nothing that is printed; the request to the proxy is one; and the list of exceptions is the sum of its entries.
+/// Checks three things: no text contains a password from a variable (see [`with_secret`]), the request to the proxy is
+/// a single valid request, and the list of exceptions covers what its entries cover one by one.
+///
+/// The first line of the input is a target. Each further line is the value of a variable.
 pub fn proxy_variables(input: &[u8]) {
     let input = String::from_utf8_lossy(input);
     let mut lines = input.split('\n');
@@ -50,17 +52,18 @@ pub fn proxy_variables(input: &[u8]) {
 
     let list =
         variable("no_proxy").filter(|list| !list.is_empty()).or_else(|| variable("NO_PROXY")).unwrap_or_default();
-    let by_one = list.split(|char: char| char == ',' || char.is_whitespace()).any(|entry| is_excepted(&target, entry));
-    assert_eq!(is_excepted(&target, &list), by_one, "{list:?}");
+    let by_entries =
+        list.split(|char: char| char == ',' || char.is_whitespace()).any(|entry| is_excluded(&target, entry));
+    assert_eq!(is_excluded(&target, &list), by_entries, "{list:?}");
     assert_eq!(
-        is_excepted(&target, &list.to_ascii_uppercase()),
-        is_excepted(&target, &list.to_ascii_lowercase()),
+        is_excluded(&target, &list.to_ascii_uppercase()),
+        is_excluded(&target, &list.to_ascii_lowercase()),
         "{list:?}"
     );
 }
 
-/// A user's password takes the place of the first `*` behind a colon, if there is an `@` behind it: there, no other part
-/// of a URL can be meant.
+/// Replaces the first `*` after a colon by the secret, if an `@` follows: only a password can be at this place in a
+/// URL.
 fn with_secret(value: &str) -> String {
     match value.split_once(":*") {
         Some((before, after)) if after.contains('@') => format!("{before}:{SECRET}{after}"),
@@ -73,8 +76,8 @@ fn assert_no_secret(text: &str) {
     assert!(!text.contains(SECRET), "{text}");
 }
 
-/// Whether a target is reached without the proxy that there is, because of this list.
-fn is_excepted(target: &Uri, list: &str) -> bool {
+/// Returns true if this list excludes a target from the proxy.
+fn is_excluded(target: &Uri, list: &str) -> bool {
     let proxy = Proxy::from_vars(|name| match name {
         "all_proxy" => Some("proxy".into()),
         "no_proxy" => Some(list.into()),
@@ -83,7 +86,7 @@ fn is_excepted(target: &Uri, list: &str) -> bool {
     proxy.for_target(target).unwrap().is_none()
 }
 
-/// It is one request, with no other headers than ours.
+/// Checks that this is one request, and that it has only our headers.
 fn check_request(request: &[u8]) {
     let mut headers = [httparse::EMPTY_HEADER; 3];
     let mut parsed = httparse::Request::new(&mut headers);

@@ -1,4 +1,5 @@
-//! The seeds, `fuzz/seeds/<target>/<name>`: made of the captures, written by hand, or found by a fuzzer.
+//! Runs the targets with their seeds, `fuzz/seeds/<target>/<name>`. A seed is made from a capture, written by hand, or
+//! found by a fuzzer.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,62 +14,62 @@ fn folder(target: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "fuzz", "seeds", target].iter().collect()
 }
 
-/// Runs a target with its seeds. A failure names the seed.
+/// Runs a target with its seeds. A failure prints the path of the seed.
 fn run(target: &str, run: fn(&[u8])) {
     let mut count = 0;
     for file in fs::read_dir(folder(target)).unwrap() {
         let path = file.unwrap().path();
         let result = std::panic::catch_unwind(|| run(&fs::read(&path).unwrap()));
-        assert!(result.is_ok(), "it was {}", path.display());
+        assert!(result.is_ok(), "failed with the seed {}", path.display());
         count += 1;
     }
     assert!(count > 0, "{target} has no seeds");
 }
 
 #[test]
-fn the_splitter_holds() {
+fn splitter_passes_its_seeds() {
     run("splitter", super::splitter);
 }
 
 #[test]
-fn the_events_hold() {
+fn events_passes_its_seeds() {
     run("events", super::events);
 }
 
 #[test]
-fn the_frames_hold() {
+fn frames_passes_its_seeds() {
     run("frames", super::frames);
 }
 
 #[test]
-fn the_decoder_holds() {
+fn decoder_passes_its_seeds() {
     run("decoder", super::decoder);
 }
 
 #[test]
-fn the_content_type_holds() {
+fn content_type_passes_its_seeds() {
     run("content_type", super::content_type);
 }
 
 #[test]
-fn the_proxy_variables_hold() {
+fn proxy_variables_passes_its_seeds() {
     run("proxy_variables", super::proxy_variables);
 }
 
 #[test]
-fn the_handshake_holds() {
+fn handshake_passes_its_seeds() {
     run("handshake", super::handshake);
 }
 
 #[test]
-fn the_client_holds() {
+fn client_passes_its_seeds() {
     run("client", super::client);
 }
 
-/// No larger, for the fuzzer makes the large ones itself.
+/// The largest seed, in bytes. The fuzzer makes larger inputs itself.
 const MAX_SEED: usize = 2000;
 
-/// The parts of answers to `/recent` and `/recentlogs`.
+/// Responses to `/recent`, `/recentlogs` and `/containermetrics`.
 const MULTIPART: [&str; 7] = [
     "../l14b-recent-0-quoted-boundary.http",
     "../l14b-recent-3-quoted-boundary.http",
@@ -84,7 +85,7 @@ const DOPPLER_FRAMES: [&str; 2] = ["l15-dropsonde-stream.ws", "tc-stream-mixed.w
 const EVENTS: [&str; 3] = ["rlpgw-closing.http", "rlpgw-heartbeats-47s.http", "rlpgw-read-mixed.http"];
 const LOG_CACHE: [&str; 3] =
     ["cfap-read-logs-desc-3.http", "lc-read-name-filter.http", "lc-read-source-with-slash.http"];
-const REFUSALS: [&str; 6] = [
+const ERROR_RESPONSES: [&str; 6] = [
     "../l14-401-bad-token.http",
     "../l15-400-tail-bad-version.http",
     "../l15-404-path.http",
@@ -94,28 +95,28 @@ const REFUSALS: [&str; 6] = [
 ];
 
 #[test]
-#[ignore = "writes those seeds that are made of captures"]
+#[ignore = "writes the seeds that are made from captures"]
 fn write() {
     let [legacy_tail, doppler_tail, gateway_tail, legacy_recent, dump, doppler_recent, log_cache] =
         std::array::from_fn(|call| u8::try_from(call).unwrap());
-    const WHOLE: u8 = 0;
-    const CHUNKS: u8 = 2 << 3;
-    const HEAD_IN_THE_INPUT: u8 = 6;
+    const ONE_PIECE: u8 = 0;
+    const CHUNKED: u8 = 2 << 3;
+    const HEAD_IN_INPUT: u8 = 6;
     for name in MULTIPART {
         let body = with_our_boundary(name);
         let recent = if name.starts_with("../") { legacy_recent } else { doppler_recent };
-        seed("splitter", name, &[WHOLE, u8::MAX, 0, 0], &body);
-        seed("client", name, &[recent, CHUNKS, WHOLE], &body);
+        seed("splitter", name, &[ONE_PIECE, u8::MAX, 0, 0], &body);
+        seed("client", name, &[recent, CHUNKED, ONE_PIECE], &body);
         seed("content_type", name, &[], header(name, "Content-Type: ").as_bytes());
     }
     for (format, names) in [(0, &LEGACY_FRAMES[..]), (1, &DOPPLER_FRAMES)] {
         for name in names {
             let (head, frames) = captures::split(name);
             let tail = if name.contains("dump") { dump } else { [legacy_tail, doppler_tail][format] };
-            seed("client", name, &[tail, 0, WHOLE], &frames);
-            seed("frames", name, &[WHOLE, u8::MAX, 0, 0, 0], &frames);
-            let answer = head.replace(&header(name, "Sec-WebSocket-Accept: "), ACCEPT).into_bytes();
-            seed("handshake", name, &[WHOLE], &[&answer[..], &frames].concat());
+            seed("client", name, &[tail, 0, ONE_PIECE], &frames);
+            seed("frames", name, &[ONE_PIECE, u8::MAX, 0, 0, 0], &frames);
+            let response = head.replace(&header(name, "Sec-WebSocket-Accept: "), ACCEPT).into_bytes();
+            seed("handshake", name, &[ONE_PIECE], &[&response[..], &frames].concat());
             for (n, payload) in captures::frames(name).iter().enumerate().take(6) {
                 seed("decoder", &format!("{name}-{n}"), &[format as u8], payload);
             }
@@ -123,30 +124,30 @@ fn write() {
     }
     for name in EVENTS {
         let stream = captures::body(name);
-        seed("events", name, &[WHOLE, u8::MAX], &stream);
-        seed("client", name, &[gateway_tail, CHUNKS, WHOLE], &stream);
+        seed("events", name, &[ONE_PIECE, u8::MAX], &stream);
+        seed("client", name, &[gateway_tail, CHUNKED, ONE_PIECE], &stream);
         for (n, data) in super::events::parse_at_once(&stream).iter().map(|event| &event.1).enumerate().take(5) {
-            seed("decoder", &format!("{name}-{n}"), &[2, WHOLE], data);
+            seed("decoder", &format!("{name}-{n}"), &[2, ONE_PIECE], data);
         }
     }
     for name in LOG_CACHE {
         let body = captures::body(name);
-        seed("client", name, &[log_cache, 0, WHOLE], &body);
+        seed("client", name, &[log_cache, 0, ONE_PIECE], &body);
         let envelopes = body.trim_ascii().strip_prefix(br#"{"envelopes":"#).unwrap().strip_suffix(b"}").unwrap();
-        seed("decoder", name, &[2, WHOLE], envelopes);
+        seed("decoder", name, &[2, ONE_PIECE], envelopes);
     }
-    for name in REFUSALS {
-        let answer = captures::bytes(name);
-        seed("handshake", name, &[WHOLE], &answer);
-        seed("client", name, &[legacy_tail, HEAD_IN_THE_INPUT, WHOLE], &answer);
+    for name in ERROR_RESPONSES {
+        let response = captures::bytes(name);
+        seed("handshake", name, &[ONE_PIECE], &response);
+        seed("client", name, &[legacy_tail, HEAD_IN_INPUT, ONE_PIECE], &response);
     }
     for (name, call) in [
         (MULTIPART[1], legacy_recent),
         (EVENTS[2], gateway_tail),
         (LOG_CACHE[1], log_cache),
-        (REFUSALS[5], doppler_tail),
+        (ERROR_RESPONSES[5], doppler_tail),
     ] {
-        seed("client", &format!("{name}-with-its-head"), &[call, HEAD_IN_THE_INPUT, WHOLE], &captures::bytes(name));
+        seed("client", &format!("{name}-with-its-head"), &[call, HEAD_IN_INPUT, ONE_PIECE], &captures::bytes(name));
     }
 }
 
@@ -161,7 +162,7 @@ fn header(capture: &str, name: &str) -> String {
     head.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
 }
 
-/// A captured body with a boundary that is quicker to hit on.
+/// Returns a captured body with our boundary, which is short and therefore easier for the fuzzer to generate.
 fn with_our_boundary(capture: &str) -> Vec<u8> {
     let boundary = crate::wire::multipart::boundary(&header(capture, "Content-Type: ")).unwrap();
     let body = captures::body(capture);

@@ -1,4 +1,4 @@
-//! The splitter, and a model of it.
+//! Fuzzes the multipart splitter against a model.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use crate::wire::multipart::{MAX_HEADERS, MAX_PREAMBLE, Splitter};
 
 pub(super) const BOUNDARY: &str = "B";
 
-/// A body gives the parts that it gives to a splitter that has all of it at once, in whatever pieces it comes.
+/// Checks that a body has the same parts as in the model, whatever the pieces in which it arrives.
 pub fn splitter(input: &[u8]) {
     let mut choices = Choices(input);
     let sizes = choices.sizes();
@@ -23,7 +23,7 @@ pub fn splitter(input: &[u8]) {
     assert_eq!((parts, end.is_ok()), split_at_once(&body, BOUNDARY, max_part));
 }
 
-/// Repeats, in half of the cases, one of the bytes so often that the limits, which are larger than an input, are reached.
+/// Repeats one of the bytes many times, in half of the cases. This reaches the limits, which are larger than an input.
 pub(super) fn stretched(bytes: &[u8], at: usize, times: usize) -> Vec<u8> {
     let mut body = bytes.to_vec();
     if let Some(&byte) = bytes.get(at) {
@@ -42,12 +42,12 @@ fn split(body: impl Read, max_part: usize) -> (Vec<Vec<u8>>, Result<(), String>)
             Err(error) => break Err(error.to_string()),
         }
     };
-    // The end stays what it was.
+    // The end does not change.
     assert_eq!(splitter.next_part().map(|part| part.is_some()).ok(), end.is_ok().then_some(false));
     (parts, end)
 }
 
-/// The parts of a body, and whether it ends well, in the plainest way there is.
+/// Returns the parts of a body, and true if it ends cleanly. This is the model: the simplest code that splits it.
 pub(super) fn split_at_once(body: &[u8], boundary: &str, max_part: usize) -> (Vec<Vec<u8>>, bool) {
     let body = [b"\r\n", body].concat();
     let delimiter = format!("\r\n--{boundary}").into_bytes();
@@ -71,7 +71,7 @@ pub(super) fn split_at_once(body: &[u8], boundary: &str, max_part: usize) -> (Ve
     (parts, true)
 }
 
-/// What is before the next delimiter, and what behind it, if it is not the closing one.
+/// Returns the bytes before the next delimiter, and the bytes after it unless it is the closing one.
 fn until_delimiter<'a>(bytes: &'a [u8], delimiter: &[u8], limit: usize) -> Option<(&'a [u8], Option<&'a [u8]>)> {
     memmem::find_iter(bytes, delimiter).take_while(|&at| at <= limit).find_map(|at| {
         let line = &bytes[at + delimiter.len()..];
@@ -79,7 +79,7 @@ fn until_delimiter<'a>(bytes: &'a [u8], delimiter: &[u8], limit: usize) -> Optio
             return Some((&bytes[..at], None));
         }
         let padding = line.iter().take_while(|byte| b" \t".contains(byte)).count();
-        // That much padding is as good as data.
+        // More padding than the limit counts as data.
         let is_delimiter = line[padding..].starts_with(b"\r\n") && at + padding <= limit;
         is_delimiter.then_some((&bytes[..at], Some(&line[padding..])))
     })

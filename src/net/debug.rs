@@ -1,14 +1,15 @@
-//! [`DebugPrinter`]: shows a caller the websocket handshake, without its secrets.
+//! [`DebugPrinter`]: shows websocket handshakes to the caller, without secrets.
 
 use std::fmt::Write as _;
 
 use crate::secrets::HIDDEN;
 
-/// Gets the websocket handshakes in text form, when set by [`Builder::debug_printer`](crate::Builder::debug_printer).
+/// Receives the websocket handshakes as text. Set it with [`Builder::debug_printer`](crate::Builder::debug_printer).
 ///
-/// The request comes with the title `WEBSOCKET REQUEST:`, the answer with `WEBSOCKET RESPONSE:`. Messages are never
-/// printed, and of the headers only those that are known to hold no secret are: the token never is. It is called in
-/// the thread that called [`tail`](crate::Consumer::tail) or [`recent`](crate::Consumer::recent).
+/// The title is `WEBSOCKET REQUEST:` for a request and `WEBSOCKET RESPONSE:` for a response. Messages are never
+/// printed. The value of a header is printed only if the header is known to hold no secret, so the token is never
+/// printed. The printer is called in the thread that called [`tail`](crate::Consumer::tail) or
+/// [`recent`](crate::Consumer::recent).
 ///
 /// ```
 /// use loggregator_consumer::{Consumer, DebugPrinter};
@@ -29,7 +30,7 @@ pub trait DebugPrinter: Send + Sync {
     fn print(&self, title: &str, dump: &str);
 }
 
-/// The headers whose values are shown. A list of those that are not would be one header too short.
+/// The headers whose values are shown. This is an allow-list because a deny-list would miss unknown headers.
 const SHOWN: [&str; 15] = [
     "connection",
     "content-length",
@@ -48,7 +49,7 @@ const SHOWN: [&str; 15] = [
     "x-vcap-request-id",
 ];
 
-/// The head of a request or an answer, with the values of unknown headers hidden.
+/// Formats the head of a request or a response, with the values of unknown headers hidden.
 pub(crate) fn dump<'a>(first_line: &str, headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut dump = format!("{first_line}\n");
     for (name, value) in headers {

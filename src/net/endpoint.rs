@@ -1,4 +1,4 @@
-//! [`Endpoint`]: the address of a server, parsed once, for the websocket and the HTTP side alike.
+//! [`Endpoint`]: the address of a server, parsed once for both websockets and HTTP.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use crate::net::cancel::Cancel;
 /// The longest address that is accepted, in bytes.
 const MAX_LENGTH: usize = 1024;
 
-/// Where a server is: `wss://host:port` or `https://host:port`, maybe with a path before the server's own.
+/// The address of a server: `wss://host:port` or `https://host:port`, optionally with a path prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     scheme: Scheme,
     pub(crate) secure: bool,
-    /// The name or address to dial: an IPv6 address is without its brackets.
+    /// The name or address to dial. An IPv6 address has no brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// As the `Host` header has it: an IPv6 address in brackets, the port only if it is not the scheme's own.
+    /// The value of the `Host` header: an IPv6 address in brackets, and the port unless it is the scheme's default.
     pub(crate) authority: String,
     prefix: String,
 }
 
-/// What a server is spoken to by: its two schemes are those that its address may have.
+/// The protocol of a server. Each has two schemes, without and with TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     WebSocket,
@@ -44,9 +44,9 @@ impl Scheme {
 impl Endpoint {
     pub(crate) fn parse(text: &str, scheme: Scheme) -> Result<Self> {
         let [plain, tls] = [false, true].map(|secure| scheme.name(secure));
-        let refuse = |why: &str| {
-            // What stands before an `@` may be a password.
-            let shown = if text.contains('@') { "(not shown, it holds an @)" } else { text };
+        let invalid = |why: &str| {
+            // The text before an `@` may contain a password.
+            let shown = if text.contains('@') { "(not shown because it contains an @)" } else { text };
             Error::new(
                 ErrorKind::InvalidInput,
                 format!(
@@ -55,25 +55,28 @@ impl Endpoint {
             )
         };
         if text.len() > MAX_LENGTH {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("an endpoint of {} bytes is none", text.len())));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the endpoint is too long: {} bytes (limit {MAX_LENGTH})", text.len()),
+            ));
         }
-        let uri: Uri = text.parse().map_err(|cause| refuse(&format!("is no URL ({cause})")))?;
+        let uri: Uri = text.parse().map_err(|cause| invalid(&format!("is not a URL ({cause})")))?;
         let secure = match uri.scheme_str() {
             Some(scheme) if scheme.eq_ignore_ascii_case(plain) => false,
             Some(scheme) if scheme.eq_ignore_ascii_case(tls) => true,
-            Some(_) => return Err(refuse(&format!("must begin with {plain}:// or {tls}://"))),
-            None => return Err(refuse(&format!("has no scheme, it must begin with {plain}:// or {tls}://"))),
+            Some(_) => return Err(invalid(&format!("must begin with {plain}:// or {tls}://"))),
+            None => return Err(invalid(&format!("has no scheme, it must begin with {plain}:// or {tls}://"))),
         };
-        let Some(authority) = uri.authority() else { return Err(refuse("has no host")) };
+        let Some(authority) = uri.authority() else { return Err(invalid("has no host")) };
         if authority.as_str().contains('@') {
-            return Err(refuse("must have no user or password, the token is the only credential"));
+            return Err(invalid("must have no user or password because the token is the only credential"));
         }
         if uri.query().is_some() || text.contains('#') {
-            return Err(refuse("must have neither a query nor a fragment"));
+            return Err(invalid("must have neither a query nor a fragment"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() {
-            return Err(refuse("has no host"));
+            return Err(invalid("has no host"));
         }
         let default_port = if secure { 443 } else { 80 };
         let port = match authority.port() {
@@ -81,7 +84,7 @@ impl Endpoint {
             None if authority.as_str().ends_with(':') || authority.as_str() == authority.host() => Some(default_port),
             None => None,
         };
-        let Some(port) = port else { return Err(refuse("has no usable port")) };
+        let Some(port) = port else { return Err(invalid("has an invalid port")) };
         let mut shown_host = host.to_owned();
         if host.contains(':') {
             shown_host = format!("[{host}]");
@@ -96,27 +99,26 @@ impl Endpoint {
         })
     }
 
-    /// The same server as an HTTP client sees it: `http` for `ws`, `https` for `wss`.
+    /// Returns the HTTP URL of a path on this server: `http` for `ws`, `https` for `wss`.
     pub(crate) fn http_url(&self, path: &str) -> String {
         format!("{}://{}{}", Scheme::Http.name(self.secure), self.authority, self.path(path))
     }
 
-    /// Adds to an error on the way to this server what the operator of the platform, rather than the user of a tool,
-    /// can do about it.
+    /// Adds to an error of connecting to this server which server it is, and whom to ask: the operator of the platform
+    /// can fix it, the user of a tool often cannot.
     pub(crate) fn explain(&self, error: Error, cancel: &Cancel) -> Error {
         match error.kind() {
-            // A socket that was shut down to end the wait for it looks like a failure of the peer.
+            // A socket that `cancel` shut down looks like a failure of the peer.
             _ if cancel.is_cancelled() => Error::closed(),
             ErrorKind::InvalidInput => error,
             _ if error.status().is_some() => error,
-            _ => error.with_context("Error dialing loggregator server: ").with_hint(&format!(
-                ".\nPlease ask your Cloud Foundry Operator to check the platform configuration (loggregator endpoint \
-                 is {self})."
-            )),
+            _ => error
+                .with_context(&format!("connecting to {self}: "))
+                .with_hint(" (Please ask your Cloud Foundry Operator to check the platform configuration)"),
         }
     }
 
-    /// What goes on the request line for one of the server's paths.
+    /// Returns the request target of a path on this server.
     pub(crate) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.prefix)
     }
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_the_address_the_host_header_and_the_urls() {
+    fn parses_the_address_the_host_header_and_the_urls() {
         for (text, secure, host, port, authority, url) in [
             ("ws://example.com", false, "example.com", 80, "example.com", "http://example.com/recent"),
             ("wss://example.com/", true, "example.com", 443, "example.com", "https://example.com/recent"),
@@ -160,16 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_and_what_to_give() {
+    fn an_invalid_endpoint_is_an_error_that_shows_the_expected_form() {
         for (text, why) in [
-            ("", "is no URL"),
-            ("::", "is no URL"),
-            ("not a url", "is no URL"),
+            ("", "is not a URL"),
+            ("::", "is not a URL"),
+            ("not a url", "is not a URL"),
             ("loggregator.example.com", "has no scheme"),
             ("https://example.com", "must begin with ws:// or wss://"),
-            ("ws://", "is no URL"),
+            ("ws://", "is not a URL"),
             ("ws://host:99999", "port"),
-            ("ws://host:0", "has no usable port"),
+            ("ws://host:0", "has an invalid port"),
             ("ws://host/?a=b", "neither a query"),
             ("ws://host/#top", "neither a query"),
             ("ws://user:hunter2@host", "no user or password"),

@@ -1,18 +1,21 @@
-//! [`Head`]: the head of an HTTP answer, read from a bare stream: a proxy's to CONNECT, a server's to a handshake. Pure
-//! over [`Read`]: it knows no sockets and no deadlines.
+//! [`Head`]: the head of an HTTP response that is read without ureq: to a CONNECT request, a websocket handshake or a
+//! token request.
+//!
+//! Pure over [`Read`]: it knows no sockets and no deadlines.
 
 use std::io::{self, Read};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::failure::io_error;
 
+/// The longest head, in bytes. The last read may exceed it.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 128;
 
-/// As much of an answer's body as an error holds.
+/// The most bytes of a response body that an error holds, or that is read here.
 pub(crate) const MAX_ERROR_BODY: usize = 64 * 1024;
 
-/// The status line and the headers, and what came in the same breath behind them.
+/// The status line and the headers of a response, and the bytes after them that were read along with them.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: u16,
@@ -22,39 +25,40 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads the head of the answer to `what`, however small the pieces it comes in.
+    /// Reads the head of the response to `what`. It may arrive in pieces of any size.
     pub(crate) fn read(mut stream: impl Read, what: &str) -> Result<Self> {
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
         loop {
             let read = stream.read(&mut buffer).map_err(|cause| io_error(what, cause))?;
-            // Not at every byte of a head that dribbles in; but soon enough to tell what is no HTTP, and in the end.
+            // Do not parse after every byte of a head that arrives slowly: only at the start, to reject what is not
+            // HTTP at once, after a line end, and at the end of the stream.
             let is_early = bytes.len() < 16;
             bytes.extend_from_slice(&buffer[..read]);
             if (read == 0 || is_early || buffer[..read].contains(&b'\n'))
-                && let Some(head) = Self::parse(&bytes).map_err(|why| bad(what, why))?
+                && let Some(head) = Self::parse(&bytes).map_err(|why| bad_response(what, why))?
             {
                 return Ok(head);
             }
             if read == 0 {
-                let when = if bytes.is_empty() { "without an answer" } else { "in the middle of the answer's head" };
-                return Err(hung_up(what, when));
+                let when = if bytes.is_empty() { "without a response" } else { "in the middle of the response head" };
+                return Err(closed_early(what, when));
             }
             if bytes.len() > MAX_HEAD {
-                return Err(bad(what, "the head of the answer has no end"));
+                return Err(bad_response(what, &format!("the response head is longer than {MAX_HEAD} bytes")));
             }
         }
     }
 
-    /// `None` if there is more to come.
+    /// Parses a head. Returns `None` if it is incomplete.
     fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(httparse::Error::TooManyHeaders) => return Err("the answer has too many headers"),
-            Err(_) => return Err("the answer is no HTTP"),
+            Err(httparse::Error::TooManyHeaders) => return Err("the response has too many headers"),
+            Err(_) => return Err("the response is not HTTP"),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Some(Head {
@@ -65,7 +69,7 @@ impl Head {
         }))
     }
 
-    /// The first header of this name, in any case.
+    /// Returns the value of the first header of this name, ignoring case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|header| header.0.eq_ignore_ascii_case(name)).map(|header| &*header.1)
     }
@@ -74,19 +78,22 @@ impl Head {
         self.headers.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Reads the body of an answer that refuses: the server's words. What does not come, or comes beyond
-    /// [`MAX_ERROR_BODY`], or is [encoded](coding), is left out, for the status says more than they do.
+    /// Reads a short body, such as that of an error response, up to [`MAX_ERROR_BODY`] bytes.
+    ///
+    /// Returns what arrives if the body breaks off, and nothing if it is [encoded](coding): the status matters more
+    /// than the body.
     pub(crate) fn read_body(&mut self, mut stream: impl Read) -> String {
         let chunked = self.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
         let length = self.header("content-length").and_then(|value| value.trim().parse().ok());
-        // The statuses are those that have none.
+        // Responses with these statuses have no body.
         if matches!(self.status, 100..=199 | 204 | 304) || coding(self.headers()).is_some() {
             return String::new();
         }
         let mut body = std::mem::take(&mut self.rest);
         let mut buffer = [0; 4096];
         loop {
-            let complete = if chunked { dechunked(&body).1 } else { length.is_some_and(|length| body.len() >= length) };
+            let complete =
+                if chunked { decode_chunks(&body).1 } else { length.is_some_and(|length| body.len() >= length) };
             if complete || body.len() > MAX_ERROR_BODY {
                 break;
             }
@@ -96,25 +103,27 @@ impl Head {
             }
         }
         if chunked {
-            body = dechunked(&body).0;
+            body = decode_chunks(&body).0;
         }
         body.truncate(length.unwrap_or(MAX_ERROR_BODY).min(MAX_ERROR_BODY));
         String::from_utf8_lossy(&body).into_owned()
     }
 }
 
-/// What the body of an answer with these headers is encoded in, such as gzip, if it is. We ask for no coding, and there
-/// is no decoder: the bytes would be taken for something else.
+/// Returns the coding of the body of a response with these headers, such as gzip, if it has one.
+///
+/// We ask for no coding and have no decoder, so encoded bytes must not be parsed.
 pub(crate) fn coding<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<&'a str> {
     let is_coding =
         |name: &str| ["content-encoding", "transfer-encoding"].iter().any(|it| it.eq_ignore_ascii_case(name));
-    let is_none = |coding: &str| ["", "identity", "chunked"].iter().any(|it| it.eq_ignore_ascii_case(coding));
+    let is_identity = |coding: &str| ["", "identity", "chunked"].iter().any(|it| it.eq_ignore_ascii_case(coding));
     let codings = headers.into_iter().filter(|header| is_coding(header.0)).flat_map(|header| header.1.split(','));
-    codings.map(str::trim).find(|coding| !is_none(coding))
+    codings.map(str::trim).find(|coding| !is_identity(coding))
 }
 
-/// The content of as many chunks as are there, and whether the last of them is.
-pub(crate) fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+/// Decodes the chunks that have arrived. Returns their content, and true if the last chunk is among them or one is
+/// malformed.
+pub(crate) fn decode_chunks(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut content = Vec::new();
     loop {
         match httparse::parse_chunk_size(bytes) {
@@ -134,12 +143,12 @@ pub(crate) fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
-fn hung_up(what: &str, when: &str) -> Error {
+fn closed_early(what: &str, when: &str) -> Error {
     let text = format!("the connection was closed {when}");
     io_error(what, io::Error::new(io::ErrorKind::UnexpectedEof, text))
 }
 
-fn bad(what: &str, why: &str) -> Error {
+fn bad_response(what: &str, why: &str) -> Error {
     Error::new(ErrorKind::BadResponse, format!("{what}: {why}"))
 }
 
@@ -148,8 +157,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_http_is_told_at_once_and_not_taken_for_a_head_that_breaks_off() {
-        let kind = |answer: &mut dyn Read| Head::read(answer, "the answer").unwrap_err().kind();
+    fn a_response_that_is_not_http_is_rejected_at_once_and_not_taken_for_a_truncated_head() {
+        let kind = |response: &mut dyn Read| Head::read(response, "the request").unwrap_err().kind();
         let (garbage, late) = (b"\x15\x03\x01 long, with no line end", b"HTTP/1.1 200 a reason \0 with no line end");
         assert_eq!(kind(&mut garbage.chain(NoRead)), ErrorKind::BadResponse);
         assert_eq!(kind(&mut late.chain(NoRead)), ErrorKind::BadResponse);
@@ -162,7 +171,7 @@ mod tests {
         assert_eq!(kind(&mut &late[..20]), ErrorKind::ConnectionLost);
     }
 
-    /// A server that says no more, and does not hang up.
+    /// A server that sends nothing more and does not close the connection.
     struct NoRead;
 
     impl Read for NoRead {
@@ -172,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coding_is_seen_in_any_header_that_may_name_one() {
+    fn a_coding_is_found_in_each_header_that_can_name_one() {
         for (headers, expected) in [
             (&[("Content-Type", "gzip"), ("Transfer-Encoding", "chunked"), ("Content-Encoding", "Identity")][..], None),
             (&[("content-encoding", "")], None),
@@ -185,11 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_put_together_and_their_end_is_seen() {
+    fn chunks_are_joined_up_to_the_last_one() {
         let whole = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n";
-        assert_eq!(dechunked(whole), (b"hello world".to_vec(), true));
-        assert_eq!(dechunked(&whole[..20]), (b"hello wo".to_vec(), false));
-        assert_eq!(dechunked(b"ffffffffffffffff\r\nx"), (b"x".to_vec(), false));
-        assert_eq!(dechunked(b"no chunk"), (Vec::new(), true));
+        assert_eq!(decode_chunks(whole), (b"hello world".to_vec(), true));
+        assert_eq!(decode_chunks(&whole[..20]), (b"hello wo".to_vec(), false));
+        assert_eq!(decode_chunks(b"ffffffffffffffff\r\nx"), (b"x".to_vec(), false));
+        assert_eq!(decode_chunks(b"no chunk"), (Vec::new(), true));
     }
 }

@@ -1,8 +1,8 @@
 //! HTTP requests: the only file that names ureq.
 //!
-//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and close are those of the websockets. It
-//! logs, at the level TRACE, every byte of a request that it knows: so it does not know the token, which is added to
-//! the request [on its way](Connection::transmit_output).
+//! ureq speaks HTTP over our own [`Dialer`], so that TLS, proxies, deadlines and cancelling work as for websockets. At
+//! the level TRACE it logs every byte of a request that it has. So it never has the token, which
+//! [`transmit_output`](Connection::transmit_output) adds to the request.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -26,7 +26,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::failure::{error_response, io_error};
 use crate::net::head::{MAX_ERROR_BODY, coding};
 
-/// A request's response, whose body is still to be read.
+/// A response whose body has not been read yet.
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
@@ -36,19 +36,19 @@ pub(crate) struct Response {
     what: String,
 }
 
-/// A body, read as it comes. Its errors are [`body_error`]'s to tell apart.
+/// A body that is read as it arrives. [`body_error`] converts its errors.
 pub(crate) type Body = ureq::BodyReader<'static>;
 
-/// How long a request may take.
+/// The time limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
-    /// When the head of the response must be there.
+    /// When the response head must have been read.
     pub(crate) head: Instant,
-    /// How long the body may take.
+    /// The time limits of the body.
     pub(crate) body: ReadTimeouts,
 }
 
-/// Makes a GET request. `cancel` interrupts it, and the reading of its body, at any time.
+/// Makes a GET request. `cancel` interrupts it, and reading its body, at any time.
 pub(crate) fn get(
     dialer: &Arc<Dialer>,
     endpoint: &Endpoint,
@@ -58,7 +58,7 @@ pub(crate) fn get(
     cancel: &Arc<Cancel>,
 ) -> Result<Response> {
     let timer = Arc::new(Timer { timeouts, in_body: AtomicBool::new(false) });
-    let dial = Dial {
+    let connector = DialConnector {
         dialer: Arc::clone(dialer),
         endpoint: endpoint.clone(),
         authorization: Mutex::new(Some(token.to_owned()).filter(|value| !value.is_empty())),
@@ -67,16 +67,16 @@ pub(crate) fn get(
     };
     let config = Config::builder()
         .http_status_as_error(false)
-        // A redirect's target would get the token.
+        // The target of a redirect would receive the token.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .max_idle_connections(0)
-        // A head that fills the buffer would look like the end of the connection.
+        // ureq takes a head that fills the buffer for the end of the connection.
         .max_response_header_size(INPUT_BUFFER / 2)
         .proxy(None)
         .user_agent(crate::USER_AGENT)
         .build();
-    let agent = Agent::with_parts(config, dial, NoResolver);
+    let agent = Agent::with_parts(config, connector, NoResolver);
     let what = format!("the request for {path}");
     let response = agent
         .get(endpoint.http_url(path))
@@ -84,18 +84,18 @@ pub(crate) fn get(
         .map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
 
     let status = response.status();
-    // The words of a refusal are not worth more time than the head had.
+    // The body of an error response gets no more time than the head.
     timer.in_body.store(status == StatusCode::OK, Ordering::Relaxed);
     let header =
         |name| response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let mut reason = status.canonical_reason().unwrap_or_default().to_owned();
     if let Some(location) = header("location").filter(|_| status.is_redirection()) {
-        reason.push_str(&format!(" (it points to {location}, which is not followed: the token is for this server)"));
+        reason.push_str(&format!(" (redirects to {location}, not followed because the token is for this server)"));
     }
     let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     let coding = coding(headers).map(str::to_owned);
     if let Some(coding) = coding.as_ref().filter(|_| status == StatusCode::OK) {
-        let text = format!("{what}: the response is encoded ({coding}), which was not asked for");
+        let text = format!("{what}: the response is encoded ({coding}), which was not requested");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
     let content_type = header("content-type");
@@ -104,7 +104,7 @@ pub(crate) fn get(
 }
 
 impl Response {
-    /// The error of an response that is no success, with the server's words.
+    /// Reads the body of an error response, and returns the error with it.
     pub(crate) fn into_error(self) -> Error {
         let mut body = Vec::new();
         // A body that does not arrive or cannot be read is left out: the status says more than it does.
@@ -116,10 +116,10 @@ impl Response {
     }
 }
 
-/// Why no response came.
+/// Converts an error that came before the end of the response head.
 fn head_error(what: &str, error: UreqError) -> Error {
     match error {
-        // Our own, from the dialer.
+        // Our own error, from the dialer.
         UreqError::Other(error) => match error.downcast::<Error>() {
             Ok(error) => *error,
             Err(error) => Error::caused(ErrorKind::BadResponse, what, error),
@@ -129,7 +129,7 @@ fn head_error(what: &str, error: UreqError) -> Error {
     }
 }
 
-/// Why a body broke off.
+/// Converts an error of reading a body.
 pub(crate) fn body_error(what: &str, error: io::Error, cancel: &Cancel) -> Error {
     if cancel.is_cancelled() {
         return Error::closed();
@@ -153,17 +153,17 @@ impl Timer {
     }
 }
 
-/// Gives ureq the connections of our dialer.
-struct Dial {
+/// Connects ureq through our dialer.
+struct DialConnector {
     dialer: Arc<Dialer>,
     endpoint: Endpoint,
-    /// For the one connection that there will be.
+    /// Moved to the connection. There is only one.
     authorization: Mutex<Option<String>>,
     timer: Arc<Timer>,
     cancel: Arc<Cancel>,
 }
 
-impl Connector for Dial {
+impl Connector for DialConnector {
     type Out = Connection;
 
     fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, UreqError> {
@@ -181,20 +181,20 @@ impl Connector for Dial {
     }
 }
 
-impl fmt::Debug for Dial {
+impl fmt::Debug for DialConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dial").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("DialConnector").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
 const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 16 * 1024;
 
-/// One connection, as ureq wants it. ureq's own time limits are not used.
+/// A connection for ureq. It ignores ureq's own time limits.
 struct Connection {
     stream: Stream,
     buffers: LazyBuffers,
-    /// Until it has been sent.
+    /// `None` once it has been sent.
     authorization: Option<String>,
     timer: Arc<Timer>,
 }
@@ -208,7 +208,7 @@ impl Transport for Connection {
         let deadline = self.timer.deadline();
         let mut bytes = &self.buffers.output()[..amount];
         if let Some(value) = self.authorization.take() {
-            // The request line comes whole, and with the first write.
+            // The first write contains the whole request line.
             let line_end = memchr::memchr(b'\n', bytes).map_or(amount, |at| at + 1);
             let (line, rest) = bytes.split_at(line_end);
             self.stream.write_all_by(&[line, b"Authorization: ", value.as_bytes(), b"\r\n"].concat(), deadline)?;
@@ -220,12 +220,12 @@ impl Transport for Connection {
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, UreqError> {
         let buffer = self.buffers.input_append_buf();
         if buffer.is_empty() {
-            // The end of a chunk's size, say, does not come.
+            // A protocol element is longer than the buffer, such as the line of a chunk's size.
             return Ok(false);
         }
-        let amount = self.stream.read_by(buffer, self.timer.deadline()).map_err(not_the_end)?;
+        let amount = self.stream.read_by(buffer, self.timer.deadline()).map_err(mask_reset)?;
         if amount == 0 {
-            // As an error, ureq knows it for an end in the middle of a chunk's size, too.
+            // As an error, because ureq would otherwise miss an end in the middle of a chunk's size.
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
         self.buffers.input_appended(amount);
@@ -233,7 +233,7 @@ impl Transport for Connection {
     }
 
     fn is_open(&mut self) -> bool {
-        // Each request has a connection of its own.
+        // Each request has its own connection.
         false
     }
 
@@ -242,8 +242,8 @@ impl Transport for Connection {
     }
 }
 
-/// In a body, ureq takes a reset for the end of the connection; but not what says the same of a write.
-fn not_the_end(error: io::Error) -> io::Error {
+/// Turns a reset into a broken pipe, because ureq takes a reset in a body for a normal end of the connection.
+fn mask_reset(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
             io::Error::new(io::ErrorKind::BrokenPipe, "connection reset")
@@ -258,7 +258,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Resolves nothing: the dialer does, and behind a proxy nobody here must.
+/// Resolves nothing. The dialer resolves names, and behind a proxy they must not be resolved here at all.
 #[derive(Debug)]
 struct NoResolver;
 

@@ -1,6 +1,6 @@
-//! The network: how a server is dialled, HTTP and websockets over that connection, and what cancels a wait.
+//! The network: dialing a server, HTTP and websockets over that connection, and cancelling what waits.
 //!
-//! Bytes only. What they mean is the business of `wire` below and of `server` above.
+//! Bytes only. `wire` below and `server` above know what they mean.
 
 pub(crate) mod endpoint;
 pub(crate) mod dial;

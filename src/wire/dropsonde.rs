@@ -1,4 +1,5 @@
-//! Bytes to [`LogMessage`] (and back, for the testing server): the only file that names the generated protobuf code.
+//! Decodes protobuf to [`LogMessage`]s, and encodes it for the testing server. The only file that names the generated
+//! code.
 
 use protobuf::{CodedInputStream, Message};
 
@@ -12,21 +13,21 @@ mod generated {
 
 use generated::{envelope as dropsonde, log_message as legacy};
 
-/// Decodes what one frame or part of a legacy server holds.
+/// Decodes one frame or one part from a legacy server.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Undecodable`] when it is no protobuf, or lacks one of the required fields. Text that is no UTF-8 is
-/// no error: what is not is replaced by U+FFFD, for the line itself is worth more than its source's name.
+/// [`ErrorKind::Undecodable`] if this is not protobuf or a required field is missing. Invalid UTF-8 in a text field is
+/// not an error. It is replaced by U+FFFD, because the log line matters more than the name of its source.
 pub(crate) fn legacy(bytes: &[u8]) -> Result<LogMessage> {
     let message: legacy::LogMessage = parse(bytes).map_err(|cause| {
-        Error::caused(ErrorKind::Undecodable, format_args!("{} bytes are no LogMessage", bytes.len()), cause)
+        Error::caused(ErrorKind::Undecodable, format_args!("decoding {} bytes as a LogMessage", bytes.len()), cause)
     })?;
     let legacy::LogMessage { message, message_type, timestamp, app_id, source_id, drain_urls, source_name, .. } =
         message;
     Ok(LogMessage {
         message: message.unwrap_or_default(),
-        // The raw value: the accessor would give `OUT` for a number that it does not know.
+        // The raw value, because the accessor returns `OUT` for an unknown number.
         message_type: MessageType::from_number(message_type.map_or(0, |number| number.value())),
         timestamp: timestamp.unwrap_or_default(),
         app_id: text(app_id.unwrap_or_default()),
@@ -36,13 +37,14 @@ pub(crate) fn legacy(bytes: &[u8]) -> Result<LogMessage> {
     })
 }
 
-/// More fields than this has no message that means well: most have seven. Each can take fifty times the memory of its
-/// bytes.
+/// The most fields in a message. Most messages have seven.
+///
+/// The limit bounds memory, because a field can take 50 times its encoded size.
 const MAX_FIELDS: usize = 4096;
 
-/// Parses a message, unless it has so many fields that its memory would be out of proportion to its bytes.
+/// Parses a message. Returns an error if it has more than [`MAX_FIELDS`] fields.
 fn parse<M: Message>(bytes: &[u8]) -> Result<M, BoxError> {
-    // A field has two bytes at the least.
+    // A field has at least two bytes.
     if bytes.len() > 2 * MAX_FIELDS {
         let mut input = CodedInputStream::from_bytes(bytes);
         let mut fields = 0;
@@ -50,7 +52,7 @@ fn parse<M: Message>(bytes: &[u8]) -> Result<M, BoxError> {
             protobuf::rt::skip_field_for_tag(tag, &mut input)?;
             fields += 1;
             if fields > MAX_FIELDS {
-                return Err("it has too many fields".into());
+                return Err(format!("it has more than {MAX_FIELDS} fields").into());
             }
         }
     }
@@ -61,20 +63,21 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// Decodes what one frame of Doppler holds; `None` if it is an envelope of something else, such as a metric.
+/// Decodes one frame from Doppler. Returns `None` if the envelope holds something other than a log message, such as a
+/// metric.
 ///
 /// # Errors
 ///
-/// Those of [`legacy()`].
+/// The same as for [`legacy()`].
 pub(crate) fn doppler(bytes: &[u8]) -> Result<Option<LogMessage>> {
-    let no_envelope = |cause: BoxError| {
-        Error::caused(ErrorKind::Undecodable, format_args!("{} bytes are no Envelope", bytes.len()), cause)
+    let invalid = |cause: BoxError| {
+        Error::caused(ErrorKind::Undecodable, format_args!("decoding {} bytes as an Envelope", bytes.len()), cause)
     };
-    let log = match Envelope::parse(bytes).map_err(no_envelope)? {
+    let log = match Envelope::parse(bytes).map_err(invalid)? {
         Envelope { event_type: Some(LOG), log: Some(log) } => log,
-        Envelope { event_type: Some(LOG), log: None } => return Err(no_envelope("it has no log message".into())),
+        Envelope { event_type: Some(LOG), log: None } => return Err(invalid("it has no log message".into())),
         Envelope { event_type: Some(_), .. } => return Ok(None),
-        Envelope { event_type: None, .. } => return Err(no_envelope("it has no event type".into())),
+        Envelope { event_type: None, .. } => return Err(invalid("it has no event type".into())),
     };
     let dropsonde::LogMessage { message, message_type, timestamp, app_id, source_type, source_instance, .. } = log;
     Ok(Some(LogMessage {
@@ -90,8 +93,10 @@ pub(crate) fn doppler(bytes: &[u8]) -> Result<Option<LogMessage>> {
 
 const LOG: i32 = dropsonde::envelope::EventType::LogMessage as i32;
 
-/// What matters of an envelope. The generated code would keep all the rest, such as its many tags, in a hash map:
-/// that takes longer than everything else about a message.
+/// The fields of an envelope that are used.
+///
+/// The generated code would store all other fields, such as the many tags, in a hash map. That would take longer than
+/// all other work on a message.
 #[derive(Default)]
 struct Envelope {
     event_type: Option<i32>,
@@ -100,7 +105,7 @@ struct Envelope {
 
 impl Envelope {
     fn parse(bytes: &[u8]) -> Result<Self, BoxError> {
-        // A field's number, times 8, plus its wire type.
+        // The field number times 8, plus the wire type.
         const EVENT_TYPE: u32 = 2 << 3;
         const LOG_MESSAGE: u32 = (8 << 3) + 2;
 
@@ -110,7 +115,7 @@ impl Envelope {
             match tag {
                 EVENT_TYPE => envelope.event_type = Some(input.read_int32()?),
                 LOG_MESSAGE => {
-                    // `read_message` would take what is cut between two fields for whole.
+                    // Not `read_message`, which accepts a message that is truncated between two fields.
                     let length = input.read_raw_varint32()?;
                     let start = input.pos() as usize;
                     input.skip_raw_bytes(length)?;
@@ -124,7 +129,7 @@ impl Envelope {
     }
 }
 
-/// Encodes a message as a legacy server does.
+/// Encodes a message as legacy servers do.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn encode_legacy(message: &LogMessage) -> Vec<u8> {
     let LogMessage { message, message_type, timestamp, app_id, source_id, source_name, drain_urls } = message.clone();
@@ -139,7 +144,7 @@ pub(crate) fn encode_legacy(message: &LogMessage) -> Vec<u8> {
         ..Default::default()
     }
     .write_to_bytes()
-    .expect("all required fields are set, and memory is no writer that fails")
+    .expect("all required fields are set, and writing to memory cannot fail")
 }
 
 /// Encodes a message as Doppler does, but without its tags.
@@ -164,7 +169,7 @@ pub(crate) fn encode_doppler(message: &LogMessage) -> Vec<u8> {
         ..Default::default()
     }
     .write_to_bytes()
-    .expect("all required fields are set, and memory is no writer that fails")
+    .expect("all required fields are set, and writing to memory cannot fail")
 }
 
 #[cfg(test)]
@@ -185,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_encoded_is_decoded() {
+    fn an_encoded_message_is_decoded() {
         assert_eq!(legacy(&encode_legacy(&full())).unwrap(), full());
         let bare = LogMessage::new("", "").timestamp(i64::MIN).message_type(MessageType::Unknown(9));
         assert_eq!(legacy(&encode_legacy(&bare)).unwrap(), bare);
     }
 
     #[test]
-    fn text_that_is_no_utf8_does_not_cost_the_message() {
+    fn invalid_utf8_in_a_text_field_is_replaced() {
         // message "hi", OUT, timestamp -1 (zigzag 1), app_id ff, source_id fe, drain_urls fd, source_name fc
         let bytes = b"\x0a\x02hi\x10\x01\x18\x01\x22\x01\xff\x32\x01\xfe\x3a\x01\xfd\x42\x01\xfc";
         let message = legacy(bytes).unwrap();
@@ -202,8 +207,8 @@ mod tests {
         assert_eq!(message.source_name.as_deref(), Some("\u{fffd}"));
         assert_eq!(message.drain_urls, ["\u{fffd}"]);
 
-        // Of the log: message "hi", OUT, timestamp 1, app_id ff, source_type fe, source_instance fd. Around it: origin,
-        // deployment and the key and value of a tag.
+        // The log: message "hi", OUT, timestamp 1, app_id ff, source_type fe, source_instance fd. The envelope: also an
+        // origin, a deployment, and the key and value of a tag.
         let log = b"\x0a\x02hi\x10\x01\x18\x01\x22\x01\xff\x2a\x01\xfe\x32\x01\xfd";
         let tag = b"\x8a\x01\x06\x0a\x01\xff\x12\x01\xfe";
         let bytes = [b"\x0a\x01\xff\x10\x05\x6a\x01\xfe\x42", &[log.len() as u8][..], log, tag].concat();
@@ -215,12 +220,12 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_many_times_its_bytes_in_memory_is_no_message() {
+    fn a_message_with_too_many_fields_is_an_error() {
         let many = |field: &[u8]| [encode_legacy(&full()), field.repeat(MAX_FIELDS)].concat();
         for field in [&b"\x3a\x00"[..], b"\x98\x06\x07"] {
             let error = legacy(&many(field)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Undecodable);
-            assert!(error.to_string().ends_with("it has too many fields"), "{error}");
+            assert!(error.to_string().ends_with("it has more than 4096 fields"), "{error}");
         }
         let mut large = full();
         large.message = vec![b'x'; 1 << 20];
@@ -229,20 +234,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_an_error() {
+    fn bytes_that_are_not_a_message_are_an_error() {
         let whole = encode_legacy(&full());
         assert_eq!(legacy(b"").unwrap_err().kind(), ErrorKind::Undecodable);
         assert_eq!(legacy(&whole[..whole.len() - 1]).unwrap_err().kind(), ErrorKind::Undecodable);
-        // A length of 2^63 - 1 must cost an error, not the memory.
+        // A length of 2^63 - 1 must not be allocated.
         assert_eq!(legacy(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f").unwrap_err().kind(), ErrorKind::Undecodable);
-        // Groups in groups must cost an error, not the stack.
+        // Nested groups must not overflow the stack.
         for depth in [1000, 1_000_000] {
             assert_eq!(legacy(&[0x7b].repeat(depth)).unwrap_err().kind(), ErrorKind::Undecodable);
         }
     }
 
     #[test]
-    fn what_was_encoded_for_doppler_is_decoded() {
+    fn an_encoded_envelope_is_decoded() {
         let sent = full();
         let got = doppler(&encode_doppler(&sent)).unwrap().unwrap();
         assert_eq!(got, LogMessage { drain_urls: Vec::new(), ..sent });
@@ -251,37 +256,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_is_an_error() {
+    fn bytes_that_are_not_an_envelope_are_an_error() {
         let kind = |bytes: &[u8]| doppler(bytes).unwrap_err().kind();
         let whole = encode_doppler(&full());
         for cut in 0..whole.len() {
             assert_eq!(kind(&whole[..cut]), ErrorKind::Undecodable, "cut at {cut}");
         }
-        // A log message that is empty, so lacks all that is required; none at all; none, and no event type.
+        // An empty log message, without the required fields. No log message. No log message and no event type.
         assert_eq!(kind(b"\x0a\x01x\x10\x05\x42\x00"), ErrorKind::Undecodable);
         assert_eq!(kind(b"\x0a\x01x\x10\x05"), ErrorKind::Undecodable);
         assert_eq!(kind(b"\x0a\x01x"), ErrorKind::Undecodable);
-        // Groups in groups must cost an error, not the stack.
+        // Nested groups must not overflow the stack.
         assert_eq!(kind(&[0x7b].repeat(1_000_000)), ErrorKind::Undecodable);
         assert_eq!(kind(b"\x42\xff\xff\xff\xff\xff\xff\xff\xff\x7f"), ErrorKind::Undecodable);
     }
 
     #[test]
-    fn what_an_envelope_has_besides_is_skipped() {
+    fn other_fields_of_an_envelope_are_skipped() {
         let mut bytes = encode_doppler(&full());
-        // Fields 13, 17, 900 as a fixed 64-bit number, and 901 as a fixed 32-bit one.
+        // Fields 13 and 17, field 900 as a fixed 64-bit number, and field 901 as a fixed 32-bit number.
         bytes.extend_from_slice(b"\x6a\x02cf\x8a\x01\x00\xa1\x38--------\xad\x38----");
         assert!(doppler(&bytes).unwrap().is_some());
     }
 
     #[test]
-    fn an_envelope_of_another_or_an_unknown_type_is_no_log() {
+    fn an_envelope_of_another_or_an_unknown_type_is_skipped() {
         assert!(doppler(b"\x0a\x01x\x10\x09").unwrap().is_none());
         assert!(doppler(b"\x0a\x01x\x10\xe7\x07").unwrap().is_none());
     }
 
     #[test]
-    fn the_server_of_2015_is_understood() {
+    fn captures_of_the_server_of_2015_are_decoded() {
         let sent = |name| -> Vec<LogMessage> { captures::sent(name).iter().map(sent_by_2015).collect() };
         assert_eq!(logs(captures::frames("l15-dropsonde-stream.ws")), sent("l15-dropsonde-stream.ws"));
         assert_eq!(logs(parts("l15-dropsonde-recentlogs.http")), sent("l15-dropsonde-recentlogs.http"));
@@ -290,9 +295,9 @@ mod tests {
     }
 
     #[test]
-    fn the_server_of_today_is_understood() {
+    fn captures_of_the_server_of_today_are_decoded() {
         for (name, count) in [("tc-stream-logs-1000.ws", 1000), ("tc-stream-mixed.ws", 19)] {
-            // The server's own conversion to v1. It has no empty logs.
+            // The server's own conversion to v1. It drops empty logs.
             let envelopes = captures::sent(name);
             let sent = envelopes.iter().flat_map(|envelope| envelope["v1"].as_array().unwrap());
             let sent: Vec<LogMessage> = sent
@@ -336,7 +341,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_much(bytes: Vec<u8>, at: prop::sample::Index, byte: u8) {
+        fn no_bytes_cause_a_panic(bytes: Vec<u8>, at: prop::sample::Index, byte: u8) {
             let _ = doppler(&bytes);
             let mut damaged = encode_doppler(&full());
             let at = at.index(damaged.len());

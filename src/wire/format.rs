@@ -1,4 +1,4 @@
-//! [`Format`]: how each generation puts messages into the frames that a tail reads.
+//! [`Format`]: how each generation encodes messages in the frames of a tail.
 
 use std::collections::VecDeque;
 
@@ -6,24 +6,25 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::wire::{dropsonde, v2};
 
-/// More messages than this have no batch that means well: the gateway sends a hundred. In memory each takes many times
-/// the bytes that it can have in JSON.
+/// The most messages that are taken from one batch. The gateway sends up to 100.
+///
+/// The limit bounds memory, because a message can be much larger in memory than in JSON.
 const MAX_BATCH: usize = 10_000;
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Format {
     /// One `LogMessage`.
     #[default]
     Legacy,
-    /// One dropsonde `Envelope`, which may be no log.
+    /// One dropsonde `Envelope`, which may hold something other than a log message.
     Doppler,
-    /// A batch of v2 envelopes in JSON, of which some may be no logs.
+    /// A batch of v2 envelopes in JSON, some of which may hold something other than a log message.
     Gateway,
 }
 
 impl Format {
-    /// Adds the messages of a frame to `messages`: one, none, or many.
+    /// Decodes a frame, and adds its messages and errors to `messages`. There may be none, one or many.
     pub(crate) fn decode(self, frame: &[u8], messages: &mut VecDeque<Result<LogMessage>>) {
         match self {
             Format::Legacy => messages.push_back(dropsonde::legacy(frame)),
@@ -37,7 +38,7 @@ impl Format {
                     }
                 });
                 if count > MAX_BATCH {
-                    let text = format!("a batch has {count} messages, of which those beyond {MAX_BATCH} are dropped");
+                    let text = format!("a batch has {count} messages (limit {MAX_BATCH}), the rest are dropped");
                     messages.push_back(Err(Error::new(ErrorKind::Undecodable, text)));
                 }
                 messages.extend(decoded.err().map(Err));

@@ -1,14 +1,15 @@
-//! [`Frames`]: what a reader hands over at a time, payloads in the memory that they were read into.
+//! [`Frames`]: a batch of received payloads, in the buffer that they were read into.
 
 use std::ops::Range;
 
 use crate::ending::Ending;
 
-/// The payloads of frames, and the memory that they lie in. Only who decodes them copies them.
+/// A batch of payloads, and the buffer that they lie in. They are not copied until they are decoded.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    /// Longer than what has been read, mostly, so that the memory can be read into again.
+    /// The buffer. It usually extends beyond the payloads, so that it can be read into again.
     pub(crate) bytes: Vec<u8>,
+    /// Where in the buffer the payloads are.
     pub(crate) payloads: Vec<Range<usize>>,
 }
 
@@ -17,7 +18,7 @@ impl Frames {
         self.payloads.is_empty()
     }
 
-    /// Adds a copy of a payload, if nothing but such copies is in the memory.
+    /// Adds a copy of a payload at the end of the buffer. The buffer must contain nothing but such copies.
     pub(crate) fn push(&mut self, payload: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(payload);
@@ -34,13 +35,13 @@ impl Frames {
     }
 }
 
-/// How far a reader got.
+/// The result of receiving.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// There may be more at once.
+    /// More may be available at once.
     More,
-    /// There is no more now.
+    /// Everything that arrived has been received.
     Idle,
-    /// There will be no more.
+    /// The connection has ended.
     Ended(Ending),
 }

@@ -1,4 +1,4 @@
-//! What the bytes of a response mean. Pure: nothing here knows sockets, threads or clocks.
+//! Parses the bytes of responses. Pure: nothing here knows sockets, threads or clocks.
 
 pub(crate) mod dropsonde;
 pub(crate) mod format;

@@ -1,24 +1,24 @@
-//! [`Parser`]: server-sent events out of a stream of bytes. Pure: it knows no sockets and no JSON.
+//! [`Parser`]: parses a stream of server-sent events. Pure: it knows no sockets and no JSON.
 //!
-//! Source: the HTML standard, section 9.2 ("Server-sent events"). Of the fields, `event` and `data` are of use here.
+//! Source: the HTML standard, section 9.2 ("Server-sent events"). Only the fields `event` and `data` are used.
 
 use memchr::memchr;
 
 /// One event.
 pub(crate) struct Event<'a> {
-    /// Empty if the event has none.
+    /// The value of the `event` field. Empty if there is none.
     pub(crate) name: &'a str,
-    /// The `data` lines, with a line feed between them.
+    /// The values of the `data` fields, joined with line feeds.
     pub(crate) data: &'a [u8],
 }
 
-/// An event, or a line of it, is larger than the limit.
+/// An event or one of its lines is larger than the limit.
 #[derive(Debug)]
 pub(crate) struct TooLarge;
 
-/// Takes the bytes as they come, and gives each event as soon as its blank line is there.
+/// Parses bytes as they arrive, and passes on each event as soon as its blank line has arrived.
 pub(crate) struct Parser {
-    /// The beginning of a line whose end has not come.
+    /// The start of an incomplete line.
     line: Vec<u8>,
     name: String,
     data: Vec<u8>,
@@ -31,17 +31,17 @@ impl Parser {
         Parser { line: Vec::new(), name: String::new(), data: Vec::new(), has_data: false, max_size }
     }
 
-    /// Gives `each` the events that these bytes complete.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Event<'_>)) -> Result<(), TooLarge> {
+    /// Parses more bytes, and calls `on_event` with each event that they complete.
+    pub(crate) fn push(&mut self, mut bytes: &[u8], mut on_event: impl FnMut(Event<'_>)) -> Result<(), TooLarge> {
         while let Some(end) = memchr(b'\n', bytes) {
             let (rest, after) = (&bytes[..end], &bytes[end + 1..]);
             bytes = after;
             if self.line.is_empty() {
-                self.take_line(rest, &mut each)?;
+                self.parse_line(rest, &mut on_event)?;
             } else {
                 self.line.extend_from_slice(rest);
                 let line = std::mem::take(&mut self.line);
-                self.take_line(&line, &mut each)?;
+                self.parse_line(&line, &mut on_event)?;
                 self.line = line;
                 self.line.clear();
                 self.line.shrink_to(64 * 1024);
@@ -54,15 +54,15 @@ impl Parser {
         Ok(())
     }
 
-    fn take_line(&mut self, line: &[u8], each: &mut impl FnMut(Event<'_>)) -> Result<(), TooLarge> {
+    fn parse_line(&mut self, line: &[u8], on_event: &mut impl FnMut(Event<'_>)) -> Result<(), TooLarge> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
             if self.has_data {
-                each(Event { name: &self.name, data: &self.data });
+                on_event(Event { name: &self.name, data: &self.data });
             }
             self.name.clear();
             self.data.clear();
-            // A large event's memory is not kept for the small ones behind it.
+            // Do not keep the memory of a large event.
             self.data.shrink_to(64 * 1024);
             self.has_data = false;
             return Ok(());
@@ -83,7 +83,7 @@ impl Parser {
                 self.has_data = true;
             }
             b"event" => self.name = String::from_utf8_lossy(value).into_owned(),
-            // A comment (no name before the colon), or a field of no use here.
+            // A comment (nothing before the colon), or an unused field.
             _ => {}
         }
         Ok(())
@@ -112,7 +112,7 @@ mod tests {
         data:one\ndata:  two\nid: 7\nretry\n\ndata\n\nevent: closing\n\nevent: closing\ndata: bye\n\ndata: cut";
 
     #[test]
-    fn events_come_with_their_names_and_lines() {
+    fn events_have_names_and_data() {
         let expected =
             [("heartbeat", "1795343667"), ("", "{\"batch\":[]}"), ("", "one\n two"), ("", ""), ("closing", "bye")];
         let expected = expected.map(|(name, data)| (name.to_owned(), data.to_owned()));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_refused_as_soon_as_it_is() {
+    fn an_event_that_is_too_large_is_an_error_at_once() {
         assert!(Parser::new(9).push(b"data: 1234", |_| ()).is_err());
         assert!(Parser::new(10).push(b"data: 1234", |_| ()).is_ok());
         let mut parser = Parser::new(10);
@@ -135,7 +135,7 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn any_bytes_give_the_same_events_in_any_pieces(bytes: Vec<u8>, cuts: Vec<prop::sample::Index>) {
+        fn pieces_of_any_size_give_the_same_events(bytes: Vec<u8>, cuts: Vec<prop::sample::Index>) {
             let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();

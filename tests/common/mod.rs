@@ -87,7 +87,7 @@ pub fn failures(consumer: &Consumer) -> [Error; 2] {
 pub fn assert_dial_error(error: &Error, kind: ErrorKind, endpoint: &str) {
     assert_eq!(error.kind(), kind, "{error:?}");
     let text = error.to_string();
-    assert!(text.starts_with("Error dialing loggregator server: "), "{text}");
+    assert!(text.starts_with("connecting to "), "{text}");
     assert!(text.contains("Please ask your Cloud Foundry Operator"), "{text}");
     assert!(text.contains(endpoint), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The whole client, and what it has to make of any bytes.
+//! Fuzzes the whole client against a model.
 
 mod server;
 
@@ -18,81 +18,83 @@ use crate::message::LogMessage;
 use crate::net::dial::Proxy;
 use crate::wire::format::Format;
 
-/// Of what the server says, this much is enough: more envelopes than Log Cache has on a page do not fit, nor as many
-/// parts that are no message as end a call.
+/// The most bytes that the server sends. The limits of Log Cache's envelopes per page and of undecodable parts per call
+/// are not reached with so few bytes.
 const MAX_INPUT: usize = 2000;
-/// So small that a message can be larger.
+/// The message size limit of the client. An input can contain a larger message.
 const MAX_MESSAGE_SIZE: usize = 1000;
 
 const APP: &str = "11111111-1111-1111-1111-111111111111";
 const SECRET: &str = "s3cr3t-t0k3n";
 const TOKEN: &str = "bearer s3cr3t-t0k3n";
 
-/// The whole client, and a server that says the input on a real socket: a call gives what a plain model makes of these
-/// bytes, and ends well only if they do.
+/// Runs the whole client against a server that sends the input over a real socket. Checks that a call returns the same
+/// as the model, and ends cleanly only if the model does.
 pub fn client(input: &[u8]) {
-    // For one at a time.
+    // Locked, because the server has one script at a time.
     static SERVER: Mutex<Option<Server>> = Mutex::new(None);
     let mut server = SERVER.lock();
     let server = server.get_or_insert_with(Server::start);
 
     let mut choices = Choices(input);
     let call = Call::ALL[usize::from(choices.byte()) % Call::ALL.len()];
-    let how = choices.byte();
-    let head = if how & 6 == 6 { Head::InTheInput } else { Head::Of(call, Framing::ALL[usize::from(how >> 3) % 4]) };
-    let is_reset = how & 1 == 1;
+    let flags = choices.byte();
+    let framing = Framing::ALL[usize::from(flags >> 3) % 4];
+    let head = if flags & 6 == 6 { Head::InTheInput } else { Head::Valid(call, framing) };
+    let is_reset = flags & 1 == 1;
     let sizes = choices.sizes();
     let bytes = choices.rest();
     let bytes = &bytes[..bytes.len().min(MAX_INPUT)];
     *server.script.lock() = Script { head, sizes, bytes: bytes.to_vec(), is_reset };
 
-    let Outcome { items, end } = call.make(server.address);
+    let Outcome { items, end } = call.run(server.address);
     for error in items.iter().filter_map(|item| item.as_ref().err()).chain(&end) {
         assert!(!format!("{error} {error:?}").contains(SECRET), "{error:?}");
         assert!(!error.to_string().contains("panicked"), "{error}");
-        // The server never lets anybody wait.
+        // The server never makes the client wait.
         assert_ne!(error.kind(), ErrorKind::Timeout, "{error}");
     }
     let items = kinds(&items);
     if let Head::InTheInput = head {
-        // The answer to our key is in no input, and the gateway has no clean end.
+        // No input contains the right Sec-WebSocket-Accept, and the gateway has no clean end.
         assert!(!call.is_tail() || end.is_some(), "{call:?} {items:?}");
         return;
     }
-    let Expected { items: expected, certain, is_clean } = call.model(bytes);
-    let wrong = || format!("{call:?}, reset: {is_reset}: {items:?} {end:?}, not {expected:?}, clean: {is_clean}");
+    let Expected { items: expected, min_items, is_clean } = call.model(bytes);
+    let mismatch = || format!("{call:?}, reset: {is_reset}: {items:?} {end:?}, not {expected:?}, clean: {is_clean}");
     if is_reset {
-        // It may overtake what came before it: with the newest lines first, that is not the end of what is given.
-        assert!(expected.starts_with(&items) || call == Call::LogCacheRecent, "{}", wrong());
-        assert!(is_clean || end.is_some(), "{}", wrong());
+        // A reset may discard bytes that were sent before it. Log Cache sends the newest lines first, so what is then
+        // missing is not at the end of the items.
+        assert!(expected.starts_with(&items) || call == Call::LogCacheRecent, "{}", mismatch());
+        assert!(is_clean || end.is_some(), "{}", mismatch());
     } else {
-        assert!(expected.starts_with(&items) && items.len() >= certain, "{}", wrong());
-        assert_eq!(is_clean, end.is_none(), "{}", wrong());
+        assert!(expected.starts_with(&items) && items.len() >= min_items, "{}", mismatch());
+        assert_eq!(is_clean, end.is_none(), "{}", mismatch());
     }
 }
 
-/// What a call gave.
+/// The result of a call.
 #[derive(Debug)]
 struct Outcome {
     items: Vec<Result<LogMessage>>,
-    /// Why it did not end well.
+    /// `None` if the call ended cleanly.
     end: Option<Error>,
 }
 
-/// What it had to give.
+/// The expected result of a call.
 struct Expected {
     items: Items,
-    /// How many of these, at the least.
-    certain: usize,
+    /// The minimum number of these items.
+    min_items: usize,
     is_clean: bool,
 }
 
 impl Expected {
     fn exactly(items: Items, is_clean: bool) -> Self {
-        Expected { certain: items.len(), items, is_clean }
+        Expected { min_items: items.len(), items, is_clean }
     }
 
-    /// The messages alone.
+    /// Expects the messages, without the errors.
     fn messages(items: Items, is_clean: bool) -> Self {
         Self::exactly(items.into_iter().filter(Result::is_ok).collect(), is_clean)
     }
@@ -124,14 +126,14 @@ impl Call {
         matches!(self, Call::LegacyTail | Call::DopplerTail | Call::GatewayTail)
     }
 
-    fn make(self, server: SocketAddr) -> Outcome {
+    fn run(self, server: SocketAddr) -> Outcome {
         let (http, websocket) = (format!("http://{server}"), format!("ws://{server}"));
         let builder = Builder::new().proxy(Proxy::none()).max_message_size(MAX_MESSAGE_SIZE);
         let consumer = match self {
             Call::LegacyTail | Call::LegacyRecent | Call::Dump => builder.legacy(&websocket),
             Call::DopplerTail | Call::DopplerRecent => builder.doppler(&websocket),
             Call::GatewayTail => builder.rlp_gateway(&http),
-            // Here the limit depends on how much is read at a time.
+            // For Log Cache, the exact limit depends on the sizes of the reads.
             Call::LogCacheRecent => builder.log_cache(&http).max_message_size(usize::MAX),
         };
         let consumer = consumer.build().unwrap();
@@ -156,7 +158,7 @@ impl Call {
         Outcome { items, end }
     }
 
-    /// What it has to make of what comes behind the head.
+    /// Returns what this call must return for the bytes after the head.
     fn model(self, bytes: &[u8]) -> Expected {
         let decode_all = |format, frames: &[Vec<u8>]| -> Items {
             frames.iter().flat_map(|frame| kinds(&decoded_by(format, frame))).collect()
@@ -176,9 +178,9 @@ impl Call {
                         .collect()
                 };
                 let closing = events.iter().position(|event| event.0 == "closing").unwrap_or(events.len());
-                // What comes in one read with the word that it closes is given, too.
-                let certain = decode_all(Format::Gateway, &batches(&events[..closing])).len();
-                Expected { items: decode_all(Format::Gateway, &batches(&events)), certain, is_clean: false }
+                // Events that arrive in the same read as the `closing` event are returned, too.
+                let min_items = decode_all(Format::Gateway, &batches(&events[..closing])).len();
+                Expected { items: decode_all(Format::Gateway, &batches(&events)), min_items, is_clean: false }
             }
             Call::LegacyRecent | Call::DopplerRecent => {
                 let (parts, is_clean) = split_at_once(bytes, BOUNDARY, MAX_MESSAGE_SIZE);

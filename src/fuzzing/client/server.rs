@@ -1,4 +1,4 @@
-//! [`Server`]: says any bytes, on a real socket.
+//! [`Server`]: sends any bytes over a real socket.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use super::super::Pieces;
 use super::super::splitter::BOUNDARY;
 use super::Call;
 
-/// A server that says to every request what its script says, and then ends the connection.
+/// A server that responds to every request according to its script, and then closes the connection.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) script: Arc<Mutex<Script>>,
@@ -23,33 +23,35 @@ pub(super) struct Server {
 #[derive(Clone)]
 pub(super) struct Script {
     pub(super) head: Head,
-    /// In what pieces the bytes are written.
+    /// The sizes of the pieces in which the bytes are written.
     pub(super) sizes: Vec<usize>,
     pub(super) bytes: Vec<u8>,
-    /// Whether the end is a reset.
+    /// True if the connection ends with a reset.
     pub(super) is_reset: bool,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum Head {
-    /// The one that fits the request, so that the bytes are its body, or its frames.
-    Of(Call, Framing),
-    /// The bytes are the whole answer.
+    /// A valid head for this call. The bytes of the script are the body or the frames.
+    Valid(Call, Framing),
+    /// No head. The bytes of the script are the whole response.
     InTheInput,
 }
 
 /// How a body is framed.
 #[derive(Clone, Copy)]
 pub(super) enum Framing {
-    UntilTheEnd,
-    Length,
-    Chunks,
-    ChunksWithoutTheLast,
+    /// The body ends with the connection.
+    UntilClose,
+    ContentLength,
+    Chunked,
+    /// The last chunk, of size 0, is missing.
+    ChunkedWithoutEnd,
 }
 
 impl Framing {
     pub(super) const ALL: [Framing; 4] =
-        [Framing::UntilTheEnd, Framing::Length, Framing::Chunks, Framing::ChunksWithoutTheLast];
+        [Framing::UntilClose, Framing::ContentLength, Framing::Chunked, Framing::ChunkedWithoutEnd];
 }
 
 impl Server {
@@ -61,7 +63,7 @@ impl Server {
         let current = Arc::clone(&script);
         thread::spawn(move || {
             for socket in listener.incoming() {
-                // A client may hang up at any time.
+                // A client may close the connection at any time.
                 let _ = socket.and_then(|socket| serve(socket, &current));
             }
         });
@@ -74,7 +76,7 @@ fn serve(mut socket: TcpStream, script: &Mutex<Script>) -> io::Result<()> {
     socket.set_read_timeout(Some(Duration::from_secs(20)))?;
     let request = read_request(&mut socket)?;
     let script = script.lock().clone();
-    script.answer(&request, &mut socket)?;
+    script.respond(&request, &mut socket)?;
     if script.is_reset {
         return SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     }
@@ -95,8 +97,8 @@ fn read_request(socket: &mut TcpStream) -> io::Result<String> {
 }
 
 impl Script {
-    fn answer(&self, request: &str, socket: &mut TcpStream) -> io::Result<()> {
-        let Head::Of(call, framing) = self.head else { return self.write(socket, false) };
+    fn respond(&self, request: &str, socket: &mut TcpStream) -> io::Result<()> {
+        let Head::Valid(call, framing) = self.head else { return self.write(socket, false) };
         if let Some(key) = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")) {
             let accept = derive_accept_key(key.as_bytes());
             let head = format!(
@@ -113,17 +115,17 @@ impl Script {
             _ => format!("multipart/x-protobuf; boundary={BOUNDARY}"),
         };
         let framing_header = match framing {
-            Framing::UntilTheEnd => "Connection: close".to_owned(),
-            Framing::Length => format!("Content-Length: {}", self.bytes.len()),
-            Framing::Chunks | Framing::ChunksWithoutTheLast => "Transfer-Encoding: chunked".to_owned(),
+            Framing::UntilClose => "Connection: close".to_owned(),
+            Framing::ContentLength => format!("Content-Length: {}", self.bytes.len()),
+            Framing::Chunked | Framing::ChunkedWithoutEnd => "Transfer-Encoding: chunked".to_owned(),
         };
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{framing_header}\r\n\r\n");
         socket.write_all(head.as_bytes())?;
-        self.write(socket, matches!(framing, Framing::Chunks | Framing::ChunksWithoutTheLast))?;
-        if matches!(framing, Framing::Chunks) { socket.write_all(b"0\r\n\r\n") } else { Ok(()) }
+        self.write(socket, matches!(framing, Framing::Chunked | Framing::ChunkedWithoutEnd))?;
+        if matches!(framing, Framing::Chunked) { socket.write_all(b"0\r\n\r\n") } else { Ok(()) }
     }
 
-    /// Writes the bytes, each piece in a segment of its own.
+    /// Writes the bytes, each piece in its own segment.
     fn write(&self, socket: &mut TcpStream, in_chunks: bool) -> io::Result<()> {
         let mut pieces = Pieces::new(&self.bytes, &self.sizes);
         let mut buffer = [0; 4096];
@@ -131,7 +133,7 @@ impl Script {
             let piece = match pieces.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(n) => &buffer[..n],
-                // The client gets a chance to read what came so far.
+                // Let the client read what has been sent so far.
                 Err(_) => {
                     thread::yield_now();
                     continue;

@@ -1,4 +1,4 @@
-//! The addresses of a host's name, from the system's resolver.
+//! Resolves host names with the system's resolver.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -12,61 +12,66 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
 use crate::net::failure::io_error;
 
-/// How many look-ups may be under way that nobody waits for any more: each has a thread, for as long as a name server
-/// keeps it waiting.
+/// The most abandoned lookups that may still run. Each occupies a thread until the name server answers.
 const MAX_ABANDONED: isize = 64;
 
+/// Returns the addresses of a host name, or of an IP address.
 pub(super) fn resolve(host: &str, port: u16, deadline: Instant, cancel: &Cancel) -> Result<Vec<SocketAddr>> {
-    static OF_THIS_PROCESS: LookUps = LookUps::new();
+    static LOOKUPS: Lookups = Lookups::new();
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let name = host.to_owned();
-    let look_up = move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-    OF_THIS_PROCESS.make(host, look_up, deadline, cancel)
+    let lookup = move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+    LOOKUPS.run(host, lookup, deadline, cancel)
 }
 
-/// The system's resolver can't be interrupted: a thread waits for it, and may outlive the deadline; we do not.
-struct LookUps {
-    /// Counted up by who leaves a look-up, down by the look-up when it is over.
+/// The lookups of this process.
+///
+/// The system's resolver cannot be interrupted. So each lookup has a thread, which may outlive the deadline. The caller
+/// stops waiting at the deadline or when it is cancelled, and abandons the lookup.
+struct Lookups {
+    /// Incremented when a caller stops waiting, decremented when a lookup ends. A lookup that ends first makes it
+    /// negative for a moment.
     abandoned: AtomicIsize,
 }
 
-impl LookUps {
+impl Lookups {
     const fn new() -> Self {
-        LookUps { abandoned: AtomicIsize::new(0) }
+        Lookups { abandoned: AtomicIsize::new(0) }
     }
 
-    fn make(
+    /// Runs `lookup` in a thread, and waits for it until the deadline.
+    fn run(
         &'static self,
         host: &str,
-        look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+        lookup: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
         deadline: Instant,
         cancel: &Cancel,
     ) -> Result<Vec<SocketAddr>> {
         if self.abandoned.load(Ordering::Relaxed) >= MAX_ABANDONED {
             let text = format!(
-                "resolving {host}: {MAX_ABANDONED} look-ups that were given up are still without an answer, so no other \
-                 is begun: is the name server there?"
+                "resolving {host}: {MAX_ABANDONED} abandoned lookups are still unanswered, so no new one is started (is \
+                 the name server reachable?)"
             );
             return Err(Error::new(ErrorKind::Dial, text));
         }
         let (done, resolved) = bounded(1);
         let run = move || {
-            let addresses = look_up();
-            // Before anybody can leave it with an answer, so that no answered ones are counted.
+            let addresses = lookup();
+            // Before the result is sent, so that a lookup with a result never counts as abandoned.
             self.abandoned.fetch_sub(1, Ordering::Relaxed);
             let _ = done.send(addresses);
         };
         thread::Builder::new()
             .name("loggregator-resolve".into())
             .spawn(run)
-            .map_err(|cause| Error::caused(ErrorKind::Dial, "starting the thread that resolves names", cause))?;
+            .map_err(|cause| Error::caused(ErrorKind::Dial, "starting the resolver thread", cause))?;
         let addresses = select! {
             recv(resolved) -> addresses => match addresses {
                 Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
                 Ok(Err(cause)) => Err(Error::caused(ErrorKind::Dial, format_args!("resolving {host}"), cause)),
-                _ => Err(Error::new(ErrorKind::Dial, format!("resolving {host}: it has no address"))),
+                _ => Err(Error::new(ErrorKind::Dial, format!("resolving {host}: the name has no address"))),
             },
             recv(cancel.signal()) -> _ => Err(Error::closed()),
             default(deadline.saturating_duration_since(Instant::now())) =>
@@ -96,8 +101,8 @@ mod tests {
     }
 
     #[test]
-    fn look_ups_that_hang_are_left_and_do_not_pile_up() {
-        static LOOK_UPS: LookUps = LookUps::new();
+    fn hanging_lookups_are_abandoned_and_limited() {
+        static LOOKUPS: Lookups = Lookups::new();
         let (answer, hanging) = bounded::<()>(0);
         let hang = || {
             let hanging = hanging.clone();
@@ -110,38 +115,38 @@ mod tests {
         closed.cancel();
         for n in 0..MAX_ABANDONED {
             if n % 2 == 0 {
-                assert_eq!(kind(LOOK_UPS.make("host", hang(), Instant::now(), &Cancel::new())), ErrorKind::Timeout);
+                assert_eq!(kind(LOOKUPS.run("host", hang(), Instant::now(), &Cancel::new())), ErrorKind::Timeout);
             } else {
-                assert_eq!(kind(LOOK_UPS.make("host", hang(), Instant::now() + LONG, &closed)), ErrorKind::Closed);
+                assert_eq!(kind(LOOKUPS.run("host", hang(), Instant::now() + LONG, &closed)), ErrorKind::Closed);
             }
         }
-        let error = LOOK_UPS.make("host", hang(), Instant::now() + LONG, &Cancel::new()).unwrap_err();
+        let error = LOOKUPS.run("host", hang(), Instant::now() + LONG, &Cancel::new()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Dial);
-        assert!(error.to_string().contains("resolving host: 64 look-ups"), "{error}");
+        assert!(error.to_string().contains("resolving host: 64 abandoned lookups"), "{error}");
 
-        // The name server is back.
+        // The name server answers again.
         drop(answer);
         let deadline = Instant::now() + LONG;
-        while LOOK_UPS.abandoned.load(Ordering::Relaxed) > 0 {
+        while LOOKUPS.abandoned.load(Ordering::Relaxed) > 0 {
             assert!(Instant::now() < deadline);
             thread::yield_now();
         }
-        assert_eq!(LOOK_UPS.make("host", hang(), deadline, &Cancel::new()).unwrap(), [address()]);
+        assert_eq!(LOOKUPS.run("host", hang(), deadline, &Cancel::new()).unwrap(), [address()]);
     }
 
     #[test]
-    fn look_ups_that_are_waited_for_may_be_many() {
-        static LOOK_UPS: LookUps = LookUps::new();
+    fn lookups_that_callers_wait_for_are_not_limited() {
+        static LOOKUPS: Lookups = Lookups::new();
         const MANY: usize = 2 * MAX_ABANDONED as usize;
         let all_at_once = Arc::new(Barrier::new(MANY));
         thread::scope(|scope| {
             for _ in 0..MANY {
                 let all_at_once = Arc::clone(&all_at_once);
-                let look_up = move || {
+                let lookup = move || {
                     all_at_once.wait();
                     Ok(vec![address()])
                 };
-                scope.spawn(|| LOOK_UPS.make("host", look_up, Instant::now() + LONG, &Cancel::new()).unwrap());
+                scope.spawn(|| LOOKUPS.run("host", lookup, Instant::now() + LONG, &Cancel::new()).unwrap());
             }
         });
     }

@@ -1,4 +1,5 @@
-//! The one way to a server, for websockets and HTTP alike: DNS, TCP, the proxy's CONNECT, TLS, under one deadline.
+//! [`Dialer`]: connects to a server, for both websockets and HTTP: DNS, TCP, the proxy's CONNECT and TLS, under one
+//! deadline.
 
 mod dns;
 mod proxy;
@@ -19,7 +20,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::failure::io_error;
 use crate::net::head::Head;
 
-/// How to reach a server.
+/// The TLS and proxy settings with which servers are dialled.
 pub(crate) struct Dialer {
     tls: Tls,
     proxy: Proxy,
@@ -30,9 +31,9 @@ impl Dialer {
         Dialer { tls: Tls::new(connector), proxy }
     }
 
-    /// Connects to the server. `cancel` interrupts it at any time, and from then on shuts the stream down.
+    /// Connects to a server. `cancel` interrupts this at any time, and afterwards shuts the stream down.
     pub(crate) fn dial(&self, endpoint: &Endpoint, deadline: Instant, cancel: &Cancel) -> Result<Stream> {
-        let target = endpoint.http_url("/").parse().expect("an endpoint's URL is one");
+        let target = endpoint.http_url("/").parse().expect("an endpoint's URL is valid");
         let mut stream = match self.proxy.for_target(&target)? {
             Some(proxy) => {
                 log::debug!("dialing {endpoint} through the proxy {proxy}");
@@ -49,7 +50,7 @@ impl Dialer {
         Ok(stream)
     }
 
-    /// Has the proxy connect us to the server (RFC 9110, section 9.3.6).
+    /// Opens a tunnel to the server through the proxy (RFC 9110, section 9.3.6).
     fn tunnel(&self, proxy: &ProxyServer, to: &Endpoint, deadline: Instant, cancel: &Cancel) -> Result<Stream> {
         let through = |error: Error| error.with_hint(&format!(" (through the proxy {proxy})"));
         let socket = tcp::connect(&proxy.host, proxy.port, deadline, cancel).map_err(through)?;
@@ -61,17 +62,17 @@ impl Dialer {
         stream
             .write_all_by(&proxy.connect_request(&to.host, to.port), deadline)
             .map_err(|cause| io_error(&what, cause))?;
-        // What a proxy says that is no HTTP is no bad answer of the server.
+        // A malformed response comes from the proxy, not from the server.
         let head = Head::read(stream.until(deadline), &what).map_err(|error| match error.kind() {
             ErrorKind::BadResponse => error.with_kind(ErrorKind::Proxy),
             _ => error,
         })?;
         if !(200..300).contains(&head.status) {
-            let text = format!("{what}: it answered {} {}", head.status, head.reason);
+            let text = format!("{what}: the proxy answered {} {}", head.status, head.reason);
             return Err(Error::new(ErrorKind::Proxy, text.trim_end()));
         }
         if !head.rest.is_empty() {
-            return Err(Error::new(ErrorKind::Proxy, format!("{what}: it sent more than an answer")));
+            return Err(Error::new(ErrorKind::Proxy, format!("{what}: the proxy sent data after its response head")));
         }
         Ok(stream)
     }

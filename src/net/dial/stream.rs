@@ -1,7 +1,7 @@
 //! [`Stream`]: a connected byte stream, plain or TLS, on a non-blocking socket.
 //!
-//! Non-blocking throughout, so that one way of waiting, [`wait`], serves every deadline and every close: shutting the
-//! socket down from another thread wakes whoever waits for it.
+//! It never blocks, so that [`wait`] can apply every deadline, and another thread can wake every wait by shutting the
+//! socket down.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,27 +12,28 @@ use std::time::{Duration, Instant};
 use native_tls::TlsStream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// A connected stream. Its [`Read`] and [`Write`] never block: they give `WouldBlock`.
+/// A connected stream. Its [`Read`] and [`Write`] never block: they return `WouldBlock`.
 pub(crate) struct Stream {
     layer: Layer,
     socket: Arc<TcpStream>,
 }
 
-/// What the bytes go through. TLS can lie in TLS: to a server, through a proxy that is itself spoken to over TLS.
+/// What the bytes pass through. TLS can be nested: to a server, through a proxy with TLS.
 enum Layer {
     Plain(Plain),
     Tls(Box<TlsStream<Stream>>),
 }
 
-/// The socket itself, on which a failed write is no failure until there is nothing left to read: a peer that has hung
-/// up may have said why, and what it said before would be lost with the error.
+/// The socket. It reports a failed write only when nothing is left to read.
+///
+/// A peer that closed the connection may have sent the reason first. An earlier error would lose it.
 struct Plain {
     socket: Arc<TcpStream>,
     write_error: Option<io::Error>,
 }
 
 impl Stream {
-    /// A plain stream on a socket that must be non-blocking.
+    /// Makes a plain stream of a socket, which must be non-blocking.
     pub(crate) fn plain(socket: Arc<TcpStream>) -> Self {
         Stream { layer: Layer::Plain(Plain { socket: Arc::clone(&socket), write_error: None }), socket }
     }
@@ -46,13 +47,13 @@ impl Stream {
         matches!(self.layer, Layer::Tls(_))
     }
 
-    /// The socket underneath, to wait on and to shut down.
+    /// The underlying socket, to wait on and to shut down.
     pub(crate) fn socket(&self) -> &Arc<TcpStream> {
         &self.socket
     }
 
-    /// Reads what there is, waiting until `deadline` for the first byte. Behind the deadline nothing is read, for a peer
-    /// that never lets us wait must not get around it.
+    /// Reads what has arrived, waiting until `deadline` for the first byte. Reads nothing after the deadline, so that a
+    /// peer that sends all the time cannot get around it.
     pub(crate) fn read_by(&mut self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
         loop {
             if Instant::now() >= deadline {
@@ -68,12 +69,12 @@ impl Stream {
         }
     }
 
-    /// The same as a [`Read`], which blocks.
-    pub(crate) fn until(&mut self, deadline: Instant) -> Until<'_> {
-        Until { stream: self, deadline }
+    /// Returns a blocking [`Read`] that fails with `TimedOut` at the deadline.
+    pub(crate) fn until(&mut self, deadline: Instant) -> ReadUntil<'_> {
+        ReadUntil { stream: self, deadline }
     }
 
-    /// Writes all of `bytes`, waiting until `deadline` for room.
+    /// Writes all of `bytes`, waiting until `deadline` for room in the socket's buffer.
     pub(crate) fn write_all_by(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.write(bytes) {
@@ -91,18 +92,18 @@ impl Stream {
 }
 
 /// See [`Stream::until`].
-pub(crate) struct Until<'a> {
+pub(crate) struct ReadUntil<'a> {
     stream: &'a mut Stream,
     deadline: Instant,
 }
 
-impl Read for Until<'_> {
+impl Read for ReadUntil<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read_by(buffer, self.deadline)
     }
 }
 
-/// Waits until the socket is ready, or shut down; `TimedOut` when the deadline comes first.
+/// Waits until the socket is ready or shut down. Returns `TimedOut` at the deadline.
 pub(crate) fn wait(socket: &TcpStream, ready: PollFlags, deadline: Option<Instant>) -> io::Result<()> {
     loop {
         let timeout = match deadline {
@@ -120,7 +121,7 @@ pub(crate) fn wait(socket: &TcpStream, ready: PollFlags, deadline: Option<Instan
     }
 }
 
-/// A duration beyond what the system can count is one that never ends.
+/// Converts a duration for the system. One that the system cannot represent becomes `i32::MAX` seconds.
 pub(crate) fn timespec(duration: Duration) -> Timespec {
     Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 })
 }

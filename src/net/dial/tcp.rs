@@ -1,4 +1,4 @@
-//! From a host's name to a connected socket: DNS, then all of the addresses, staggered.
+//! Connects a TCP socket to a host: DNS, then an attempt for each address, staggered.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -14,19 +14,19 @@ use crate::error::{Error, Result};
 use crate::net::cancel::Cancel;
 use crate::net::failure::io_error;
 
-/// How long an address is tried alone before the next one is tried beside it (RFC 8305: "Happy Eyeballs").
+/// The delay between the start of one connection attempt and the next (RFC 8305: "Happy Eyeballs").
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// How often a connection that is not there yet looks whether it was closed. Only here is there nothing to shut
-/// down that would wake it on every system.
-const CLOSE_CHECK: Duration = Duration::from_millis(20);
+/// How often a connection attempt checks whether it is cancelled. Shutting down a socket that is not connected yet does
+/// not wake the wait on every system.
+const CANCEL_CHECK: Duration = Duration::from_millis(20);
 
-/// Connects to the first address of `host` that answers. The socket is non-blocking.
+/// Connects to the first address of `host` that accepts. The socket is non-blocking.
 pub(crate) fn connect(host: &str, port: u16, deadline: Instant, cancel: &Cancel) -> Result<Arc<TcpStream>> {
     let addresses = dns::resolve(host, port, deadline, cancel)?;
     let socket = race(&addresses, deadline, cancel).map_err(|failure| match failure {
         Failure::Closed(error) => error,
-        Failure::Io(cause) => io_error(format_args!("connecting to {host}:{port}"), cause),
+        Failure::Io(cause) => io_error(format_args!("TCP connection to {host}:{port}"), cause),
     })?;
     let socket = Arc::new(socket);
     cancel.shut_down_on_cancel(&socket)?;
@@ -38,11 +38,11 @@ enum Failure {
     Io(io::Error),
 }
 
-/// Tries the addresses in their order, each [`STAGGER`] after the one before or as soon as that has failed, and gives
-/// the first socket that connects, or the first failure when all have failed.
+/// Tries the addresses in order, each [`STAGGER`] after the one before, or at once when no attempt is left running.
+/// Returns the first socket that connects, or the first error if all attempts fail.
 fn race(addresses: &[SocketAddr], deadline: Instant, cancel: &Cancel) -> Result<TcpStream, Failure> {
-    let mut waiting = addresses.iter();
-    let mut trying: Vec<Socket> = Vec::new();
+    let mut untried = addresses.iter();
+    let mut attempts: Vec<Socket> = Vec::new();
     let mut next_try = Instant::now();
     let mut first_error = None;
     loop {
@@ -51,11 +51,11 @@ fn race(addresses: &[SocketAddr], deadline: Instant, cancel: &Cancel) -> Result<
         if now >= deadline {
             return Err(Failure::Io(io::ErrorKind::TimedOut.into()));
         }
-        if trying.is_empty() || now >= next_try {
-            match waiting.next().map(|&address| begin(address)) {
-                Some(Ok(socket)) => trying.push(socket),
+        if attempts.is_empty() || now >= next_try {
+            match untried.next().map(|&address| start_connect(address)) {
+                Some(Ok(socket)) => attempts.push(socket),
                 Some(Err(error)) => _ = first_error.get_or_insert(error),
-                None if trying.is_empty() => {
+                None if attempts.is_empty() => {
                     let error = first_error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
                     return Err(Failure::Io(error));
                 }
@@ -63,12 +63,12 @@ fn race(addresses: &[SocketAddr], deadline: Instant, cancel: &Cancel) -> Result<
             }
             next_try = now + STAGGER;
         }
-        if trying.is_empty() {
+        if attempts.is_empty() {
             continue;
         }
-        let pause = CLOSE_CHECK.min(deadline - now);
-        for n in ready(&trying, pause).map_err(Failure::Io)?.into_iter().rev() {
-            let socket = trying.swap_remove(n);
+        let pause = CANCEL_CHECK.min(deadline - now);
+        for n in ready(&attempts, pause).map_err(Failure::Io)?.into_iter().rev() {
+            let socket = attempts.swap_remove(n);
             match socket.take_error() {
                 Ok(None) => return connected(socket).map_err(Failure::Io),
                 Ok(Some(error)) | Err(error) => _ = first_error.get_or_insert(error),
@@ -77,22 +77,22 @@ fn race(addresses: &[SocketAddr], deadline: Instant, cancel: &Cancel) -> Result<
     }
 }
 
-/// Begins to connect, without waiting for it.
-fn begin(address: SocketAddr) -> io::Result<Socket> {
+/// Starts to connect, without waiting.
+fn start_connect(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     match socket.connect(&address.into()) {
-        Err(error) if !under_way(&error) => Err(error),
+        Err(error) if !is_in_progress(&error) => Err(error),
         _ => Ok(socket),
     }
 }
 
-fn under_way(error: &io::Error) -> bool {
+fn is_in_progress(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
         || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
 }
 
-/// Which of the sockets have connected or failed, after `pause` at the latest.
+/// Waits up to `pause`. Returns the indices of the sockets that have connected or failed.
 fn ready(sockets: &[Socket], pause: Duration) -> io::Result<Vec<usize>> {
     let mut polled: Vec<_> = sockets.iter().map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
     match poll(&mut polled, Some(&timespec(pause))) {
@@ -103,7 +103,7 @@ fn ready(sockets: &[Socket], pause: Duration) -> io::Result<Vec<usize>> {
 }
 
 fn connected(socket: Socket) -> io::Result<TcpStream> {
-    // Pongs and keep-alives are small, and late ones cost the connection.
+    // Pongs and keep-alives are small, and a late one can cost the connection.
     socket.set_tcp_nodelay(true)?;
     Ok(socket.into())
 }
@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket at an address of its own, at which nobody listens.
+    /// A socket that is bound to a free port and does not listen.
     fn bound() -> (Socket, SocketAddr) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     #[test]
-    fn an_address_that_refuses_makes_way_for_the_next() {
+    fn after_a_refused_address_the_next_one_is_tried() {
         let (_socket, refusing) = bound();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let listening = listener.local_addr().unwrap();
@@ -141,10 +141,10 @@ mod tests {
         assert_eq!(race_to(&[refusing, refusing], LONG).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 
-    // Elsewhere a full backlog is no silence.
+    // On other systems a full backlog refuses connections.
     #[cfg(target_os = "linux")]
     #[test]
-    fn an_address_that_is_silent_does_not_hold_up_the_next() {
+    fn a_silent_address_does_not_delay_the_next_one() {
         let (socket, silent) = bound();
         socket.listen(0).unwrap();
         let _waiting = TcpStream::connect(silent).unwrap();

@@ -1,4 +1,4 @@
-//! The TLS handshake, over a stream that is there already.
+//! The TLS handshake over a connected stream.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::net::failure::io_error;
 
 /// The caller's `TlsConnector`, or our own.
 pub(crate) struct Tls {
-    /// Our own is made when it is first needed: it reads the system's certificates, which takes long.
+    /// Our own is created on first use, because reading the system's certificates is slow.
     connector: Mutex<Option<TlsConnector>>,
 }
 
@@ -27,19 +27,19 @@ impl Tls {
             let own = TlsConnector::builder()
                 .min_protocol_version(Some(Protocol::Tlsv12))
                 .build()
-                .map_err(|cause| Error::caused(ErrorKind::Tls, "setting TLS up", cause))?;
+                .map_err(|cause| Error::caused(ErrorKind::Tls, "setting up TLS", cause))?;
             *connector = Some(own);
         }
-        Ok(connector.clone().expect("it was made just now"))
+        Ok(connector.clone().expect("the connector was just created"))
     }
 
-    /// Makes the handshake with `host`, whose name the certificate must have.
+    /// Performs the handshake with `host`. The certificate must be valid for this name.
     pub(crate) fn handshake(&self, host: &str, stream: Stream, deadline: Instant) -> Result<Stream> {
         let mut handshake = self.connector()?.connect(host, stream);
         loop {
             match handshake {
                 Ok(tls) => return Ok(Stream::tls(tls)),
-                Err(HandshakeError::WouldBlock(unfinished)) => handshake = go_on(unfinished, host, deadline)?,
+                Err(HandshakeError::WouldBlock(unfinished)) => handshake = resume(unfinished, host, deadline)?,
                 Err(HandshakeError::Failure(cause)) => {
                     return Err(Error::caused(ErrorKind::Tls, format_args!("the TLS handshake with {host}"), cause));
                 }
@@ -50,8 +50,9 @@ impl Tls {
 
 type Handshake = std::result::Result<native_tls::TlsStream<Stream>, HandshakeError<Stream>>;
 
-fn go_on(unfinished: MidHandshakeTlsStream<Stream>, host: &str, deadline: Instant) -> Result<Handshake> {
-    // Always for reading: what a client writes in a handshake fits into an empty socket's buffer.
+/// Waits for the server, and continues the handshake.
+fn resume(unfinished: MidHandshakeTlsStream<Stream>, host: &str, deadline: Instant) -> Result<Handshake> {
+    // Never waits to write: what a client writes in a handshake fits into the socket's empty buffer.
     wait(unfinished.get_ref().socket(), PollFlags::IN, Some(deadline))
         .map_err(|cause| io_error(format_args!("the TLS handshake with {host}"), cause))?;
     Ok(unfinished.handshake())

@@ -27,8 +27,8 @@ const MAX_CONTROL: usize = 125;
 
 /// Splits received bytes into complete messages without copying them.
 ///
-/// Read into [`read_buffer`](FrameReader::read_buffer), report the length to [`advance`](FrameReader::advance), then call
-/// [`parse`](FrameReader::parse) until it needs more, and [`take`](FrameReader::take) the complete messages.
+/// Read into [`read_buffer`](FrameReader::read_buffer), report the length to [`advance`](FrameReader::advance), then
+/// call [`parse`](FrameReader::parse) until it needs more, and [`take`](FrameReader::take) the complete messages.
 pub(crate) struct FrameReader {
     /// The complete messages, and the buffer that they lie in.
     frames: Frames,

@@ -1,6 +1,7 @@
-//! [`Request`]: the handshake that makes a websocket of a stream (RFC 6455, section 4).
+//! [`Request`]: the handshake that turns a stream into a websocket (RFC 6455, section 4).
 //!
-//! tungstenite's takes a head that dribbles in for an attack, and does not read the words of a server that refuses.
+//! tungstenite's own handshake treats a head that arrives slowly as an attack, and does not read the body of an error
+//! response.
 
 use std::time::Instant;
 
@@ -18,29 +19,29 @@ use crate::net::failure::{error_response, io_error};
 use crate::net::head::Head;
 use crate::secrets::hide;
 
-/// How a connection is asked for.
+/// The parameters of a websocket connection.
 pub(crate) struct Request<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) path: &'a str,
-    /// As the `Authorization` header has it; empty for none.
+    /// The value of the `Authorization` header. Empty: no header.
     pub(crate) token: &'a str,
     pub(crate) max_message_size: usize,
     pub(crate) debug_printer: Option<&'a dyn DebugPrinter>,
 }
 
 impl Request<'_> {
-    /// Dials the server and makes the handshake, all before `deadline`.
+    /// Dials the server and performs the handshake, both before `deadline`.
     pub(crate) fn connect(&self, dialer: &Dialer, deadline: Instant, cancel: &Cancel) -> Result<WebSocket> {
         let connected = dialer
             .dial(self.endpoint, deadline, cancel)
             .and_then(|mut stream| Ok((self.handshake(&mut stream, deadline)?, stream)))
-            // Thrown as late as the answer arrived, the switch has shut the socket down.
+            // A `cancel` that came while the response arrived has shut the socket down.
             .and_then(|connected| cancel.check().map(|()| connected));
         let (rest, stream) = connected.map_err(|error| self.endpoint.explain(error, cancel))?;
         Ok(WebSocket::new(stream, rest, self.max_message_size, self.token))
     }
 
-    /// Gives what the server sent behind its response.
+    /// Performs the handshake. Returns the bytes that were read after the response head.
     fn handshake(&self, stream: &mut Stream, deadline: Instant) -> Result<Vec<u8>> {
         let key = generate_key();
         let first_line = format!("GET {} HTTP/1.1", self.endpoint.path(self.path));
@@ -72,7 +73,7 @@ impl Request<'_> {
             return Err(error_response(response.status, &response.reason, what, body).hiding(self.token));
         }
         check_upgrade(&response, &key)
-            .map_err(|why| Error::new(ErrorKind::BadResponse, format!("{what}: the server's 101 {why}")))?;
+            .map_err(|why| Error::new(ErrorKind::BadResponse, format!("{what}: the 101 response {why}")))?;
         Ok(response.rest)
     }
 
@@ -83,20 +84,20 @@ impl Request<'_> {
     }
 }
 
-/// What a client must check (RFC 6455, section 4.1).
+/// Checks what a client must check in a 101 response (RFC 6455, section 4.1). An error completes "the 101 response ".
 pub(crate) fn check_upgrade(response: &Head, key: &str) -> Result<(), &'static str> {
     let has_token = |name: &str, token: &str| {
         let mut values = response.headers().filter(|header| header.0.eq_ignore_ascii_case(name));
         values.any(|header| header.1.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
     };
     if !has_token("upgrade", "websocket") || !has_token("connection", "upgrade") {
-        return Err("is no upgrade to websocket");
+        return Err("is not an upgrade to websocket");
     }
     if response.header("sec-websocket-accept").map(str::trim) != Some(&derive_accept_key(key.as_bytes())) {
-        return Err("has a Sec-WebSocket-Accept that does not fit our key");
+        return Err("has no Sec-WebSocket-Accept header that matches the key");
     }
     if response.header("sec-websocket-extensions").is_some() || response.header("sec-websocket-protocol").is_some() {
-        return Err("chooses an extension or a protocol that was not offered");
+        return Err("selects an extension or a protocol that was not offered");
     }
     Ok(())
 }

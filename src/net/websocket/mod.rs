@@ -62,7 +62,7 @@ impl WebSocket {
         let mut ping = None;
         let progress = loop {
             match self.reader.parse() {
-                // Let the caller hand over what is there, even if the server is faster than we are.
+                // The caller must be able to send a batch even if the server is faster than we are.
                 Parsed::NeedMore if received > LARGE - SMALL => break Progress::More,
                 Parsed::NeedMore if is_drained && (received < FLOW || has_yielded) => break Progress::Idle,
                 Parsed::NeedMore => {
@@ -116,8 +116,8 @@ impl WebSocket {
 
 /// The write half of a websocket, shared by two threads.
 ///
-/// The reader reads through it, too, because a TLS stream cannot be split. The socket is non-blocking, so nothing blocks
-/// under the lock.
+/// The reader reads through it, too, because a TLS stream cannot be split. The socket is non-blocking, so nothing
+/// blocks under the lock.
 pub(crate) struct WriteHalf {
     // parking_lot's lock is fair: a reader under load must not lock the other thread out.
     locked: Mutex<Locked>,
@@ -191,12 +191,13 @@ impl WriteHalf {
         self.unflushed.store(blocked, Ordering::Relaxed);
     }
 
-    /// Locked the connection at once, and wakes who waits for it.
+    /// Shuts the connection down at once, and wakes the thread that waits for it.
     ///
-    /// What has come by then stays unread. The system makes a reset of that when the socket is closed, for a server
-    /// that does nothing but send. Of room that is made later it would not be told, and wait for a minute.
+    /// Bytes that have already arrived stay unread, so that the system sends a reset when the socket is closed. Without
+    /// one, a server that only sends would take a minute to notice.
     pub(crate) fn shutdown(&self) {
-        let _nobody_reads = self.locked.lock();
+        // Locked, so that the other thread cannot read in between.
+        let _locked = self.locked.lock();
         self.is_shut_down.store(true, Ordering::Relaxed);
         // An error means that the connection has already ended.
         let _ = self.socket.shutdown(Shutdown::Both);

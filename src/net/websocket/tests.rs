@@ -1,4 +1,4 @@
-//! The reader against tungstenite's own reading, which is slower and knows no better.
+//! Compares our frame reader with tungstenite's own reading.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -12,10 +12,10 @@ use tungstenite::{Error as WsError, Message};
 use super::frame_reader::{FrameReader, Parsed};
 use super::*;
 
-/// Larger than what is read at a time.
+/// The message size limit. Larger than one read.
 const LIMIT: usize = LARGE + 10_000;
 
-/// How the bytes ended, by their kind: which words tell of a broken protocol is no matter of ours.
+/// How the bytes ended. The error texts are not compared.
 #[derive(Debug, Clone, PartialEq)]
 enum End {
     Eof,
@@ -24,10 +24,11 @@ enum End {
     Broken,
 }
 
+/// The messages, the pings and the end.
 type Outcome = (Vec<Vec<u8>>, Vec<Vec<u8>>, End);
 
-/// The messages, the pings and the end that our reader makes of bytes that come in pieces of these sizes.
-fn ours(mut bytes: &[u8], pieces: &[usize], take_each: bool) -> Outcome {
+/// Reads bytes with our reader, in pieces of these sizes.
+fn read_with_ours(mut bytes: &[u8], pieces: &[usize], take_each: bool) -> Outcome {
     let mut reader = FrameReader::new(Vec::new(), LIMIT);
     let (mut messages, mut pings, mut spare) = (Vec::new(), Vec::new(), Frames::default());
     let mut pieces = pieces.iter().copied().cycle();
@@ -65,7 +66,7 @@ fn ours(mut bytes: &[u8], pieces: &[usize], take_each: bool) -> Outcome {
     (messages, pings, end)
 }
 
-/// Reads bytes, and lets all be written.
+/// A peer that sends these bytes and accepts everything that is written.
 struct Peer<'a>(Cursor<&'a [u8]>);
 
 impl Read for Peer<'_> {
@@ -84,7 +85,8 @@ impl Write for Peer<'_> {
     }
 }
 
-fn tungstenites(bytes: &[u8]) -> Outcome {
+/// Reads bytes with tungstenite.
+fn read_with_tungstenite(bytes: &[u8]) -> Outcome {
     let config = WebSocketConfig::default().max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
     let mut websocket = tungstenite::WebSocket::from_raw_socket(Peer(Cursor::new(bytes)), Role::Client, Some(config));
     let (mut messages, mut pings) = (Vec::new(), Vec::new());
@@ -118,7 +120,7 @@ fn payload(end: usize) -> impl Strategy<Value = Vec<u8>> + Clone {
     (any::<u8>(), 0..end).prop_map(|(byte, length)| vec![byte; length])
 }
 
-/// Frames as servers send them, and some that none should.
+/// Frames of any kind, valid and invalid.
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let data_payload = prop_oneof![8 => payload(200), 1 => payload(LIMIT + 10)];
     let control = payload(130);
@@ -160,23 +162,23 @@ fn pieces() -> impl Strategy<Value = Vec<usize>> {
 
 proptest! {
     #[test]
-    fn frames_are_what_tungstenite_takes_them_for(bytes in stream(), pieces in pieces(), take_each: bool) {
-        prop_assert_eq!(ours(&bytes, &pieces, take_each), tungstenites(&bytes));
+    fn frames_are_read_as_tungstenite_reads_them(bytes in stream(), pieces in pieces(), take_each: bool) {
+        prop_assert_eq!(read_with_ours(&bytes, &pieces, take_each), read_with_tungstenite(&bytes));
     }
 
     #[test]
-    fn damaged_frames_are_what_tungstenite_takes_them_for(
+    fn damaged_frames_are_read_as_tungstenite_reads_them(
         mut bytes in stream(), at: prop::sample::Index, byte: u8, pieces in pieces(),
     ) {
         if !bytes.is_empty() {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        let (ours, theirs) = (ours(&bytes, &pieces, true), tungstenites(&bytes));
+        let (ours, theirs) = (read_with_ours(&bytes, &pieces, true), read_with_tungstenite(&bytes));
         match theirs.2 {
-            // We let a text end before we look at its UTF-8.
+            // We check the UTF-8 of a text message only at its end.
             End::Broken => prop_assert!(ours.0.starts_with(&theirs.0) && ours.1.starts_with(&theirs.1)),
-            // See the tests of a close frame below.
+            // The tests of close frames below compare the codes.
             End::Closed(_) => prop_assert_eq!((ours.0, ours.1), (theirs.0, theirs.1)),
             _ => prop_assert_eq!(ours, theirs),
         }
@@ -184,27 +186,27 @@ proptest! {
 }
 
 #[test]
-fn a_message_that_is_begun_and_then_closed_ended_badly() {
+fn a_close_frame_in_the_middle_of_a_message_is_an_error() {
     let begun = frame(OpCode::Data(Data::Binary), false, b"half a mess");
     let close = frame(OpCode::Control(Control::Close), true, &1000u16.to_be_bytes());
-    let (messages, _, end) = ours(&[binary(b"one"), begun, close].concat(), &[usize::MAX], false);
+    let (messages, _, end) = read_with_ours(&[binary(b"one"), begun, close].concat(), &[usize::MAX], false);
     assert_eq!((messages, end), (vec![b"one".to_vec()], End::Broken));
 }
 
 #[test]
-fn a_close_tells_its_very_code() {
+fn a_close_frame_keeps_its_code() {
     for code in [1000, 1001, 1005, 1006, 1008, 4000, 65535] {
         let close = frame(OpCode::Control(Control::Close), true, &[&u16::to_be_bytes(code)[..], b"why"].concat());
-        assert_eq!(ours(&close, &[1], false).2, End::Closed(Some(code)));
+        assert_eq!(read_with_ours(&close, &[1], false).2, End::Closed(Some(code)));
     }
-    assert_eq!(ours(&frame(OpCode::Control(Control::Close), true, b""), &[1], false).2, End::Closed(None));
-    assert_eq!(ours(&frame(OpCode::Control(Control::Close), true, b"\x03"), &[1], false).2, End::Broken);
+    assert_eq!(read_with_ours(&frame(OpCode::Control(Control::Close), true, b""), &[1], false).2, End::Closed(None));
+    assert_eq!(read_with_ours(&frame(OpCode::Control(Control::Close), true, b"\x03"), &[1], false).2, End::Broken);
     let no_utf8 = [&u16::from(CloseCode::Normal).to_be_bytes()[..], b"\xff"].concat();
-    assert_eq!(ours(&frame(OpCode::Control(Control::Close), true, &no_utf8), &[1], false).2, End::Broken);
+    assert_eq!(read_with_ours(&frame(OpCode::Control(Control::Close), true, &no_utf8), &[1], false).2, End::Broken);
 }
 
 #[test]
-fn empty_fragments_without_end_take_no_memory() {
+fn endless_empty_fragments_take_no_memory() {
     let mut reader = FrameReader::new(frame(OpCode::Data(Data::Binary), false, b"x"), LIMIT);
     let fragment = frame(OpCode::Data(Data::Continue), false, b"");
     let many = fragment.repeat(10_000);

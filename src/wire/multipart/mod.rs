@@ -1,7 +1,8 @@
-//! A multipart body, split into its parts while it comes: pure over [`Read`], it knows no sockets and no HTTP.
+//! [`Splitter`]: splits a multipart body into its parts as it arrives. Pure over [`Read`]: it knows no sockets and no
+//! HTTP.
 //!
-//! Written by hand, because the parts of the legacy servers have no headers (`--B CRLF CRLF data CRLF --B …`), which
-//! readers of form data take for an error. Here a part may have headers or none; they are skipped.
+//! This is our own code because the parts from legacy servers have no headers (`--B CRLF CRLF data CRLF --B …`), which
+//! form-data parsers reject. Here a part may have headers or not. They are skipped.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -9,24 +10,24 @@ use std::ops::Range;
 
 use memchr::memmem::{self, Finder};
 
-/// How far into the body the first delimiter may begin, in bytes.
+/// The latest position of the first delimiter, in bytes.
 pub(crate) const MAX_PREAMBLE: usize = 64 * 1024;
-/// How long a part's headers may be, with the line ends around them, in bytes.
+/// The longest headers of a part, in bytes, with the line ends before and after them.
 pub(crate) const MAX_HEADERS: usize = 16 * 1024;
 /// The longest boundary that RFC 2046 allows.
 const MAX_BOUNDARY: usize = 70;
-/// How much room the first read gets, in bytes.
-const FIRST_ROOM: usize = 64 * 1024;
+/// The size of the buffer for the first read, in bytes.
+const INITIAL_BUFFER: usize = 64 * 1024;
 
-/// The boundary that a Content-Type names.
+/// Returns the boundary in a Content-Type.
 ///
-/// The value may be in quotes, as one server of 2014 sends it. Without quotes it may hold what a token can't, such as
-/// `=` and `/`: servers forget the quotes.
-pub(crate) fn boundary(content_type: &str) -> Result<String, NoBoundary> {
+/// The value may be in quotes, as a server of 2014 sends it. A value without quotes may contain characters that require
+/// them, such as `=` and `/`, because servers forget the quotes.
+pub(crate) fn boundary(content_type: &str) -> Result<String, BoundaryError> {
     let (media_type, mut parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     let (main_type, _) = media_type.split_once('/').unwrap_or((media_type, ""));
     if !main_type.trim().eq_ignore_ascii_case("multipart") {
-        return Err(NoBoundary::NotMultipart);
+        return Err(BoundaryError::NotMultipart);
     }
     while let Some(at) = parameters.find(['=', ';']) {
         let (name, rest) = parameters.split_at(at);
@@ -36,14 +37,14 @@ pub(crate) fn boundary(content_type: &str) -> Result<String, NoBoundary> {
         };
         let (value, rest) = parameter_value(rest);
         if name.trim().eq_ignore_ascii_case("boundary") {
-            return checked(value);
+            return check_boundary(value);
         }
         parameters = rest;
     }
-    Err(NoBoundary::Missing)
+    Err(BoundaryError::Missing)
 }
 
-/// A parameter's value, out of its quotes if it has any, and what follows the parameter.
+/// Returns the unquoted value of a parameter, and the text after the parameter.
 fn parameter_value(text: &str) -> (String, &str) {
     let Some(quoted) = text.trim_start().strip_prefix('"') else {
         let (value, rest) = text.split_once(';').unwrap_or((text, ""));
@@ -62,23 +63,23 @@ fn parameter_value(text: &str) -> (String, &str) {
     (value, rest)
 }
 
-fn checked(boundary: String) -> Result<String, NoBoundary> {
+fn check_boundary(boundary: String) -> Result<String, BoundaryError> {
     if boundary.trim().is_empty() {
-        return Err(NoBoundary::Blank);
+        return Err(BoundaryError::Blank);
     }
     if boundary.len() > MAX_BOUNDARY {
-        return Err(NoBoundary::TooLong);
+        return Err(BoundaryError::TooLong);
     }
-    // A space at the end could not be told from the padding of a delimiter's line.
+    // A space at the end would be ambiguous with the padding of a delimiter line.
     if boundary.ends_with(' ') || !boundary.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-        return Err(NoBoundary::BadCharacter);
+        return Err(BoundaryError::BadCharacter);
     }
     Ok(boundary)
 }
 
-/// Why a Content-Type gave no boundary.
+/// Why a Content-Type has no valid boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NoBoundary {
+pub(crate) enum BoundaryError {
     NotMultipart,
     Missing,
     Blank,
@@ -86,32 +87,32 @@ pub(crate) enum NoBoundary {
     BadCharacter,
 }
 
-impl fmt::Display for NoBoundary {
+impl fmt::Display for BoundaryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoBoundary::NotMultipart => f.write_str("the Content-Type is not multipart"),
-            NoBoundary::Missing => f.write_str("the Content-Type names no boundary"),
-            NoBoundary::Blank => f.write_str("the boundary is blank"),
-            NoBoundary::TooLong => write!(f, "the boundary is longer than {MAX_BOUNDARY} characters"),
-            NoBoundary::BadCharacter => f.write_str("the boundary holds a character that a boundary can't have"),
+            BoundaryError::NotMultipart => f.write_str("the Content-Type is not multipart"),
+            BoundaryError::Missing => f.write_str("the Content-Type has no boundary"),
+            BoundaryError::Blank => f.write_str("the boundary is blank"),
+            BoundaryError::TooLong => write!(f, "the boundary is longer than {MAX_BOUNDARY} characters"),
+            BoundaryError::BadCharacter => f.write_str("the boundary contains an invalid character"),
         }
     }
 }
 
-impl std::error::Error for NoBoundary {}
+impl std::error::Error for BoundaryError {}
 
-/// Splits a body into its parts while it comes.
+/// Splits a body into its parts as it arrives.
 ///
-/// A delimiter is `CRLF --boundary` and then either `--`, which closes the body, or spaces and tabs, if any, and CRLF.
-/// With anything else behind it, `CRLF --boundary` is data. The CRLF that ends a delimiter's line or a part's headers
-/// can begin the next delimiter: the part between is empty.
+/// A delimiter is `CRLF --boundary`, followed by `--`, which closes the body, or by optional spaces and tabs and CRLF.
+/// `CRLF --boundary` followed by anything else is data. The CRLF that ends a delimiter line or the headers of a part
+/// may also begin the next delimiter. The part between them is then empty.
 pub(crate) struct Splitter<R> {
     body: R,
-    /// Finds `CRLF --boundary`.
+    /// Searches for `CRLF --boundary`.
     delimiter: Finder<'static>,
     max_part: usize,
     next: Next,
-    /// `buffer[start..filled]` was read and is not split yet, the rest is room.
+    /// `buffer[start..filled]` has been read but not split. The rest is free.
     buffer: Vec<u8>,
     start: usize,
     filled: usize,
@@ -120,25 +121,25 @@ pub(crate) struct Splitter<R> {
 /// What the unsplit bytes begin with.
 enum Next {
     Preamble,
-    /// The CRLF at the end of a delimiter's line, and then a part.
+    /// The CRLF at the end of a delimiter line, and then a part.
     Part,
-    /// What follows the closing delimiter, and is left unread.
+    /// The bytes after the closing delimiter. They are not read.
     Epilogue,
-    /// An error was found in them.
+    /// Nothing further can be split after an error.
     Error,
 }
 
 impl<R: Read> Splitter<R> {
     pub(crate) fn new(body: R, boundary: &str, max_part: usize) -> Self {
         let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
-        // With a CRLF before the body, a delimiter that it begins with is like every other.
+        // A CRLF is put before the body, so that a delimiter at its start is like every other.
         let buffer = b"\r\n".to_vec();
         Splitter { body, delimiter, max_part, next: Next::Preamble, start: 0, filled: buffer.len(), buffer }
     }
 
-    /// The next part's content, without its headers if it has any. `None` after the closing delimiter.
+    /// Returns the content of the next part, without its headers, or `None` after the closing delimiter.
     ///
-    /// Reads no further than to what shows where the part ends. After an error, every call gives an error.
+    /// Reads only as far as needed to find the end of the part. After an error, every call returns an error.
     pub(crate) fn next_part(&mut self) -> Result<Option<&[u8]>, SplitError> {
         match self.advance() {
             Ok(content) => Ok(content.map(|content| &self.buffer[content])),
@@ -152,19 +153,19 @@ impl<R: Read> Splitter<R> {
     fn advance(&mut self) -> Result<Option<Range<usize>>, SplitError> {
         match self.next {
             Next::Preamble => {
-                self.until_delimiter(MAX_PREAMBLE)?.ok_or(SplitError::PreambleTooLong)?;
+                self.take_until_delimiter(MAX_PREAMBLE)?.ok_or(SplitError::PreambleTooLong)?;
                 self.advance()
             }
-            Next::Part => self.part().map(Some),
+            Next::Part => self.take_part().map(Some),
             Next::Epilogue => Ok(None),
             Next::Error => Err(SplitError::Truncated),
         }
     }
 
-    /// Takes the next part; gives where in the buffer its content is.
-    fn part(&mut self) -> Result<Range<usize>, SplitError> {
+    /// Takes the next part. Returns the range of its content in the buffer.
+    fn take_part(&mut self) -> Result<Range<usize>, SplitError> {
         let too_large = SplitError::PartTooLarge { limit: self.max_part };
-        let Some(mut part) = self.until_delimiter(self.max_part.saturating_add(MAX_HEADERS))? else {
+        let Some(mut part) = self.take_until_delimiter(self.max_part.saturating_add(MAX_HEADERS))? else {
             headers_len(self.unsplit())?;
             return Err(too_large);
         };
@@ -172,11 +173,11 @@ impl<R: Read> Splitter<R> {
         if part.len() > self.max_part { Err(too_large) } else { Ok(part) }
     }
 
-    /// Takes what comes before the next delimiter, and the delimiter; gives where in the buffer the former is. `None`
-    /// when no delimiter begins within `limit` bytes.
-    fn until_delimiter(&mut self, limit: usize) -> Result<Option<Range<usize>>, SplitError> {
+    /// Takes the bytes before the next delimiter, and the delimiter. Returns the range of these bytes in the buffer, or
+    /// `None` if no delimiter begins within `limit` bytes.
+    fn take_until_delimiter(&mut self, limit: usize) -> Result<Option<Range<usize>>, SplitError> {
         let delimiter_len = self.delimiter.needle().len();
-        let mut searched = 0; // No delimiter begins before this: what was searched is not searched again.
+        let mut searched = 0; // No delimiter begins before this. Bytes are not searched twice.
         loop {
             let found = self.delimiter.find(&self.unsplit()[searched..]);
             searched = match found {
@@ -191,7 +192,7 @@ impl<R: Read> Splitter<R> {
                 continue;
             }
             let line = searched + delimiter_len;
-            if let Some((line_end, next)) = self.delimiter_line(line, limit.saturating_add(delimiter_len))? {
+            if let Some((line_end, next)) = self.parse_delimiter_line(line, limit.saturating_add(delimiter_len))? {
                 let taken = self.start..self.start + searched;
                 self.start += line_end;
                 self.next = next;
@@ -201,10 +202,10 @@ impl<R: Read> Splitter<R> {
         }
     }
 
-    /// Decides what follows `CRLF --boundary`: gives where the rest begins and what it is, or `None` if this is data.
+    /// Parses what follows `CRLF --boundary`. Returns where the rest begins and what it is, or `None` if this is data.
     ///
-    /// So are spaces as far as `limit`: with that many, what is before the next delimiter is too long in any case.
-    fn delimiter_line(&mut self, from: usize, limit: usize) -> Result<Option<(usize, Next)>, SplitError> {
+    /// Spaces and tabs up to `limit` are also data, because the part before the next delimiter is then too long anyway.
+    fn parse_delimiter_line(&mut self, from: usize, limit: usize) -> Result<Option<(usize, Next)>, SplitError> {
         let mut at = from;
         while at < limit && matches!(self.byte(at)?, b' ' | b'\t') {
             at += 1;
@@ -216,7 +217,7 @@ impl<R: Read> Splitter<R> {
         })
     }
 
-    /// One of the unsplit bytes, read first if need be.
+    /// Returns one of the unsplit bytes. Reads until it has arrived.
     fn byte(&mut self, at: usize) -> Result<u8, SplitError> {
         while self.unsplit().len() <= at {
             self.read()?;
@@ -245,29 +246,29 @@ impl<R: Read> Splitter<R> {
         Ok(())
     }
 
-    /// Drops what is split; if there is nothing to drop, makes the buffer larger.
+    /// Makes room for the next read: discards the bytes that are already split, or grows the buffer if there are none.
     fn make_room(&mut self) {
         if self.start > 0 {
-            // All that moves is the part that is still coming in, and until its end it moves only once.
+            // Only the incomplete part moves, and it moves only once.
             self.buffer.copy_within(self.start..self.filled, 0);
             self.filled -= self.start;
             self.start = 0;
         } else {
-            let len = (2 * self.buffer.len()).max(FIRST_ROOM).min(self.max_room());
+            let len = (2 * self.buffer.len()).max(INITIAL_BUFFER).min(self.max_buffer());
             self.buffer.reserve_exact(len - self.buffer.len());
             self.buffer.resize(len, 0);
         }
     }
 
-    /// As much as can be unsplit before it is too much: what may come before a delimiter, and the delimiter.
-    fn max_room(&self) -> usize {
+    /// Returns the largest buffer that is needed: the most bytes before a delimiter, and the delimiter.
+    fn max_buffer(&self) -> usize {
         let before = self.max_part.saturating_add(MAX_HEADERS).max(MAX_PREAMBLE);
         before.saturating_add(self.delimiter.needle().len() + 2)
     }
 }
 
-/// How long the headers of a part are, from the CRLF of the delimiter's line before them to the end of the blank line.
-/// Without a blank line the part is all headers.
+/// Returns the length of the headers of a part, from the CRLF of the delimiter line before them to the end of the blank
+/// line. A part without a blank line consists of headers only.
 fn headers_len(part: &[u8]) -> Result<usize, SplitError> {
     const BLANK_LINE: &[u8] = b"\r\n\r\n";
     match memmem::find(&part[..part.len().min(MAX_HEADERS)], BLANK_LINE) {
@@ -280,7 +281,7 @@ fn headers_len(part: &[u8]) -> Result<usize, SplitError> {
 /// Why a body could not be split to its end.
 #[derive(Debug)]
 pub(crate) enum SplitError {
-    /// The body ended before the closing delimiter, or was given up after an error.
+    /// The body ended before the closing delimiter, or an earlier call returned an error.
     Truncated,
     PartTooLarge {
         limit: usize,

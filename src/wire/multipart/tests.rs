@@ -7,7 +7,7 @@ use crate::fuzzing::Pieces;
 
 const LARGE: usize = 1 << 20;
 
-/// What a body gave: its parts, and how it ended.
+/// The parts of a body, and how it ended.
 type Outcome = (Vec<Vec<u8>>, Result<(), SplitError>);
 
 fn split(body: impl Read, boundary: &str, max_part: usize) -> Outcome {
@@ -18,13 +18,13 @@ fn split_all(splitter: &mut Splitter<impl Read>) -> Outcome {
     let mut parts = Vec::new();
     let end = loop {
         match splitter.next_part() {
-            Ok(Some(_)) if parts.len() == LARGE => panic!("no end"),
+            Ok(Some(_)) if parts.len() == LARGE => panic!("the body does not end"),
             Ok(Some(part)) => parts.push(part.to_vec()),
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         }
     };
-    // The end stays what it was: no error becomes a clean end, and nothing comes after a clean end.
+    // The end does not change: an error never becomes a clean end, and nothing follows a clean end.
     for _ in 0..3 {
         match splitter.next_part() {
             Ok(None) => assert!(end.is_ok()),
@@ -35,17 +35,17 @@ fn split_all(splitter: &mut Splitter<impl Read>) -> Outcome {
     (parts, end)
 }
 
-/// A read that must not happen.
+/// A reader that must not be read.
 struct NoRead;
 
 impl Read for NoRead {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        panic!("read more than it needed to");
+        panic!("read more than needed");
     }
 }
 
-/// A body as the servers send it if `headers` is empty, and else with these before each part's content. OnCancel where
-/// each part is over: behind the delimiter after it.
+/// Encodes a body as the servers send it, with these headers before the content of each part. Also returns where each
+/// part ends: after the delimiter that follows it.
 fn encode(messages: &[impl AsRef<[u8]>], boundary: &str, headers: &str) -> (Vec<u8>, Vec<usize>) {
     let delimiter = format!("\r\n--{boundary}");
     let mut body = if messages.is_empty() { delimiter.clone() } else { delimiter[2..].to_owned() }.into_bytes();
@@ -66,7 +66,8 @@ fn encode(messages: &[impl AsRef<[u8]>], boundary: &str, headers: &str) -> (Vec<
     (body, ends)
 }
 
-/// Asserts that a body gives these parts and ends well, whole, cut in two at every position, and byte by byte.
+/// Asserts that a body has these parts and ends cleanly, read at once, in two pieces cut at every position, and byte by
+/// byte.
 #[track_caller]
 fn assert_parts(body: impl AsRef<[u8]>, expected: &[&str]) {
     let body = body.as_ref();
@@ -82,18 +83,18 @@ fn assert_parts(body: impl AsRef<[u8]>, expected: &[&str]) {
 }
 
 #[test]
-fn the_servers_parts_have_no_headers() {
+fn parts_without_headers_are_read() {
     assert_parts("--B\r\n\r\none\r\n--B\r\n\r\ntwo\r\n--B--\r\n", &["one", "two"]);
 }
 
 #[test]
-fn the_first_delimiter_begins_the_body_or_a_line() {
+fn the_first_delimiter_is_at_the_start_of_the_body_or_of_a_line() {
     assert_parts("\r\n--B\r\n\r\none\r\n--B--\r\n", &["one"]);
     assert_parts("preamble --B\r\n \r\n\r\n--B\r\n\r\none\r\n--B--\r\n", &["one"]);
 }
 
 #[test]
-fn zero_messages_are_a_clean_end() {
+fn a_body_without_parts_ends_cleanly() {
     assert_parts("\r\n--B--\r\n", &[]);
     assert_parts("--B--", &[]);
 }
@@ -107,13 +108,13 @@ fn headers_are_skipped() {
 }
 
 #[test]
-fn empty_parts_are_parts() {
+fn empty_parts_are_returned() {
     assert_parts("--B\r\n\r\n\r\n--B\r\nX: y\r\n\r\n\r\n--B--\r\n", &["", ""]);
 }
 
 #[test]
-fn a_part_of_nothing_but_headers_is_empty() {
-    // As RFC 2046 has it: the blank line comes with the content.
+fn a_part_with_only_headers_is_empty() {
+    // RFC 2046: the blank line belongs to the content.
     assert_parts("--B\r\n\r\n--B\r\nX: y\r\n--B\r\nX: y\r\n\r\n--B\r\n\r\none\r\n--B--\r\n", &["", "", "", "one"]);
 }
 
@@ -123,7 +124,7 @@ fn spaces_and_tabs_may_follow_a_delimiter() {
 }
 
 #[test]
-fn what_only_begins_like_a_delimiter_is_data() {
+fn bytes_that_only_resemble_a_delimiter_are_data() {
     let messages = [
         "\r\n--Bx",
         "\r\n--B-x",
@@ -154,7 +155,7 @@ fn two_dashes_close_the_body_whatever_follows() {
 }
 
 #[test]
-fn a_part_comes_without_a_read_beyond_its_delimiter() {
+fn a_part_is_returned_without_a_read_beyond_its_delimiter() {
     let body = b"--B\r\n\r\none\r\n--B \r\n";
     for sizes in [[1], [LARGE]] {
         let mut splitter = Splitter::new(Pieces::new(body, &sizes).chain(NoRead), "B", LARGE);
@@ -163,7 +164,7 @@ fn a_part_comes_without_a_read_beyond_its_delimiter() {
 }
 
 #[test]
-fn the_end_comes_without_a_read_beyond_its_dashes() {
+fn the_end_is_returned_without_a_read_beyond_its_dashes() {
     for body in ["--B\r\n\r\none\r\n--B--", "--B\r\n\r\n\r\n--B--", "\r\n--B--", "--B--"] {
         for sizes in [[1], [LARGE]] {
             split(Pieces::new(body.as_bytes(), &sizes).chain(NoRead), "B", LARGE).1.unwrap();
@@ -171,15 +172,15 @@ fn the_end_comes_without_a_read_beyond_its_dashes() {
     }
 }
 
-/// Asserts that of a body cut at `cut` come the parts that were over before the cut, and a clean end only if its
-/// closing delimiter was whole.
+/// Asserts that a body that is cut at `cut` has the parts that end before the cut, and ends cleanly only if the closing
+/// delimiter is complete.
 fn assert_cut(messages: &[Vec<u8>], boundary: &str, headers: &str, cut: usize, sizes: &[usize]) {
     let (body, ends) = encode(messages, boundary, headers);
     let cut = cut.min(body.len());
     let (parts, end) = split(Pieces::new(&body[..cut], sizes), boundary, LARGE);
-    let over = ends.iter().filter(|&&end| end <= cut).count();
-    assert_eq!(parts, messages[..over.min(messages.len())]);
-    if over == ends.len() {
+    let complete = ends.iter().filter(|&&end| end <= cut).count();
+    assert_eq!(parts, messages[..complete.min(messages.len())]);
+    if complete == ends.len() {
         end.unwrap();
     } else {
         assert!(matches!(end, Err(SplitError::Truncated)), "{end:?}");
@@ -187,7 +188,7 @@ fn assert_cut(messages: &[Vec<u8>], boundary: &str, headers: &str, cut: usize, s
 }
 
 #[test]
-fn a_body_cut_anywhere_is_truncated_behind_its_last_whole_part() {
+fn a_body_cut_anywhere_is_truncated_after_its_last_complete_part() {
     let messages = ["one", "", "\r\n--B-\r\n--Bx\r\n", "\r\n--", "four"].map(|message| message.as_bytes().to_vec());
     for headers in ["", "X: y\r\n"] {
         for cut in 0..encode(&messages, "B", headers).0.len() {
@@ -199,14 +200,14 @@ fn a_body_cut_anywhere_is_truncated_behind_its_last_whole_part() {
 }
 
 #[test]
-fn an_interrupted_read_is_tried_again() {
+fn an_interrupted_read_is_retried() {
     let (parts, end) = split(Pieces::new(b"--B\r\n\r\none\r\n--B--", &[0, 0, 1]), "B", LARGE);
     end.unwrap();
     assert_eq!(parts, [b"one"]);
 }
 
 #[test]
-fn a_failed_read_is_an_error_behind_the_parts_before_it() {
+fn a_failed_read_is_an_error_after_the_complete_parts() {
     struct Reset;
     impl Read for Reset {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -218,7 +219,7 @@ fn a_failed_read_is_an_error_behind_the_parts_before_it() {
     assert!(matches!(end, Err(SplitError::Io(error)) if error.kind() == io::ErrorKind::ConnectionReset));
 }
 
-/// How a body ends, which must be the same for reads of any size.
+/// Returns how a body ends, and asserts that it is the same for reads of any size.
 #[track_caller]
 fn end_of(body: &str, max_part: usize) -> Result<(), SplitError> {
     let (parts, end) = split(body.as_bytes(), "B", max_part);
@@ -231,7 +232,7 @@ fn end_of(body: &str, max_part: usize) -> Result<(), SplitError> {
 }
 
 #[test]
-fn a_part_may_be_as_large_as_its_limit_and_no_larger() {
+fn a_part_may_be_as_large_as_the_limit_but_no_larger() {
     for limit in [0, 1, 1000, 100_000] {
         let body = |len| format!("--B\r\n\r\n{}\r\n--B--", "x".repeat(len));
         end_of(&body(limit), limit).unwrap();
@@ -243,7 +244,7 @@ fn a_part_may_be_as_large_as_its_limit_and_no_larger() {
 }
 
 #[test]
-fn headers_are_bounded() {
+fn headers_are_limited() {
     let body = |len| format!("--B\r\n{}\r\n\r\n\r\n--B--", "x".repeat(len - "\r\n\r\n\r\n".len()));
     end_of(&body(MAX_HEADERS), 0).unwrap();
     assert!(matches!(end_of(&body(MAX_HEADERS + 1), LARGE), Err(SplitError::HeadersTooLong)));
@@ -252,7 +253,7 @@ fn headers_are_bounded() {
 }
 
 #[test]
-fn the_spaces_after_a_delimiter_are_bounded_by_what_may_come_before_it() {
+fn the_spaces_after_a_delimiter_are_limited_like_a_part() {
     let body = |len| format!("\r\n--B\r\n\r\n\r\n--B{}\r\n\r\n\r\n--B--", " ".repeat(len));
     end_of(&body(MAX_HEADERS - "\r\n\r\n".len()), 0).unwrap();
     assert!(matches!(end_of(&body(MAX_HEADERS - "\r\n\r\n".len() + 1), 0), Err(SplitError::PartTooLarge { .. })));
@@ -262,14 +263,14 @@ fn the_spaces_after_a_delimiter_are_bounded_by_what_may_come_before_it() {
 }
 
 #[test]
-fn the_preamble_is_bounded() {
+fn the_preamble_is_limited() {
     let body = |len| format!("{}\r\n--B--", "x".repeat(len - "\r\n".len()));
     end_of(&body(MAX_PREAMBLE), 0).unwrap();
     assert!(matches!(end_of(&body(MAX_PREAMBLE + 1), LARGE), Err(SplitError::PreambleTooLong)));
 }
 
 #[test]
-fn a_part_may_reach_all_limits_at_once() {
+fn a_body_may_reach_all_limits_at_once() {
     let limit = 3 * MAX_PREAMBLE;
     let header = "x".repeat(MAX_HEADERS - "\r\n\r\n\r\n".len());
     let part = format!("\r\n--B\r\n{header}\r\n\r\n{}", "y".repeat(limit));
@@ -285,7 +286,7 @@ fn a_part_may_reach_all_limits_at_once() {
 }
 
 #[test]
-fn an_endless_body_is_given_up_within_bounded_memory() {
+fn an_endless_body_is_an_error_in_bounded_memory() {
     for begin in ["", "--B\r\n\r\n", "--B\r\n", "--B", "--B\r\n\r\n\r\n--B"] {
         for byte in [b'x', b' ', b'-', b'\r', b'\n'] {
             let mut splitter = Splitter::new(begin.as_bytes().chain(io::repeat(byte)), "B", 100_000);
@@ -297,16 +298,16 @@ fn an_endless_body_is_given_up_within_bounded_memory() {
 }
 
 #[test]
-fn memory_follows_what_came_and_not_the_limit() {
+fn the_buffer_grows_with_the_data_and_not_with_the_limit() {
     let (body, _) = encode(&vec![[b'x'; 30_000]; 100], "B", "");
     let mut splitter = Splitter::new(&body[..], "B", usize::MAX);
     assert_eq!(split_all(&mut splitter).0.len(), 100);
-    assert_eq!(splitter.buffer.capacity(), FIRST_ROOM);
+    assert_eq!(splitter.buffer.capacity(), INITIAL_BUFFER);
 }
 
 #[test]
-fn a_large_part_that_trickles_in_takes_linear_time() {
-    // Were all bytes searched again with each that comes, this would take many minutes.
+fn a_large_part_that_arrives_byte_by_byte_takes_linear_time() {
+    // If each new byte caused another search of all bytes, this would take many minutes.
     struct Deadline<R>(R, Instant);
     impl<R: Read> Read for Deadline<R> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -325,7 +326,7 @@ fn a_large_part_that_trickles_in_takes_linear_time() {
 }
 
 #[test]
-fn the_boundary_is_found_in_what_servers_send() {
+fn the_boundary_is_found() {
     for (content_type, expected) in [
         ("multipart/x-protobuf; boundary=abc", "abc"),
         ("multipart/x-protobuf;boundary=abc", "abc"),
@@ -350,31 +351,31 @@ fn the_boundary_is_found_in_what_servers_send() {
 }
 
 #[test]
-fn without_a_boundary_the_error_says_what_was_wrong() {
+fn an_invalid_boundary_is_an_error_that_says_why() {
     let long = format!("multipart/mixed; boundary={}", "b".repeat(71));
-    for (content_type, error, words) in [
-        ("", NoBoundary::NotMultipart, "not multipart"),
-        ("text/html; boundary=abc", NoBoundary::NotMultipart, "not multipart"),
-        ("multipartial/mixed; boundary=abc", NoBoundary::NotMultipart, "not multipart"),
-        ("; boundary=abc", NoBoundary::NotMultipart, "not multipart"),
-        ("multipart/mixed", NoBoundary::Missing, "no boundary"),
-        ("multipart/mixed; boundary", NoBoundary::Missing, "no boundary"),
-        ("multipart/mixed; x=\"; boundary=abc", NoBoundary::Missing, "no boundary"),
-        ("multipart/mixed; x=\"\\", NoBoundary::Missing, "no boundary"),
-        ("multipart/mixed; boundary=", NoBoundary::Blank, "blank"),
-        ("multipart/mixed; boundary= ; x=y", NoBoundary::Blank, "blank"),
-        ("multipart/mixed; boundary=\"  \"", NoBoundary::Blank, "blank"),
-        (&long, NoBoundary::TooLong, "longer than 70"),
-        ("multipart/mixed; boundary=\"a\r\nb\"", NoBoundary::BadCharacter, "character"),
-        ("multipart/mixed; boundary=\"a \"", NoBoundary::BadCharacter, "character"),
-        ("multipart/mixed; boundary=é", NoBoundary::BadCharacter, "character"),
+    for (content_type, error, text) in [
+        ("", BoundaryError::NotMultipart, "not multipart"),
+        ("text/html; boundary=abc", BoundaryError::NotMultipart, "not multipart"),
+        ("multipartial/mixed; boundary=abc", BoundaryError::NotMultipart, "not multipart"),
+        ("; boundary=abc", BoundaryError::NotMultipart, "not multipart"),
+        ("multipart/mixed", BoundaryError::Missing, "no boundary"),
+        ("multipart/mixed; boundary", BoundaryError::Missing, "no boundary"),
+        ("multipart/mixed; x=\"; boundary=abc", BoundaryError::Missing, "no boundary"),
+        ("multipart/mixed; x=\"\\", BoundaryError::Missing, "no boundary"),
+        ("multipart/mixed; boundary=", BoundaryError::Blank, "blank"),
+        ("multipart/mixed; boundary= ; x=y", BoundaryError::Blank, "blank"),
+        ("multipart/mixed; boundary=\"  \"", BoundaryError::Blank, "blank"),
+        (&long, BoundaryError::TooLong, "longer than 70"),
+        ("multipart/mixed; boundary=\"a\r\nb\"", BoundaryError::BadCharacter, "character"),
+        ("multipart/mixed; boundary=\"a \"", BoundaryError::BadCharacter, "character"),
+        ("multipart/mixed; boundary=é", BoundaryError::BadCharacter, "character"),
     ] {
         assert_eq!(boundary(content_type), Err(error), "{content_type}");
-        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.to_string().contains(text), "{error}");
     }
 }
 
-/// Bytes in which delimiters, their prefixes and what is much like them are frequent.
+/// Bytes with many delimiters, prefixes of delimiters, and similar sequences.
 fn bytes_like(boundary: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let delimiter = format!("\r\n--{boundary}").into_bytes();
     let prefixes: Vec<_> = (1..=delimiter.len()).map(|len| delimiter[..len].to_vec()).collect();
@@ -389,7 +390,7 @@ fn bytes_like(boundary: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
 }
 
-/// The same without a true delimiter, also together with the line ends around a message.
+/// The same without a complete delimiter, even together with the line ends around a message.
 fn message_like(boundary: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let delimiter = format!("\r\n--{boundary}").into_bytes();
     bytes_like(boundary).prop_map(move |bytes| {
@@ -407,7 +408,7 @@ fn message_like(boundary: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
 }
 
 fn some_boundary() -> impl Strategy<Value = String> {
-    // Short ones of dashes are the most likely to be mixed up with the dashes around them.
+    // A short boundary of dashes is the most likely to be confused with the dashes around it.
     prop_oneof!["[-a]{1,3}", "[0-9A-Za-z'()+_,./:=?-]{1,70}", "[!-~]([ -~]{0,68}[!-~])?"]
 }
 
@@ -426,7 +427,7 @@ fn some_headers() -> impl Strategy<Value = &'static str> {
 
 fn some_sizes() -> impl Strategy<Value = Vec<usize>> {
     let size = prop_oneof![0..4_usize, 0..200_usize, Just(LARGE)];
-    // One that is not 0, or it would be interrupted for ever.
+    // At least one size is not 0. Otherwise every read would be interrupted.
     (proptest::collection::vec(size, 0..10), 1..100_usize).prop_map(|(mut sizes, last)| {
         sizes.push(last);
         sizes
@@ -437,7 +438,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn messages_come_back_unchanged(
+    fn encoded_messages_are_split_unchanged(
         (boundary, messages) in boundary_and_messages(), headers in some_headers(), sizes in some_sizes(),
     ) {
         let (body, _) = encode(&messages, &boundary, headers);
@@ -450,7 +451,7 @@ proptest! {
     }
 
     #[test]
-    fn no_cut_body_ends_well_or_gives_what_was_not_sent(
+    fn a_cut_body_never_ends_cleanly_and_has_only_sent_parts(
         (boundary, messages) in boundary_and_messages(), headers in some_headers(), sizes in some_sizes(),
         cut in any::<proptest::sample::Index>(),
     ) {
@@ -459,20 +460,20 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end_within_bounds_and_the_same_for_reads_of_any_size(
+    fn any_bytes_take_bounded_memory_and_reads_of_any_size_agree(
         (boundary, body) in boundary_and_bytes(), sizes in some_sizes(), max_part in 0..60_000_usize,
     ) {
         let mut splitter = Splitter::new(Pieces::new(&body, &sizes), &boundary, max_part);
         let (parts, end) = split_all(&mut splitter);
         prop_assert!(parts.iter().map(|part| part.len() + boundary.len() + 4).sum::<usize>() <= body.len() + 2);
         prop_assert!(parts.iter().all(|part| part.len() <= max_part));
-        prop_assert!(splitter.buffer.capacity() <= splitter.max_room().min(FIRST_ROOM.max(2 * body.len())));
+        prop_assert!(splitter.buffer.capacity() <= splitter.max_buffer().min(INITIAL_BUFFER.max(2 * body.len())));
         let whole = split(&body[..], &boundary, max_part);
         prop_assert_eq!((parts, format!("{end:?}")), (whole.0, format!("{:?}", whole.1)));
     }
 
     #[test]
-    fn bodies_of_another_encoder_come_back_unchanged(
+    fn bodies_of_another_encoder_are_split_unchanged(
         texts in proptest::collection::vec(".*", 1..4), streams in proptest::collection::vec(bytes_like("B"), 0..4),
         sizes in some_sizes(),
     ) {
@@ -487,7 +488,7 @@ proptest! {
         let boundary = prepared.boundary().to_owned();
         let mut body = Vec::new();
         prepared.read_to_end(&mut body).unwrap();
-        // It writes the texts first and then the streams, the last one first.
+        // This encoder writes the texts first, and then the streams in reverse order.
         let sent: Vec<_> = texts.iter().map(String::as_bytes).chain(streams.iter().rev().map(Vec::as_slice)).collect();
         let (parts, end) = split(Pieces::new(&body, &sizes), &boundary, LARGE);
         prop_assert!(end.is_ok(), "{:?}", end);
@@ -495,7 +496,7 @@ proptest! {
     }
 
     #[test]
-    fn any_content_type_gives_a_usable_boundary_or_none(text in ".*", quoted in any::<bool>()) {
+    fn any_content_type_has_a_valid_boundary_or_none(text in ".*", quoted in any::<bool>()) {
         let quote = if quoted { "\"" } else { "" };
         if let Ok(boundary) = super::boundary(&format!("multipart/x; boundary={quote}{text}")) {
             prop_assert!((1..=70).contains(&boundary.len()) && boundary.is_ascii());

@@ -1,8 +1,8 @@
-//! Generation 3's envelopes ("v2"), as JSON, to [`LogMessage`]s: the only file that knows their form.
+//! Decodes JSON envelopes of Log Cache and the RLP gateway ("v2") to [`LogMessage`]s. The only file that knows their
+//! form.
 //!
-//! What the servers write is protobuf's JSON, which they write differently: fields are named in snake or camel case,
-//! those that are zero, empty or absent are left out, written or null, 64-bit numbers are mostly strings, and enums
-//! are names or numbers.
+//! The format is protobuf's JSON, but the servers write it differently. Field names are in snake or camel case. A zero,
+//! empty or absent field is left out, written, or null. 64-bit numbers are mostly strings. Enums are names or numbers.
 
 #[cfg(test)]
 mod tests;
@@ -22,38 +22,39 @@ use serde_json::value::RawValue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{LogMessage, MessageType};
 
-/// Decodes the data of one event of the RLP gateway, `{"batch":[…]}`. Envelopes of something else than a log are
-/// skipped.
+/// Decodes the data of one event of the RLP gateway, `{"batch":[…]}`, and passes each message to `each`. Envelopes with
+/// something other than a log message are skipped.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Undecodable`], as an item, for an envelope that can't be decoded; as the result, after the items that
-/// came before, if the whole is no such JSON.
+/// [`ErrorKind::Undecodable`]: as an item for an envelope that cannot be decoded, and as the result if the JSON as a
+/// whole is invalid. In that case `each` has received the items before the error.
 pub(crate) fn batch(json: &[u8], each: &mut dyn FnMut(Result<LogMessage>)) -> Result<()> {
-    let no_batch = |cause: &dyn fmt::Display| undecodable(format_args!("{} bytes are no batch", json.len()), cause);
-    // All at once: text by text, as serde_json would check it in bytes, takes longer.
-    let json = str::from_utf8(json).map_err(|cause| no_batch(&cause))?;
-    let mut done = 0;
-    let all_good = read_batch(json, |envelope: Envelope| {
-        done += 1;
+    let invalid =
+        |cause: &dyn fmt::Display| undecodable(format_args!("decoding {} bytes as a batch", json.len()), cause);
+    // Checks the UTF-8 of everything at once, which is faster than serde_json's check of each string.
+    let json = str::from_utf8(json).map_err(|cause| invalid(&cause))?;
+    let mut decoded = 0;
+    let all_decoded = read_batch(json, |envelope: Envelope| {
+        decoded += 1;
         if let Some(message) = envelope.into_log() {
             each(Ok(message));
         }
     });
-    if all_good.is_ok() {
+    if all_decoded.is_ok() {
         return Ok(());
     }
-    // Something is wrong, from the envelope behind those that are done on. One by one, so that it costs only itself.
+    // The next envelope is invalid. Decode the rest one by one, so that each invalid envelope is an error of its own.
     let mut number = 0;
     read_batch(json, |envelope: &RawValue| {
         number += 1;
-        if number > done
+        if number > decoded
             && let Some(message) = decode(envelope.get()).transpose()
         {
             each(message);
         }
     })
-    .map_err(|cause| no_batch(&cause))
+    .map_err(|cause| invalid(&cause))
 }
 
 fn read_batch<'a, T: Deserialize<'a>>(json: &'a str, mut each: impl FnMut(T)) -> serde_json::Result<()> {
@@ -69,16 +70,17 @@ fn read_batch<'a, T: Deserialize<'a>>(json: &'a str, mut each: impl FnMut(T)) ->
     input.end()
 }
 
-/// Reads Log Cache's answer, `{"envelopes":{"batch":[…]}}`, and gives each envelope: its log message, or `None` if it
-/// is of something else, or the error that it can't be decoded. Ends early when `each` says so.
+/// Reads a response of Log Cache, `{"envelopes":{"batch":[…]}}`, and calls `each` for each envelope: with its log
+/// message, with `None` if it holds something else, or with an error if it cannot be decoded. Stops when `each` returns
+/// `Break`.
 ///
-/// One envelope is held at a time, of no more than `max_envelope` bytes of JSON (but for one buffer).
+/// Only one envelope is in memory at a time, with up to `max_envelope` bytes of JSON, plus one buffer of 64 KiB.
 ///
 /// # Errors
 ///
-/// Those of `body`, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if it ends too early,
+/// The errors of reading `body`, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the body is truncated,
 /// [`FileTooLarge`](io::ErrorKind::FileTooLarge) if an envelope is too large, and
-/// [`InvalidData`](io::ErrorKind::InvalidData) if it is no such JSON.
+/// [`InvalidData`](io::ErrorKind::InvalidData) if the JSON is not such a response.
 pub(crate) fn read_response(
     body: impl Read,
     max_envelope: usize,
@@ -100,7 +102,7 @@ pub(crate) fn read_response(
 
 const BUFFER: usize = 64 * 1024;
 
-/// The words in the JSON of an error: what its `message` says.
+/// Returns the `message` in the JSON body of an error response, if there is one.
 pub(crate) fn error_message(body: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {
@@ -109,7 +111,7 @@ pub(crate) fn error_message(body: &str) -> Option<String> {
     serde_json::from_str(body).ok().map(|body: Body| body.message).filter(|message| !message.is_empty())
 }
 
-/// Decodes one envelope; `None` if it is of something else than a log.
+/// Decodes one envelope. Returns `None` if it holds something other than a log message.
 fn decode(json: &str) -> Result<Option<LogMessage>> {
     #[derive(Deserialize)]
     struct Kind {
@@ -118,17 +120,17 @@ fn decode(json: &str) -> Result<Option<LogMessage>> {
     match serde_json::from_str::<Envelope>(json) {
         Ok(envelope) => Ok(envelope.into_log()),
         Err(_) if matches!(serde_json::from_str(json), Ok(Kind { log: None })) => Ok(None),
-        Err(cause) => Err(undecodable(format_args!("{} bytes are no envelope", json.len()), &cause)),
+        Err(cause) => Err(undecodable(format_args!("decoding {} bytes as an envelope", json.len()), &cause)),
     }
 }
 
 fn undecodable(what: impl fmt::Display, cause: &dyn fmt::Display) -> Error {
-    // Which may quote all that it read.
+    // Truncated below, because the cause may quote its whole input.
     let cause = cause.to_string();
     Error::new(ErrorKind::Undecodable, format!("{what}: {cause:.200}"))
 }
 
-/// What matters of an envelope.
+/// The fields of an envelope that are used.
 #[derive(Deserialize)]
 struct Envelope {
     log: Option<Log>,
@@ -173,7 +175,7 @@ impl Envelope {
     fn into_log(self) -> Option<LogMessage> {
         let Envelope { log, timestamp, source_id, instance_id, tags, deprecated_tags } = self;
         let Log { payload, r#type } = log?;
-        // Whether an empty text is written is up to the server, so it is as good as none.
+        // An empty text means none, because some servers write empty texts and others leave them out.
         let not_empty = |text: &String| !text.is_empty();
         let deprecated = || deprecated_tags?.source_type?.text.filter(not_empty);
         Some(LogMessage {
@@ -204,7 +206,7 @@ impl<'de> Deserialize<'de> for Payload {
             }
         }
 
-        // As bytes: whether they are base64 is checked anyway, so that they are UTF-8 need not be.
+        // As bytes, because the base64 decoder makes a UTF-8 check unnecessary.
         input.deserialize_bytes(Base64)
     }
 }
@@ -275,12 +277,12 @@ impl<'de> Deserialize<'de> for Int64 {
     }
 }
 
-/// An object of which only one member matters, for which `value` reads. Without it, or if the object is null, there
-/// is nothing to read.
+/// Deserializes one member of an object with `value`, and ignores the others. The object may be null, or lack the
+/// member.
 struct Member<S> {
     name: &'static str,
     value: S,
-    /// Whether an object that has only other members is an error.
+    /// True if an object that has only other members is an error.
     required: bool,
 }
 
@@ -316,7 +318,7 @@ impl<'de, S: DeserializeSeed<'de, Value = ()>> Visitor<'de> for Member<S> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let mut value = Some(self.value);
         let mut others = false;
-        while let Some(wanted) = object.next_key_seed(Is(self.name))? {
+        while let Some(wanted) = object.next_key_seed(KeyIs(self.name))? {
             match value.take_if(|_| wanted) {
                 Some(value) => object.next_value_seed(value)?,
                 None if wanted => return Err(de::Error::duplicate_field(self.name)),
@@ -333,10 +335,10 @@ impl<'de, S: DeserializeSeed<'de, Value = ()>> Visitor<'de> for Member<S> {
     }
 }
 
-/// Whether a text is this one.
-struct Is(&'static str);
+/// Deserializes a key. The result is true if it equals this one.
+struct KeyIs(&'static str);
 
-impl<'de> DeserializeSeed<'de> for Is {
+impl<'de> DeserializeSeed<'de> for KeyIs {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<bool, D::Error> {
@@ -344,7 +346,7 @@ impl<'de> DeserializeSeed<'de> for Is {
     }
 }
 
-impl Visitor<'_> for Is {
+impl Visitor<'_> for KeyIs {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -356,7 +358,8 @@ impl Visitor<'_> for Is {
     }
 }
 
-/// An array, whose elements go to `each` as they are read, until it breaks. Null is an empty one.
+/// Deserializes an array, and calls `each` for each element as it is read, until it breaks. Null counts as an empty
+/// array.
 struct Elements<T, F> {
     each: F,
     element: PhantomData<T>,
@@ -397,7 +400,7 @@ impl<'de, T: Deserialize<'de>, F: FnMut(T) -> ControlFlow<()>> Visitor<'de> for 
     }
 }
 
-/// Reads until `left` is used up.
+/// A reader that fails once `left` bytes have been read. The last read may exceed them.
 struct Limited<'a, R> {
     inner: R,
     left: &'a Cell<usize>,
@@ -414,7 +417,7 @@ impl<R: Read> Read for Limited<'_, R> {
     }
 }
 
-/// Encodes a message as one envelope, as the servers write it.
+/// Encodes a message as one envelope, in the form that servers write.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn encode(message: &LogMessage) -> String {
     let LogMessage { message, message_type, timestamp, app_id, source_id, source_name, drain_urls: _ } = message;

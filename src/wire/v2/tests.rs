@@ -8,28 +8,28 @@ use crate::wire::captures;
 const APP: &str = "00000021-aaaa-bbbb-cccc-000000000021";
 const LARGE: usize = 1 << 20;
 
-/// What one batch gives: its items, and its result.
-fn all_of(json: impl AsRef<[u8]>) -> (Vec<Result<LogMessage>>, Result<()>) {
+/// Decodes a batch. Returns its items and its result.
+fn decode_batch(json: impl AsRef<[u8]>) -> (Vec<Result<LogMessage>>, Result<()>) {
     let mut items = Vec::new();
     let result = batch(json.as_ref(), &mut |item| items.push(item));
     (items, result)
 }
 
-/// The logs of a batch in which all is well.
+/// Returns the messages of a batch without errors.
 fn logs_of(json: impl AsRef<[u8]>) -> Vec<LogMessage> {
-    let (items, result) = all_of(json);
+    let (items, result) = decode_batch(json);
     result.unwrap();
     items.into_iter().map(Result::unwrap).collect()
 }
 
-/// The log of a batch of one envelope.
+/// Returns the message of a batch of one envelope.
 fn log_of(envelope: &Value) -> LogMessage {
     let mut logs = logs_of(json!({ "batch": [envelope] }).to_string());
     assert_eq!(logs.len(), 1, "{envelope}");
     logs.remove(0)
 }
 
-/// What a response gives.
+/// Reads a response. Returns its items and its result.
 fn read(json: impl Read) -> (Vec<Result<Option<LogMessage>>>, io::Result<()>) {
     let mut items = Vec::new();
     let result = read_response(json, LARGE, |item| {
@@ -45,7 +45,7 @@ fn logs_of_response(json: impl Read) -> Vec<LogMessage> {
     items.into_iter().filter_map(Result::unwrap).collect()
 }
 
-/// The logs of a sidecar, which has protobuf's JSON in its shortest form.
+/// Returns the messages in the sidecar of a capture, which contains protobuf's JSON in its shortest form.
 fn sent(name: &str) -> Vec<LogMessage> {
     let envelopes = captures::sent(name);
     envelopes.iter().map(|envelope| &envelope["v2"]).filter(|v2| !v2["log"].is_null()).map(sent_log).collect()
@@ -63,7 +63,7 @@ fn sent_log(v2: &Value) -> LogMessage {
 }
 
 #[test]
-fn the_batches_of_the_rlp_gateway_are_understood() {
+fn captured_batches_of_the_rlp_gateway_are_decoded() {
     for (name, count) in [("rlpgw-read-logs-1000.http", 1000), ("rlpgw-read-mixed.http", 20)] {
         let body = captures::body(name);
         let data = body.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"data: "));
@@ -74,7 +74,7 @@ fn the_batches_of_the_rlp_gateway_are_understood() {
 }
 
 #[test]
-fn the_answers_of_log_cache_are_understood() {
+fn captured_responses_of_log_cache_are_decoded() {
     let logs = logs_of_response(&*captures::body("lc-read-all.http"));
     assert_eq!(logs.len(), 40);
     assert_eq!(logs, sent("lc-read-all.http"));
@@ -97,7 +97,7 @@ fn the_answers_of_log_cache_are_understood() {
 }
 
 #[test]
-fn what_is_written_is_what_the_servers_write() {
+fn an_encoded_envelope_equals_the_one_that_the_server_wrote() {
     let body = captures::body("cfap-read-logs-desc-3.http");
     let logs = logs_of_response(&*body);
     let theirs: Value = serde_json::from_slice(&body).unwrap();
@@ -109,7 +109,7 @@ fn what_is_written_is_what_the_servers_write() {
 }
 
 #[test]
-fn the_names_are_in_snake_or_camel_case() {
+fn field_names_are_in_snake_or_camel_case() {
     let expected = LogMessage::new(APP, "hello").timestamp(-7).message_type(MessageType::Err).source("APP", "0");
     let log = json!({ "payload": "aGVsbG8=", "type": "ERR" });
     let tag = json!({ "source_type": { "text": "APP" }, "index": { "integer": "7" }, "load": { "decimal": 0.5 } });
@@ -122,7 +122,7 @@ fn the_names_are_in_snake_or_camel_case() {
 }
 
 #[test]
-fn a_tag_is_taken_before_a_deprecated_one() {
+fn a_tag_takes_precedence_over_a_deprecated_one() {
     let envelope = |new: &str, old: &str| {
         log_of(&json!({
             "tags": { "source_type": new }, "deprecated_tags": { "source_type": { "text": old } }, "log": {},
@@ -134,7 +134,7 @@ fn a_tag_is_taken_before_a_deprecated_one() {
 }
 
 #[test]
-fn what_is_zero_may_be_left_out_or_empty_or_null() {
+fn a_zero_field_may_be_absent_or_empty_or_null() {
     let bare = LogMessage::new("", "");
     for envelope in [
         json!({ "log": {} }),
@@ -158,7 +158,7 @@ fn what_is_zero_may_be_left_out_or_empty_or_null() {
 }
 
 #[test]
-fn no_envelopes_are_a_batch_too() {
+fn a_batch_may_be_empty() {
     for json in ["{}", r#"{"batch":null}"#, r#"{"batch":[]}"#, r#" {"more":[{"log":{}}],"batch":[ ] } "#, "null"] {
         assert!(logs_of(json).is_empty(), "{json}");
     }
@@ -174,7 +174,7 @@ fn no_envelopes_are_a_batch_too() {
 }
 
 #[test]
-fn numbers_are_texts_or_numbers() {
+fn numbers_may_be_strings() {
     for (timestamp, expected) in [
         (json!("1700000000000000001"), 1_700_000_000_000_000_001),
         (json!(1_700_000_000_000_000_001_u64), 1_700_000_000_000_000_001),
@@ -191,7 +191,7 @@ fn numbers_are_texts_or_numbers() {
 }
 
 #[test]
-fn base64_may_be_escaped_or_without_its_padding() {
+fn base64_may_be_escaped_or_unpadded() {
     for payload in [r"aGVsbG8=", r"aGVsbG8", r"aGVsbG8\u003d"] {
         let json = format!(r#"{{"batch":[{{"log":{{"payload":"{payload}"}}}}]}}"#);
         assert_eq!(logs_of(json)[0].message, b"hello");
@@ -200,7 +200,7 @@ fn base64_may_be_escaped_or_without_its_padding() {
 }
 
 #[test]
-fn envelopes_of_something_else_and_unknown_fields_are_skipped() {
+fn other_envelopes_and_unknown_fields_are_skipped() {
     let json = json!({
         "batch": [
             { "gauge": { "metrics": { "cpu": { "unit": "percentage", "value": 1e-7 } } }, "source_id": APP },
@@ -216,7 +216,7 @@ fn envelopes_of_something_else_and_unknown_fields_are_skipped() {
 }
 
 #[test]
-fn an_envelope_that_cannot_be_decoded_costs_only_itself() {
+fn an_undecodable_envelope_does_not_affect_the_others() {
     for bad in [
         r#"{"log":{"payload":"a"}}"#,
         r#"{"log":{"payload":"aGVs bG8="}}"#,
@@ -241,7 +241,7 @@ fn an_envelope_that_cannot_be_decoded_costs_only_itself() {
     ] {
         let good = r#"{"log":{"payload":"aGk="}}"#;
         let json = format!(r#"{{"batch":[{good},{bad},{{"gauge":{{}}}},{good},{bad},{good}]}}"#);
-        let (items, result) = all_of(&json);
+        let (items, result) = decode_batch(&json);
         result.unwrap();
         let kinds: Vec<_> =
             items.iter().map(|item| item.as_ref().map_err(Error::kind).map(|log| &*log.message)).collect();
@@ -256,14 +256,14 @@ fn an_envelope_that_cannot_be_decoded_costs_only_itself() {
 }
 
 #[test]
-fn an_error_does_not_repeat_all_that_it_read() {
+fn an_error_does_not_repeat_its_whole_input() {
     let json = format!(r#"{{"batch":[{{"log":{{}},"timestamp":"{}"}}]}}"#, "x".repeat(LARGE));
-    let error = all_of(json).0.remove(0).unwrap_err();
+    let error = decode_batch(json).0.remove(0).unwrap_err();
     assert!(error.to_string().len() < 300, "{error}");
 }
 
 #[test]
-fn what_is_no_batch_is_an_error_behind_what_was_one() {
+fn an_invalid_batch_is_an_error_after_its_valid_envelopes() {
     let good = r#"{"log":{"payload":"aGk="}}"#;
     for (json, logs) in [
         (String::new(), 0),
@@ -277,15 +277,15 @@ fn what_is_no_batch_is_an_error_behind_what_was_one() {
         (format!(r#"{{"batch":[{good}],"batch":[{good}]}}"#), 1),
         (format!(r#"{{"batch":[{good},{}"#, "[".repeat(LARGE)), 1),
     ] {
-        let (items, result) = all_of(&json);
+        let (items, result) = decode_batch(&json);
         assert_eq!(items.iter().filter(|item| item.is_ok()).count(), logs, "{json:.100}");
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Undecodable, "{json:.100}");
     }
-    assert_eq!(all_of(b"{\"batch\":[{\"source_id\":\"\xff\"}]}").1.unwrap_err().kind(), ErrorKind::Undecodable);
+    assert_eq!(decode_batch(b"{\"batch\":[{\"source_id\":\"\xff\"}]}").1.unwrap_err().kind(), ErrorKind::Undecodable);
 }
 
 #[test]
-fn what_is_no_response_is_told_from_one_that_breaks_off() {
+fn an_invalid_response_and_a_truncated_one_are_different_errors() {
     let kind = |json: &str| read(json.as_bytes()).1.unwrap_err().kind();
     for json in ["<html>", "7", "[]", r#"{"version":"3.2.12"}"#, r#"{"envelopes":[]}"#, r#"{"envelopes":{"batch":{}}}"#]
     {
@@ -302,7 +302,7 @@ fn what_is_no_response_is_told_from_one_that_breaks_off() {
 }
 
 #[test]
-fn a_response_is_read_only_as_far_as_it_is_wanted() {
+fn reading_a_response_stops_when_the_callback_breaks() {
     let json = r#"{"envelopes":{"batch":[{},{},{},"#;
     let mut seen = 0;
     let result = read_response(json.as_bytes(), LARGE, |_| {
@@ -314,7 +314,7 @@ fn a_response_is_read_only_as_far_as_it_is_wanted() {
 }
 
 #[test]
-fn what_is_held_of_a_response_is_bounded() {
+fn reading_a_response_takes_bounded_memory() {
     let start = r#"{"envelopes":{"batch":[{"log":{"payload":""#;
     for endless in ["A", "{", "[", " "] {
         for start in [start, r#"{"envelopes":{"batch":["#, "{\"", "{\"a\":", ""] {
@@ -325,7 +325,7 @@ fn what_is_held_of_a_response_is_bounded() {
             assert!(counted.count <= 2 * BUFFER, "{} bytes of {start}{endless}...", counted.count);
         }
     }
-    // But it is each envelope that is, not all of them.
+    // The limit applies to each envelope, not to the whole response.
     let many = vec![encode(&LogMessage::new(APP, "x".repeat(5000))); 100].join(",");
     let json = format!(r#"{{"envelopes":{{"batch":[{many}]}}}}"#);
     let mut count = 0;
@@ -351,12 +351,14 @@ impl<R: Read> Read for Counted<R> {
 }
 
 #[test]
-fn the_words_of_an_error_are_its_message() {
-    let words = |body| error_message(body);
-    assert_eq!(words(r#"{"code":5,"message":"Not Found","details":[]}"#).as_deref(), Some("Not Found"));
-    assert_eq!(words(r#"{"message":"resource not found","error":"not_found"}"#).as_deref(), Some("resource not found"));
+fn the_message_of_an_error_response_is_found() {
+    assert_eq!(error_message(r#"{"code":5,"message":"Not Found","details":[]}"#).as_deref(), Some("Not Found"));
+    assert_eq!(
+        error_message(r#"{"message":"resource not found","error":"not_found"}"#).as_deref(),
+        Some("resource not found")
+    );
     for body in ["", "404 page not found", "{}", r#"{"message":""}"#, r#"{"message":7}"#, "[]"] {
-        assert_eq!(words(body), None, "{body}");
+        assert_eq!(error_message(body), None, "{body}");
     }
 }
 
@@ -377,7 +379,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_was_encoded_is_decoded(messages in prop::collection::vec(message(), 0..5)) {
+    fn encoded_messages_are_decoded(messages in prop::collection::vec(message(), 0..5)) {
         let batch = messages.iter().map(encode).collect::<Vec<_>>().join(",");
         let batch = format!(r#"{{"batch":[{batch}]}}"#);
         prop_assert_eq!(&logs_of(&batch), &messages);
@@ -385,14 +387,13 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_much(bytes: Vec<u8>) {
-        let _ = all_of(&bytes);
+    fn no_bytes_cause_a_panic(bytes: Vec<u8>) {
+        let _ = decode_batch(&bytes);
         let _ = read(&*bytes);
     }
 
-    /// However a batch is damaged, both ways of reading it find the same.
     #[test]
-    fn damage_is_survived(at: prop::sample::Index, byte in b' '..=b'~', cut: bool) {
+    fn both_readers_agree_on_a_damaged_batch(at: prop::sample::Index, byte in b' '..=b'~', cut: bool) {
         let good = encode(&LogMessage::new(APP, "hello").source("APP", "0"));
         let mut json = format!(r#"{{"batch":[{good},{good},{good}]}}"#).into_bytes();
         let at = at.index(json.len());
@@ -401,7 +402,7 @@ proptest! {
         } else {
             json[at] = byte;
         }
-        let (items, result) = all_of(&json);
+        let (items, result) = decode_batch(&json);
         let response = [br#"{"envelopes":"#, &*json, b"}"].concat();
         let (envelopes, read) = read(&*response);
         prop_assert_eq!(result.is_ok(), read.is_ok());

@@ -1,4 +1,4 @@
-//! [`Proxy`]: through which proxy a target is reached, and the request that asks that proxy for a tunnel. No sockets.
+//! [`Proxy`]: selects the proxy for a target, and builds the CONNECT request for it. It knows no sockets.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -16,24 +16,23 @@ mod no_proxy;
 
 use no_proxy::NoProxy;
 
-/// Which proxy the connections go through: [none](Proxy::none), one that the [environment](Proxy::from_env) names
-/// (the default), always the [same](Proxy::url), or what a [function](Proxy::custom) says. It is handed to
+/// Selects the proxy for each connection: [none](Proxy::none), from the [environment](Proxy::from_env) (the default),
+/// always the [same](Proxy::url), or chosen by a [function](Proxy::custom). Pass it to
 /// [`Builder::proxy`](crate::Builder::proxy).
 ///
-/// A proxy is an `http://` one, or an `https://` one, to which the connection is itself TLS. Whatever the target, the
-/// proxy is asked for a tunnel to it with `CONNECT`: for `wss://` and `https://`, and for plain `ws://` and `http://`
-/// too, so there is one kind of tunnel to set up. Many proxies allow `CONNECT` only to port 443 unless they are told
-/// otherwise; Loggregator often listens at another, such as 4443, and plain `ws://` at 80.
+/// A proxy has the scheme `http://` or `https://`. The connection to an `https://` proxy is itself TLS. Every target is
+/// reached through a `CONNECT` tunnel: `wss://` and `https://`, and also plain `ws://` and `http://`, so that there is
+/// only one kind of tunnel. Many proxies allow `CONNECT` only to port 443 by default. Loggregator often listens on
+/// another port, such as 4443, and plain `ws://` uses port 80.
 ///
-/// A proxy's URL is `http://host:port`, or `http://user:password@host:port` for a proxy that wants Basic
-/// authentication:
+/// The URL of a proxy is `http://host:port`, or `http://user:password@host:port` for a proxy with Basic authentication:
 ///
-/// - Without a scheme it is `http://`, without a port 80, or 443 for `https://`. A path is ignored.
-/// - What is special in the user and the password, above all `/`, `?`, `#` and `%`, must be percent-encoded. The
-///   password may be left away.
-/// - An IPv6 address stands in brackets: `http://[::1]:3128`.
+/// - The default scheme is `http://`. The default port is 80, or 443 for `https://`. A path is ignored.
+/// - Special characters in the user and the password, above all `/`, `?`, `#` and `%`, must be percent-encoded. The
+///   password is optional.
+/// - An IPv6 address is in brackets: `http://[::1]:3128`.
 ///
-/// The user and the password are in no log, no error and no `Debug` form.
+/// The user and the password appear in no log, no error and no `Debug` output.
 #[derive(Clone)]
 pub struct Proxy(Choice);
 
@@ -48,7 +47,7 @@ enum Choice {
 type ProxyFunction = dyn Fn(&Uri) -> Result<Option<Uri>, BoxError> + Send + Sync;
 
 impl Proxy {
-    /// No proxy: every connection goes directly to the server, whatever the environment says.
+    /// Uses no proxy: every connection goes directly to the server. The environment is ignored.
     ///
     /// ```
     /// use loggregator_consumer::Proxy;
@@ -59,7 +58,7 @@ impl Proxy {
         Proxy(Choice::Direct)
     }
 
-    /// The proxies that the environment names, as it is at this call; later changes to it are not seen.
+    /// Uses the proxies that the environment variables name. They are read now. Later changes have no effect.
     ///
     /// | target | the first of these that is set |
     /// |---|---|
@@ -67,26 +66,26 @@ impl Proxy {
     /// | `ws://`, `http://` | `http_proxy`, `HTTP_PROXY`, `all_proxy`, `ALL_PROXY` |
     /// | not through a proxy | `no_proxy`, `NO_PROXY` |
     ///
-    /// An empty variable counts as unset. `HTTP_PROXY` is ignored where `REQUEST_METHOD` is set: there the program
-    /// is run by a web server by way of CGI, and the variable is what a client sent as the header `Proxy`.
+    /// An empty variable counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because then the program
+    /// runs under a web server through CGI, and a client controls `HTTP_PROXY` with the request header `Proxy`.
     ///
-    /// A variable that holds no usable URL is no error here. It is an [`ErrorKind::Proxy`], which names the variable,
-    /// of each call that would use it: a direct connection might go where the proxy was to prevent it.
+    /// An invalid URL in a variable is not an error here. Each call that would use it fails with
+    /// [`ErrorKind::Proxy`], and the error names the variable. The call does not connect directly, because the proxy
+    /// may be there to prevent that.
     ///
     /// `NO_PROXY` is a list, separated by commas or spaces, of
     ///
     /// - `example.com`: this host and all its subdomains,
     /// - `.example.com` or `*.example.com`: the subdomains only,
-    /// - `10.1.2.3` or `fd00::1`: an address, if the endpoint has it as an address; names are not looked up,
+    /// - `10.1.2.3` or `fd00::1`: an address, if the endpoint has it as an address (names are not resolved),
     /// - `10.0.0.0/8` or `fd00::/8`: all addresses of a network,
     /// - `*`: everything.
     ///
-    /// A name or an address (IPv6 in brackets) may be followed by a port, as in `example.com:4443` or
-    /// `[fd00::1]:4443`, and then stands for this port only. Upper and lower case are the same, a dot at the end means
-    /// nothing, and IPv4 addresses in the form of IPv6 (`::ffff:10.1.2.3`) are IPv4 addresses. What is none of these
-    /// is ignored.
+    /// A name or an address (IPv6 in brackets) may have a port, as in `example.com:4443` or `[fd00::1]:4443`. The entry
+    /// then applies to this port only. Case does not matter, a dot at the end is ignored, and an IPv4-mapped IPv6
+    /// address (`::ffff:10.1.2.3`) is an IPv4 address. An entry in any other form is ignored.
     ///
-    /// The own machine is not excepted by itself: `NO_PROXY=localhost,127.0.0.0/8,::1` does that.
+    /// The local machine is not excluded by default. `NO_PROXY=localhost,127.0.0.0/8,::1` excludes it.
     ///
     /// ```
     /// use loggregator_consumer::Proxy;
@@ -94,7 +93,7 @@ impl Proxy {
     /// let proxy = Proxy::from_env();
     /// ```
     pub fn from_env() -> Self {
-        // An exact look-up, for that of Windows would find `HTTP_PROXY` by the name `http_proxy`.
+        // From a map, because `env::var` ignores case on Windows: `http_proxy` would find `HTTP_PROXY`.
         let variables: HashMap<_, _> = env::vars_os().collect();
         Proxy::from_vars(|name| Some(variables.get(OsStr::new(name))?.to_string_lossy().into_owned()))
     }
@@ -103,11 +102,12 @@ impl Proxy {
         Proxy(Choice::Environment(Arc::new(Environment::read(get))))
     }
 
-    /// This proxy for every target.
+    /// Uses this proxy for every target.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] when it is no [URL of a proxy](Proxy), or one of another sort, such as `socks5://`.
+    /// [`ErrorKind::InvalidInput`] if this is not a valid [proxy URL](Proxy), or has an unsupported scheme, such as
+    /// `socks5://`.
     ///
     /// ```
     /// use loggregator_consumer::{ErrorKind, Proxy};
@@ -127,11 +127,12 @@ impl Proxy {
         }
     }
 
-    /// The proxy that a function says, or `Ok(None)` for a direct connection. It is asked before every connection,
-    /// with the target as an `http://` or, for `wss://`, an `https://` URI.
+    /// Uses the proxy that a function returns, or a direct connection if it returns `Ok(None)`. The function is called
+    /// before every connection. Its argument is the target as an `http://` URI, or `https://` for `wss://`.
     ///
-    /// If it fails, the call does, with an [`ErrorKind::Proxy`] whose text ends with that of the function's error. So
-    /// does the call if what the function gives is no [URL of a proxy](Proxy).
+    /// If the function fails, the call fails with [`ErrorKind::Proxy`], and the error text ends with the text of the
+    /// function's error. The call also fails with [`ErrorKind::Proxy`] if the function does not return a valid
+    /// [proxy URL](Proxy).
     ///
     /// ```
     /// use loggregator_consumer::{Proxy, Uri};
@@ -147,7 +148,8 @@ impl Proxy {
         Proxy(Choice::Custom(Arc::new(f)))
     }
 
-    /// The proxy for a target, an `http://` or `https://` URI with a host. `None`: directly.
+    /// Returns the proxy for a target, or `None` for a direct connection. The target is an `http://` or `https://` URI
+    /// with a host.
     pub(crate) fn for_target(&self, target: &Uri) -> Result<Option<ProxyServer>> {
         match &self.0 {
             Choice::Direct => Ok(None),
@@ -157,7 +159,7 @@ impl Proxy {
                 let chosen = function(target)
                     .map_err(|cause| Error::caused(ErrorKind::Proxy, "the proxy function failed", cause))?;
                 chosen.map(|uri| ProxyServer::parse(&uri.to_string())).transpose().map_err(|why| {
-                    Error::new(ErrorKind::Proxy, format!("the proxy function gave no usable proxy: {why}"))
+                    Error::new(ErrorKind::Proxy, format!("the proxy function returned an unusable proxy: {why}"))
                 })
             }
         }
@@ -165,7 +167,7 @@ impl Proxy {
 }
 
 impl Default for Proxy {
-    /// [`Proxy::from_env`].
+    /// Returns [`Proxy::from_env`].
     fn default() -> Self {
         Proxy::from_env()
     }
@@ -182,7 +184,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-/// What the environment said.
+/// The proxies that the environment variables name.
 #[derive(Debug)]
 struct Environment {
     http: Option<Variable>,
@@ -190,7 +192,7 @@ struct Environment {
     no_proxy: NoProxy,
 }
 
-/// A variable that names a proxy, or why it does not.
+/// An environment variable, and the proxy that it names, or why its value is invalid.
 #[derive(Debug)]
 struct Variable {
     name: &'static str,
@@ -199,17 +201,17 @@ struct Variable {
 
 impl Environment {
     fn read(get: impl Fn(&str) -> Option<String>) -> Self {
-        let set = |name: &str| get(name).filter(|value| !value.is_empty());
-        // In CGI, a request's header `Proxy` arrives as `HTTP_PROXY`: a client could choose our proxy ("httpoxy").
-        let cgi = set("REQUEST_METHOD").is_some();
-        let set = |name: &str| set(name).filter(|_| !(cgi && name == "HTTP_PROXY"));
+        let non_empty = |name: &str| get(name).filter(|value| !value.is_empty());
+        // In CGI, the request header `Proxy` arrives as `HTTP_PROXY`: a client could choose our proxy ("httpoxy").
+        let is_cgi = non_empty("REQUEST_METHOD").is_some();
+        let variable = |name: &str| non_empty(name).filter(|_| !(is_cgi && name == "HTTP_PROXY"));
         let proxy = |names: [&'static str; 4]| {
-            names.into_iter().find_map(|name| Some(Variable { name, server: ProxyServer::parse(&set(name)?) }))
+            names.into_iter().find_map(|name| Some(Variable { name, server: ProxyServer::parse(&variable(name)?) }))
         };
         Environment {
             http: proxy(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),
             https: proxy(["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
-            no_proxy: NoProxy::parse(&set("no_proxy").or_else(|| set("NO_PROXY")).unwrap_or_default()),
+            no_proxy: NoProxy::parse(&variable("no_proxy").or_else(|| variable("NO_PROXY")).unwrap_or_default()),
         }
     }
 
@@ -228,30 +230,29 @@ impl Environment {
     }
 }
 
-/// A proxy to connect to. Its `Debug` and `Display` are its URL without the credentials.
+/// A proxy to connect to. `Debug` and `Display` print its URL without the credentials.
 #[derive(Clone)]
 pub(crate) struct ProxyServer {
-    /// Whether the connection to the proxy itself is TLS.
+    /// True if the connection to the proxy itself uses TLS.
     pub(crate) tls: bool,
-    /// A name or an address, IPv6 without brackets.
+    /// A name or an address. An IPv6 address has no brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// The value of `Proxy-Authorization`: a secret.
+    /// The value of the `Proxy-Authorization` header. It is a secret.
     authorization: Option<String>,
 }
 
 impl ProxyServer {
-    /// The error is a text that repeats nothing of the URL but its scheme: in one that is cut wrongly, the password may
-    /// stand anywhere.
+    /// Parses a proxy URL. The error repeats only the scheme, because the password may be anywhere in an invalid URL.
     fn parse(url: &str) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
             "https" => true,
             other if is_scheme(other) => {
-                return Err(format!("a proxy of {other}:// can't be used, only one of http:// or https://"));
+                return Err(format!("{other}:// proxies are not supported, only http:// and https://"));
             }
-            _ => return Err(NO_PROXY_URL.into()),
+            _ => return Err(NOT_A_PROXY_URL.into()),
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (credentials, server) = match authority.rsplit_once('@') {
@@ -259,18 +260,18 @@ impl ProxyServer {
             None => ("", authority),
         };
         match host_and_port(server) {
-            // An @ in the path: this is no path, but the rest of a password, and its start is no host.
+            // If the path contains an @, it is the rest of a password, and `host` is not the host.
             Some((host, port)) if !path.contains('@') => Ok(ProxyServer {
                 tls,
                 host: host.to_owned(),
                 port: port.unwrap_or(if tls { 443 } else { 80 }),
                 authorization: Some(credentials).filter(|text| !text.is_empty()).map(basic),
             }),
-            _ => Err(NO_PROXY_URL.into()),
+            _ => Err(NOT_A_PROXY_URL.into()),
         }
     }
 
-    /// The request for a tunnel to `host:port`.
+    /// Returns the CONNECT request for a tunnel to `host:port`.
     pub(crate) fn connect_request(&self, host: &str, port: u16) -> Vec<u8> {
         let target = format!("{}:{port}", Bracketed(without_brackets(host)));
         let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
@@ -282,8 +283,8 @@ impl ProxyServer {
     }
 }
 
-const NO_PROXY_URL: &str = "this is no proxy's URL, which looks like http://host:3128 or \
-    http://user:password@host:3128, with what is special in the user and the password percent-encoded";
+const NOT_A_PROXY_URL: &str = "not a proxy URL: expected http://host:3128 or http://user:password@host:3128, with \
+    special characters in the user and the password percent-encoded";
 
 impl fmt::Display for ProxyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -298,7 +299,7 @@ impl fmt::Debug for ProxyServer {
     }
 }
 
-/// The value of a header for `user:password` or `user`, percent-encoded. In base64 no byte can break the header.
+/// Returns the header value for percent-encoded `user:password` or `user`. In base64 no byte can break the header.
 fn basic(credentials: &str) -> String {
     let mut plain: Vec<u8> = percent_decode_str(credentials).collect();
     if !credentials.contains(':') {
@@ -312,7 +313,7 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// Takes `host`, `host:port`, `[IPv6]` or `[IPv6]:port` apart; the host comes without brackets.
+/// Parses `host`, `host:port`, `[IPv6]` or `[IPv6]:port`. The returned host has no brackets.
 fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         rest.split_once(']').filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())?
@@ -331,7 +332,7 @@ fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// A host as it stands before a port: IPv6 in brackets.
+/// Prints a host as it is written before a port: an IPv6 address in brackets.
 struct Bracketed<'a>(&'a str);
 
 impl fmt::Display for Bracketed<'_> {

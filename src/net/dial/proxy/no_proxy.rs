@@ -1,17 +1,17 @@
-//! The list in `NO_PROXY`: the targets that are reached directly.
+//! [`NoProxy`]: the list in `NO_PROXY`, of targets that are reached directly.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::host_and_port;
 
-/// A parsed list. What of it could not be parsed is not in it.
+/// A parsed list, without the entries that could not be parsed.
 #[derive(Debug)]
 pub(super) struct NoProxy(Vec<Entry>);
 
 #[derive(Debug)]
 struct Entry {
     hosts: Hosts,
-    /// `None`: every port.
+    /// `None` means every port.
     port: Option<u16>,
 }
 
@@ -19,14 +19,16 @@ struct Entry {
 enum Hosts {
     All,
     Network(Network),
-    /// The subdomains of a domain, which is in lower case and without dots around it, and maybe the domain itself.
+    /// The subdomains of a domain.
     Domain {
+        /// In lower case, without a dot at either end.
         name: String,
+        /// True if the domain itself is included.
         itself: bool,
     },
 }
 
-/// All addresses with the first `prefix` bits of `address`, which is no IPv4 address in the form of IPv6.
+/// All addresses with the same first `prefix` bits as `address`, which is never an IPv4-mapped IPv6 address.
 #[derive(Debug)]
 struct Network {
     address: IpAddr,
@@ -38,7 +40,7 @@ impl NoProxy {
         NoProxy(list.split(|c: char| c == ',' || c.is_whitespace()).filter_map(Entry::parse).collect())
     }
 
-    /// Whether a host, an IPv6 address without its brackets, is in the list.
+    /// Returns true if a host is in the list. An IPv6 address must have no brackets.
     pub(super) fn covers(&self, host: &str, port: u16) -> bool {
         let host = without_dot(host).to_ascii_lowercase();
         let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
@@ -52,7 +54,7 @@ impl NoProxy {
                         Some(rest) => rest.ends_with('.'),
                         None => false,
                     },
-                    // An address is in no domain: `0.0.1` is not the parent of `10.0.0.1`.
+                    // An address has no parent domain: `0.0.1` does not cover `10.0.0.1`.
                     _ => false,
                 }
         })
@@ -68,7 +70,7 @@ impl Entry {
             let network = Network::new(address.parse().ok()?, prefix.parse().ok()?)?;
             return Some(Entry { hosts: Hosts::Network(network), port: None });
         }
-        // An IPv6 address without brackets has colons, but no port.
+        // An IPv6 address without brackets has colons but no port.
         let (host, port) = match text.parse::<Ipv6Addr>() {
             Ok(_) => (text, None),
             Err(_) => host_and_port(text.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(text))?,
@@ -82,7 +84,7 @@ impl Entry {
 }
 
 impl Hosts {
-    /// `example.com`, or `.example.com` for its subdomains only.
+    /// Parses `example.com`, or `.example.com` for its subdomains only.
     fn domain(text: &str) -> Option<Self> {
         let text = without_dot(text).to_ascii_lowercase();
         let name = text.strip_prefix('.').unwrap_or(&text);
@@ -93,9 +95,9 @@ impl Hosts {
 impl Network {
     fn new(address: IpAddr, prefix: u32) -> Option<Self> {
         let canonical = address.to_canonical();
-        // Of an IPv4 address in the form of IPv6, the first 96 bits say just that.
-        let form = bits(address) - bits(canonical);
-        (prefix <= bits(address)).then_some(Network { address: canonical, prefix: prefix.checked_sub(form)? })
+        // The first 96 bits of an IPv4-mapped IPv6 address are the same for all of them.
+        let mapping_bits = bits(address) - bits(canonical);
+        (prefix <= bits(address)).then_some(Network { address: canonical, prefix: prefix.checked_sub(mapping_bits)? })
     }
 
     fn contains(&self, address: IpAddr) -> bool {
@@ -120,23 +122,23 @@ fn without_dot(host: &str) -> &str {
 mod tests {
     use super::*;
 
-    /// A list, the targets in it, and targets that are not.
+    /// A list, targets that it covers, and targets that it does not cover.
     type Row<'a> = (&'a str, &'a [(&'a str, u16)], &'a [(&'a str, u16)]);
 
     fn check(rows: &[Row<'_>]) {
         for (list, inside, outside) in rows {
             let parsed = NoProxy::parse(list);
             for (host, port) in *inside {
-                assert!(parsed.covers(host, *port), "{list:?} leaves out {host}:{port}");
+                assert!(parsed.covers(host, *port), "{list:?} does not cover {host}:{port}");
             }
             for (host, port) in *outside {
-                assert!(!parsed.covers(host, *port), "{list:?} has {host}:{port}");
+                assert!(!parsed.covers(host, *port), "{list:?} covers {host}:{port}");
             }
         }
     }
 
     #[test]
-    fn a_name_stands_for_itself_and_its_subdomains() {
+    fn a_name_covers_itself_and_its_subdomains() {
         let all: &[_] = &[("example.com", 80), ("a.example.com", 443), ("a.b.example.com", 1)];
         let others: &[_] = &[("notexample.com", 80), ("example.org", 80), ("example.com.org", 80), ("com", 80)];
         check(&[("example.com", all, others), ("example.com.", all, others), ("EXAMPLE.com", all, others)]);
@@ -144,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn a_leading_dot_or_star_leaves_the_name_itself_out() {
+    fn a_leading_dot_or_star_covers_only_the_subdomains() {
         for list in [".example.com", "*.example.com", "*.Example.Com."] {
             check(&[(list, &[("a.example.com", 80), ("A.B.EXAMPLE.COM.", 80)], &[("example.com", 80)])]);
         }
     }
 
     #[test]
-    fn a_port_limits_the_entry_to_it() {
+    fn an_entry_with_a_port_covers_only_this_port() {
         check(&[
             ("example.com:4443", &[("example.com", 4443), ("a.example.com", 4443)], &[("example.com", 443)]),
             (".example.com:4443", &[("a.example.com", 4443)], &[("example.com", 4443), ("a.example.com", 443)]),
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_stands_for_itself_however_it_is_written() {
+    fn an_address_covers_itself_in_every_notation() {
         check(&[
             ("10.1.2.3", &[("10.1.2.3", 80), ("::ffff:10.1.2.3", 80)], &[("10.1.2.4", 80), ("x.10.1.2.3", 80)]),
             ("::ffff:10.1.2.3", &[("10.1.2.3", 80), ("::ffff:a01:203", 80)], &[("10.1.2.4", 80)]),
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_stands_for_its_addresses() {
+    fn a_network_covers_its_addresses() {
         check(&[
             ("10.0.0.0/8", &[("10.255.0.1", 80), ("::ffff:10.0.0.1", 80)], &[("11.0.0.0", 80), ("a.10.0.0.0", 80)]),
             ("10.1.2.3/8", &[("10.0.0.1", 80)], &[("9.255.255.255", 80)]),
@@ -187,18 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_everything() {
+    fn a_star_covers_everything() {
         check(&[("*", &[("example.com", 80), ("10.1.2.3", 443), ("::1", 1)], &[])]);
         check(&[("a, *", &[("example.com", 80)], &[])]);
     }
 
     #[test]
-    fn an_address_is_in_no_domain() {
+    fn a_domain_covers_no_address() {
         check(&[("0.0.1", &[], &[("10.0.0.1", 80)]), (".0.0.1", &[], &[("10.0.0.1", 80)])]);
     }
 
     #[test]
-    fn commas_and_spaces_separate() {
+    fn commas_and_spaces_separate_entries() {
         let all: &[_] = &[("a", 80), ("b", 80), ("c", 80), ("10.1.2.3", 80)];
         for list in ["a,b,c,10.1.2.3", "a b c 10.1.2.3", " a, b ,,c\t\n10.0.0.0/8 ,"] {
             check(&[(list, all, &[("d", 80), ("", 80)])]);
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_ignored_and_the_rest_counts() {
+    fn malformed_entries_are_ignored_and_the_others_count() {
         let malformed = [
             "",
             ".",
@@ -243,11 +245,11 @@ mod tests {
         let targets = ["example.com", "10.1.2.3", "11.1.2.3", "::1", "x", ""];
         for entry in malformed {
             let parsed = NoProxy::parse(entry);
-            assert!(parsed.0.is_empty(), "{entry:?} is {parsed:?}");
+            assert!(parsed.0.is_empty(), "{entry:?} was parsed as {parsed:?}");
             let parsed = NoProxy::parse(&format!("{entry},good.example.org,{entry}"));
-            assert!(parsed.covers("good.example.org", 80), "{entry:?} spoils the rest");
+            assert!(parsed.covers("good.example.org", 80), "{entry:?} breaks the other entries");
             for host in targets {
-                assert!(!parsed.covers(host, 80), "{entry:?} has {host}");
+                assert!(!parsed.covers(host, 80), "{entry:?} covers {host}");
             }
         }
     }

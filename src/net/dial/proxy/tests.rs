@@ -14,7 +14,7 @@ fn uri(text: &str) -> Uri {
     text.parse().unwrap()
 }
 
-/// The proxy for a target, as its URL without credentials, or `""` for none.
+/// Returns the URL of the proxy for a target, without credentials, or `""` if there is none.
 fn chosen(proxy: &Proxy, target: &str) -> String {
     proxy.for_target(&uri(target)).unwrap().map(|server| server.to_string()).unwrap_or_default()
 }
@@ -24,7 +24,7 @@ fn server(url: &str) -> ProxyServer {
 }
 
 #[test]
-fn a_url_gives_the_server() {
+fn a_url_is_parsed() {
     for (url, tls, host, port) in [
         ("http://proxy:3128", false, "proxy", 3128),
         ("https://proxy:3128", true, "proxy", 3128),
@@ -48,7 +48,7 @@ fn a_url_gives_the_server() {
 }
 
 #[test]
-fn another_scheme_is_named_with_those_that_work() {
+fn an_unsupported_scheme_is_an_error_that_names_the_supported_ones() {
     for (url, scheme) in [
         ("socks5://user:Tr0ub4dor@proxy", "socks5://"),
         ("SOCKS5h://proxy", "socks5h://"),
@@ -65,7 +65,7 @@ fn another_scheme_is_named_with_those_that_work() {
 }
 
 #[test]
-fn what_is_no_url_of_a_proxy_is_an_error_that_does_not_repeat_it() {
+fn an_invalid_url_is_an_error_that_does_not_repeat_it() {
     for url in [
         "",
         "http://",
@@ -96,12 +96,12 @@ fn what_is_no_url_of_a_proxy_is_an_error_that_does_not_repeat_it() {
         "http//user:Tr0ub4dor@proxy",
     ] {
         let error = Proxy::url(url).unwrap_err();
-        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidInput, NO_PROXY_URL), "{url}");
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidInput, NOT_A_PROXY_URL), "{url}");
     }
 }
 
 #[test]
-fn the_connect_request_has_the_target_twice_and_ends_the_head() {
+fn the_connect_request_names_the_target_in_both_places() {
     let agent = format!("User-Agent: loggregator-consumer/{}", env!("CARGO_PKG_VERSION"));
     for (host, port, target) in [
         ("loggregator.example.com", 4443, "loggregator.example.com:4443"),
@@ -133,13 +133,13 @@ fn credentials_are_percent_decoded_and_sent_as_basic() {
         assert!(request.contains(&header), "{userinfo}: {request}");
         assert_eq!(request.lines().count(), 5, "{request}");
     }
-    // The example of RFC 7617.
+    // The example in RFC 7617, section 2.
     assert_eq!(basic("Aladdin:open%20sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
     assert!(server("http://@proxy").authorization.is_none());
 }
 
 #[test]
-fn the_environment_gives_the_proxy_by_the_target_s_scheme() {
+fn the_environment_has_a_proxy_per_target_scheme() {
     const NONE: &[(&str, &str)] = &[];
     for (vars, http, https) in [
         (NONE, "", ""),
@@ -152,7 +152,7 @@ fn the_environment_gives_the_proxy_by_the_target_s_scheme() {
         (&[("http_proxy", ""), ("HTTP_PROXY", "upper")], "http://upper:80", ""),
         (&[("https_proxy", ""), ("HTTPS_PROXY", ""), ("ALL_PROXY", "all")], "http://all:80", "http://all:80"),
         (&[("HTTPS_PROXY", "upper"), ("all_proxy", "all")], "http://all:80", "http://upper:80"),
-        // By way of CGI a client can set HTTP_PROXY, and nothing else of these.
+        // Through CGI a client can set HTTP_PROXY, but none of the others.
         (&[("HTTP_PROXY", "evil"), ("REQUEST_METHOD", "GET")], "", ""),
         (&[("HTTP_PROXY", "evil"), ("REQUEST_METHOD", "GET"), ("ALL_PROXY", "all")], "http://all:80", "http://all:80"),
         (&[("http_proxy", "low"), ("HTTP_PROXY", "evil"), ("REQUEST_METHOD", "GET")], "http://low:80", ""),
@@ -162,12 +162,12 @@ fn the_environment_gives_the_proxy_by_the_target_s_scheme() {
         let proxy = environment(vars);
         assert_eq!(chosen(&proxy, "http://example.com/"), http, "{vars:?}");
         assert_eq!(chosen(&proxy, "https://example.com/"), https, "{vars:?}");
-        assert_eq!(chosen(&proxy, "https://127.0.0.1/"), https, "the own machine is as any other: {vars:?}");
+        assert_eq!(chosen(&proxy, "https://127.0.0.1/"), https, "the local machine is no exception: {vars:?}");
     }
 }
 
 #[test]
-fn no_proxy_excepts_targets_by_host_and_port() {
+fn no_proxy_excludes_targets_by_host_and_port() {
     for (vars, direct, proxied) in [
         (&[("NO_PROXY", "example.com")][..], "https://example.com/x", "https://example.org/x"),
         (&[("no_proxy", "example.com"), ("NO_PROXY", "*")], "https://example.com", "https://example.org"),
@@ -187,7 +187,7 @@ fn no_proxy_excepts_targets_by_host_and_port() {
 }
 
 #[test]
-fn a_bad_variable_is_an_error_where_it_would_be_used() {
+fn an_invalid_variable_is_an_error_only_when_it_is_used() {
     let vars = [
         ("https_proxy", "http://user:Tr0ub4dor@proxy:port"),
         ("ALL_PROXY", "socks5://user:Tr0ub4dor@proxy"),
@@ -211,7 +211,7 @@ fn a_bad_variable_is_an_error_where_it_would_be_used() {
 }
 
 #[test]
-fn none_and_a_url_are_the_same_for_every_target() {
+fn none_and_a_url_apply_to_every_target() {
     for target in ["http://example.com", "https://127.0.0.1:4443", "http://[::1]/"] {
         assert_eq!(chosen(&Proxy::none(), target), "");
         assert_eq!(chosen(&Proxy::url("https://proxy").unwrap(), target), "https://proxy:443");
@@ -219,7 +219,7 @@ fn none_and_a_url_are_the_same_for_every_target() {
 }
 
 #[test]
-fn the_function_gets_the_target_and_gives_the_proxy() {
+fn the_function_receives_the_target_and_returns_the_proxy() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let proxy = Proxy::custom({
         let asked = asked.clone();
@@ -243,7 +243,7 @@ fn the_function_gets_the_target_and_gives_the_proxy() {
 }
 
 #[test]
-fn the_function_s_own_error_is_told() {
+fn an_error_of_the_function_is_the_cause() {
     let proxy = Proxy::custom(|_| Err("the proxy list is empty".into()));
     let error = proxy.for_target(&uri("http://example.com")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Proxy);
@@ -252,8 +252,8 @@ fn the_function_s_own_error_is_told() {
 }
 
 #[test]
-fn the_function_s_uri_has_the_rules_of_any_other() {
-    for (given, part) in [("socks5://user:Tr0ub4dor@proxy", "socks5://"), ("/path", NO_PROXY_URL)] {
+fn the_uri_that_the_function_returns_is_validated() {
+    for (given, part) in [("socks5://user:Tr0ub4dor@proxy", "socks5://"), ("/path", NOT_A_PROXY_URL)] {
         let error = Proxy::custom(move |_| Ok(Some(uri(given)))).for_target(&uri("http://example.com")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Proxy);
         assert!(error.to_string().contains(part), "{error}");
@@ -262,7 +262,7 @@ fn the_function_s_uri_has_the_rules_of_any_other() {
 }
 
 #[test]
-fn debug_says_what_was_chosen_without_the_credentials() {
+fn debug_shows_the_proxy_without_the_credentials() {
     let url = "https://user:Tr0ub4dor@[::1]:3128";
     assert_eq!(format!("{:?}", server(url)), "https://[::1]:3128");
     assert_eq!(format!("{:?}", Proxy::url(url).unwrap()), "Proxy::url(https://[::1]:3128)");
@@ -279,7 +279,7 @@ fn the_default_is_the_environment() {
     assert!(text.starts_with("Proxy::from_env("), "{text}");
 }
 
-/// Text in which the characters that mean something in a URL or a list are common.
+/// Text with many of the characters that are special in a URL or a list.
 fn junk() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z0-9:/?#@%.,* \\[\\]-]{0,12}", ".{0,12}"]
 }
@@ -293,12 +293,12 @@ fn list() -> impl Strategy<Value = String> {
 fn target() -> impl Strategy<Value = Uri> {
     let host = prop_oneof!["[a-z0-9.-]{1,12}", "[0-9]{1,3}(\\.[0-9]{1,3}){3}", "\\[[0-9a-f:.]{0,20}\\]", junk()];
     (prop_oneof!["http://", "https://", "[a-z]{0,5}(://)?"], host, prop_oneof!["", ":[0-9]{0,6}"])
-        .prop_filter_map("no URI", |(scheme, host, port)| format!("{scheme}{host}{port}").parse().ok())
+        .prop_filter_map("not a URI", |(scheme, host, port)| format!("{scheme}{host}{port}").parse().ok())
 }
 
-/// Every text that a proxy's URL leads to, whichever way it is given.
+/// Returns all texts that result from a proxy URL, however it is set.
 fn texts(url: &str) -> String {
-    // A `Uri` has no fragment: what followed a # is lost, and that this was the rest of a password can't be told.
+    // A `Uri` drops the fragment, so a URL with a # is skipped: its fragment may be the rest of a password.
     let given = url.parse::<Uri>().ok().filter(|_| !url.contains('#'));
     let proxies =
         [Proxy::url(url), Ok(environment(&[("ALL_PROXY", url)])), Ok(Proxy::custom(move |_| Ok(given.clone())))];
@@ -313,7 +313,7 @@ fn texts(url: &str) -> String {
 
 proptest! {
     #[test]
-    fn no_variable_and_no_target_makes_it_panic(
+    fn no_variable_and_no_target_causes_a_panic(
         values in prop::collection::vec(junk(), 6),
         no_proxy in list(),
         target in target(),
@@ -328,7 +328,7 @@ proptest! {
     }
 
     #[test]
-    fn the_password_is_in_no_text(
+    fn no_text_contains_the_password(
         scheme in prop_oneof!["", "http://", "https://", "socks5://", "[a-z0-9]{0,4}:?/{0,3}"],
         user in "[a-z0-9%]{0,5}",
         before in junk(),
