@@ -9,7 +9,7 @@ use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Builder, DebugPrinter, ErrorKind, LogMessage, Proxy, Reconnect, Tail, TokenSource};
 
 use crate::common::{DEADLINE, wait_until, within};
-use crate::states::{APP, SOON, TOKEN, patient};
+use crate::states::{APP, SOON, TOKEN, without_timeouts};
 
 /// Blocks in every call but the first, until the test ends.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ fn a_drop_and_a_close_do_not_wait_for_a_function_that_blocks() {
                 let server = TrafficController::start().unwrap();
                 let (blocker, wait_until_entered, end_of_test) = Blocker::new();
                 let consumer =
-                    with_function(patient(&server.endpoint()).reconnect(at_once()), blocker).build().unwrap();
+                    with_function(without_timeouts(&server.endpoint()).reconnect(at_once()), blocker).build().unwrap();
                 let tail = consumer.tail(APP, if name == "token function" { "" } else { TOKEN }).unwrap();
                 if name == "token function" {
                     // The token of the first connection is refused from now on.
@@ -110,7 +110,8 @@ fn a_drop_under_a_lock_that_on_connect_wants_does_not_deadlock() {
                 drop(shelf.lock().unwrap());
             }
         };
-        let consumer = patient(&server.endpoint()).on_connect(on_connect).reconnect(at_once()).build().unwrap();
+        let consumer =
+            without_timeouts(&server.endpoint()).on_connect(on_connect).reconnect(at_once()).build().unwrap();
         let tail = consumer.tail(APP, TOKEN).unwrap();
         wait_until_it_wants.recv_timeout(SOON).unwrap();
         let mut shelf = shelf.lock().unwrap();
@@ -135,7 +136,8 @@ fn on_connect_has_a_stack_for_large_arrays_when_a_tail_reconnects() {
             std::hint::black_box(&mut array);
             connected.send(array.len()).unwrap();
         };
-        let consumer = patient(&server.endpoint()).on_connect(on_connect).reconnect(at_once()).build().unwrap();
+        let consumer =
+            without_timeouts(&server.endpoint()).on_connect(on_connect).reconnect(at_once()).build().unwrap();
         let _tail = consumer.tail(APP, TOKEN).unwrap();
         server.drop_tails(APP);
         for _ in 0..2 {
@@ -150,7 +152,8 @@ fn a_tail_whose_caller_pauses_reconnects_meanwhile() {
         let server = TrafficController::start().unwrap();
         let (connected, wait_until_connected) = bounded(100);
         let on_connect = move || _ = connected.send(());
-        let consumer = patient(&server.endpoint()).on_connect(on_connect).reconnect(at_once()).build().unwrap();
+        let consumer =
+            without_timeouts(&server.endpoint()).on_connect(on_connect).reconnect(at_once()).build().unwrap();
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         wait_until_connected.recv_timeout(SOON).unwrap();
         // As many batches as wait for a caller.
