@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use native_tls::{HandshakeError, TlsAcceptor};
 use rustix::event::PollFlags;
 
-use super::fault::Plan;
+use super::config::fault::FaultPlan;
 use super::gateway;
 use super::routes::{self, Answer};
 use super::shared::Shared;
@@ -80,7 +80,12 @@ impl Drop for Registration {
 }
 
 /// Serves a connection from its first byte to its last.
-fn serve(tcp: TcpStream, plan: Plan, acceptor: Option<TlsAcceptor>, registration: Registration) -> Result<(), Broken> {
+fn serve(
+    tcp: TcpStream,
+    plan: FaultPlan,
+    acceptor: Option<TlsAcceptor>,
+    registration: Registration,
+) -> Result<(), Broken> {
     tcp.set_nonblocking(true)?;
     tcp.set_nodelay(true)?;
     let transport = match acceptor {
@@ -117,7 +122,7 @@ fn handshake(tcp: TcpStream, acceptor: &TlsAcceptor, registration: &Registration
 /// One client. Dropped, it closes the socket first, and then is no longer among the open ones.
 pub(super) struct Connection {
     pub(super) stream: Stream,
-    pub(super) plan: Plan,
+    pub(super) plan: FaultPlan,
     registration: Registration,
 }
 

@@ -9,8 +9,8 @@ use memchr::memmem;
 
 use super::access::{Access, Case};
 use super::batch::{self, Batch};
+use super::config::fault::Endless;
 use super::connection::Connection;
-use super::fault::Endless;
 use super::http::{Response, date, write_chunk};
 use super::logged::Wire;
 use super::outbox::{Last, Outbox};

@@ -3,11 +3,11 @@
 use http::StatusCode;
 use jiff::Timestamp;
 
-use super::builder::BodyFraming;
+use super::config::fault::{Endless, FaultPlan, Interruption};
+use super::config::settings::BodyFraming;
 use super::connection::Connection;
-use super::fault::{Endless, Plan};
 use super::record::{Request, RequestKind};
-use super::stream::{Broken, Cut};
+use super::stream::Broken;
 
 /// More than any client's request head, or form.
 const LARGEST_HEAD: usize = 64 * 1024;
@@ -123,7 +123,7 @@ impl Response {
     }
 
     pub(super) fn send(mut self, connection: &mut Connection) -> Result<(), Broken> {
-        let Plan { endless, truncate, delayed_body, .. } = connection.plan;
+        let FaultPlan { endless, truncate, delayed_body, .. } = connection.plan;
         if endless == Some(Endless::Part) {
             self.filler = vec![b'x'; FILLER];
         }
@@ -140,7 +140,7 @@ impl Response {
             write_chunk(b"", &mut bytes);
         }
         if truncate {
-            connection.stream.cut_at((head + (bytes.len() - head) / 2) as u64, Cut::Drop);
+            connection.stream.cut_at((head + (bytes.len() - head) / 2) as u64, Interruption::Drop);
         }
         if let Some(delay) = delayed_body {
             connection.send(&bytes[..head])?;

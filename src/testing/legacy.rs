@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::access::{Access, Case};
+use super::config::generation::Generation;
 use super::connection::Connection;
-use super::generation::Generation;
 use super::http::Response;
 use super::logged::Wire;
 use super::multipart::{recent, recent_between};

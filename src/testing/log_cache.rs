@@ -8,9 +8,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::access::{Access, Case};
-use super::builder::EqualTimes;
+use super::config::fault::Endless;
+use super::config::settings::EqualTimes;
 use super::connection::Connection;
-use super::fault::Endless;
 use super::http::Response;
 use super::logged::Logged;
 use super::record::Request;
@@ -53,7 +53,7 @@ fn answer(connection: &Connection, envelopes: &[String]) -> Response {
     }
     Response::of(200, "application/json", body)
         .header("Grpc-Metadata-Content-Type", "application/grpc")
-        .framing(settings.framing)
+        .framing(settings.body_framing)
         .filler(filler.into_bytes())
 }
 

@@ -66,14 +66,12 @@
 mod access;
 mod api;
 mod batch;
-mod builder;
+mod config;
 mod connection;
 mod doppler;
-mod fault;
 mod foundation;
 mod frames;
 mod gateway;
-mod generation;
 mod http;
 mod legacy;
 mod log_cache;
@@ -90,9 +88,10 @@ mod tls;
 mod uaa;
 mod wake;
 
-pub use builder::{BodyFraming, Builder, EqualTimes};
-pub use fault::Fault;
-pub use generation::Generation;
+pub use config::builder::Builder;
+pub use config::fault::Fault;
+pub use config::generation::Generation;
+pub use config::settings::{BodyFraming, EqualTimes};
 pub use record::{Ending, Frame, Received, ReceivedFrame, Request, RequestKind};
 pub use tls::certificate_pem;
 
@@ -106,7 +105,7 @@ use native_tls::TlsConnector;
 use parking_lot::Mutex;
 
 use crate::message::LogMessage;
-use builder::Settings;
+use config::settings::Settings;
 use logged::{Logged, Wire};
 use outbox::{Last, Outbox};
 use shared::Shared;
@@ -421,6 +420,17 @@ impl TrafficController {
 /// Gives the bytes to each tail, waiting for room, and counts those that took them.
 fn push_to_each(tails: &[Arc<Outbox>], bytes: &[u8]) -> usize {
     tails.iter().filter(|outbox| outbox.push(|out| out.extend_from_slice(bytes))).count()
+}
+
+impl Builder {
+    /// Starts the server on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no socket or thread, or its TLS library refuses the built-in certificate.
+    pub fn start(self) -> io::Result<TrafficController> {
+        TrafficController::with_settings(self.settings)
+    }
 }
 
 impl Drop for TrafficController {

@@ -1,7 +1,7 @@
 //! The multipart answers of `/recent`, `/dump/` and `/recentlogs`.
 
+use super::config::fault::Endless;
 use super::connection::Connection;
-use super::fault::Endless;
 use super::http::Response;
 use super::logged::Wire;
 use super::random::hex_digits;
@@ -38,6 +38,6 @@ pub(super) fn recent_between(
         body.drain(..2);
     }
     Response::of(200, &format!("multipart/x-protobuf; boundary={shown_boundary}"), body)
-        .framing(connection.shared().settings.framing)
+        .framing(connection.shared().settings.body_framing)
         .filler(filler)
 }

@@ -31,7 +31,7 @@ pub(super) fn answer(connection: &mut Connection) -> Result<Answer, Broken> {
     if let Some(bytes) = plan.garbage.take() {
         return Ok(Answer::Raw(bytes));
     }
-    if let Some((status, body)) = plan.refuse.take() {
+    if let Some((status, body)) = plan.error_response.take() {
         return Ok(Response::text(status, body).into());
     }
     // The real servers, too, drop clients that do not wait for the handshake's end.

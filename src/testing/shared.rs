@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::builder::Settings;
-use super::fault::{Fault, Plan};
+use super::config::fault::{Fault, FaultPlan};
+use super::config::settings::Settings;
 use super::logged::Logged;
 use super::outbox::Outbox;
 use super::record::{Received, Request};
@@ -116,7 +116,7 @@ impl Shared {
     }
 
     /// What is to happen to the connection that has just come.
-    pub(super) fn next_plan(&self) -> Plan {
+    pub(super) fn next_plan(&self) -> FaultPlan {
         self.with(|state| state.faults.pop_front().unwrap_or_else(|| state.always.clone())).into()
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use native_tls::TlsStream;
 use socket2::SockRef;
 
-use super::fault::Plan;
+use super::config::fault::{FaultPlan, Interruption};
 
 pub(super) enum Transport {
     Plain(TcpStream),
@@ -19,20 +19,12 @@ pub(super) struct Stream {
     transport: Transport,
     /// How many bytes were sent, before they were encrypted.
     sent: u64,
-    cut: Option<(u64, Cut)>,
+    cut: Option<(u64, Interruption)>,
     drip: Option<Duration>,
     /// When the next byte may drip.
     next_drop: Instant,
     /// The client has sent all it will send.
     ended: bool,
-}
-
-/// What happens at a position.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cut {
-    Drop,
-    Reset,
-    Stall,
 }
 
 /// Why there is nothing more to do for a connection.
@@ -60,11 +52,11 @@ pub(super) enum Gate {
 }
 
 impl Stream {
-    pub(super) fn new(transport: Transport, plan: &Plan) -> Self {
-        Stream { transport, sent: 0, cut: plan.cut, drip: plan.drip, next_drop: Instant::now(), ended: false }
+    pub(super) fn new(transport: Transport, plan: &FaultPlan) -> Self {
+        Stream { transport, sent: 0, cut: plan.interruption, drip: plan.drip, next_drop: Instant::now(), ended: false }
     }
 
-    pub(super) fn cut_at(&mut self, position: u64, cut: Cut) {
+    pub(super) fn cut_at(&mut self, position: u64, cut: Interruption) {
         self.cut = Some((position, cut));
     }
 
@@ -82,7 +74,7 @@ impl Stream {
 
     pub(super) fn gate(&self) -> Gate {
         match self.cut {
-            Some((at, Cut::Stall)) if self.sent >= at => Gate::Shut,
+            Some((at, Interruption::Stall)) if self.sent >= at => Gate::Shut,
             _ if self.drip.is_some() && Instant::now() < self.next_drop => Gate::Until(self.next_drop),
             _ => Gate::Open,
         }
@@ -91,8 +83,8 @@ impl Stream {
     /// An error when it is time to break.
     pub(super) fn check(&self) -> Result<(), Broken> {
         match self.cut {
-            Some((at, Cut::Drop)) if self.sent >= at => Err(Broken::Drop),
-            Some((at, Cut::Reset)) if self.sent >= at => Err(Broken::Reset),
+            Some((at, Interruption::Drop)) if self.sent >= at => Err(Broken::Drop),
+            Some((at, Interruption::Reset)) if self.sent >= at => Err(Broken::Reset),
             _ => Ok(()),
         }
     }

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use tungstenite::handshake::derive_accept_key;
 
-use super::builder::Ping;
+use super::config::fault::{Endless, Interruption};
+use super::config::generation::Generation;
+use super::config::settings::PingSettings;
 use super::connection::Connection;
-use super::fault::Endless;
 use super::frames::{self, FrameReader, ProtocolError};
-use super::generation::Generation;
 use super::logged::Wire;
 use super::outbox::{Last, Outbox};
 use super::record::{Ending, Frame, Received, ReceivedFrame, Request, RequestKind};
-use super::stream::{Broken, Cut};
+use super::stream::Broken;
 
 /// How long a close frame may wait behind data that the client does not read.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
             }
         }
         if truncate && kind == Kind::Dump {
-            connection.stream.cut_at((content + (out.len() - content) / 2) as u64, Cut::Drop);
+            connection.stream.cut_at((content + (out.len() - content) / 2) as u64, Interruption::Drop);
         }
 
         let outbox = Arc::new(Outbox::new(wire, Arc::clone(connection.waker()), settings.backlog));
@@ -283,7 +283,7 @@ impl<'a> Session<'a> {
 
 /// When to ping, and when to despair, as the real servers do it: a pong that comes before its ping is remembered.
 struct KeepAlive {
-    ping: Ping,
+    ping: PingSettings,
     /// There was a ping, and no pong yet.
     is_waiting: bool,
     has_early_pong: bool,
@@ -297,14 +297,14 @@ enum Due {
 }
 
 impl KeepAlive {
-    fn new(ping: Ping) -> Self {
+    fn new(ping: PingSettings) -> Self {
         KeepAlive { ping, is_waiting: false, has_early_pong: false, next: Instant::now() }
     }
 
     fn pong(&mut self) {
         if self.is_waiting {
             self.is_waiting = false;
-            self.next = after(self.ping.every);
+            self.next = after(self.ping.interval);
         } else {
             self.has_early_pong = true;
         }
@@ -318,7 +318,7 @@ impl KeepAlive {
             return Some(Due::End);
         }
         self.is_waiting = true;
-        self.next = after(self.ping.deadline);
+        self.next = after(self.ping.pong_timeout);
         if self.has_early_pong {
             self.has_early_pong = false;
             self.pong();

@@ -1,7 +1,8 @@
-//! The built-in certificate. Its key is public, so it protects nothing: it is for tests alone.
+//! The built-in certificate. Its key is public, so it protects nothing: use it in tests only.
 //!
-//! Both files were made with OpenSSL 3.0. The key is RSA because native-tls imports no other on macOS and Windows,
-//! and the certificate begins in 2019 because macOS rejects those that began later and last for more than 825 days.
+//! Both files were made with OpenSSL 3.0. The key is RSA because native-tls imports only RSA keys on macOS and Windows.
+//! The certificate is valid from 2019 because macOS rejects certificates that start later and are valid for more than
+//! 825 days.
 //!
 //! ```sh
 //! cat > ca.conf <<'END'
@@ -33,14 +34,15 @@ use std::io;
 
 use native_tls::{Certificate, Identity, TlsAcceptor, TlsConnector};
 
-const CERTIFICATE: &str = include_str!("tls/cert.pem");
-const KEY: &str = include_str!("tls/key.pem");
+const CERTIFICATE: &str = include_str!("cert.pem");
+const KEY: &str = include_str!("key.pem");
 
-/// The certificate that a [`TrafficController`](super::TrafficController) with [`tls`](super::Builder::tls) shows, in
-/// PEM, for clients that are not given a [connector](super::TrafficController::tls_connector) but a file.
+/// Returns the certificate, in PEM, that a [`TrafficController`](crate::testing::TrafficController) with
+/// [`tls`](crate::testing::Builder::tls) presents: for clients that take a file instead of a
+/// [connector](crate::testing::TrafficController::tls_connector).
 ///
-/// It is self-signed, is its own CA, and names `localhost`, `127.0.0.1` and `::1`. **Its key is public**: trust it in
-/// tests only.
+/// It is self-signed, is its own CA, and is valid for `localhost`, `127.0.0.1` and `::1`. **Its key is public**: trust
+/// it in tests only.
 ///
 /// ```
 /// use loggregator_consumer::testing;
@@ -51,14 +53,15 @@ pub fn certificate_pem() -> &'static str {
     CERTIFICATE
 }
 
-pub(super) fn acceptor() -> io::Result<TlsAcceptor> {
+/// Returns an acceptor that presents the built-in certificate.
+pub(crate) fn acceptor() -> io::Result<TlsAcceptor> {
     Identity::from_pkcs8(CERTIFICATE.as_bytes(), KEY.as_bytes())
         .and_then(|identity| TlsAcceptor::builder(identity).build())
         .map_err(io::Error::other)
 }
 
-/// A connector that trusts the built-in certificate and no other.
-pub(super) fn connector() -> io::Result<TlsConnector> {
+/// Returns a connector that trusts the built-in certificate and no other.
+pub(crate) fn connector() -> io::Result<TlsConnector> {
     Certificate::from_pem(CERTIFICATE.as_bytes())
         .and_then(|certificate| {
             TlsConnector::builder().disable_built_in_roots(true).add_root_certificate(certificate).build()
