@@ -1,64 +1,64 @@
 //! Websocket frames as a server reads and writes them: bytes only, no sockets.
 //!
-//! The servers answer a close frame with an empty one and never fragment, and tests want to send frames that no server
-//! would, so the frames are handled one by one instead of by a `tungstenite::WebSocket`, which has its own mind.
+//! The frames are handled one by one instead of by a `tungstenite::WebSocket`, because the real servers answer a close
+//! frame with an empty one and never fragment, and because tests send frames that no server would send.
 
 use std::io::Cursor;
 
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::record::Frame;
+use super::received::Frame;
 
-/// What a client may send in one frame: far more than a keep-alive.
+/// The maximum payload of a client's frame: far more than a keep-alive text.
 const LARGEST_FRAME: u64 = 1 << 20;
 
-pub(super) fn binary(payload: &[u8], out: &mut Vec<u8>) {
-    frame(OpCode::Data(Data::Binary), payload, out);
+pub(crate) fn write_binary(payload: &[u8], out: &mut Vec<u8>) {
+    write_frame(OpCode::Data(Data::Binary), payload, out);
 }
 
-pub(super) fn ping(out: &mut Vec<u8>) {
-    frame(OpCode::Control(Control::Ping), b"", out);
+pub(crate) fn write_ping(out: &mut Vec<u8>) {
+    write_frame(OpCode::Control(Control::Ping), b"", out);
 }
 
-pub(super) fn pong(payload: &[u8], out: &mut Vec<u8>) {
-    frame(OpCode::Control(Control::Pong), payload, out);
+pub(crate) fn write_pong(payload: &[u8], out: &mut Vec<u8>) {
+    write_frame(OpCode::Control(Control::Pong), payload, out);
 }
 
-/// A close frame, empty when there is no code.
-pub(super) fn close(code: Option<u16>, reason: &str, out: &mut Vec<u8>) {
+/// Appends a close frame. Without a code it is empty, and the reason is ignored.
+pub(crate) fn write_close(code: Option<u16>, reason: &str, out: &mut Vec<u8>) {
     let payload = code.map_or(Vec::new(), |code| [&code.to_be_bytes(), reason.as_bytes()].concat());
-    frame(OpCode::Control(Control::Close), &payload, out);
+    write_frame(OpCode::Control(Control::Close), &payload, out);
 }
 
-/// The head of a binary frame as long as a frame can be.
-pub(super) fn endless_binary(out: &mut Vec<u8>) {
-    header(OpCode::Data(Data::Binary), i64::MAX as u64, out);
+/// Appends the header of a binary frame of the maximum length, which is practically endless.
+pub(crate) fn write_endless_binary_header(out: &mut Vec<u8>) {
+    write_header(OpCode::Data(Data::Binary), i64::MAX as u64, out);
 }
 
-fn frame(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
-    header(opcode, payload.len() as u64, out);
+fn write_frame(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
+    write_header(opcode, payload.len() as u64, out);
     out.extend_from_slice(payload);
 }
 
-fn header(opcode: OpCode, length: u64, out: &mut Vec<u8>) {
-    FrameHeader { opcode, ..FrameHeader::default() }.format(length, out).expect("memory is no writer that fails");
+fn write_header(opcode: OpCode, length: u64, out: &mut Vec<u8>) {
+    FrameHeader { opcode, ..FrameHeader::default() }.format(length, out).expect("writing to a Vec cannot fail");
 }
 
-/// The bytes that a client sent, to be taken out as frames.
+/// Splits the bytes that a client sent into frames.
 #[derive(Default)]
-pub(super) struct FrameReader(Vec<u8>);
+pub(crate) struct FrameReader(Vec<u8>);
 
-/// The client sent what is no frame of a client.
-pub(super) struct ProtocolError;
+/// The client sent something that is not a valid frame.
+pub(crate) struct ProtocolError;
 
 impl FrameReader {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    /// The next frame, when all of it is there.
-    pub(super) fn next(&mut self) -> Result<Option<Frame>, ProtocolError> {
+    /// Removes and returns the next frame. `None`: it is incomplete.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, ProtocolError> {
         let mut cursor = Cursor::new(&self.0);
         let Some((header, length)) = FrameHeader::parse(&mut cursor).map_err(|_| ProtocolError)? else {
             return Ok(None);
@@ -89,6 +89,7 @@ fn code_and_reason(payload: &[u8]) -> Option<(u16, String)> {
     Some((u16::from_be_bytes(*code), lossy(reason)))
 }
 
+/// Replaces invalid UTF-8 by U+FFFD.
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

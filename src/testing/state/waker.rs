@@ -1,4 +1,4 @@
-//! How a thread that waits for its socket is woken by another one.
+//! [`Waker`]: wakes a thread that waits for its socket.
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -8,26 +8,26 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
-/// A UDP socket that is connected to itself: the one thing to `poll` beside another socket that every system has.
-pub(super) struct Waker(UdpSocket);
+/// A UDP socket that is connected to itself: every system can `poll` it together with another socket.
+pub(crate) struct Waker(UdpSocket);
 
 impl Waker {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(socket.local_addr()?)?;
         socket.set_nonblocking(true)?;
         Ok(Waker(socket))
     }
 
-    /// Ends the `wait` that is under way, or else the next one.
-    pub(super) fn wake(&self) {
-        // It fails when the buffer is full: then the thread is woken already.
+    /// Ends the current call of `wait`, or else the next one.
+    pub(crate) fn wake(&self) {
+        // This fails if the buffer is full. In that case the thread has already been woken.
         let _ = self.0.send(&[0]);
     }
 
-    /// Waits until `socket` is ready for one of `events`, for a wake or for `deadline`, and says what the socket is
-    /// ready for. It may return early.
-    pub(super) fn wait(
+    /// Waits until `socket` is ready for one of `events`, until `wake` is called, or until `deadline`. Returns what the
+    /// socket is ready for. It may return early.
+    pub(crate) fn wait(
         &self,
         socket: &impl AsFd,
         events: PollFlags,
@@ -35,7 +35,7 @@ impl Waker {
     ) -> io::Result<PollFlags> {
         let timeout = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
-            // An hour at most: systems differ in the longest time they know.
+            // At most an hour: the longest possible timeout differs between systems.
             Timespec { tv_sec: left.as_secs().min(3600) as _, tv_nsec: left.subsec_nanos() as _ }
         });
         let mut sockets = [PollFd::new(socket, events), PollFd::new(&self.0, PollFlags::IN)];
