@@ -32,7 +32,7 @@ pub(crate) fn accept_all(
         let Ok(registration) = Registration::new(id, shared) else { continue };
         let acceptor = acceptor.clone();
         let run = move || {
-            // The connection is over, whatever ended it.
+            // An error only says how the connection ended.
             let _ = Connection::accept(tcp, plan, acceptor, registration).and_then(serve);
         };
         threads.extend(thread::Builder::new().name("traffic controller connection".into()).spawn(run));

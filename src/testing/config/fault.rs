@@ -34,7 +34,7 @@ use std::time::Duration;
 pub enum Fault {
     /// The connection is accepted, but there is neither a TLS handshake nor a response.
     SilentAccept,
-    /// Every request, whatever its path and token, gets a response with this status and body.
+    /// Every request, for any path and with any token, gets a response with this status and body.
     RefuseStatus {
         /// The status.
         status: u16,
@@ -55,8 +55,8 @@ pub enum Fault {
     /// and on tails. Requires [`add_recent`](crate::testing::TrafficController::add_recent).
     EndlessMessages,
     /// The connection ends, without a reset, in the middle of the body, although the head announced all of it: with a
-    /// `Content-Length`, or with a last chunk or a closing delimiter that is missing. Streams of the RLP gateway are not
-    /// affected, because they have no middle.
+    /// `Content-Length`, or with a last chunk or a closing delimiter that is missing. Streams of the RLP gateway are
+    /// not affected, because they have no middle.
     Truncate,
     /// The connection ends after this many bytes: TCP's FIN, without a close frame and without TLS's `close_notify`.
     DropAfter(u64),

@@ -17,7 +17,8 @@ use super::state::SharedState;
 use super::state::waker::Waker;
 use crate::net::deadline::after;
 
-// The order of the fields matters: the socket is closed before the registration is removed.
+// The order of the fields matters: the socket must be closed before the registration is removed, so that a test that
+// sees no open connection can rely on it.
 pub(crate) struct Connection {
     pub(crate) socket: Socket,
     pub(crate) plan: FaultPlan,
@@ -137,8 +138,8 @@ impl Connection {
             WriteAllowed::From(then) if to_write => {
                 deadline = Some(deadline.map_or(then, |deadline| deadline.min(then)));
             }
-            // The client has ended its side. Because nothing will be sent any more, no failing write can show whether
-            // it has left or still reads.
+            // The client has ended its side. Because nothing more will be sent, no failing write can ever show whether
+            // it has left or still reads, so it counts as gone.
             WriteAllowed::Never if self.socket.ended() => return Err(Disconnect::ClientGone),
             _ => {}
         }

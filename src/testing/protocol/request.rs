@@ -93,8 +93,8 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// Returns the decoded GUID of the app that the request is about: from the path, or from `app` or `source_id` in the
-    /// query. Empty if there is none.
+    /// Returns the decoded GUID of the app that the request is about: from the path, or from `app` or `source_id` in
+    /// the query. Empty if there is none.
     pub fn app(&self) -> String {
         self.apps().into_iter().next().unwrap_or_default()
     }

@@ -1,4 +1,5 @@
-//! Generation 1: `/tail/`, `/dump/` and `/recent`; in 2015 and 2016 also Doppler's paths, with the same error responses.
+//! Generation 1: `/tail/`, `/dump/` and `/recent`; in 2015 and 2016 also Doppler's paths, with the same error
+//! responses.
 
 use jiff::Timestamp;
 

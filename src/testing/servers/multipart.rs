@@ -35,8 +35,8 @@ pub(super) fn recent_with_boundary(
         Some(Endless::Messages) if !entries.is_empty() => repeated.clone_from(&body),
         _ => body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes()),
     }
-    // The delimiter of the first part has no line end before it. A closing delimiter without parts has one: so does
-    // Go's writer.
+    // As Go's writer has it: a body begins with the delimiter of its first part, but a body without parts with a line
+    // end before the closing delimiter.
     if !entries.is_empty() {
         body.drain(..2);
     }

@@ -91,8 +91,8 @@ impl<'a> WebsocketSession<'a> {
 
         let queue = Arc::new(SendQueue::new(format, Arc::clone(connection.waker()), settings.backlog));
         let ping_timer = (!settings.generation.is_of_2014()).then(|| PingTimer::new(settings.ping));
-        // From here on, messages are sent to this tail. The client does not know yet that the tail is open, so it misses
-        // no message that is logged after it knows.
+        // From here on, messages are sent to this tail. The client does not know yet that the tail is open, so it
+        // misses no message that is logged after it knows.
         let record = shared.update(|state| {
             if kind == WebsocketKind::Tail {
                 state.add_tail(&app, &queue);

@@ -41,7 +41,7 @@ pub(crate) struct State {
     /// The apps that no token may see.
     pub(crate) hidden_apps: HashSet<String>,
     pub(crate) tokens: Tokens,
-    /// How many of the next tokens are rejected, whatever they are.
+    /// How many of the next tokens are rejected without a check.
     pub(crate) tokens_to_reject: usize,
     /// The open connections.
     pub(crate) connections: HashMap<u64, Arc<Waker>>,

@@ -1,4 +1,5 @@
-//! What a [`TrafficController`] has besides logs: the API, tokens, hidden apps, and the session of the `cf` command line.
+//! What a [`TrafficController`] has besides logs: the API, tokens, hidden apps, and the session of the `cf` command
+//! line.
 
 use std::path::Path;
 use std::{fs, io};
@@ -9,8 +10,8 @@ use super::TrafficController;
 
 impl TrafficController {
     /// Returns the address of the API, for [`Consumer::discover`](crate::Consumer::discover):
-    /// `http://127.0.0.1:<port>`, or `https://` with [TLS](crate::testing::Builder::tls). Log Cache, the RLP gateway and
-    /// the UAA have the same address.
+    /// `http://127.0.0.1:<port>`, or `https://` with [TLS](crate::testing::Builder::tls). Log Cache, the RLP gateway
+    /// and the UAA have the same address.
     ///
     /// ```
     /// use loggregator_consumer::testing::{Generation, TrafficController};
@@ -27,7 +28,8 @@ impl TrafficController {
     }
 
     /// Issues an access token of the UAA and returns it, including `bearer `. It is accepted for its
-    /// [lifetime](crate::testing::Builder::token_life), and rejected from then on, whatever other tokens are accepted.
+    /// [lifetime](crate::testing::Builder::token_life), and rejected from then on, even if other tokens are accepted
+    /// without a check.
     ///
     /// ```
     /// use loggregator_consumer::testing::{Generation, TrafficController};
@@ -42,8 +44,9 @@ impl TrafficController {
         format!("bearer {}", self.shared.update(|state| state.tokens.issue(life)).jwt)
     }
 
-    /// Issues a refresh token and returns it. For `POST /oauth/token` with `grant_type=refresh_token` and this token, the
-    /// UAA issues access tokens to the client `cf`, which has no secret. It answers unknown refresh tokens with 401.
+    /// Issues a refresh token and returns it. For `POST /oauth/token` with `grant_type=refresh_token` and this token,
+    /// the UAA issues access tokens to the client `cf`, which has no secret. It answers unknown refresh tokens with
+    /// 401.
     ///
     /// ```
     /// use loggregator_consumer::testing::{Generation, TrafficController};
@@ -79,14 +82,14 @@ impl TrafficController {
         self.shared.update(|state| state.tokens.revoke_refresh_tokens());
     }
 
-    /// Rejects this many of the next requests for logs, whatever their tokens are, in the way in which each server rejects
-    /// an invalid token.
+    /// Rejects this many of the next requests for logs, even with valid tokens. Each server responds as it does to an
+    /// invalid token.
     pub fn refuse_tokens(&self, requests: usize) {
         self.shared.update(|state| state.tokens_to_reject = requests);
     }
 
-    /// Hides an app from every token, as if it had been deleted: Doppler, Log Cache and the RLP gateway answer with 404,
-    /// the RLP gateway with the same body as for a rejected token. Open tails stay open.
+    /// Hides an app from every token, as if it had been deleted: Doppler, Log Cache and the RLP gateway answer with
+    /// 404, the RLP gateway with the same body as for a rejected token. Open tails stay open.
     pub fn hide_app(&self, app: &str) {
         self.shared.update(|state| state.hidden_apps.insert(app.to_owned()));
     }
