@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use serde::de::IgnoredAny;
 
-use super::{Choices, Pieces};
+use super::input::{Choices, Pieces};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::wire::dropsonde::{doppler, encode_doppler, encode_legacy, legacy};

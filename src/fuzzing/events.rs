@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::{Choices, Pieces};
+use super::input::{Choices, Pieces};
 use crate::wire::sse::{Event, Parser};
 
 type Events = Vec<(String, Vec<u8>)>;

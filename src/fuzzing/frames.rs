@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
+use super::input::{Choices, Pieces};
 use super::splitter::stretched;
-use super::{Choices, Pieces};
 use crate::net::websocket::frame_reader::{FrameReader, LARGE, Parsed};
 use crate::wire::frames::Frames;
 

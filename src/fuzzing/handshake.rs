@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::{Choices, Pieces};
+use super::input::{Choices, Pieces};
 use crate::error::ErrorKind;
 use crate::net::debug::dump;
 use crate::net::head::{Head, MAX_ERROR_BODY};

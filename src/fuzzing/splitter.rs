@@ -4,7 +4,7 @@ use std::io::Read;
 
 use memchr::memmem;
 
-use super::{Choices, Pieces};
+use super::input::{Choices, Pieces};
 use crate::wire::multipart::{MAX_HEADERS, MAX_PREAMBLE, Splitter};
 
 pub(super) const BOUNDARY: &str = "B";

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use parking_lot::Mutex;
 
 use self::server::{Framing, Head, Script, Server};
-use super::Choices;
 use super::decoder::{Items, decoded_by, kinds, log_cache};
 use super::events::parse_at_once;
 use super::frames::read_at_once;
+use super::input::Choices;
 use super::splitter::{BOUNDARY, split_at_once};
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind, Result};

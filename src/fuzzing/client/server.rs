@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tungstenite::handshake::derive_accept_key;
 
-use super::super::Pieces;
 use super::super::splitter::BOUNDARY;
 use super::Call;
+use crate::fuzzing::input::Pieces;
 
 /// A server that responds to every request according to its script, and then closes the connection.
 pub(super) struct Server {

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::fuzzing::Pieces;
+use crate::fuzzing::input::Pieces;
 
 const LARGE: usize = 1 << 20;
 

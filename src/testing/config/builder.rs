@@ -1,0 +1,162 @@
+//! [`Builder`]: configures a [`TrafficController`](crate::testing::TrafficController).
+//!
+//! Its method `start` is defined beside the `TrafficController`, because imports go down only.
+
+use std::time::Duration;
+
+use super::generation::Generation;
+use super::settings::{BodyFraming, EqualTimes, PingSettings, Settings};
+
+/// Configures and starts a [`TrafficController`](crate::testing::TrafficController).
+///
+/// ```
+/// use std::time::Duration;
+/// use loggregator_consumer::testing::{BodyFraming, Generation, TrafficController};
+///
+/// let server = TrafficController::builder()
+///     .generation(Generation::Y2016)
+///     .token("bearer secret")
+///     .ping(Duration::from_millis(50), Duration::from_millis(100))
+///     .body_framing(BodyFraming::Chunked)
+///     .tls()
+///     .start()?;
+/// assert!(server.endpoint().starts_with("wss://127.0.0.1:"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// One of today's foundations, with short times for a test:
+///
+/// ```
+/// use std::time::Duration;
+/// use loggregator_consumer::testing::{EqualTimes, Generation, TrafficController};
+///
+/// let server = TrafficController::builder()
+///     .generation(Generation::Today)
+///     .token_life(Duration::from_secs(1))
+///     .rotate_refresh_tokens()
+///     .retain(100_000)
+///     .equal_times(EqualTimes::Parted)
+///     .largest_answer(1 << 20)
+///     .heartbeat(Duration::from_millis(50))
+///     .stream_timeout(Duration::from_secs(2))
+///     .batch_window(Duration::from_millis(10))
+///     .start()?;
+/// assert!(server.api().starts_with("http://127.0.0.1:"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "a builder does nothing until it is started"]
+#[derive(Default)]
+pub struct Builder {
+    pub(crate) settings: Settings,
+}
+
+impl Builder {
+    /// Sets which servers are imitated. Default: [`Generation::Y2015`].
+    pub fn generation(mut self, generation: Generation) -> Self {
+        self.settings.generation = generation;
+        self
+    }
+
+    /// Serves TLS with the [built-in certificate](crate::testing::certificate_pem). The endpoint is then `wss://`.
+    pub fn tls(mut self) -> Self {
+        self.settings.tls = true;
+        self
+    }
+
+    /// Accepts this `Authorization` (the whole header value, including `bearer `) in addition to those set before, and
+    /// rejects all others as the real servers do. Default: any token is accepted, and requests without one.
+    ///
+    /// The [tokens of the server's own UAA](crate::testing::TrafficController::issue_token) are always accepted until
+    /// they expire. Only the legacy paths compare the case of `bearer`.
+    pub fn token(self, token: impl Into<String>) -> Self {
+        self.tokens([token])
+    }
+
+    /// Accepts each of these [tokens](Builder::token). With an empty list, and no tokens set before or after, every
+    /// request is rejected.
+    pub fn tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.settings.tokens.get_or_insert_default().extend(tokens.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets how websockets are pinged: at once, and then `every` after each pong. If no pong arrives within `deadline`
+    /// of a ping, the websocket is closed. Any pong counts, even an unsolicited one. Defaults: 15 s and 30 s, as on the
+    /// real servers. The generations of 2014 do not ping.
+    pub fn ping(mut self, every: Duration, deadline: Duration) -> Self {
+        self.settings.ping = PingSettings { interval: every, pong_timeout: deadline };
+        self
+    }
+
+    /// Sets how the bodies of responses with recent messages end. Default: [`BodyFraming::ContentLength`].
+    pub fn body_framing(mut self, framing: BodyFraming) -> Self {
+        self.settings.body_framing = framing;
+        self
+    }
+
+    /// Sets how many messages are kept for each app. When there are more, the oldest are dropped. They are what
+    /// `/recent`, `/dump/`, `/recentlogs` and Log Cache return. Default: 1000.
+    pub fn retain(mut self, messages: usize) -> Self {
+        self.settings.retain = messages;
+        self
+    }
+
+    /// Sets how many bytes may wait for a tail whose client does not read. When there are more,
+    /// [`send`](crate::testing::TrafficController::send) blocks. Up to about twice this number may be held in total,
+    /// plus the buffers of the operating system. Default: 8 MiB.
+    pub fn backlog(mut self, bytes: usize) -> Self {
+        self.settings.backlog = bytes.max(1);
+        self
+    }
+
+    /// Sets how long the [tokens of the server's UAA](crate::testing::TrafficController::issue_token) are valid.
+    /// Default: 10 minutes. The tokens and the UAA's responses state this in whole seconds, rounded down, at least 1.
+    pub fn token_life(mut self, life: Duration) -> Self {
+        self.settings.token_life = life;
+        self
+    }
+
+    /// Issues a new refresh token with each access token, and rejects the previous one from then on.
+    pub fn rotate_refresh_tokens(mut self) -> Self {
+        self.settings.rotate_refresh_tokens = true;
+        self
+    }
+
+    /// Sets what Log Cache does with messages of equal timestamps. Default: [`EqualTimes::Together`].
+    pub fn equal_times(mut self, equal_times: EqualTimes) -> Self {
+        self.settings.equal_times = equal_times;
+        self
+    }
+
+    /// Sets the maximum size of a response of Log Cache. Larger ones are replaced by status 429. Default: 50 MiB.
+    pub fn largest_answer(mut self, bytes: usize) -> Self {
+        self.settings.largest_answer = bytes;
+        self
+    }
+
+    /// Sets how often an otherwise idle stream of the RLP gateway sends a heartbeat. Default: 15 s.
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.settings.heartbeat = every;
+        self
+    }
+
+    /// Sets the time after which the RLP gateway [closes](crate::testing::TrafficController::close_streams) a stream.
+    /// Default: 14 minutes.
+    pub fn stream_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.stream_timeout = timeout;
+        self
+    }
+
+    /// Sets how many streams of the RLP gateway may be open at the same time. One more ends as soon as it has started.
+    /// Default: no limit.
+    pub fn most_streams(mut self, streams: usize) -> Self {
+        self.settings.most_streams = Some(streams);
+        self
+    }
+
+    /// Sets how long the RLP gateway collects messages before it sends them as one batch of at most 100. Default: zero,
+    /// so every message is a batch. The real gateway waits 100 ms.
+    pub fn batch_window(mut self, window: Duration) -> Self {
+        self.settings.batch_window = window;
+        self
+    }
+}

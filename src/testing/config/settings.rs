@@ -1,0 +1,95 @@
+//! [`Settings`]: how a server behaves during its whole life, with the defaults.
+
+use std::time::Duration;
+
+use super::generation::Generation;
+
+/// Default number of messages that are kept for each app.
+const RETAIN: usize = 1000;
+/// Default number of bytes that may wait for each tail.
+const BACKLOG: usize = 8 << 20;
+/// Default lifetime of an access token: the real one.
+const TOKEN_LIFE: Duration = Duration::from_secs(600);
+/// Default limit of a response of Log Cache, in bytes: the limit of the real gateway for what Log Cache sends to it.
+const LARGEST_ANSWER: usize = 50 << 20;
+/// Default interval of the RLP gateway's heartbeats: the real one.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Default time after which the RLP gateway closes a stream: the real one.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(14 * 60);
+/// Default ping interval and pong timeout: the real ones.
+const PING: PingSettings = PingSettings { interval: Duration::from_secs(15), pong_timeout: Duration::from_secs(30) };
+
+/// The settings of a server. Each is documented at the method of [`Builder`](super::builder::Builder) that sets it.
+pub(crate) struct Settings {
+    pub(crate) generation: Generation,
+    pub(crate) tls: bool,
+    /// The tokens that are accepted. `None`: any token, and requests without one.
+    pub(crate) tokens: Option<Vec<String>>,
+    pub(crate) ping: PingSettings,
+    pub(crate) body_framing: BodyFraming,
+    pub(crate) retain: usize,
+    pub(crate) backlog: usize,
+    pub(crate) token_life: Duration,
+    pub(crate) rotate_refresh_tokens: bool,
+    pub(crate) equal_times: EqualTimes,
+    pub(crate) largest_answer: usize,
+    pub(crate) heartbeat: Duration,
+    pub(crate) stream_timeout: Duration,
+    pub(crate) most_streams: Option<usize>,
+    pub(crate) batch_window: Duration,
+}
+
+/// How websockets are pinged.
+#[derive(Clone, Copy)]
+pub(crate) struct PingSettings {
+    /// The time from a pong to the next ping.
+    pub(crate) interval: Duration,
+    /// How long a client may take to answer a ping.
+    pub(crate) pong_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            generation: Generation::Y2015,
+            tls: false,
+            tokens: None,
+            ping: PING,
+            body_framing: BodyFraming::ContentLength,
+            retain: RETAIN,
+            backlog: BACKLOG,
+            token_life: TOKEN_LIFE,
+            rotate_refresh_tokens: false,
+            equal_times: EqualTimes::Together,
+            largest_answer: LARGEST_ANSWER,
+            heartbeat: HEARTBEAT,
+            stream_timeout: STREAM_TIMEOUT,
+            most_streams: None,
+            batch_window: Duration::ZERO,
+        }
+    }
+}
+
+/// How the end of a response body with recent messages is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BodyFraming {
+    /// The header `Content-Length` announces the length.
+    ContentLength,
+    /// The body is sent in chunks.
+    Chunked,
+    /// The body ends when the connection ends.
+    UntilClose,
+}
+
+/// What Log Cache does with messages of one app that have equal timestamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EqualTimes {
+    /// All of them are in one response, even if it then has more messages than its limit. Today's Log Cache does this.
+    Together,
+    /// The limit of a response may separate them, so paging by time can skip or repeat messages.
+    Parted,
+    /// Each is moved to the next unused nanosecond.
+    Spread,
+}

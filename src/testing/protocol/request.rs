@@ -1,0 +1,194 @@
+//! [`Request`]: what a client asks for.
+
+use std::fmt;
+use std::time::Instant;
+
+use percent_encoding::percent_decode_str;
+
+/// The maximum number of headers in a request.
+const MOST_HEADERS: usize = 128;
+const LOG_CACHE_READ: &str = "/api/v1/read/";
+
+/// A request that a client sent. Returned by
+/// [`TrafficController::requests`](crate::testing::TrafficController::requests).
+///
+/// Its `Debug` output omits the body and the values of headers that contain secrets.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Request {
+    /// The method, such as `GET`.
+    pub method: String,
+    /// The target as it was sent, such as `/tail/?app=my-app-guid`.
+    pub target: String,
+    /// The names and values of the headers, in order. Invalid UTF-8 in a value is replaced by U+FFFD.
+    pub headers: Vec<(String, String)>,
+    /// What the request asks for.
+    pub kind: RequestKind,
+    /// The form of a request for a [token](RequestKind::Token). Bodies of other requests are not read.
+    pub body: Vec<u8>,
+    /// When the request head was complete.
+    pub at: Instant,
+}
+
+/// What a [`Request`] asks for, according to its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestKind {
+    /// `/recent`
+    Recent,
+    /// `/tail/`
+    Tail,
+    /// `/dump/`
+    Dump,
+    /// `/apps/<guid>/stream`
+    Stream,
+    /// `/apps/<guid>/recentlogs`
+    RecentLogs,
+    /// `/api/v1/read/<guid>` of Log Cache
+    LogCacheRead,
+    /// `/api/v1/meta` of Log Cache
+    LogCacheMeta,
+    /// `/api/v1/info` of Log Cache
+    LogCacheInfo,
+    /// `/v2/read` of the RLP gateway
+    Gateway,
+    /// `/` of the API
+    ApiRoot,
+    /// `/v2/info` of the API
+    ApiInfo,
+    /// `/oauth/token` of the UAA
+    Token,
+    /// Another path, which no server knows.
+    Other,
+}
+
+impl Request {
+    /// Parses a request head. Returns it and its length in bytes. `None`: it is incomplete.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, httparse::Error> {
+        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut parsed = httparse::Request::new(&mut headers);
+        Ok(match parsed.parse(bytes)? {
+            httparse::Status::Partial => None,
+            httparse::Status::Complete(length) => {
+                let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+                Some((Request::new(method, target, parsed.headers), length))
+            }
+        })
+    }
+
+    fn new(method: &str, target: &str, headers: &[httparse::Header<'_>]) -> Self {
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        Request {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect(),
+            kind: RequestKind::of(target.split('?').next().unwrap_or_default()),
+            body: Vec::new(),
+            at: Instant::now(),
+        }
+    }
+
+    /// Returns the target without its query, as it was sent.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// Returns the decoded GUID of the app that the request is about: from the path, or from `app` or `source_id` in
+    /// the query. Empty if there is none.
+    pub fn app(&self) -> String {
+        self.apps().into_iter().next().unwrap_or_default()
+    }
+
+    /// Returns the GUIDs of all apps that the request is about. On the RLP gateway there can be several.
+    pub(crate) fn apps(&self) -> Vec<String> {
+        let in_path = match self.kind {
+            RequestKind::Gateway => return self.query_values("source_id"),
+            RequestKind::Stream | RequestKind::RecentLogs => app_in_path(self.path()).map(|(app, _)| app),
+            RequestKind::LogCacheRead => self.path().strip_prefix(LOG_CACHE_READ),
+            _ => return self.query_values("app"),
+        };
+        in_path.map(|app| percent_decode_str(app).decode_utf8_lossy().into_owned()).into_iter().collect()
+    }
+
+    /// Returns the decoded values of this name in the query.
+    pub(crate) fn query_values(&self, name: &str) -> Vec<String> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        form_values(query, name).collect()
+    }
+
+    /// Returns the value of the first header with this name. Case is ignored.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns true if a header is a list that contains this word. Case is ignored.
+    pub(crate) fn header_lists(&self, name: &str, word: &str) -> bool {
+        self.header(name).is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
+    }
+}
+
+/// Splits one of Doppler's paths, `/apps/<app>/<what>`, into the app and what is asked for.
+fn app_in_path(path: &str) -> Option<(&str, &str)> {
+    let (app, what) = path.strip_prefix("/apps/")?.split_once('/')?;
+    (!app.is_empty()).then_some((app, what))
+}
+
+impl RequestKind {
+    fn of(path: &str) -> Self {
+        match path {
+            "/recent" => RequestKind::Recent,
+            "/tail/" => RequestKind::Tail,
+            "/dump/" => RequestKind::Dump,
+            "/api/v1/meta" => RequestKind::LogCacheMeta,
+            "/api/v1/info" => RequestKind::LogCacheInfo,
+            "/v2/read" => RequestKind::Gateway,
+            "/" => RequestKind::ApiRoot,
+            "/v2/info" => RequestKind::ApiInfo,
+            "/oauth/token" => RequestKind::Token,
+            _ if path.strip_prefix(LOG_CACHE_READ).is_some_and(|source| !source.is_empty()) => {
+                RequestKind::LogCacheRead
+            }
+            _ => match app_in_path(path) {
+                Some((_, "stream")) => RequestKind::Stream,
+                Some((_, "recentlogs")) => RequestKind::RecentLogs,
+                _ => RequestKind::Other,
+            },
+        }
+    }
+}
+
+/// Returns the decoded values of this name in a form or a query.
+pub(crate) fn form_values(form: &str, name: &str) -> impl Iterator<Item = String> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    form.split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(move |(key, _)| decode(key) == name)
+        .map(move |(_, value)| decode(value))
+}
+
+/// Returns true if an id has the form of a GUID, as the ids of apps have.
+pub(crate) fn is_guid(id: &str) -> bool {
+    let parts = || id.split('-');
+    parts().map(str::len).eq([8, 4, 4, 4, 12]) && parts().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Request { method, target, headers, kind, body, at } = self;
+        let is_secret = |name: &str| {
+            ["authorization", "proxy-authorization", "cookie"].iter().any(|other| name.eq_ignore_ascii_case(other))
+        };
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name, if is_secret(name) { "[left out]" } else { value.as_str() }))
+            .collect();
+        f.debug_struct("Request")
+            .field("method", method)
+            .field("target", target)
+            .field("headers", &headers)
+            .field("kind", kind)
+            .field("body", &format_args!("{} bytes", body.len()))
+            .field("at", at)
+            .finish()
+    }
+}

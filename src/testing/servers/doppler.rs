@@ -1,0 +1,44 @@
+//! Generation 2: Doppler without legacy paths. It streams an app's logs, and returns the recent ones until Log Cache.
+
+use super::authorization::{Authorization, SchemeCase, authorize};
+use super::multipart;
+use crate::testing::config::fault::Endless;
+use crate::testing::protocol::log_entry::WireFormat;
+use crate::testing::protocol::reply::{Reply, WebsocketKind, WebsocketUpgrade};
+use crate::testing::protocol::request::{Request, is_guid};
+use crate::testing::protocol::response::Response;
+use crate::testing::state::SharedState;
+
+/// Answers `/apps/<guid>/stream`.
+pub(crate) fn stream(shared: &SharedState, request: Request) -> Reply {
+    if let Some(response) = rejection(shared, &request) {
+        return response.into();
+    }
+    let bad_request = || {
+        Response::text(400, "Bad Request\n")
+            .header("Sec-Websocket-Version", "13")
+            .header("X-Content-Type-Options", "nosniff")
+    };
+    WebsocketUpgrade::accept(request, WebsocketKind::Tail, WireFormat::Doppler)
+        .map_or_else(|| bad_request().into(), Reply::Websocket)
+}
+
+/// Answers `/apps/<guid>/recentlogs`.
+pub(crate) fn recent(shared: &SharedState, endless: Option<Endless>, request: &Request) -> Response {
+    rejection(shared, request)
+        .unwrap_or_else(|| multipart::recent(shared, endless, &request.app(), WireFormat::Doppler))
+}
+
+/// Returns the error response to a request that is not allowed.
+fn rejection(shared: &SharedState, request: &Request) -> Option<Response> {
+    if !is_guid(&request.app()) {
+        return Some(Response::empty(401));
+    }
+    match authorize(shared, request, SchemeCase::Ignored) {
+        Authorization::Granted => None,
+        Authorization::NoToken | Authorization::InvalidToken => {
+            Some(Response::empty(401).header("Www-Authenticate", "Basic"))
+        }
+        Authorization::Hidden => Some(Response::empty(404)),
+    }
+}

@@ -1,0 +1,229 @@
+//! Log Cache behind its authorization proxy: returns what is kept of an app, page by page.
+//!
+//! Source: log-cache-release 3.2. Its messages have passed through syslog, which changes them: timestamps are truncated
+//! to microseconds, white space around a message is removed, and NULs are removed.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::authorization::{Authorization, SchemeCase, authorize};
+use crate::testing::config::fault::Endless;
+use crate::testing::config::settings::EqualTimes;
+use crate::testing::protocol::log_entry::LogEntry;
+use crate::testing::protocol::request::Request;
+use crate::testing::protocol::response::Response;
+use crate::testing::state::SharedState;
+use crate::wire::v2;
+
+const DEFAULT_LIMIT: usize = 100;
+const LARGEST_LIMIT: i64 = 1000;
+
+// gRPC's status codes.
+const UNKNOWN: u8 = 2;
+const INVALID_ARGUMENT: u8 = 3;
+const RESOURCE_EXHAUSTED: u8 = 8;
+const UNIMPLEMENTED: u8 = 12;
+
+/// Answers `/api/v1/read/<source>`.
+pub(crate) fn read(shared: &SharedState, endless: Option<Endless>, request: &Request) -> Response {
+    if let Some(response) = rejection(shared, request) {
+        return response;
+    }
+    if request.method != "GET" {
+        return error(501, UNIMPLEMENTED, "Method Not Allowed");
+    }
+    let query = match ReadQuery::parse(request) {
+        Ok(query) => query,
+        Err(response) => return response,
+    };
+    let messages = cached_messages(shared, &request.app());
+    let selected = query.select(&messages, shared.settings.equal_times);
+    let envelopes: Vec<_> = selected.iter().filter_map(|message| message.envelope()).collect();
+    envelopes_response(shared, endless, &envelopes)
+}
+
+fn envelopes_response(shared: &SharedState, endless: Option<Endless>, envelopes: &[String]) -> Response {
+    let list = envelopes.join(",");
+    let (end, repeated) = match endless {
+        Some(Endless::Part) if envelopes.is_empty() => (r#"{"log":{"payload":""#, String::new()),
+        Some(Endless::Part) => (r#",{"log":{"payload":""#, String::new()),
+        Some(Endless::Messages) if !envelopes.is_empty() => ("", format!(",{list}")),
+        _ => ("]}}\n", String::new()),
+    };
+    let body = format!(r#"{{"envelopes":{{"batch":[{list}{end}"#);
+    let (size, limit) = (body.len(), shared.settings.largest_answer);
+    if size > limit {
+        let message = format!("grpc: received message larger than max ({size} vs. {limit})");
+        return error(429, RESOURCE_EXHAUSTED, &message);
+    }
+    Response::with_body(200, "application/json", body)
+        .header("Grpc-Metadata-Content-Type", "application/grpc")
+        .framing(shared.settings.body_framing)
+        .repeat_forever(repeated.into_bytes())
+}
+
+/// Which envelopes a request asks for. Times are in nanoseconds.
+struct ReadQuery {
+    /// The first time that is included.
+    start: i64,
+    /// The first time that is not included any more.
+    end: i64,
+    limit: usize,
+    descending: bool,
+    wants_logs: bool,
+}
+
+impl ReadQuery {
+    fn parse(request: &Request) -> Result<Self, Response> {
+        let mut wants_logs = true;
+        let types = request.query_values("envelope_types");
+        for name in &types {
+            if !["ANY", "LOG", "COUNTER", "GAUGE", "TIMER", "EVENT"].contains(&name.as_str()) {
+                let message = format!("parsing list \"envelope_types\": {name:?} is not a valid value");
+                return Err(error(400, INVALID_ARGUMENT, &message));
+            }
+            wants_logs = types.iter().any(|name| name == "LOG" || name == "ANY");
+        }
+        let descending = parse_parameter(request, "descending", "Bool", |text| match text {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+            _ => None,
+        })?;
+        let integer = |name| parse_parameter(request, name, "Int", |text| text.parse::<i64>().ok());
+        let (start, end) = (integer("start_time")?.unwrap_or(0), integer("end_time")?.unwrap_or(0));
+        let limit = integer("limit")?.unwrap_or(0);
+        if end != 0 && start > end {
+            return Err(error(500, UNKNOWN, &format!("StartTime ({start}) must be before EndTime ({end})")));
+        }
+        if limit > LARGEST_LIMIT {
+            return Err(error(500, UNKNOWN, &format!("limit ({limit}) must be {LARGEST_LIMIT} or less")));
+        }
+        let limit = usize::try_from(limit)
+            .map_err(|_| error(500, UNKNOWN, &format!("limit ({limit}) must be greater than zero")))?;
+        Ok(ReadQuery {
+            start,
+            end: if end == 0 { now() } else { end },
+            limit: if limit == 0 { DEFAULT_LIMIT } else { limit },
+            descending: descending.unwrap_or(false),
+            wants_logs,
+        })
+    }
+
+    /// Selects the messages that are asked for. `messages` must be sorted by time.
+    fn select<'a>(&self, messages: &'a [CachedMessage], equal_times: EqualTimes) -> Vec<&'a CachedMessage> {
+        let from = messages.partition_point(|message| message.time < self.start);
+        let to = messages.partition_point(|message| message.time < self.end);
+        let in_range = messages.get(from..to).filter(|_| self.wants_logs).unwrap_or_default();
+        let mut selected: Vec<_> = in_range.iter().collect();
+        if self.descending {
+            selected.reverse();
+        }
+        let mut limit = self.limit.min(selected.len());
+        if let (EqualTimes::Together, Some(last)) = (equal_times, limit.checked_sub(1)) {
+            limit += selected[limit..].iter().take_while(|message| message.time == selected[last].time).count();
+        }
+        selected.truncate(limit);
+        selected
+    }
+}
+
+/// Parses the first value of a query parameter. `go_type` is the name of its type in the error message of Go's
+/// `strconv`.
+fn parse_parameter<T>(
+    request: &Request,
+    name: &str,
+    go_type: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Response> {
+    let Some(text) = request.query_values(name).into_iter().next() else { return Ok(None) };
+    let syntax_error = || {
+        let message = format!("parsing field \"{name}\": strconv.Parse{go_type}: parsing {text:?}: invalid syntax");
+        error(400, INVALID_ARGUMENT, &message)
+    };
+    parse(&text).map(Some).ok_or_else(syntax_error)
+}
+
+/// A message in Log Cache, with the time under which it is stored there.
+struct CachedMessage {
+    /// In nanoseconds.
+    time: i64,
+    entry: Arc<LogEntry>,
+}
+
+/// Returns everything that Log Cache has of an app, sorted by time.
+fn cached_messages(shared: &SharedState, app: &str) -> Vec<CachedMessage> {
+    let entries = shared.stored(app).into_iter();
+    let mut messages: Vec<_> = entries
+        .filter_map(|entry| {
+            let time = entry.message()?.timestamp;
+            Some(CachedMessage { time: time.saturating_sub(time.rem_euclid(1000)), entry })
+        })
+        .collect();
+    messages.sort_by_key(|message| message.time);
+    if shared.settings.equal_times == EqualTimes::Spread {
+        let mut next_unused = i64::MIN;
+        for message in &mut messages {
+            message.time = message.time.max(next_unused);
+            next_unused = message.time.saturating_add(1);
+        }
+    }
+    messages
+}
+
+impl CachedMessage {
+    fn envelope(&self) -> Option<String> {
+        let mut message = self.entry.message()?.clone().timestamp(self.time);
+        message.message.retain(|&byte| byte != 0);
+        message.message = message.message.trim_ascii().to_vec();
+        Some(v2::encode(&message))
+    }
+}
+
+/// Answers `/api/v1/meta`: how many messages of each app there are, and their times.
+pub(crate) fn meta(shared: &SharedState, request: &Request) -> Response {
+    if let Some(response) = rejection(shared, request) {
+        return response;
+    }
+    let apps = shared.with(|state| {
+        let mut apps: Vec<_> = state.recent.keys().filter(|app| !state.hidden_apps.contains(*app)).cloned().collect();
+        apps.sort_unstable();
+        apps
+    });
+    let sources = apps.iter().filter_map(|app| {
+        let messages = cached_messages(shared, app);
+        let (oldest, newest) = (messages.first()?.time, messages.last()?.time);
+        let (app, count) = (serde_json::Value::from(app.as_str()), messages.len());
+        Some(format!(r#"{app}:{{"count":"{count}", "oldestTimestamp":"{oldest}", "newestTimestamp":"{newest}"}}"#))
+    });
+    let sources: Vec<_> = sources.collect();
+    Response::text(200, format!("{{\"meta\":{{{}}}}}\n", sources.join(", ")))
+}
+
+/// Answers `/api/v1/info`, the only path that needs no token.
+pub(crate) fn info() -> Response {
+    Response::text(200, "{\"version\":\"3.2.12\",\"vm_uptime\":\"2204\"}\n")
+}
+
+/// Returns the response to a request that is not allowed. The proxy answers every problem with a token with a 404.
+fn rejection(shared: &SharedState, request: &Request) -> Option<Response> {
+    match authorize(shared, request, SchemeCase::Ignored) {
+        Authorization::Granted => None,
+        Authorization::NoToken | Authorization::InvalidToken | Authorization::Hidden => Some(Response::empty(404)),
+    }
+}
+
+/// Creates an error response of the gRPC gateway, with one of gRPC's status codes.
+fn error(status: u16, code: u8, message: &str) -> Response {
+    let message = serde_json::Value::from(message);
+    Response::with_body(
+        status,
+        "application/json",
+        format!("{{\"code\":{code},\"message\":{message},\"details\":[]}}\n"),
+    )
+}
+
+/// Returns the current time in nanoseconds.
+fn now() -> i64 {
+    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}

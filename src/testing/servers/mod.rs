@@ -1,0 +1,10 @@
+//! The servers of a foundation: each decides how to answer a request. They know the shared state, but no connections.
+
+pub(crate) mod legacy;
+pub(crate) mod doppler;
+pub(crate) mod log_cache;
+pub(crate) mod rlp_gateway;
+pub(crate) mod api;
+pub(crate) mod uaa;
+mod multipart;
+mod authorization;

@@ -1,0 +1,34 @@
+//! The RLP gateway: streams an app's logs as server-sent events.
+
+use super::authorization::{Authorization, SchemeCase, authorize};
+use crate::testing::protocol::reply::{EventSubscription, Reply};
+use crate::testing::protocol::request::{Request, is_guid};
+use crate::testing::protocol::response::Response;
+use crate::testing::state::SharedState;
+
+/// The parameters of which a request must have at least one.
+const ENVELOPE_TYPES: [&str; 7] = ["log", "counter", "gauge", "timer", "event", "counter.name", "gauge.name"];
+
+/// Answers `/v2/read`.
+pub(crate) fn read(shared: &SharedState, request: &Request) -> Reply {
+    let apps = request.apps();
+    let authorization = authorize(shared, request, SchemeCase::Ignored);
+    // Only an admin may omit the apps, or ask for a source that is not an app.
+    if !matches!(authorization, Authorization::Granted) || apps.is_empty() || !apps.iter().all(|app| is_guid(app)) {
+        return error(404, "not_found", "resource not found").into();
+    }
+    if request.method != "GET" {
+        return error(405, "method_not_allowed", "method not allowed").into();
+    }
+    if ENVELOPE_TYPES.iter().all(|name| request.query_values(name).is_empty()) {
+        return error(400, "missing_envelope_type", "query must provide at least one envelope type").into();
+    }
+    // Logs are the only envelopes of this foundation.
+    let wants_logs = !request.query_values("log").is_empty();
+    Reply::EventStream(EventSubscription { apps: if wants_logs { apps } else { Vec::new() } })
+}
+
+/// Creates an error response: JSON served as text, with one line end from Go's encoder and one from its `http.Error`.
+fn error(status: u16, name: &str, message: &str) -> Response {
+    Response::go_error(status, &format!("{{\"message\":\"{message}\",\"error\":\"{name}\"}}\n"))
+}

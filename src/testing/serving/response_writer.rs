@@ -1,0 +1,33 @@
+//! Sends a response on a connection, with the faults that concern whole responses.
+
+use crate::testing::config::fault::{Endless, FaultPlan, Interruption};
+use crate::testing::connection::{Connection, Disconnect};
+use crate::testing::protocol::response::{EncodedResponse, Response};
+
+/// How many bytes of an endless part are written at a time.
+const FILLER: usize = 16 * 1024;
+
+/// Sends the response and ends the connection.
+pub(super) fn send_response(connection: &mut Connection, mut response: Response) -> Result<(), Disconnect> {
+    let FaultPlan { endless, truncate, delayed_body, .. } = connection.plan;
+    if endless == Some(Endless::Part) {
+        response = response.repeat_forever(vec![b'x'; FILLER]);
+    }
+    let EncodedResponse { head: mut bytes, body, repeated } = response.encode();
+    if truncate {
+        connection.socket.interrupt_at((bytes.len() + body.len() / 2) as u64, Interruption::Drop);
+    }
+    if let Some(delay) = delayed_body {
+        connection.send(&bytes)?;
+        connection.pause(delay)?;
+        bytes.clear();
+    }
+    bytes.extend_from_slice(&body);
+    connection.send(&bytes)?;
+    if !repeated.is_empty() {
+        loop {
+            connection.send(&repeated)?;
+        }
+    }
+    connection.hang_up()
+}

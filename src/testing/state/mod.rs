@@ -1,0 +1,155 @@
+//! [`SharedState`]: what the test and the threads of the connections share, behind one lock.
+
+pub(crate) mod send_queue;
+pub(crate) mod tokens;
+pub(crate) mod waker;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use self::send_queue::SendQueue;
+use self::tokens::Tokens;
+use self::waker::Waker;
+use super::config::fault::{Fault, FaultPlan};
+use super::config::settings::Settings;
+use super::protocol::log_entry::LogEntry;
+use super::protocol::received::Received;
+use super::protocol::request::Request;
+
+pub(crate) struct SharedState {
+    pub(crate) settings: Settings,
+    address: SocketAddr,
+    state: Mutex<State>,
+    /// Notified when something changes that a test may wait for.
+    changed: Condvar,
+    stopping: AtomicBool,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// What each app has logged, as far as it is kept.
+    pub(crate) recent: HashMap<String, VecDeque<Arc<LogEntry>>>,
+    /// The open tails of each app.
+    pub(crate) tails: HashMap<String, Vec<Arc<SendQueue>>>,
+    /// How many streams of the RLP gateway are open.
+    pub(crate) open_streams: usize,
+    /// The apps that no token may see.
+    pub(crate) hidden_apps: HashSet<String>,
+    pub(crate) tokens: Tokens,
+    /// How many of the next tokens are rejected without a check.
+    pub(crate) tokens_to_reject: usize,
+    /// The open connections.
+    pub(crate) connections: HashMap<u64, Arc<Waker>>,
+    /// The faults of the next connections, one item for each connection.
+    pub(crate) next_faults: VecDeque<Vec<Fault>>,
+    /// The faults of each connection for which `next_faults` has no item.
+    pub(crate) default_faults: Vec<Fault>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) received: Vec<Received>,
+}
+
+impl State {
+    pub(crate) fn add_tail(&mut self, app: &str, tail: &Arc<SendQueue>) {
+        self.tails.entry(app.to_owned()).or_default().push(Arc::clone(tail));
+    }
+
+    pub(crate) fn remove_tail(&mut self, app: &str, tail: &Arc<SendQueue>) {
+        if let Some(tails) = self.tails.get_mut(app) {
+            tails.retain(|other| !Arc::ptr_eq(other, tail));
+        }
+    }
+}
+
+impl SharedState {
+    pub(crate) fn new(settings: Settings, address: SocketAddr) -> Self {
+        SharedState {
+            settings,
+            address,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn websocket_url(&self) -> String {
+        format!("{}://{}", if self.settings.tls { "wss" } else { "ws" }, self.address)
+    }
+
+    pub(crate) fn http_url(&self) -> String {
+        format!("{}://{}", if self.settings.tls { "https" } else { "http" }, self.address)
+    }
+
+    /// Reads the state, or changes something that nobody waits for.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock())
+    }
+
+    /// Changes the state and notifies everyone who waits for a change.
+    pub(crate) fn update<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        let result = self.with(f);
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until `condition` is true. Returns false if it is still false after `timeout`.
+    pub(crate) fn wait_for(&self, timeout: Duration, mut condition: impl FnMut(&State) -> bool) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut state = self.state.lock();
+        while !condition(&state) {
+            match deadline {
+                Some(deadline) if self.changed.wait_until(&mut state, deadline).timed_out() => {
+                    return condition(&state);
+                }
+                Some(_) => {}
+                None => self.changed.wait(&mut state),
+            }
+        }
+        true
+    }
+
+    /// Keeps a log entry. Returns the tails of the app that are open at this moment.
+    pub(crate) fn store(&self, app: &str, entry: Arc<LogEntry>) -> Vec<Arc<SendQueue>> {
+        self.with(|state| {
+            if !state.recent.contains_key(app) {
+                state.recent.insert(app.to_owned(), VecDeque::new());
+            }
+            if let Some(stored) = state.recent.get_mut(app) {
+                stored.push_back(entry);
+                while stored.len() > self.settings.retain {
+                    stored.pop_front();
+                }
+            }
+            state.tails.get(app).cloned().unwrap_or_default()
+        })
+    }
+
+    /// Returns the log entries that are kept of an app, in the order of their arrival.
+    pub(crate) fn stored(&self, app: &str) -> Vec<Arc<LogEntry>> {
+        self.with(|state| state.recent.get(app).into_iter().flatten().cloned().collect())
+    }
+
+    /// Returns the faults of the connection that has just been accepted.
+    pub(crate) fn next_fault_plan(&self) -> FaultPlan {
+        self.with(|state| state.next_faults.pop_front().unwrap_or_else(|| state.default_faults.clone())).into()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Tells the accept thread to end all connections. It must be woken after this call.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends all open connections. No connection may be accepted after this call.
+    pub(crate) fn stop_connections(&self) {
+        self.stop();
+        self.with(|state| state.connections.values().for_each(|waker| waker.wake()));
+    }
+}

@@ -1,0 +1,107 @@
+//! [`SendQueue`]: what waits to be sent to one tail.
+
+use std::mem;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::waker::Waker;
+use crate::testing::protocol::log_entry::WireFormat;
+
+/// A queue of encoded frames or events. They are stored back to back, so that the tail's thread can write many of them
+/// with one call.
+pub(crate) struct SendQueue {
+    /// The format of the queued bytes.
+    pub(crate) format: WireFormat,
+    queue: Mutex<Queue>,
+    /// Notified when there is room again, or when the queue is closed.
+    drained: Condvar,
+    waker: Arc<Waker>,
+    /// The number of waiting bytes from which senders must wait.
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// How the tail ends after the bytes, if it does. Nothing can be added then.
+    end: Option<TailEnd>,
+    /// The tail's thread has been woken for these bytes, but has not taken them yet.
+    woken: bool,
+    /// The tail sends nothing any more.
+    abandoned: bool,
+}
+
+/// How the server ends a tail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TailEnd {
+    /// The way the protocol provides for.
+    Close,
+    /// TCP's FIN without more.
+    Drop,
+    /// TCP's RST.
+    Reset,
+}
+
+impl SendQueue {
+    pub(crate) fn new(format: WireFormat, waker: Arc<Waker>, limit: usize) -> Self {
+        SendQueue { format, queue: Mutex::default(), drained: Condvar::new(), waker, limit }
+    }
+
+    /// Waits for room and adds what `write` appends. Returns false if the queue is closed.
+    pub(crate) fn push(&self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let mut queue = self.queue.lock();
+        while queue.bytes.len() >= self.limit && !queue.is_closed() {
+            self.drained.wait(&mut queue);
+        }
+        if queue.is_closed() {
+            return false;
+        }
+        write(&mut queue.bytes);
+        self.wake(&mut queue);
+        true
+    }
+
+    /// Adds what `write` appends, without waiting, and ends the tail after it. Returns false if the queue was already
+    /// closed.
+    pub(crate) fn end(&self, end: TailEnd, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.is_closed() {
+            return false;
+        }
+        write(&mut queue.bytes);
+        queue.end = Some(end);
+        self.drained.notify_all();
+        self.wake(&mut queue);
+        true
+    }
+
+    fn wake(&self, queue: &mut Queue) {
+        if !mem::replace(&mut queue.woken, true) {
+            self.waker.wake();
+        }
+    }
+
+    /// Moves everything that waits into `out`, which must be empty. Returns how the tail ends after it, if it does.
+    pub(crate) fn take(&self, out: &mut Vec<u8>) -> Option<TailEnd> {
+        let mut queue = self.queue.lock();
+        mem::swap(&mut queue.bytes, out);
+        queue.woken = false;
+        self.drained.notify_all();
+        queue.end
+    }
+
+    /// Discards everything that waits and closes the queue.
+    pub(crate) fn abandon(&self) {
+        let mut queue = self.queue.lock();
+        queue.bytes = Vec::new();
+        queue.abandoned = true;
+        self.drained.notify_all();
+    }
+}
+
+impl Queue {
+    fn is_closed(&self) -> bool {
+        self.abandoned || self.end.is_some()
+    }
+}

@@ -1,0 +1,80 @@
+//! [`Tokens`]: the tokens that the UAA has issued.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::testing::random::hex_digits;
+
+/// The scope of every access token.
+pub(crate) const SCOPE: &str = "cloud_controller.read openid";
+/// Access tokens that are to live longer are valid for a year, so that their expiry cannot overflow.
+const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+#[derive(Default)]
+pub(crate) struct Tokens {
+    /// The access tokens, and when each expires.
+    access: HashMap<String, Instant>,
+    refresh: HashSet<String>,
+    /// How many access tokens were issued for refresh tokens.
+    pub(crate) refreshes: usize,
+}
+
+/// A new access token.
+pub(crate) struct AccessToken {
+    pub(crate) jwt: String,
+    /// The lifetime that the token states, in seconds.
+    pub(crate) expires_in: u64,
+    pub(crate) id: String,
+}
+
+impl Tokens {
+    /// Returns whether an access token is still valid. `None`: this UAA has not issued it.
+    pub(crate) fn is_valid(&self, token: Option<&str>) -> Option<bool> {
+        self.access.get(token?).map(|&expiry| Instant::now() < expiry)
+    }
+
+    /// Issues a well-formed JWT with a random signature.
+    pub(crate) fn issue(&mut self, life: Duration) -> AccessToken {
+        // JWTs count in seconds.
+        let expires_in = life.as_secs().max(1);
+        let (id, now) = (hex_digits(32), Timestamp::now().as_second());
+        let header = json!({ "alg": "RS256", "kid": "key-1", "typ": "JWT" });
+        let payload = json!({
+            "jti": id, "sub": "00000000-0000-0000-0000-000000000001", "user_name": "user", "client_id": "cf",
+            "scope": SCOPE.split(' ').collect::<Vec<_>>(), "iat": now, "exp": now.saturating_add_unsigned(expires_in),
+        });
+        let [header, payload] = [header, payload].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+        let jwt = format!("{header}.{payload}.{}", BASE64_URL_SAFE_NO_PAD.encode(hex_digits(32)));
+        self.access.insert(jwt.clone(), Instant::now() + life.min(LONGEST_LIFE));
+        AccessToken { jwt, expires_in, id }
+    }
+
+    pub(crate) fn issue_refresh_token(&mut self) -> String {
+        let token = format!("{}-r", hex_digits(32));
+        self.refresh.insert(token.clone());
+        token
+    }
+
+    pub(crate) fn has_refresh_token(&self, token: &str) -> bool {
+        self.refresh.contains(token)
+    }
+
+    pub(crate) fn revoke_refresh_token(&mut self, token: &str) {
+        self.refresh.remove(token);
+    }
+
+    pub(crate) fn revoke_refresh_tokens(&mut self) {
+        self.refresh.clear();
+    }
+
+    /// Makes every access token expire now.
+    pub(crate) fn expire(&mut self) {
+        let now = Instant::now();
+        self.access.values_mut().for_each(|expiry| *expiry = now);
+    }
+}

@@ -1,0 +1,136 @@
+//! What a [`TrafficController`] has besides logs: the API, tokens, hidden apps, and the session of the `cf` command
+//! line.
+
+use std::path::Path;
+use std::{fs, io};
+
+use serde_json::json;
+
+use super::TrafficController;
+
+impl TrafficController {
+    /// Returns the address of the API, for [`Consumer::discover`](crate::Consumer::discover):
+    /// `http://127.0.0.1:<port>`, or `https://` with [TLS](crate::testing::Builder::tls). Log Cache, the RLP gateway
+    /// and the UAA have the same address.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, Proxy, Via};
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// assert_eq!(consumer.tail_choice()?.via(), Via::Doppler);
+    /// assert_eq!(consumer.recent_choice()?.via(), Via::LogCache);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn api(&self) -> String {
+        self.shared.http_url()
+    }
+
+    /// Issues an access token of the UAA and returns it, including `bearer `. It is accepted for its
+    /// [lifetime](crate::testing::Builder::token_life), and rejected from then on, even if other tokens are accepted
+    /// without a check.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// let token = server.issue_token();
+    /// assert!(token.starts_with("bearer ey"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn issue_token(&self) -> String {
+        let life = self.shared.settings.token_life;
+        format!("bearer {}", self.shared.update(|state| state.tokens.issue(life)).jwt)
+    }
+
+    /// Issues a refresh token and returns it. For `POST /oauth/token` with `grant_type=refresh_token` and this token,
+    /// the UAA issues access tokens to the client `cf`, which has no secret. It answers unknown refresh tokens with
+    /// 401.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, Proxy, TokenSource, Uaa};
+    ///
+    /// const APP: &str = "11111111-1111-1111-1111-111111111111";
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// let tokens = TokenSource::uaa(Uaa::new(&server.api()).refresh_token(&server.issue_refresh_token()))?;
+    /// let consumer = Builder::new().api(&server.api()).tokens(tokens).proxy(Proxy::none()).build()?;
+    /// consumer.recent(APP, "")?;
+    /// server.expire_tokens();
+    /// consumer.recent(APP, "")?; // with a new token
+    /// assert_eq!(server.refreshes(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn issue_refresh_token(&self) -> String {
+        self.shared.update(|state| state.tokens.issue_refresh_token())
+    }
+
+    /// Returns how many access tokens the UAA has issued for refresh tokens.
+    pub fn refreshes(&self) -> usize {
+        self.shared.with(|state| state.tokens.refreshes)
+    }
+
+    /// Makes every access token that was issued so far expire now.
+    pub fn expire_tokens(&self) {
+        self.shared.update(|state| state.tokens.expire());
+    }
+
+    /// Revokes every refresh token that was issued so far, as a logout does.
+    pub fn revoke_refresh_tokens(&self) {
+        self.shared.update(|state| state.tokens.revoke_refresh_tokens());
+    }
+
+    /// Rejects this many of the next requests for logs, even with valid tokens. Each server responds as it does to an
+    /// invalid token.
+    pub fn refuse_tokens(&self, requests: usize) {
+        self.shared.update(|state| state.tokens_to_reject = requests);
+    }
+
+    /// Hides an app from every token, as if it had been deleted: Doppler, Log Cache and the RLP gateway answer with
+    /// 404, the RLP gateway with the same body as for a rejected token. Open tails stay open.
+    pub fn hide_app(&self, app: &str) {
+        self.shared.update(|state| state.hidden_apps.insert(app.to_owned()));
+    }
+
+    /// Logs the `cf` command line in to this foundation: writes its session file, `.cf/config.json`, into the directory
+    /// `dir`, to which `CF_HOME` can then be set. The session gets new tokens.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// let home = std::env::temp_dir().join(format!("cf-home-{}", std::process::id()));
+    /// server.cf_home(&home)?;
+    /// let session = std::fs::read_to_string(home.join(".cf/config.json"))?;
+    /// assert!(session.contains(&server.api()));
+    /// # std::fs::remove_dir_all(home)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written. Missing directories are created.
+    pub fn cf_home(&self, dir: impl AsRef<Path>) -> io::Result<()> {
+        let generation = self.shared.settings.generation;
+        let url_if = |exists, url| if exists { url } else { String::new() };
+        let session = json!({
+            "ConfigVersion": 4,
+            "Target": self.api(),
+            "AuthorizationEndpoint": self.api(),
+            "UaaEndpoint": self.api(),
+            "DopplerEndPoint": url_if(generation.has_doppler(), self.endpoint()),
+            "LogCacheEndPoint": url_if(generation.has_log_cache(), self.api()),
+            "AccessToken": self.issue_token(),
+            "RefreshToken": self.issue_refresh_token(),
+            "UAAOAuthClient": "cf",
+            "UAAOAuthClientSecret": "",
+            // `cf` does not trust the built-in certificate.
+            "SSLDisabled": self.shared.settings.tls,
+        });
+        let dir = dir.as_ref().join(".cf");
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join("config.json"), format!("{session:#}\n"))
+    }
+}
