@@ -21,7 +21,7 @@ use generated::{envelope as dropsonde, log_message as legacy};
 /// not an error. It is replaced by U+FFFD, because the log line matters more than the name of its source.
 pub(crate) fn legacy(bytes: &[u8]) -> Result<LogMessage> {
     let message: legacy::LogMessage = parse(bytes).map_err(|cause| {
-        Error::caused(ErrorKind::Undecodable, format_args!("decoding {} bytes as a LogMessage", bytes.len()), cause)
+        Error::caused(ErrorKind::Undecodable, format_args!("found no LogMessage in {} bytes", bytes.len()), cause)
     })?;
     let legacy::LogMessage { message, message_type, timestamp, app_id, source_id, drain_urls, source_name, .. } =
         message;
@@ -52,7 +52,7 @@ fn parse<M: Message>(bytes: &[u8]) -> Result<M, BoxError> {
             protobuf::rt::skip_field_for_tag(tag, &mut input)?;
             fields += 1;
             if fields > MAX_FIELDS {
-                return Err(format!("it has more than {MAX_FIELDS} fields").into());
+                return Err(format!("there are more than {MAX_FIELDS} fields").into());
             }
         }
     }
@@ -71,13 +71,13 @@ fn text(bytes: Vec<u8>) -> String {
 /// The same as for [`legacy()`].
 pub(crate) fn doppler(bytes: &[u8]) -> Result<Option<LogMessage>> {
     let invalid = |cause: BoxError| {
-        Error::caused(ErrorKind::Undecodable, format_args!("decoding {} bytes as an Envelope", bytes.len()), cause)
+        Error::caused(ErrorKind::Undecodable, format_args!("found no Envelope in {} bytes", bytes.len()), cause)
     };
     let log = match Envelope::parse(bytes).map_err(invalid)? {
         Envelope { event_type: Some(LOG), log: Some(log) } => log,
-        Envelope { event_type: Some(LOG), log: None } => return Err(invalid("it has no log message".into())),
+        Envelope { event_type: Some(LOG), log: None } => return Err(invalid("the log message is missing".into())),
         Envelope { event_type: Some(_), .. } => return Ok(None),
-        Envelope { event_type: None, .. } => return Err(invalid("it has no event type".into())),
+        Envelope { event_type: None, .. } => return Err(invalid("the event type is missing".into())),
     };
     let dropsonde::LogMessage { message, message_type, timestamp, app_id, source_type, source_instance, .. } = log;
     Ok(Some(LogMessage {
@@ -225,7 +225,7 @@ mod tests {
         for field in [&b"\x3a\x00"[..], b"\x98\x06\x07"] {
             let error = legacy(&many(field)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Undecodable);
-            assert!(error.to_string().ends_with("it has more than 4096 fields"), "{error}");
+            assert!(error.to_string().ends_with("there are more than 4096 fields"), "{error}");
         }
         let mut large = full();
         large.message = vec![b'x'; 1 << 20];

@@ -30,8 +30,7 @@ use crate::message::{LogMessage, MessageType};
 /// [`ErrorKind::Undecodable`]: as an item for an envelope that cannot be decoded, and as the result if the JSON as a
 /// whole is invalid. In that case `each` has received the items before the error.
 pub(crate) fn batch(json: &[u8], each: &mut dyn FnMut(Result<LogMessage>)) -> Result<()> {
-    let invalid =
-        |cause: &dyn fmt::Display| undecodable(format_args!("decoding {} bytes as a batch", json.len()), cause);
+    let invalid = |cause: &dyn fmt::Display| undecodable(format_args!("found no batch in {} bytes", json.len()), cause);
     // Checks the UTF-8 of everything at once, which is faster than serde_json's check of each string.
     let json = str::from_utf8(json).map_err(|cause| invalid(&cause))?;
     let mut decoded = 0;
@@ -120,7 +119,7 @@ fn decode(json: &str) -> Result<Option<LogMessage>> {
     match serde_json::from_str::<Envelope>(json) {
         Ok(envelope) => Ok(envelope.into_log()),
         Err(_) if matches!(serde_json::from_str(json), Ok(Kind { log: None })) => Ok(None),
-        Err(cause) => Err(undecodable(format_args!("decoding {} bytes as an envelope", json.len()), &cause)),
+        Err(cause) => Err(undecodable(format_args!("found no envelope in {} bytes", json.len()), &cause)),
     }
 }
 
