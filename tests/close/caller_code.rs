@@ -47,8 +47,11 @@ fn at_once() -> Reconnect {
     Reconnect::default().first(Duration::from_millis(1))
 }
 
+/// Gives a function of the caller, one that blocks, to a builder.
+type Install = fn(Builder, Blocker) -> Builder;
+
 /// The functions of a caller that a tail runs when it reconnects.
-const FUNCTIONS: [(&str, fn(Builder, Blocker) -> Builder); 4] = [
+const FUNCTIONS: [(&str, Install); 4] = [
     ("proxy function", |builder, blocker| {
         builder.proxy(Proxy::custom(move |_| {
             blocker.call();
