@@ -22,6 +22,11 @@ pub(crate) trait LiveSource: Send {
     /// Takes the frames that were received, if there are any. `recycled` returns a buffer for further frames.
     fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames>;
 
+    /// Takes the messages of a source that decodes them itself, if there are any.
+    fn take_decoded(&mut self) -> Option<Decoded> {
+        None
+    }
+
     /// Returns the format of the frames.
     fn format(&self) -> Format;
 
@@ -39,6 +44,14 @@ pub(crate) trait LiveSource: Send {
     /// Returns what a second thread needs to keep the connection alive and to close it with a close frame. `None`:
     /// there is no second thread, and a cancel shuts the connection down.
     fn write_half(&self) -> Option<&Arc<WriteHalf>>;
+}
+
+/// Messages that a source has decoded itself. Gaps are among them.
+#[derive(Default)]
+pub(crate) struct Decoded {
+    pub(crate) messages: VecDeque<Result<LogMessage>>,
+    /// Nothing before this time is still looked for, in nanoseconds since the Unix epoch.
+    pub(crate) complete_until: Option<i64>,
 }
 
 /// Recent messages, read in the caller's thread as the response arrives.

@@ -9,6 +9,7 @@ use crossbeam_channel::Sender;
 
 use crate::error::{Error, Result};
 use crate::message::LogMessage;
+use crate::server::source::Decoded;
 use crate::wire::format::Format;
 use crate::wire::frames::Frames;
 
@@ -28,11 +29,23 @@ pub struct Batch {
     /// Returned after the messages.
     error: Option<Error>,
     last: bool,
+    /// Over Log Cache: nothing before this time is still looked for when these messages have been taken.
+    complete_until: Option<i64>,
 }
 
 impl Batch {
     pub(super) fn new(frames: Frames, format: Format, recycle: &Sender<Frames>) -> Self {
         Batch { frames, format, recycle: Some(recycle.clone()), ..Batch::default() }
+    }
+
+    /// Makes a batch of messages that the source has decoded.
+    pub(super) fn decoded(decoded: Decoded) -> Self {
+        let Decoded { messages, complete_until } = decoded;
+        Batch { decoded: messages, complete_until, ..Batch::default() }
+    }
+
+    pub(super) fn complete_until(&self) -> Option<i64> {
+        self.complete_until
     }
 
     /// Makes a batch that reports a gap. The tail continues after it.

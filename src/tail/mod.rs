@@ -82,6 +82,8 @@ pub struct Tail {
     batches: Receiver<Batch>,
     current: Batch,
     shared: Arc<Shared>,
+    /// See [`complete_until`](Tail::complete_until).
+    complete_until: Option<i64>,
     /// Whether the error at the end has been returned to the caller.
     end_returned: bool,
     reader: Option<JoinHandle<()>>,
@@ -117,7 +119,15 @@ impl Tail {
         };
         let first = Connection::open(source, intervals, &shared, running)?;
         let thread = start_thread("loggregator-read", move || reader.run(first))?;
-        Ok(Tail { batches, current: Batch::default(), shared, end_returned: false, reader: Some(thread), ended })
+        Ok(Tail {
+            batches,
+            current: Batch::default(),
+            shared,
+            complete_until: None,
+            end_returned: false,
+            reader: Some(thread),
+            ended,
+        })
     }
 
     /// Returns the channel of the tail, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and
@@ -176,6 +186,16 @@ impl Tail {
         self.shared.ending.get()
     }
 
+    /// Returns the time up to which the messages are complete, in nanoseconds since the Unix epoch: every message before
+    /// it has been returned, or lies inside a [gap](crate::Gap) that has been returned. Pass it to
+    /// [`Consumer::follow_since`](crate::Consumer::follow_since) to continue after a restart.
+    ///
+    /// Only for a tail that reads Log Cache. `None` on streams, and before the first response. Messages that were taken
+    /// through the [`receiver`](Tail::receiver) are not counted.
+    pub fn complete_until(&self) -> Option<i64> {
+        self.complete_until
+    }
+
     /// Closes the connection and waits for the threads. Messages that still wait are dropped.
     ///
     /// On a websocket a close frame is sent, and the server has 0.1 s to answer it.
@@ -201,6 +221,7 @@ impl Tail {
                 self.end_returned |= self.current.is_last();
                 return Ok(item);
             }
+            self.complete_until = self.current.complete_until().max(self.complete_until);
             self.current = receive(&self.batches)?;
         }
     }

@@ -192,6 +192,9 @@ impl Reader {
                 had_data = true;
                 send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, format, &self.recycle));
             }
+            if let Some(decoded) = source.take_decoded() {
+                send_batch(&self.batches, &self.shared.cancel, Batch::decoded(decoded));
+            }
             match progress {
                 // The stream reached its time limit, so it counts as successful even if the app logged nothing.
                 Progress::Ended(ending @ Ending::Closing { .. }) => return (ending, true),
