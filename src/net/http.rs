@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{StatusCode, Uri};
 use parking_lot::Mutex;
@@ -48,7 +48,7 @@ pub(crate) struct Timeouts {
     pub(crate) body: ReadTimeouts,
 }
 
-/// Makes a GET request. `cancel` interrupts it, and reading its body, at any time.
+/// Makes one GET request over a connection of its own. `cancel` interrupts it, and reading its body, at any time.
 pub(crate) fn get(
     dialer: &Arc<Dialer>,
     endpoint: &Endpoint,
@@ -57,50 +57,82 @@ pub(crate) fn get(
     timeouts: Timeouts,
     cancel: &Arc<Cancel>,
 ) -> Result<Response> {
-    let timer = Arc::new(Timer { timeouts, in_body: AtomicBool::new(false) });
-    let connector = DialConnector {
-        dialer: Arc::clone(dialer),
-        endpoint: endpoint.clone(),
-        authorization: Mutex::new(Some(token.to_owned()).filter(|value| !value.is_empty())),
-        timer: Arc::clone(&timer),
-        cancel: Arc::clone(cancel),
-    };
-    let config = Config::builder()
-        .http_status_as_error(false)
-        // The target of a redirect would receive the token.
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .max_idle_connections(0)
-        // ureq takes a head that fills the buffer for the end of the connection.
-        .max_response_header_size(INPUT_BUFFER / 2)
-        .proxy(None)
-        .user_agent(crate::USER_AGENT)
-        .build();
-    let agent = Agent::with_parts(config, connector, NoResolver);
-    let what = format!("the request for {path}");
-    let response = agent
-        .get(endpoint.http_url(path))
-        .call()
-        .map_err(|error| endpoint.explain(head_error(&what, error), cancel))?;
+    Client::new(dialer, endpoint, cancel, 0).get(path, token, timeouts)
+}
 
-    let status = response.status();
-    // The body of an error response gets no more time than the head.
-    timer.in_body.store(status == StatusCode::OK, Ordering::Relaxed);
-    let header =
-        |name| response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let mut reason = status.canonical_reason().unwrap_or_default().to_owned();
-    if let Some(location) = header("location").filter(|_| status.is_redirection()) {
-        reason.push_str(&format!(" (redirects to {location}, not followed because the token is for this server)"));
+/// Makes GET requests to one server, one after the other, and keeps the connection open between them.
+///
+/// A connection is kept only if the body of the last response was read to its end.
+pub(crate) struct Client {
+    agent: Agent,
+    endpoint: Endpoint,
+    cancel: Arc<Cancel>,
+    current: Arc<CurrentRequest>,
+}
+
+impl Client {
+    /// A client that keeps its connection open.
+    pub(crate) fn keeping_alive(dialer: &Arc<Dialer>, endpoint: &Endpoint, cancel: &Arc<Cancel>) -> Self {
+        Client::new(dialer, endpoint, cancel, 1)
     }
-    let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let coding = coding(headers).map(str::to_owned);
-    if let Some(coding) = coding.as_ref().filter(|_| status == StatusCode::OK) {
-        let text = format!("{what}: the response is encoded ({coding}), which was not requested");
-        return Err(Error::new(ErrorKind::BadResponse, text));
+
+    fn new(dialer: &Arc<Dialer>, endpoint: &Endpoint, cancel: &Arc<Cancel>, max_idle_connections: usize) -> Self {
+        let current = Arc::new(CurrentRequest::default());
+        let connector = DialConnector {
+            dialer: Arc::clone(dialer),
+            endpoint: endpoint.clone(),
+            current: Arc::clone(&current),
+            cancel: Arc::clone(cancel),
+        };
+        let config = Config::builder()
+            .http_status_as_error(false)
+            // The target of a redirect would receive the token.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .max_idle_connections(max_idle_connections)
+            .max_idle_age(MAX_IDLE_AGE)
+            // ureq takes a head that fills the buffer for the end of the connection.
+            .max_response_header_size(INPUT_BUFFER / 2)
+            .proxy(None)
+            .user_agent(crate::USER_AGENT)
+            .build();
+        let agent = Agent::with_parts(config, connector, NoResolver);
+        Client { agent, endpoint: endpoint.clone(), cancel: Arc::clone(cancel), current }
     }
-    let content_type = header("content-type");
-    let body = response.into_body().into_reader();
-    Ok(Response { status: status.as_u16(), reason, content_type, is_encoded: coding.is_some(), body, what })
+
+    /// Makes a GET request. `cancel` interrupts it, and reading its body, at any time.
+    pub(crate) fn get(&self, path: &str, token: &str, timeouts: Timeouts) -> Result<Response> {
+        let what = format!("the request for {path}");
+        let call = || {
+            self.current.begin(token, timeouts);
+            self.agent.get(self.endpoint.http_url(path)).call()
+        };
+        let response = match call() {
+            // The server closed the kept connection before it saw the request. A GET can be repeated.
+            Err(UreqError::Io(_)) if self.current.is_stale_connection() && !self.cancel.is_cancelled() => call(),
+            response => response,
+        };
+        let response = response.map_err(|error| self.endpoint.explain(head_error(&what, error), &self.cancel))?;
+
+        let status = response.status();
+        // The body of an error response gets no more time than the head.
+        self.current.in_body.store(status == StatusCode::OK, Ordering::Relaxed);
+        let header =
+            |name| response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let mut reason = status.canonical_reason().unwrap_or_default().to_owned();
+        if let Some(location) = header("location").filter(|_| status.is_redirection()) {
+            reason.push_str(&format!(" (redirects to {location}, not followed because the token is for this server)"));
+        }
+        let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let coding = coding(headers).map(str::to_owned);
+        if let Some(coding) = coding.as_ref().filter(|_| status == StatusCode::OK) {
+            let text = format!("{what}: the response is encoded ({coding}), which was not requested");
+            return Err(Error::new(ErrorKind::BadResponse, text));
+        }
+        let content_type = header("content-type");
+        let body = response.into_body().into_reader();
+        Ok(Response { status: status.as_u16(), reason, content_type, is_encoded: coding.is_some(), body, what })
+    }
 }
 
 impl Response {
@@ -141,15 +173,36 @@ pub(crate) fn body_error(what: &str, error: io::Error, cancel: &Cancel) -> Error
     Error::caused(kind, format_args!("{what}: its body broke off"), error)
 }
 
-#[derive(Debug)]
-struct Timer {
-    timeouts: Timeouts,
+/// The request that a client is making. Its connection, which may be older, looks here.
+#[derive(Debug, Default)]
+struct CurrentRequest {
+    /// `None` once it has been sent.
+    authorization: Mutex<Option<String>>,
+    timeouts: Mutex<Option<Timeouts>>,
+    /// The response head has been read.
     in_body: AtomicBool,
+    /// The request was sent on a connection that has served another request before.
+    on_kept_connection: AtomicBool,
+    /// Some of the response has arrived.
+    has_response: AtomicBool,
 }
 
-impl Timer {
+impl CurrentRequest {
+    fn begin(&self, token: &str, timeouts: Timeouts) {
+        *self.authorization.lock() = Some(token.to_owned()).filter(|value| !value.is_empty());
+        *self.timeouts.lock() = Some(timeouts);
+        for flag in [&self.in_body, &self.on_kept_connection, &self.has_response] {
+            flag.store(false, Ordering::Relaxed);
+        }
+    }
+
     fn deadline(&self) -> Instant {
-        if self.in_body.load(Ordering::Relaxed) { self.timeouts.body.idle_deadline() } else { self.timeouts.head }
+        let Some(timeouts) = *self.timeouts.lock() else { return Instant::now() };
+        if self.in_body.load(Ordering::Relaxed) { timeouts.body.idle_deadline() } else { timeouts.head }
+    }
+
+    fn is_stale_connection(&self) -> bool {
+        self.on_kept_connection.load(Ordering::Relaxed) && !self.has_response.load(Ordering::Relaxed)
     }
 }
 
@@ -157,9 +210,7 @@ impl Timer {
 struct DialConnector {
     dialer: Arc<Dialer>,
     endpoint: Endpoint,
-    /// Moved to the connection. There is only one.
-    authorization: Mutex<Option<String>>,
-    timer: Arc<Timer>,
+    current: Arc<CurrentRequest>,
     cancel: Arc<Cancel>,
 }
 
@@ -169,15 +220,10 @@ impl Connector for DialConnector {
     fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, UreqError> {
         let stream = self
             .dialer
-            .dial(&self.endpoint, self.timer.timeouts.head, &self.cancel)
+            .dial(&self.endpoint, self.current.deadline(), &self.cancel)
             .map_err(|error| UreqError::Other(error.into()))?;
         let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
-        Ok(Some(Connection {
-            stream,
-            buffers,
-            authorization: self.authorization.lock().take(),
-            timer: Arc::clone(&self.timer),
-        }))
+        Ok(Some(Connection { stream, buffers, has_served: false, current: Arc::clone(&self.current) }))
     }
 }
 
@@ -187,6 +233,9 @@ impl fmt::Debug for DialConnector {
     }
 }
 
+/// A connection that has not been used for this long is not used again.
+const MAX_IDLE_AGE: Duration = Duration::from_secs(60);
+
 const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 16 * 1024;
 
@@ -194,9 +243,9 @@ const OUTPUT_BUFFER: usize = 16 * 1024;
 struct Connection {
     stream: Stream,
     buffers: LazyBuffers,
-    /// `None` once it has been sent.
-    authorization: Option<String>,
-    timer: Arc<Timer>,
+    /// It has received a response before.
+    has_served: bool,
+    current: Arc<CurrentRequest>,
 }
 
 impl Transport for Connection {
@@ -205,9 +254,11 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), UreqError> {
-        let deadline = self.timer.deadline();
+        let deadline = self.current.deadline();
+        self.current.on_kept_connection.store(self.has_served, Ordering::Relaxed);
+        let authorization = self.current.authorization.lock().take();
         let mut bytes = &self.buffers.output()[..amount];
-        if let Some(value) = self.authorization.take() {
+        if let Some(value) = authorization {
             // The first write contains the whole request line.
             let line_end = memchr::memchr(b'\n', bytes).map_or(amount, |at| at + 1);
             let (line, rest) = bytes.split_at(line_end);
@@ -223,18 +274,20 @@ impl Transport for Connection {
             // A protocol element is longer than the buffer, such as the line of a chunk's size.
             return Ok(false);
         }
-        let amount = self.stream.read_by(buffer, self.timer.deadline()).map_err(mask_reset)?;
+        let amount = self.stream.read_by(buffer, self.current.deadline()).map_err(mask_reset)?;
         if amount == 0 {
             // As an error, because ureq would otherwise miss an end in the middle of a chunk's size.
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
+        self.has_served = true;
+        self.current.has_response.store(true, Ordering::Relaxed);
         self.buffers.input_appended(amount);
         Ok(true)
     }
 
     fn is_open(&mut self) -> bool {
-        // Each request has its own connection.
-        false
+        // While nothing is requested, whatever can be read is the end of the connection, or nothing to rely on.
+        self.stream.is_quiet()
     }
 
     fn is_tls(&self) -> bool {

@@ -74,6 +74,12 @@ impl Stream {
         ReadUntil { stream: self, deadline }
     }
 
+    /// Returns true if there is nothing to read now, not even the end of the stream.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&no_time)) == Ok(0)
+    }
+
     /// Writes all of `bytes`, waiting until `deadline` for room in the socket's buffer.
     pub(crate) fn write_all_by(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
         while !bytes.is_empty() {
