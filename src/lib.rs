@@ -59,7 +59,8 @@
 //! A tail over a websocket has two threads. One reads and sends frames on in batches. The other sends keep-alives, and
 //! closes the connection in the end. A tail over the RLP gateway has only the thread that reads. What waits between
 //! that thread and the caller is [bounded](Tail). When it is full, TCP slows the server down. Messages are decoded in
-//! the caller's thread. A tail reconnects in the thread that reads.
+//! the caller's thread. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy
+//! function, a token function, the debug printer, `on_connect`.
 //!
 //! A call uses the caller's thread, and a short-lived thread that resolves the server's name. A token is renewed in
 //! another short-lived thread, for all callers that wait for it.
