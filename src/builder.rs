@@ -13,7 +13,7 @@ use crate::net::debug::DebugPrinter;
 use crate::net::dial::{Dialer, Proxy};
 use crate::net::endpoint::{Endpoint, Scheme};
 use crate::server::foundation::{Addresses, Foundation};
-use crate::settings::{Reconnect, Settings};
+use crate::settings::{Polling, Reconnect, Settings};
 
 /// The upper bound of `max_message_size`, because room for a message is made as soon as a server announces its size.
 const LARGEST_MESSAGE_SIZE: usize = 1 << 30;
@@ -207,6 +207,12 @@ impl Builder {
     /// [that is possible](crate#what-no-client-can-promise).
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.settings.reconnect = Some(policy);
+        self
+    }
+
+    /// Sets how a tail over Log Cache polls: see [`Polling`].
+    pub fn polling(mut self, polling: Polling) -> Self {
+        self.settings.polling = polling;
         self
     }
 

@@ -45,6 +45,9 @@ pub enum Ending {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// Log Cache no longer holds the lines that a tail returned last, so it may have dropped others after them. This is
+    /// the ending of a [gap](crate::Gap), and never that of a tail.
+    Forgotten,
     /// The server broke the protocol, or the network failed. The text says how.
     Failed(String),
 }
@@ -60,7 +63,7 @@ impl Ending {
         let kind = match self {
             _ if self.is_clean() => return None,
             Ending::ClosedByServer { .. } | Ending::Closing { .. } => ErrorKind::ClosedByServer,
-            Ending::Closed | Ending::Eof | Ending::Reset => ErrorKind::ConnectionLost,
+            Ending::Closed | Ending::Eof | Ending::Reset | Ending::Forgotten => ErrorKind::ConnectionLost,
             Ending::TimedOut => ErrorKind::Timeout,
             Ending::TooLarge { .. } => ErrorKind::TooLarge,
             Ending::Failed(_) => ErrorKind::BadResponse,
@@ -74,7 +77,7 @@ impl Ending {
             Ending::ClosedByServer { code, reason } => Ending::ClosedByServer { code, reason: hide(&reason, secret) },
             Ending::Closing { reason } => Ending::Closing { reason: hide(&reason, secret) },
             Ending::Failed(text) => Ending::Failed(hide(&text, secret)),
-            Ending::Closed | Ending::Eof | Ending::Reset | Ending::TimedOut | Ending::TooLarge { .. } => self,
+            _ => self,
         }
     }
 
@@ -113,6 +116,7 @@ impl fmt::Display for Ending {
             Ending::TooLarge { limit } => {
                 write!(f, "a message is larger than {limit} bytes: see Builder::max_message_size")
             }
+            Ending::Forgotten => f.write_str("Log Cache no longer holds the messages that were returned last"),
             Ending::Failed(text) => f.write_str(&printable(text)),
         }
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fmt, io};
 
+use jiff::Timestamp;
+
 use crate::ending::Ending;
 use crate::message::LogMessage;
 use crate::secrets::{hide, printable};
@@ -55,6 +57,11 @@ pub struct Gap {
     pub at: SystemTime,
     /// How the connection ended.
     pub ending: Ending,
+    /// Messages with this time or a later one may be missing, in nanoseconds since the Unix epoch. Only Log Cache can tell:
+    /// `None` for a stream.
+    pub from: Option<i64>,
+    /// No message with this time or a later one is missing, in nanoseconds since the Unix epoch. `None` for a stream.
+    pub until: Option<i64>,
 }
 
 /// The kind of an [`Error`]: what happened, and what the caller can do.
@@ -179,9 +186,25 @@ impl Error {
 
     /// Creates the item of a tail that reconnects after its connection ended.
     pub(crate) fn gap(ending: Ending) -> Self {
-        let mut error =
-            Error::new(ErrorKind::Gap, format!("{ending} (reconnecting: messages logged meanwhile are missed)"));
-        error.0.gap = Some(Gap { at: SystemTime::now(), ending });
+        let text = format!("{ending} (reconnecting: messages logged meanwhile are missed)");
+        Error::with_gap(text, Gap { at: SystemTime::now(), ending, from: None, until: None })
+    }
+
+    /// Creates the item of a tail over Log Cache where lines of `from..until` may be missing, in nanoseconds since the
+    /// Unix epoch.
+    pub(crate) fn forgotten(from: i64, until: i64) -> Self {
+        let time = |nanoseconds: i64| {
+            let time = Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default();
+            time.strftime("%FT%T.%3fZ").to_string()
+        };
+        let ending = Ending::Forgotten;
+        let text = format!("{ending} (messages from {} to {} may be missing)", time(from), time(until));
+        Error::with_gap(text, Gap { at: SystemTime::now(), ending, from: Some(from), until: Some(until) })
+    }
+
+    fn with_gap(text: String, gap: Gap) -> Self {
+        let mut error = Error::new(ErrorKind::Gap, text);
+        error.0.gap = Some(gap);
         error
     }
 

@@ -297,7 +297,7 @@ pub use net::debug::DebugPrinter;
 pub use net::dial::Proxy;
 pub use recent::Recent;
 pub use server::foundation::{Choice, Via};
-pub use settings::Reconnect;
+pub use settings::{Polling, Reconnect};
 pub use tail::{Batch, Closer, Tail};
 
 /// The `User-Agent` header that servers and proxies get.

@@ -17,6 +17,7 @@ pub(crate) struct Settings {
     pub(crate) max_message_size: usize,
     pub(crate) max_recent_size: usize,
     pub(crate) reconnect: Option<Reconnect>,
+    pub(crate) polling: Polling,
     pub(crate) on_connect: Option<Box<dyn Fn() + Send + Sync>>,
     pub(crate) debug_printer: Option<Box<dyn DebugPrinter>>,
 }
@@ -43,6 +44,7 @@ impl Default for Settings {
             max_message_size: 16 << 20,
             max_recent_size: 256 << 20,
             reconnect: None,
+            polling: Polling::default(),
             on_connect: None,
             debug_printer: None,
         }
@@ -104,6 +106,73 @@ impl Reconnect {
     /// of the last one. Default: no limit.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = Some(attempts);
+        self
+    }
+}
+
+/// How a tail over Log Cache polls: see [`Builder::polling`](crate::Builder::polling).
+///
+/// Log Cache keeps lines and does not push them, so a tail over it requests them again and again: the last second at
+/// each poll, and each stretch of time once more when it is 2 s old and once more when it is as old as the
+/// [horizon](Polling::horizon). The clock of this machine does not matter.
+///
+/// ```
+/// use std::time::Duration;
+/// use loggregator_consumer::{Builder, Polling};
+///
+/// let consumer = Builder::new()
+///     .log_cache("https://log-cache.example.com")
+///     .polling(Polling::default().idle(Duration::from_secs(5)))
+///     .build()?;
+/// # Ok::<(), loggregator_consumer::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "it takes effect when it is given to Builder::polling"]
+pub struct Polling {
+    pub(crate) every: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) horizon: Duration,
+    pub(crate) hold: Duration,
+}
+
+impl Default for Polling {
+    fn default() -> Self {
+        Polling {
+            every: Duration::from_millis(250),
+            idle: Duration::from_secs(2),
+            horizon: Duration::from_secs(10),
+            hold: Duration::ZERO,
+        }
+    }
+}
+
+impl Polling {
+    /// Sets the pause between two polls while new lines arrive. Default: 250 ms, about 5 requests a second. A line is
+    /// returned about half a pause after it has become readable.
+    pub fn every(mut self, pause: Duration) -> Self {
+        self.every = pause;
+        self
+    }
+
+    /// Sets the longest pause between two polls. Without new lines, the pause grows to it. Default: 2 s, about 0.5
+    /// requests a second for an app that logs nothing.
+    pub fn idle(mut self, pause: Duration) -> Self {
+        self.idle = pause;
+        self
+    }
+
+    /// Sets how late a line may become readable and still be returned, after its timestamp. Default: 10 s. It is limited
+    /// to 1 s at least and 10 minutes at most. A longer horizon needs more memory, about 24 bytes for each line that is
+    /// younger than one and a half horizons, and at most 100,000 lines are remembered.
+    pub fn horizon(mut self, d: Duration) -> Self {
+        self.horizon = d.clamp(Duration::from_secs(1), Duration::from_secs(600));
+        self
+    }
+
+    /// Sets how old a line must be before it is returned, by the server's clock. Default: 0. Lines of several instances
+    /// arrive out of order; lines that are held back are returned in order, that much later.
+    pub fn hold(mut self, d: Duration) -> Self {
+        self.hold = d;
         self
     }
 }

@@ -60,6 +60,7 @@ impl Dump {
             match progress {
                 Progress::More => {}
                 Progress::Ended(ending) => self.ending = Some(ending),
+                Progress::Failed(error) => return Err(error),
                 Progress::Idle if !self.frames.is_empty() => {}
                 Progress::Idle => {
                     if self.websocket.wait(Some(idle_deadline)).is_err() {

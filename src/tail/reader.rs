@@ -104,8 +104,12 @@ impl Reader {
     fn read_all(&self, mut connection: Connection) -> End {
         let mut backoff = self.reconnector.as_ref().map(|reconnector| Backoff::new(reconnector.policy));
         loop {
-            let (ending, had_data) = self.read(&mut *connection.source);
+            let result = self.read(&mut *connection.source);
             drop(connection);
+            let (ending, had_data) = match result {
+                Ok(end) => end,
+                Err(error) => return failed_with(error),
+            };
             if self.shared.cancel.is_cancelled() {
                 return (Ending::Closed, None);
             }
@@ -175,7 +179,11 @@ impl Reader {
     }
 
     /// Reads a connection to its end. Returns how it ended, and whether anything arrived before.
-    fn read(&self, source: &mut dyn LiveSource) -> (Ending, bool) {
+    ///
+    /// # Errors
+    ///
+    /// The error with which the source gave up: no other connection is to be made.
+    fn read(&self, source: &mut dyn LiveSource) -> Result<(Ending, bool)> {
         let idle_timeout = self.idle_timeout.or(source.default_idle_timeout());
         // After a cancel, a source with a write half is still read, up to the server's close frame.
         let ends_at_once = source.write_half().is_none();
@@ -183,7 +191,7 @@ impl Reader {
         let mut had_data = false;
         loop {
             if ends_at_once && self.shared.cancel.is_cancelled() {
-                return (Ending::Closed, had_data);
+                return Ok((Ending::Closed, had_data));
             }
             let progress = source.receive();
             if let Some(frames) = source.take(&mut || self.recycled.try_recv().unwrap_or_default())
@@ -197,14 +205,15 @@ impl Reader {
             }
             match progress {
                 // The stream reached its time limit, so it counts as successful even if the app logged nothing.
-                Progress::Ended(ending @ Ending::Closing { .. }) => return (ending, true),
-                Progress::Ended(ending) => return (ending, had_data),
+                Progress::Ended(ending @ Ending::Closing { .. }) => return Ok((ending, true)),
+                Progress::Ended(ending) => return Ok((ending, had_data)),
+                Progress::Failed(error) => return Err(error),
                 Progress::More => {}
                 Progress::Idle => {
                     // Other failures than a timeout show in the next read.
                     let waited = self.wait(source, idle_timeout);
                     if waited.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
-                        return (Ending::TimedOut, had_data);
+                        return Ok((Ending::TimedOut, had_data));
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::ending::Ending;
+use crate::error::Error;
 
 /// A batch of payloads, and the buffer that they lie in. They are not copied until they are decoded.
 #[derive(Debug, Default)]
@@ -44,4 +45,6 @@ pub(crate) enum Progress {
     Idle,
     /// The connection has ended.
     Ended(Ending),
+    /// The source has given up with this error. The tail ends with it, and does not reconnect.
+    Failed(Error),
 }
