@@ -33,7 +33,8 @@ pub enum Ending {
         /// The reason that the gateway gives.
         reason: String,
     },
-    /// The stream ended without a close frame, because the server died or dropped the connection.
+    /// The stream ended unexpectedly, because the server died or dropped the connection: a websocket without a close
+    /// frame, a stream of the RLP gateway without its `closing` event.
     Eof,
     /// The connection was reset.
     Reset,
@@ -96,7 +97,7 @@ impl fmt::Display for Ending {
                 Ok(())
             }
             Ending::Closing { reason } => write!(f, "the server ended the stream: {reason}"),
-            Ending::Eof => f.write_str("the connection ended without a close frame; messages may be missing"),
+            Ending::Eof => f.write_str("the connection ended unexpectedly; messages may be missing"),
             Ending::Reset => f.write_str("the connection was reset; messages may be missing"),
             Ending::TimedOut => f.write_str("nothing came from the server for too long; messages may be missing"),
             Ending::TooLarge { limit } => {
