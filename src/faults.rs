@@ -48,6 +48,8 @@
 //! | a chunk that is none | [`Truncated`], with what came in [`recovered`], but for what was read together with it; of a tail, [`Ending::Failed`] | 20 bytes for a chunk's size | `bad_input/recent::a_chunk_that_is_none_is_truncated`, `bad_input/requests::the_size_of_a_chunk_has_an_end` |
 //! | a refusal whose words have no end | the refusal's kind, with the words cut | 64 KiB, [`connect_timeout`] | `bad_input/requests::a_refusal_whose_words_have_no_end_is_cut`, `bad_input/refusals::a_401_whose_body_drips_in_without_end_is_cut_by_the_connect_timeout` |
 //! | a refusal that repeats the token | the words without the token |  | `bad_input/refusals::a_token_that_the_server_repeats_is_hidden`, `secrets::neither_the_token_nor_the_proxys_password_is_ever_shown` |
+//! | a 429 or a 503 with `Retry-After` | [`ServerError`] at once, with [`retry_after`]; a tail that reconnects waits for it | 1 hour | `rate_limits::a_call_fails_at_once_and_its_error_has_the_time`, `rate_limits::a_tail_that_reconnects_waits_for_the_time` |
+//! | a 404 for a missing app, from a server of 2016 or a Cloud Controller | [`NotFound`], without a doubt about the address |  | `bad_input/refusals::a_404_for_a_missing_app_on_a_server_of_2016_does_not_doubt_the_address`, `log_cache::an_error_of_a_cloud_controller_says_what_is_missing_and_does_not_doubt_the_address` |
 //! | an API that names no server of logs, or has no end | [`BadResponse`] | 1 MiB | `bad_input/api::what_names_no_server_is_a_bad_response`, `bad_input/api::an_answer_without_an_end_is_a_bad_response` |
 //! | a token that is refused | another is got once, if there is a source; else [`Unauthorized`] |  | `tokens::a_refused_token_is_refreshed_once` |
 //!
@@ -82,12 +84,18 @@
 //! | messages, or pings between them, that drip in without an end | [`Timeout`] | [`recent_timeout`] | `bad_input/recent::parts_that_drip_in_without_end_are_a_timeout`, `bad_input/recent::a_dump_that_only_pings_is_a_timeout` |
 //! | parts that are no messages | they are skipped, with a warning in the log; too many are a [`BadResponse`] | 1000 | `bad_input/recent::parts_that_are_no_messages_are_skipped`, `bad_input/recent::parts_without_end_that_are_no_messages_are_a_bad_response` |
 //! | JSON that is none | [`BadResponse`] or [`Truncated`] |  | `bad_input/log_cache::what_is_no_json_is_a_bad_response_with_what_came_before` |
+//! | a page of Log Cache that would be too large: 429, or 403, with gRPC's code 8 | nothing: smaller pages are requested; if one message is still too large, [`ServerError`] | 10 requests | `log_cache::a_response_that_is_too_large_is_requested_in_smaller_pages`, `rate_limits::a_rate_limit_is_told_apart_from_a_response_that_is_too_large` |
+//! | a Log Cache 1.x, which has another path | nothing: its path is found once | one more request | `log_cache::the_path_of_log_cache_1_is_found_once_and_remembered`, `log_cache::a_server_that_knows_neither_path_is_not_a_log_cache` |
+//! | a Log Cache that ignores the end of a page, such as Korifi's | each message once, and a warning in the log |  | `log_cache::a_server_that_ignores_the_end_of_a_page_is_asked_twice_and_no_line_is_doubled` |
 //!
 //! # This side
 //!
 //! | fault | what the caller sees | bound | test |
 //! |---|---|---|---|
 //! | an argument that can't be one | [`InvalidInput`], and nothing is sent | 1024 bytes for an endpoint or a GUID | `bad_input/arguments::an_empty_guid_is_refused_before_anything_is_sent`, `bad_input/arguments::an_endpoint_or_a_guid_that_is_far_too_long_is_refused` |
+//! | an app GUID with white space around it | nothing: it is removed |  | `app_guids::white_space_around_a_guid_does_not_reach_a_server` |
+//! | an app GUID that is a dot segment, or contains white space or a control character | [`InvalidInput`], and nothing is sent |  | `app_guids::what_cannot_be_a_guid_is_refused_before_anything_is_sent`, `app_guids::a_slash_in_a_guid_makes_no_other_path` |
+//! | an app's name instead of its GUID | the server's error with a hint; no messages and a warning in the log if the server has none |  | `app_guids::the_hint_for_a_name_shows_it_without_the_white_space_around_it`, `app_guids::where_a_server_says_nothing_about_a_name_the_log_does` |
 //! | a close, in whatever state | a tail just ends, by [`Ending::Closed`]; a call gives [`Closed`] | 0.1 s | `races::whenever_it_comes_a_close_ends_everything_and_leaves_nothing`, `close/tails::a_tail_under_load_closes_well`, `close/calls::close_ends_a_call_that_waits_for_an_answer` |
 //! | a close with a server that does not read, or does nothing but send | the same | 0.1 s | `close/tails::a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later`, `close/tails::a_server_that_does_nothing_but_send_learns_of_the_close` |
 //! | a callback that closes, drops or panics | the close, the drop, the panic; nothing stays open |  | `close/callbacks::a_callback_may_close_the_consumer`, `close/callbacks::a_callback_may_drop_the_tail_that_connects_again`, `close/callbacks::a_callback_that_panics_leaves_nothing_open_and_the_consumer_goes_on` |
@@ -102,6 +110,8 @@
 //! [`Proxy`]: crate::ErrorKind::Proxy
 //! [`BadResponse`]: crate::ErrorKind::BadResponse
 //! [`Unauthorized`]: crate::ErrorKind::Unauthorized
+//! [`NotFound`]: crate::ErrorKind::NotFound
+//! [`ServerError`]: crate::ErrorKind::ServerError
 //! [`ClosedByServer`]: crate::ErrorKind::ClosedByServer
 //! [`TooLarge`]: crate::ErrorKind::TooLarge
 //! [`Undecodable`]: crate::ErrorKind::Undecodable
@@ -125,6 +135,7 @@
 //! [`tls_connector`]: crate::Builder::tls_connector
 //! [`pong_every`]: crate::Builder::pong_every
 //! [`recovered`]: crate::Error::recovered
+//! [`retry_after`]: crate::Error::retry_after
 //! [`Builder`]: crate::Builder
 //! [`Reconnect`]: crate::Reconnect
 //! [`Tail`]: crate::Tail
