@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN, answer, chunk, head, texts};
 use common::{DEADLINE, Script, ScriptedServer, hang_up, read_head, say, within};
-use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy, Reconnect};
+use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy, Reconnect, TokenSource, Uaa};
 
 /// A server that responds to every request in the same way, and counts them.
 struct Server {
@@ -161,5 +161,18 @@ fn a_tail_that_reconnects_waits_for_the_time() {
         let second = tail.next().unwrap().unwrap();
         assert_eq!(texts(&[first, second]), ["one", "two"]);
         assert!(when.recv().unwrap().elapsed() >= Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_uaa_has_the_time_too() {
+    within(DEADLINE, || {
+        let server = Server::start(answer("429 Too Many Requests", &["Retry-After: 7"], b"slow down"));
+        let url = format!("http://{}", server.server.address);
+        let tokens = TokenSource::uaa(Uaa::new(&url).client("id", "secret")).unwrap();
+        let consumer = Builder::new().log_cache(&url).tokens(tokens).proxy(Proxy::none()).build().unwrap();
+        let error = consumer.recent(APP, "").unwrap_err();
+        assert_eq!((error.status(), error.retry_after()), (Some(429), Some(Duration::from_secs(7))), "{error}");
+        assert_eq!(server.requests.load(Ordering::SeqCst), 1);
     });
 }
