@@ -120,6 +120,7 @@
 //! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
 //! | an address, an app's GUID | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
 //! | name look-ups that were abandoned and still hang | 64 in this process | | [`Dial`](ErrorKind::Dial) |
+//! | the time that a server asks to wait, [`Error::retry_after`] | 1 hour | | it counts as 1 hour |
 //! | rejections in a row of a tail that reconnects | 3 | | the tail ends with the last one |
 //!
 //! [`Consumer::recent_iter`] holds one message at a time, so it has no limit in total. Redirects are not followed.

@@ -16,6 +16,7 @@ use crate::net::dial::Dialer;
 use crate::net::endpoint::{Endpoint, Scheme};
 use crate::net::failure::{error_response, io_error};
 use crate::net::head::{Head, coding};
+use crate::net::retry_after::retry_after;
 use crate::secrets::HIDDEN;
 
 const PATH: &str = "/oauth/token";
@@ -245,6 +246,7 @@ impl Credentials {
         let access_token = self.uaa.access_token.as_deref().unwrap_or_default();
         let secrets = [self.refresh_token(), &self.uaa.refresh_token, access_token, &self.uaa.client_secret];
         let error = error_response(head.status, &head.reason, what, without_secrets(&message, &secrets));
+        let error = error.with_retry_after(retry_after(head.header("retry-after"), head.header("date")));
         if !matches!(head.status, 400 | 401) {
             return error;
         }
