@@ -12,3 +12,4 @@ pub(crate) mod registry;
 pub(crate) mod deadline;
 pub(crate) mod debug;
 pub(crate) mod failure;
+pub(crate) mod on_behalf;
