@@ -50,6 +50,7 @@
 //! | a refusal that repeats the token | the words without the token |  | `bad_input/refusals::a_token_that_the_server_repeats_is_hidden`, `secrets::neither_the_token_nor_the_proxys_password_is_ever_shown` |
 //! | an API that names no server of logs, or has no end | [`BadResponse`] | 1 MiB | `bad_input/api::what_names_no_server_is_a_bad_response`, `bad_input/api::an_answer_without_an_end_is_a_bad_response` |
 //! | a token that is refused | another is got once, if there is a source; else [`Unauthorized`] |  | `tokens::a_refused_token_is_refreshed_once` |
+//! | a token that is rejected although it has just replaced a rejected one, as for an app that is gone | [`Unauthorized`], without another renewal | a tenth of the token's lifetime, at most 60 s: see [`TokenSource`] | `tokens::ten_calls_for_apps_that_are_gone_cost_one_refresh` |
 //!
 //! # Tails
 //!
@@ -91,6 +92,8 @@
 //! | a close, in whatever state | a tail just ends, by [`Ending::Closed`]; a call gives [`Closed`] | 0.1 s | `races::whenever_it_comes_a_close_ends_everything_and_leaves_nothing`, `close/tails::a_tail_under_load_closes_well`, `close/calls::close_ends_a_call_that_waits_for_an_answer` |
 //! | a close with a server that does not read, or does nothing but send | the same | 0.1 s | `close/tails::a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later`, `close/tails::a_server_that_does_nothing_but_send_learns_of_the_close` |
 //! | a callback that closes, drops or panics | the close, the drop, the panic; nothing stays open |  | `close/callbacks::a_callback_may_close_the_consumer`, `close/callbacks::a_callback_may_drop_the_tail_that_connects_again`, `close/callbacks::a_callback_that_panics_leaves_nothing_open_and_the_consumer_goes_on` |
+//! | a token function, a proxy function or a logger that uses the consumer while its token is renewed | the old token while it is valid, or [`Unauthorized`]; nothing waits for itself |  | `reentry::a_token_function_that_uses_the_consumer_gets_an_error`, `reentry::a_proxy_function_that_uses_the_consumer_while_a_uaa_is_dialled_gets_an_error`, `reentering_logger::a_logger_may_use_the_consumer_whatever_is_logged_about_its_tokens` |
+//! | a proxy function that panics while a token is requested | an error, and the next call requests a token again |  | `reentry::a_proxy_function_that_panics_while_a_uaa_is_dialled_is_an_error` |
 //! | a logger that panics in a tail's thread | [`BadResponse`] or [`ConnectionLost`]; no clean end, and no hanging |  | `panicking_logger::a_logger_that_panics_ends_a_tail_and_does_not_hang_it` |
 //! | whatever was opened, and however it ended | no thread and no descriptor stays |  | `leaks::nothing_is_left_behind` |
 //!
@@ -128,3 +131,4 @@
 //! [`Builder`]: crate::Builder
 //! [`Reconnect`]: crate::Reconnect
 //! [`Tail`]: crate::Tail
+//! [`TokenSource`]: crate::TokenSource
