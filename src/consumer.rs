@@ -452,11 +452,12 @@ impl Inner {
     ) -> Result<T> {
         let attempt = |token: &str| call(token).map_err(|error| explain_guid(error.hiding(token), app_guid));
         let Some(tokens) = self.tokens.as_ref().filter(|_| given.is_empty()) else { return attempt(given) };
-        let token = tokens.token(None, &self.dialer, cancel)?;
+        let attempt = |token: &str| attempt(token).inspect(|_| tokens.accepted(token, app_guid));
+        let token = tokens.token(&self.dialer, cancel)?;
         match attempt(&token) {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
-                log::debug!("the server rejected a token, renewing it");
-                match tokens.token(Some(&token), &self.dialer, cancel) {
+                log::debug!("the server rejected a token");
+                match tokens.replace(&token, app_guid, &self.dialer, cancel) {
                     Ok(renewed) => attempt(&renewed),
                     // The server's message says more than that there is no other token.
                     Err(missing) if is_no_replacement(&missing) => Err(error),

@@ -56,6 +56,7 @@
 //! |---|---|---|---|
 //! | a 429 or a 503 with `Retry-After` | [`ServerError`] at once, with [`retry_after`]; a tail that reconnects waits for it | 1 hour | `rate_limits::a_call_fails_at_once_and_its_error_has_the_time`, `rate_limits::a_tail_that_reconnects_waits_for_the_time` |
 //! | a 404 for a missing app, from a server of 2016 or a Cloud Controller | [`NotFound`], without a doubt about the address |  | `bad_input/error_responses::a_404_for_a_missing_app_on_a_server_of_2016_does_not_doubt_the_address`, `log_cache::an_error_of_a_cloud_controller_says_what_is_missing_and_does_not_doubt_the_address` |
+//! | a token that is rejected although it has just replaced a rejected one, as for an app that is gone | [`Unauthorized`], without another renewal | a tenth of the token's lifetime, at most 60 s: see [`TokenSource`] | `tokens::ten_calls_for_apps_that_are_gone_cost_one_refresh` |
 //!
 //! # Tails
 //!
@@ -108,6 +109,8 @@
 //! | an app GUID with white space around it | nothing: it is removed |  | `app_guids::white_space_around_a_guid_does_not_reach_a_server` |
 //! | an app GUID that is a dot segment, or contains white space or a control character | [`InvalidInput`], and nothing is sent |  | `app_guids::what_cannot_be_a_guid_is_refused_before_anything_is_sent`, `app_guids::a_slash_in_a_guid_makes_no_other_path` |
 //! | an app's name instead of its GUID | the server's error with a hint; no messages and a warning in the log if the server has none |  | `app_guids::the_hint_for_a_name_shows_it_without_the_white_space_around_it`, `app_guids::where_a_server_says_nothing_about_a_name_the_log_does` |
+//! | a token function, a proxy function or a logger that uses the consumer while its token is renewed | the old token while it is valid, or [`Unauthorized`]; nothing waits for itself |  | `reentry::a_token_function_that_uses_the_consumer_gets_an_error`, `reentry::a_proxy_function_that_uses_the_consumer_while_a_uaa_is_dialled_gets_an_error`, `reentering_logger::a_logger_may_use_the_consumer_whatever_is_logged_about_its_tokens` |
+//! | a proxy function that panics while a token is requested | an error, and the next call requests a token again |  | `reentry::a_proxy_function_that_panics_while_a_uaa_is_dialled_is_an_error` |
 //!
 //! [`ConnectionLost`]: crate::ErrorKind::ConnectionLost
 //! [`Timeout`]: crate::ErrorKind::Timeout
@@ -146,3 +149,4 @@
 //! [`Builder`]: crate::Builder
 //! [`Reconnect`]: crate::Reconnect
 //! [`Tail`]: crate::Tail
+//! [`TokenSource`]: crate::TokenSource

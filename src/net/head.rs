@@ -50,6 +50,21 @@ impl Head {
         }
     }
 
+    /// Reads the head of the final response to `what`, and skips the interim responses before it (RFC 9110, section
+    /// 15.2). 101 is final: it ends HTTP on this connection. Only the reader's deadline limits the number of interim
+    /// responses.
+    pub(crate) fn read_final(mut stream: impl Read, what: &str) -> Result<Self> {
+        let mut head = Self::read(&mut stream, what)?;
+        while matches!(head.status, 100..=199) && head.status != 101 {
+            let rest = std::mem::take(&mut head.rest);
+            // What was read together with the interim response.
+            let mut rest = &rest[..];
+            head = Self::read((&mut rest).chain(&mut stream), what)?;
+            head.rest.extend_from_slice(rest);
+        }
+        Ok(head)
+    }
+
     /// Parses a head. Returns `None` if it is incomplete.
     fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -169,6 +184,27 @@ mod tests {
             assert_eq!(kind(&mut late[..cut].chain(&late[cut..])), ErrorKind::BadResponse, "cut at {cut}");
         }
         assert_eq!(kind(&mut &late[..20]), ErrorKind::ConnectionLost);
+    }
+
+    #[test]
+    fn interim_responses_are_skipped_in_any_pieces() {
+        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+        for (status, body) in [(200, "hello"), (101, "\x01\0frame"), (404, "")] {
+            let response = format!("{}HTTP/1.1 {status} \r\nA: b\r\n\r\n{body}", interim.repeat(3));
+            for cut in 0..=response.len() {
+                let mut stream = response.as_bytes()[..cut].chain(&response.as_bytes()[cut..]);
+                let head = Head::read_final(&mut stream, "the response").unwrap();
+                assert_eq!((head.status, head.header("a")), (status, Some("b")), "cut at {cut}");
+                let mut rest = head.rest.clone();
+                stream.read_to_end(&mut rest).unwrap();
+                assert_eq!(rest, body.as_bytes(), "cut at {cut}");
+            }
+        }
+        let kind = |answer: &mut dyn Read| Head::read_final(answer, "the response").unwrap_err().kind();
+        assert_eq!(kind(&mut interim.as_bytes()), ErrorKind::ConnectionLost);
+        assert_eq!(kind(&mut interim.as_bytes().chain(NoRead)), ErrorKind::Timeout);
+        let endless = std::iter::repeat_n(interim, 10_000).collect::<String>();
+        assert_eq!(kind(&mut endless.as_bytes().chain(NoRead)), ErrorKind::Timeout);
     }
 
     /// A server that sends nothing more and does not close the connection.
