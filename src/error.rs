@@ -43,6 +43,7 @@ struct Inner {
     body: Option<String>,
     recovered: Vec<LogMessage>,
     gap: Option<Gap>,
+    is_from_router: bool,
 }
 
 /// A break in a tail that [reconnects](crate::Builder::reconnect). Messages may be missing at this point.
@@ -126,6 +127,7 @@ impl Error {
             body: None,
             recovered: Vec::new(),
             gap: None,
+            is_from_router: false,
         }))
     }
 
@@ -208,6 +210,18 @@ impl Error {
         self
     }
 
+    /// Marks the error response of a platform's router, which answers while it has no route to the server. `code` is
+    /// the value of its header `X-Cf-Routererror`, such as `unknown_route`.
+    pub(crate) fn with_router(mut self, code: &str) -> Self {
+        self.0.is_from_router = true;
+        self.with_hint(&format!(" (the platform's router has no route to this server, at least for now: {code})"))
+    }
+
+    /// Returns true if the platform's router answered, and not the server.
+    pub(crate) fn is_from_router(&self) -> bool {
+        self.0.is_from_router
+    }
+
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -255,7 +269,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Messages are only counted, because they are the caller's data.
-        let Inner { kind, text, source, status, body, recovered, gap } = &*self.0;
+        let Inner { kind, text, source, status, body, recovered, gap, is_from_router } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)
@@ -264,6 +278,7 @@ impl fmt::Debug for Error {
             .field("body", body)
             .field("recovered", &recovered.len())
             .field("gap", gap)
+            .field("is_from_router", is_from_router)
             .finish()
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Endpoint {
     /// As the `Host` header has it: an IPv6 address in brackets, the port only if it is not the scheme's own.
     pub(crate) authority: String,
     prefix: String,
+    is_api: bool,
 }
 
 /// What a server is spoken to by: its two schemes are those that its address may have.
@@ -93,7 +94,13 @@ impl Endpoint {
             port,
             authority: if port == default_port { shown_host } else { format!("{shown_host}:{port}") },
             prefix: uri.path().trim_end_matches('/').to_owned(),
+            is_api: false,
         })
+    }
+
+    /// Parses the address of a foundation's API, so that errors do not call it a log server.
+    pub(crate) fn parse_api(text: &str) -> Result<Self> {
+        Ok(Endpoint { is_api: true, ..Endpoint::parse(text, Scheme::Http)? })
     }
 
     /// The same server as an HTTP client sees it: `http` for `ws`, `https` for `wss`.
@@ -108,6 +115,7 @@ impl Endpoint {
             // A socket that was shut down to end the wait for it looks like a failure of the peer.
             _ if cancel.is_cancelled() => Error::closed(),
             ErrorKind::InvalidInput => error,
+            _ if self.is_api => error,
             _ if error.status().is_some() => error,
             _ => error.with_context("Error dialing loggregator server: ").with_hint(&format!(
                 ".\nPlease ask your Cloud Foundry Operator to check the platform configuration (loggregator endpoint \

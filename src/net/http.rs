@@ -23,7 +23,7 @@ use crate::net::deadline::ReadTimeouts;
 use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
-use crate::net::failure::{error_response, io_error};
+use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
 use crate::net::head::{MAX_ERROR_BODY, coding};
 
 /// A request's response, whose body is still to be read.
@@ -32,6 +32,7 @@ pub(crate) struct Response {
     pub(crate) content_type: Option<String>,
     pub(crate) body: Body,
     is_encoded: bool,
+    router_error: Option<String>,
     reason: String,
     what: String,
 }
@@ -77,7 +78,7 @@ pub(crate) fn get(
         .user_agent(crate::USER_AGENT)
         .build();
     let agent = Agent::with_parts(config, dial, NoResolver);
-    let what = format!("the request for {path}");
+    let what = format!("the request for {}", endpoint.path(path));
     let response = agent
         .get(endpoint.http_url(path))
         .call()
@@ -99,8 +100,10 @@ pub(crate) fn get(
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
     let content_type = header("content-type");
+    let router_error = header(ROUTER_ERROR);
     let body = response.into_body().into_reader();
-    Ok(Response { status: status.as_u16(), reason, content_type, is_encoded: coding.is_some(), body, what })
+    let is_encoded = coding.is_some();
+    Ok(Response { status: status.as_u16(), reason, content_type, is_encoded, router_error, body, what })
 }
 
 impl Response {
@@ -112,7 +115,8 @@ impl Response {
             let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut body);
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        error_response(self.status, &self.reason, self.what, body)
+        let error = error_response(self.status, &self.reason, self.what, body);
+        mark_router(error, self.router_error.as_deref())
     }
 }
 

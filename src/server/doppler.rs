@@ -38,6 +38,9 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
 /// Adds a hint to an error response. A 404 has an empty body if the user may not see the app, and a message if the path
 /// does not exist.
 fn advise(error: Error, no_path: &str) -> Error {
+    if error.is_from_router() {
+        return error;
+    }
     match (error.status(), error.body().map(str::trim)) {
         (Some(401), Some("")) => error.with_hint(": is the token expired? `cf oauth-token` prints a new one"),
         (Some(404), Some("")) => error.with_hint(": there is no such app, or the token's user may not see it"),

@@ -14,7 +14,7 @@ use crate::net::debug::{DebugPrinter, dump};
 use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
-use crate::net::failure::{error_response, io_error};
+use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
 use crate::net::head::Head;
 use crate::secrets::hide;
 
@@ -58,7 +58,7 @@ impl Request<'_> {
         }
         self.print("WEBSOCKET REQUEST:", || dump(&first_line, headers.iter().copied()));
         let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let what = format!("the websocket handshake at {}", self.path);
+        let what = format!("the websocket handshake at {}", self.endpoint.path(self.path));
         stream
             .write_all_by(format!("{first_line}\r\n{head}\r\n").as_bytes(), deadline)
             .map_err(|cause| io_error(&what, cause))?;
@@ -69,7 +69,8 @@ impl Request<'_> {
         });
         if response.status != 101 {
             let body = response.read_body(stream.until(deadline));
-            return Err(error_response(response.status, &response.reason, what, body).hiding(self.token));
+            let error = error_response(response.status, &response.reason, what, body);
+            return Err(mark_router(error, response.header(ROUTER_ERROR)).hiding(self.token));
         }
         check_upgrade(&response, &key)
             .map_err(|why| Error::new(ErrorKind::BadResponse, format!("{what}: the server's 101 {why}")))?;

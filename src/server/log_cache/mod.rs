@@ -81,6 +81,9 @@ fn read_page(call: &Call<'_>, path: &str, page: &mut Page) -> Result<usize> {
 /// Adds a hint to an error response. Log Cache's auth proxy answers 404 with an empty body to every token that it
 /// rejects, or that is not valid for the app.
 fn advise(error: Error) -> Error {
+    if error.is_from_router() {
+        return error;
+    }
     let is_empty = error.body().is_some_and(|body| body.trim().is_empty());
     match error.status() {
         Some(404) if is_empty => error.with_kind(ErrorKind::Unauthorized).with_hint(
