@@ -49,6 +49,13 @@
 //! | a refusal whose words have no end | the refusal's kind, with the words cut | 64 KiB, [`connect_timeout`] | `bad_input/requests::a_refusal_whose_words_have_no_end_is_cut`, `bad_input/refusals::a_401_whose_body_drips_in_without_end_is_cut_by_the_connect_timeout` |
 //! | a refusal that repeats the token | the words without the token |  | `bad_input/refusals::a_token_that_the_server_repeats_is_hidden`, `secrets::neither_the_token_nor_the_proxys_password_is_ever_shown` |
 //! | an API that names no server of logs, or has no end | [`BadResponse`] | 1 MiB | `bad_input/api::what_names_no_server_is_a_bad_response`, `bad_input/api::an_answer_without_an_end_is_a_bad_response` |
+//! | an API whose router has no route to it | the router's status and message, and that it was the API | [`connect_timeout`] | `bad_input/api::an_api_behind_a_router_without_a_route_says_so` |
+//! | an API that cannot be reached | [`Dial`], [`Tls`] or [`Timeout`], and that it was the API | [`connect_timeout`] for both requests together | `bad_input/api::an_api_that_can_not_be_reached_is_called_the_api`, `bad_input/api::both_requests_to_an_api_share_one_connect_timeout` |
+//! | an API that names no server for tails | `recent` works; a tail fails with [`InvalidInput`] |  | `choosing::a_foundation_with_only_a_log_cache_has_recent_messages_and_says_why_it_has_no_tails` |
+//! | a link of an API that cannot be used | the next server is used; without one, [`BadResponse`] with the link and its value, for the calls that need it |  | `choosing::an_unusable_link_costs_only_the_calls_that_need_it`, `choosing::the_next_server_takes_the_place_of_one_whose_link_is_unusable` |
+//! | an API with TLS that names servers without it | the same; no token is sent | [`danger_allow_plain_servers`] | `choosing::an_api_with_tls_can_not_have_the_token_sent_in_the_clear` |
+//! | a server without a route, at an address from the API | the next server is used, or both errors | one more server; 5 minutes | `choosing::the_next_server_takes_the_place_of_one_without_a_route_for_a_while`, `choosing::only_one_other_server_is_tried_and_both_are_named` |
+//! | a server that has moved | the API is asked again | once per call | `choosing::a_call_whose_server_has_moved_asks_the_api_again`, `choosing::an_api_is_asked_again_only_once_in_a_call` |
 //! | a token that is refused | another is got once, if there is a source; else [`Unauthorized`] |  | `tokens::a_refused_token_is_refreshed_once` |
 //!
 //! # Tails
@@ -90,6 +97,7 @@
 //! | an argument that can't be one | [`InvalidInput`], and nothing is sent | 1024 bytes for an endpoint or a GUID | `bad_input/arguments::an_empty_guid_is_refused_before_anything_is_sent`, `bad_input/arguments::an_endpoint_or_a_guid_that_is_far_too_long_is_refused` |
 //! | a close, in whatever state | a tail just ends, by [`Ending::Closed`]; a call gives [`Closed`] | 0.1 s | `races::whenever_it_comes_a_close_ends_everything_and_leaves_nothing`, `close/tails::a_tail_under_load_closes_well`, `close/calls::close_ends_a_call_that_waits_for_an_answer` |
 //! | a close with a server that does not read, or does nothing but send | the same | 0.1 s | `close/tails::a_server_that_does_not_read_holds_no_close_up_and_finds_the_close_frame_later`, `close/tails::a_server_that_does_nothing_but_send_learns_of_the_close` |
+//! | a UAA without TLS, while the servers have it | [`InvalidInput`] from `build` | [`danger_allow_plain_servers`] | `choosing::a_uaa_without_tls_is_refused_if_the_servers_have_it` |
 //! | a callback that closes, drops or panics | the close, the drop, the panic; nothing stays open |  | `close/callbacks::a_callback_may_close_the_consumer`, `close/callbacks::a_callback_may_drop_the_tail_that_connects_again`, `close/callbacks::a_callback_that_panics_leaves_nothing_open_and_the_consumer_goes_on` |
 //! | a logger that panics in a tail's thread | [`BadResponse`] or [`ConnectionLost`]; no clean end, and no hanging |  | `panicking_logger::a_logger_that_panics_ends_a_tail_and_does_not_hang_it` |
 //! | whatever was opened, and however it ended | no thread and no descriptor stays |  | `leaks::nothing_is_left_behind` |
@@ -123,6 +131,7 @@
 //! [`max_message_size`]: crate::Builder::max_message_size
 //! [`max_recent_size`]: crate::Builder::max_recent_size
 //! [`tls_connector`]: crate::Builder::tls_connector
+//! [`danger_allow_plain_servers`]: crate::Builder::danger_allow_plain_servers
 //! [`pong_every`]: crate::Builder::pong_every
 //! [`recovered`]: crate::Error::recovered
 //! [`Builder`]: crate::Builder

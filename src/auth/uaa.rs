@@ -14,7 +14,7 @@ use crate::net::cancel::Cancel;
 use crate::net::deadline::after;
 use crate::net::dial::Dialer;
 use crate::net::endpoint::{Endpoint, Scheme};
-use crate::net::failure::{error_response, io_error};
+use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
 use crate::net::head::{Head, coding};
 use crate::secrets::HIDDEN;
 
@@ -130,6 +130,10 @@ struct ErrorResponse {
 }
 
 impl Session {
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     pub(super) fn new(uaa: Uaa, reload: Option<Box<Reload>>) -> Result<Self> {
         let endpoint = Endpoint::parse(&uaa.url, Scheme::Http).map_err(|error| error.with_context("the UAA: "))?;
         Ok(Session { endpoint, reload, credentials: Mutex::new(Credentials { uaa, rotated: None }) })
@@ -245,6 +249,7 @@ impl Credentials {
         let access_token = self.uaa.access_token.as_deref().unwrap_or_default();
         let secrets = [self.refresh_token(), &self.uaa.refresh_token, access_token, &self.uaa.client_secret];
         let error = error_response(head.status, &head.reason, what, without_secrets(&message, &secrets));
+        let error = mark_router(error, head.header(ROUTER_ERROR));
         if !matches!(head.status, 400 | 401) {
             return error;
         }

@@ -1,6 +1,7 @@
 //! What the tests share: a server that says what it is told to, byte for byte, and consumers to try it with.
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod foundation;
 pub mod leftovers;
 pub mod memory;
 pub mod messages;

@@ -15,6 +15,7 @@ use super::uaa::{Reload, Session, Uaa};
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
 use crate::net::dial::Dialer;
+use crate::net::endpoint::Endpoint;
 
 /// How long a call waits for a renewal while its old token is still valid.
 const WAIT_FOR_RENEWAL: Duration = Duration::from_secs(1);
@@ -114,6 +115,17 @@ impl TokenSource {
         let current = uaa.access_token.as_deref().and_then(|token| Token::existing(token).ok());
         let session = Session::new(uaa, reload)?;
         Ok(TokenSource(Source::Renewable(Arc::new(RenewableToken::new(Origin::Session(Box::new(session)), current)))))
+    }
+
+    /// Returns the address of the UAA that tokens are requested from, if there is one.
+    pub(crate) fn uaa_endpoint(&self) -> Option<&Endpoint> {
+        match &self.0 {
+            Source::Renewable(token) => match &token.origin {
+                Origin::Session(session) => Some(session.endpoint()),
+                Origin::Function(_) => None,
+            },
+            Source::Fixed(_) => None,
+        }
     }
 
     /// Returns the token to send now, with `bearer` in lower case. Renews it first if it is about to expire.
