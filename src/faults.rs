@@ -74,6 +74,9 @@
 //! | a caller that stalls while large messages come | every message; the memory stays bounded, and a close is prompt | 11 batches: see [`Tail`] | `slow_caller::a_caller_that_stalls_costs_bounded_memory_and_loses_nothing` |
 //! | any end of a tail that reconnects | a [`Gap`], and then what comes on the next connection | [`Reconnect`] | `reconnect::each_break_is_one_item_between_the_messages_of_two_connections`, `reconnect::a_silence_is_a_break_too` |
 //! | connecting again fails | other attempts, later and later, and then the last one's error | [`Reconnect`]; 3 refusals | `reconnect::attempts_that_fail_come_later_and_later_and_the_last_ones_error_ends_the_tail`, `reconnect::a_refusal_that_is_repeated_ends_it` |
+//! | a router that has no route for now, while connecting again | other attempts, however long it takes | [`Reconnect`] | `reconnect::a_router_without_a_route_for_now_does_not_end_it` |
+//! | an RLP gateway that answers every token with 404, while connecting again | other attempts, and then [`Unauthorized`] | 15 s and 3 attempts | `reconnect::a_gateway_that_can_not_check_tokens_for_now_does_not_end_it`, `reconnect::a_rejection_of_every_token_ends_it_after_fifteen_seconds` |
+//! | the server has moved, while connecting again | the API is asked again | once per attempt | `reconnect::a_tail_whose_server_has_moved_finds_it_by_the_api`, `reconnect::the_api_is_asked_at_most_once_per_attempt`, `reconnect::an_api_that_is_away_does_not_end_a_tail_whose_server_comes_back` |
 //!
 //! # Recent messages
 //!
