@@ -468,3 +468,29 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_the_session_that_cannot_be_used_is_left_out() {
+        let session = |doppler: &str| CfSession {
+            api: "https://api.example.com".to_owned(),
+            doppler: Some(doppler.to_owned()),
+            log_cache: None,
+            tokens: TokenSource::fixed("bearer x"),
+            tls_connector: None,
+        };
+        for (api, doppler, allows_plain, is_used) in [
+            ("https://api.example.com", "wss://doppler.example.com", false, true),
+            ("https://api.example.com", "doppler.example.com", false, false),
+            ("https://api.example.com", "ws://doppler.example.com", false, false),
+            ("https://api.example.com", "ws://doppler.example.com", true, true),
+            ("http://api.example.com", "ws://doppler.example.com", false, true),
+        ] {
+            let addresses = session(doppler).addresses(&Endpoint::parse_api(api).unwrap(), allows_plain);
+            assert_eq!(addresses.doppler.is_some(), is_used, "{doppler}");
+        }
+    }
+}

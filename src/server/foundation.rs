@@ -201,11 +201,14 @@ impl Foundation {
         }
         match plan.unusable {
             Some(_) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::InvalidInput) => Err(error),
-            Some(unusable) if purpose == Purpose::Recent && lacks_path(&error) => {
+            Some(unusable) => {
                 let (name, endpoint) = (plan.first.via().name(), plan.first.endpoint());
-                Err(unusable.with_hint(&format!(" (and {name} at {endpoint} failed: {error})")))
+                let context = format!("{unusable}; {name} at {endpoint} is no replacement: ");
+                // A server that has no recent messages says nothing about the app.
+                let is_misleading = purpose == Purpose::Recent && lacks_path(&error);
+                let kind = if is_misleading { ErrorKind::BadResponse } else { error.kind() };
+                Err(error.with_kind(kind).with_context(&context))
             }
-            Some(unusable) => Err(error.with_hint(&format!(" ({unusable})"))),
             None => Err(error),
         }
     }

@@ -34,11 +34,9 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
     }
 }
 
-/// Adds a hint to a 404 that is not from a legacy server. A legacy server's own 404 says `Resource Not Found.`
+/// Adds a hint to a 404 that is not from a legacy server, but for example from the router of a foundation that has none.
+/// A legacy server's own 404 says `Resource Not Found.`
 fn advise(error: Error) -> Error {
-    if error.is_from_router() {
-        return error;
-    }
     if error.status() != Some(404) || error.body().unwrap_or_default().starts_with("Resource Not Found") {
         return error;
     }
