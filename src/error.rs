@@ -46,6 +46,7 @@ struct Inner {
     retry_after: Option<Duration>,
     recovered: Vec<LogMessage>,
     gap: Option<Gap>,
+    is_from_router: bool,
 }
 
 /// A break in a tail that [reconnects](crate::Builder::reconnect). Messages may be missing at this point.
@@ -132,6 +133,7 @@ impl Error {
             retry_after: None,
             recovered: Vec::new(),
             gap: None,
+            is_from_router: false,
         }))
     }
 
@@ -218,7 +220,8 @@ impl Error {
     ///
     /// Every error of a request that carried a secret passes here, with that secret.
     pub(crate) fn hiding(mut self, secret: &str) -> Self {
-        let Inner { text, cause, body, gap, kind: _, status: _, retry_after: _, recovered: _ } = &mut *self.0;
+        let Inner { text, cause, body, gap, kind: _, status: _, retry_after: _, recovered: _, is_from_router: _ } =
+            &mut *self.0;
         *text = hide(text, secret);
         *body = body.take().map(|body| hide(&body, secret));
         *gap = gap.take().map(|gap| Gap { ending: gap.ending.hiding(secret), ..gap });
@@ -245,6 +248,18 @@ impl Error {
         }
         self.0.text.push_str(hint);
         self
+    }
+
+    /// Marks the error response of a platform's router, which answers while it has no route to the server. `code` is
+    /// the value of its header `X-Cf-Routererror`, such as `unknown_route`.
+    pub(crate) fn with_router(mut self, code: &str) -> Self {
+        self.0.is_from_router = true;
+        self.with_hint(&format!(" (the platform's router has no route to this server, at least for now: {code})"))
+    }
+
+    /// Returns true if the platform's router answered, and not the server.
+    pub(crate) fn is_from_router(&self) -> bool {
+        self.0.is_from_router
     }
 
     /// Returns the kind of the error.
@@ -335,7 +350,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Messages are only counted, because they are the caller's data.
         // The cause is left out, because the text has what can be shown of it.
-        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap } = &*self.0;
+        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, is_from_router } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)
@@ -344,6 +359,7 @@ impl fmt::Debug for Error {
             .field("retry_after", retry_after)
             .field("recovered", &recovered.len())
             .field("gap", gap)
+            .field("is_from_router", is_from_router)
             .finish()
     }
 }

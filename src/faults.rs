@@ -57,6 +57,13 @@
 //! | a 429 or a 503 with `Retry-After` | [`ServerError`] at once, with [`retry_after`]; a tail that reconnects waits for it | 1 hour | `rate_limits::a_call_fails_at_once_and_its_error_has_the_time`, `rate_limits::a_tail_that_reconnects_waits_for_the_time` |
 //! | a 404 for a missing app, from a server of 2016 or a Cloud Controller | [`NotFound`], without a doubt about the address |  | `bad_input/error_responses::a_404_for_a_missing_app_on_a_server_of_2016_does_not_doubt_the_address`, `log_cache::an_error_of_a_cloud_controller_says_what_is_missing_and_does_not_doubt_the_address` |
 //! | a token that is rejected although it has just replaced a rejected one, as for an app that is gone | [`Unauthorized`], without another renewal | a tenth of the token's lifetime, at most 60 s: see [`TokenSource`] | `tokens::ten_calls_for_apps_that_are_gone_cost_one_refresh` |
+//! | an API whose router has no route to it | the router's status and message, and that it was the API | [`connect_timeout`] | `bad_input/api::an_api_behind_a_router_without_a_route_says_so` |
+//! | an API that cannot be reached | [`Dial`], [`Tls`] or [`Timeout`], and that it was the API | [`connect_timeout`] for both requests together | `bad_input/api::an_api_that_can_not_be_reached_is_called_the_api`, `bad_input/api::both_requests_to_an_api_share_one_connect_timeout` |
+//! | an API that names no server for tails | `recent` works; a tail fails with [`InvalidInput`] |  | `choosing::a_foundation_with_only_a_log_cache_has_recent_messages_and_says_why_it_has_no_tails` |
+//! | a link of an API that cannot be used | the next server is used; without one, [`BadResponse`] with the link and its value, for the calls that need it |  | `choosing::an_unusable_link_costs_only_the_calls_that_need_it`, `choosing::the_next_server_takes_the_place_of_one_whose_link_is_unusable` |
+//! | an API with TLS that names servers without it | the same; no token is sent | [`danger_allow_plain_servers`] | `choosing::an_api_with_tls_can_not_have_the_token_sent_in_the_clear` |
+//! | a server without a route, at an address from the API | the next server is used, or both errors | one more server; 5 minutes | `choosing::the_next_server_takes_the_place_of_one_without_a_route_for_a_while`, `choosing::only_one_other_server_is_tried_and_both_are_named` |
+//! | a server that has moved | the API is asked again | once per call | `choosing::a_call_whose_server_has_moved_asks_the_api_again`, `choosing::an_api_is_asked_again_only_once_in_a_call` |
 //!
 //! # Tails
 //!
@@ -75,6 +82,9 @@
 //! | a tail that reconnects loses its connection | a [`Gap`], then the messages of the next connection | [`Reconnect`] | `reconnect::each_break_is_one_item_between_the_messages_of_two_connections`, `reconnect::an_idle_timeout_is_a_break_too` |
 //! | a tail loses its connection while its caller pauses | it reconnects meanwhile, and the [`Gap`] waits in line |  | `close/caller_code::a_tail_whose_caller_pauses_reconnects_meanwhile` |
 //! | reconnecting fails | more attempts with growing delays, then the error of the last one | [`Reconnect`]; 3 rejections in a row | `reconnect::failed_attempts_back_off_and_the_error_of_the_last_ends_the_tail`, `reconnect::a_repeated_rejection_ends_the_tail` |
+//! | a router that has no route for now, while connecting again | other attempts, however long it takes | [`Reconnect`] | `reconnect::a_router_without_a_route_for_now_does_not_end_it` |
+//! | an RLP gateway that answers every token with 404, while connecting again | other attempts, and then [`Unauthorized`] | 15 s and 3 attempts | `reconnect::a_gateway_that_can_not_check_tokens_for_now_does_not_end_it`, `reconnect::a_rejection_of_every_token_ends_it_after_fifteen_seconds` |
+//! | the server has moved, while connecting again | the API is asked again | once per attempt | `reconnect::a_tail_whose_server_has_moved_finds_it_by_the_api`, `reconnect::the_api_is_asked_at_most_once_per_attempt`, `reconnect::an_api_that_is_away_does_not_end_a_tail_whose_server_comes_back` |
 //!
 //! # Recent messages
 //!
@@ -111,6 +121,7 @@
 //! | an app's name instead of its GUID | the server's error with a hint; no messages and a warning in the log if the server has none |  | `app_guids::the_hint_for_a_name_shows_it_without_the_white_space_around_it`, `app_guids::where_a_server_says_nothing_about_a_name_the_log_does` |
 //! | a token function, a proxy function or a logger that uses the consumer while its token is renewed | the old token while it is valid, or [`Unauthorized`]; nothing waits for itself |  | `reentry::a_token_function_that_uses_the_consumer_gets_an_error`, `reentry::a_proxy_function_that_uses_the_consumer_while_a_uaa_is_dialled_gets_an_error`, `reentering_logger::a_logger_may_use_the_consumer_whatever_is_logged_about_its_tokens` |
 //! | a proxy function that panics while a token is requested | an error, and the next call requests a token again |  | `reentry::a_proxy_function_that_panics_while_a_uaa_is_dialled_is_an_error` |
+//! | a UAA without TLS, while the servers have it | [`InvalidInput`] from `build` | [`danger_allow_plain_servers`] | `choosing::a_uaa_without_tls_is_refused_if_the_servers_have_it` |
 //!
 //! [`ConnectionLost`]: crate::ErrorKind::ConnectionLost
 //! [`Timeout`]: crate::ErrorKind::Timeout
@@ -143,6 +154,7 @@
 //! [`max_message_size`]: crate::Builder::max_message_size
 //! [`max_recent_size`]: crate::Builder::max_recent_size
 //! [`tls_connector`]: crate::Builder::tls_connector
+//! [`danger_allow_plain_servers`]: crate::Builder::danger_allow_plain_servers
 //! [`pong_every`]: crate::Builder::pong_every
 //! [`recovered`]: crate::Error::recovered
 //! [`retry_after`]: crate::Error::retry_after

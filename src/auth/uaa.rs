@@ -16,7 +16,7 @@ use crate::net::cancel::Cancel;
 use crate::net::deadline::after;
 use crate::net::dial::Dialer;
 use crate::net::endpoint::{Endpoint, Scheme};
-use crate::net::failure::{error_response, io_error};
+use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
 use crate::net::head::{Head, coding};
 use crate::net::retry_after::retry_after;
 
@@ -393,6 +393,7 @@ impl Credentials {
         let shown = |text: &str| hide_tokens(&secrets.hide_in(text));
         let error = error_response(head.status, &shown(&head.reason), what, shown(&message));
         let error = error.with_retry_after(retry_after(head.header("retry-after"), head.header("date")));
+        let error = mark_router(error, head.header(ROUTER_ERROR));
         if !matches!(head.status, 400 | 401) {
             return error.into();
         }

@@ -21,6 +21,7 @@ pub(crate) struct Endpoint {
     /// The value of the `Host` header: an IPv6 address in brackets, and the port unless it is the scheme's default.
     pub(crate) authority: String,
     prefix: String,
+    is_api: bool,
 }
 
 /// The protocol of a server. Each has two schemes, without and with TLS.
@@ -96,7 +97,13 @@ impl Endpoint {
             port,
             authority: if port == default_port { shown_host } else { format!("{shown_host}:{port}") },
             prefix: uri.path().trim_end_matches('/').to_owned(),
+            is_api: false,
         })
+    }
+
+    /// Parses the address of a foundation's API, so that errors do not call it a log server.
+    pub(crate) fn parse_api(text: &str) -> Result<Self> {
+        Ok(Endpoint { is_api: true, ..Endpoint::parse(text, Scheme::Http)? })
     }
 
     /// Returns the HTTP URL of a path on this server: `http` for `ws`, `https` for `wss`.
@@ -111,6 +118,7 @@ impl Endpoint {
             // A socket that `cancel` shut down looks like a failure of the peer.
             _ if cancel.is_cancelled() => Error::closed(),
             ErrorKind::InvalidInput => error,
+            _ if self.is_api => error,
             _ if error.status().is_some() => error,
             _ => error
                 .with_context(&format!("connecting to {self}: "))

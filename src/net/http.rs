@@ -23,7 +23,7 @@ use crate::net::deadline::ReadTimeouts;
 use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
-use crate::net::failure::{error_response, io_error};
+use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
 use crate::net::head::{MAX_ERROR_BODY, coding};
 use crate::net::retry_after::retry_after;
 
@@ -34,6 +34,7 @@ pub(crate) struct Response {
     pub(crate) body: Body,
     is_encoded: bool,
     retry_after: Option<Duration>,
+    router_error: Option<String>,
     reason: String,
     what: String,
 }
@@ -102,9 +103,10 @@ pub(crate) fn get(
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
     let content_type = header("content-type");
+    let router_error = header(ROUTER_ERROR);
     let body = response.into_body().into_reader();
     let is_encoded = coding.is_some();
-    Ok(Response { status: status.as_u16(), reason, content_type, is_encoded, retry_after, body, what })
+    Ok(Response { status: status.as_u16(), reason, content_type, is_encoded, retry_after, router_error, body, what })
 }
 
 impl Response {
@@ -116,7 +118,8 @@ impl Response {
             let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut body);
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        error_response(self.status, &self.reason, self.what, body).with_retry_after(self.retry_after)
+        let error = error_response(self.status, &self.reason, self.what, body).with_retry_after(self.retry_after);
+        mark_router(error, self.router_error.as_deref())
     }
 }
 

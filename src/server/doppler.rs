@@ -45,6 +45,9 @@ pub(super) const NO_APP: &str = " (there is no such app, or the token's user may
 /// Adds a hint to an error response. If the path does not exist, the body of a 404 is another message than
 /// [`NO_APP_BODY`].
 fn advise(error: Error, no_path: &str) -> Error {
+    if error.is_from_router() {
+        return error;
+    }
     match (error.status(), error.body().map(str::trim)) {
         (Some(401), Some("")) => error.with_hint(
             " (Doppler gives no reason when it rejects a token: is the token expired? `cf oauth-token` prints a new one)",

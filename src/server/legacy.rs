@@ -36,7 +36,8 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
 }
 
 /// Adds a hint to a 404. A legacy server says `Resource Not Found.`, from June 2016 on `Not Found` for an app that does
-/// not exist or that the token's user may not see. Anything else is not from a legacy server.
+/// not exist or that the token's user may not see. Anything else is not from a legacy server, but for example from the
+/// router of a foundation that has none.
 fn advise(error: Error) -> Error {
     match (error.status(), error.body().map(str::trim)) {
         (Some(404), Some(NO_APP_BODY)) => error.with_hint(NO_APP),

@@ -48,6 +48,9 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
 
 /// Adds a hint to an error response. The gateway answers 404 `not_found` to every token that it rejects.
 fn advise(error: Error) -> Error {
+    if error.is_from_router() {
+        return error;
+    }
     match (error.status(), error.body()) {
         (Some(404), Some(body)) if body.contains("not_found") => error.with_kind(ErrorKind::Unauthorized).with_hint(
             " (the RLP gateway answers 404 to every token that it rejects. Is the token expired, or may its user not \

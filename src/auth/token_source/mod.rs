@@ -142,8 +142,7 @@ impl TokenSource {
         Ok(TokenSource(Source::Renewable(Arc::new(RenewableToken::new(Origin::Session(Box::new(session)), current)))))
     }
 
-    /// Returns the address of the UAA that gets the secrets of this source, if there is one.
-    #[allow(dead_code, reason = "for a check of the builder")]
+    /// Returns the address of the UAA that tokens are requested from, if there is one.
     pub(crate) fn uaa_endpoint(&self) -> Option<&Endpoint> {
         match &self.0 {
             Source::Renewable(token) => match &token.origin {

@@ -15,7 +15,7 @@ use crate::net::debug::{DebugPrinter, dump};
 use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
-use crate::net::failure::{error_response, io_error};
+use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
 use crate::net::head::Head;
 use crate::net::retry_after::retry_after;
 use crate::secrets::hide;
@@ -73,7 +73,8 @@ impl Request<'_> {
             let body = response.read_body(stream.until(deadline));
             let error = error_response(response.status, &response.reason, what, body);
             let retry_after = retry_after(response.header("retry-after"), response.header("date"));
-            return Err(error.with_retry_after(retry_after).hiding(self.token));
+            let error = mark_router(error.with_retry_after(retry_after), response.header(ROUTER_ERROR));
+            return Err(error.hiding(self.token));
         }
         check_upgrade(&response, &key)
             .map_err(|why| Error::new(ErrorKind::BadResponse, format!("{what}: the 101 response {why}")))?;

@@ -151,6 +151,9 @@ fn read_page(call: &Call<'_>, query: &str, page: &mut Page) -> Result<usize> {
 /// rejects, or that is not valid for the app. Korifi answers it with a Cloud Controller's error, which says what is not
 /// there.
 fn advise(error: Error) -> Error {
+    if error.is_from_router() {
+        return error;
+    }
     let is_empty = error.body().is_some_and(|body| body.trim().is_empty());
     let code = error.body().and_then(v2::cloud_controller_code);
     match error.status() {
