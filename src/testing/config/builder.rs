@@ -159,4 +159,19 @@ impl Builder {
         self.settings.batch_window = window;
         self
     }
+
+    /// Builds a foundation whose only server of logs is Log Cache: there is neither Doppler nor the RLP gateway, and the
+    /// API's links to them are `null`. For [`Generation::Today`], whose operators can switch both off.
+    pub fn log_cache_only(mut self) -> Self {
+        self.settings.has_streams = false;
+        self
+    }
+
+    /// Sends no logs to Doppler and the RLP gateway, as with `disable_logs` of the agents: both accept tails, ping and
+    /// send heartbeats, but never send a message. Log Cache has all of them.
+    /// [`enable_logs`](crate::testing::TrafficController::enable_logs) ends this.
+    pub fn disable_logs(mut self) -> Self {
+        self.settings.disable_logs = true;
+        self
+    }
 }

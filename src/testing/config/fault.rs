@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::server::RouterError;
+
 /// A fault of a connection.
 ///
 /// Faults are passed to [`TrafficController::fault`](crate::testing::TrafficController::fault) for the next connection,
@@ -41,6 +43,16 @@ pub enum Fault {
         /// The body, served as `text/plain`.
         body: Vec<u8>,
     },
+    /// Every request, for any path and with any token, is rejected because the client has sent too many, or because the
+    /// server is too busy. The body of a 429 is that of a Cloud Controller.
+    RateLimit {
+        /// The status, usually 429 or 503.
+        status: u16,
+        /// The value of the header `Retry-After`: a number of seconds, or a date.
+        retry_after: String,
+    },
+    /// The router in front of the server cannot forward the request to it.
+    Router(RouterError),
     /// The response to a websocket handshake contains a wrong `Sec-WebSocket-Accept`.
     WrongAcceptKey,
     /// These bytes are sent instead of an HTTP response.
@@ -81,8 +93,8 @@ impl From<Fault> for Vec<Fault> {
 #[derive(Default)]
 pub(crate) struct FaultPlan {
     pub(crate) silent: bool,
-    /// Status and body.
-    pub(crate) error_response: Option<(u16, Vec<u8>)>,
+    /// What is sent instead of the response of a server.
+    pub(crate) error_response: Option<ErrorResponse>,
     pub(crate) wrong_accept_key: bool,
     pub(crate) garbage: Option<Vec<u8>>,
     pub(crate) delayed_body: Option<Duration>,
@@ -92,6 +104,13 @@ pub(crate) struct FaultPlan {
     pub(crate) interruption: Option<(u64, Interruption)>,
     /// The pause between two bytes.
     pub(crate) drip: Option<Duration>,
+}
+
+/// An error response that does not depend on the request.
+pub(crate) enum ErrorResponse {
+    Status { status: u16, body: Vec<u8> },
+    RateLimit { status: u16, retry_after: String },
+    Router(RouterError),
 }
 
 /// How a response has no end.
@@ -120,7 +139,13 @@ impl From<Vec<Fault>> for FaultPlan {
         for fault in faults {
             match fault {
                 Fault::SilentAccept => plan.silent = true,
-                Fault::RefuseStatus { status, body } => plan.error_response = Some((status, body)),
+                Fault::RefuseStatus { status, body } => {
+                    plan.error_response = Some(ErrorResponse::Status { status, body });
+                }
+                Fault::RateLimit { status, retry_after } => {
+                    plan.error_response = Some(ErrorResponse::RateLimit { status, retry_after });
+                }
+                Fault::Router(error) => plan.error_response = Some(ErrorResponse::Router(error)),
                 Fault::WrongAcceptKey => plan.wrong_accept_key = true,
                 Fault::Garbage(bytes) => plan.garbage = Some(bytes),
                 Fault::DelayedBody(delay) => plan.delayed_body = Some(delay),

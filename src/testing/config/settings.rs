@@ -37,6 +37,18 @@ pub(crate) struct Settings {
     pub(crate) stream_timeout: Duration,
     pub(crate) most_streams: Option<usize>,
     pub(crate) batch_window: Duration,
+    pub(crate) has_streams: bool,
+    pub(crate) disable_logs: bool,
+}
+
+impl Settings {
+    pub(crate) fn has_doppler(&self) -> bool {
+        self.generation.has_doppler() && self.has_streams
+    }
+
+    pub(crate) fn has_rlp_gateway(&self) -> bool {
+        self.generation.has_rlp_gateway() && self.has_streams
+    }
 }
 
 /// How websockets are pinged.
@@ -66,6 +78,8 @@ impl Default for Settings {
             stream_timeout: STREAM_TIMEOUT,
             most_streams: None,
             batch_window: Duration::ZERO,
+            has_streams: true,
+            disable_logs: false,
         }
     }
 }

@@ -16,6 +16,7 @@ use self::send_queue::SendQueue;
 use self::tokens::Tokens;
 use self::waker::Waker;
 use super::config::fault::{Fault, FaultPlan};
+use super::config::server::{RouterError, Server};
 use super::config::settings::Settings;
 use super::protocol::log_entry::LogEntry;
 use super::protocol::received::Received;
@@ -40,6 +41,10 @@ pub(crate) struct State {
     pub(crate) open_streams: usize,
     /// The apps that no token may see.
     pub(crate) hidden_apps: HashSet<String>,
+    /// The servers that are away, and what the router responds for each.
+    pub(crate) away: HashMap<Server, RouterError>,
+    /// Doppler and the RLP gateway get no logs.
+    pub(crate) are_logs_disabled: bool,
     pub(crate) tokens: Tokens,
     /// How many of the next tokens are rejected without a check.
     pub(crate) tokens_to_reject: usize,
@@ -67,10 +72,11 @@ impl State {
 
 impl SharedState {
     pub(crate) fn new(settings: Settings, address: SocketAddr) -> Self {
+        let state = State { are_logs_disabled: settings.disable_logs, ..State::default() };
         SharedState {
             settings,
             address,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
         }
@@ -112,7 +118,7 @@ impl SharedState {
         true
     }
 
-    /// Keeps a log entry. Returns the tails of the app that are open at this moment.
+    /// Keeps a log entry. Returns the tails of the app that are open at this moment and get logs.
     pub(crate) fn store(&self, app: &str, entry: Arc<LogEntry>) -> Vec<Arc<SendQueue>> {
         self.with(|state| {
             if !state.recent.contains_key(app) {
@@ -124,6 +130,9 @@ impl SharedState {
                     stored.pop_front();
                 }
             }
+            if state.are_logs_disabled {
+                return Vec::new();
+            }
             state.tails.get(app).cloned().unwrap_or_default()
         })
     }
@@ -131,6 +140,11 @@ impl SharedState {
     /// Returns the log entries that are kept of an app, in the order of their arrival.
     pub(crate) fn stored(&self, app: &str) -> Vec<Arc<LogEntry>> {
         self.with(|state| state.recent.get(app).into_iter().flatten().cloned().collect())
+    }
+
+    /// Returns what the router responds for a server if it is away.
+    pub(crate) fn away(&self, server: Server) -> Option<RouterError> {
+        self.with(|state| state.away.get(&server).copied())
     }
 
     /// Returns the faults of the connection that has just been accepted.
