@@ -82,5 +82,6 @@ pub use config::server::{RouterError, Server};
 pub use config::settings::{BodyFraming, EqualTimes};
 pub use protocol::received::{Ending, Frame, Received, ReceivedFrame};
 pub use protocol::request::{Request, RequestKind};
+pub use protocol::target::Target;
 pub use tls::certificate_pem;
 pub use traffic_controller::TrafficController;

@@ -2,6 +2,7 @@
 //!
 //! Its method `start` is defined beside the `TrafficController`, because imports go down only.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::generation::Generation;
@@ -54,6 +55,30 @@ impl Builder {
     /// Sets which servers are imitated. Default: [`Generation::Y2015`].
     pub fn generation(mut self, generation: Generation) -> Self {
         self.settings.generation = generation;
+        self
+    }
+
+    /// Sets where the server listens. Port 0 means a free one. Default: a free port of 127.0.0.1.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::TrafficController;
+    ///
+    /// let server = TrafficController::start()?;
+    /// let address = server.address();
+    /// server.stop();
+    /// // A new one, where clients of the old one look for it. See also `TrafficController::restart`.
+    /// let server = TrafficController::builder().address(address).start()?;
+    /// assert_eq!(server.address(), address);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn address(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.settings.address = address.into();
+        self
+    }
+
+    /// Sets the port at which the server listens. Default: a free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.settings.address.set_port(port);
         self
     }
 

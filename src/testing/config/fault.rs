@@ -7,7 +7,8 @@ use super::server::RouterError;
 /// A fault of a connection.
 ///
 /// Faults are passed to [`TrafficController::fault`](crate::testing::TrafficController::fault) for the next connection,
-/// or to [`always`](crate::testing::TrafficController::always) for all connections. One connection can have several:
+/// to [`fault_at`](crate::testing::TrafficController::fault_at) for the next request of some kind, or to
+/// [`always`](crate::testing::TrafficController::always) for all connections. One connection can have several:
 /// `[Fault::Drip { every }, Fault::Truncate]`. If two contradict each other, the later one applies.
 ///
 /// Positions are numbers of bytes that the server has sent on the connection, before encryption, counted from the first
@@ -34,7 +35,8 @@ use super::server::RouterError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The connection is accepted, but there is neither a TLS handshake nor a response.
+    /// The connection is accepted, but there is neither a TLS handshake nor a response. If it is aimed at a kind of
+    /// request, the request is read, but not answered.
     SilentAccept,
     /// Every request, for any path and with any token, gets a response with this status and body.
     RefuseStatus {
@@ -92,6 +94,8 @@ impl From<Fault> for Vec<Fault> {
 /// The faults of one connection, one field for each place in the code that looks for faults.
 #[derive(Default)]
 pub(crate) struct FaultPlan {
+    /// It was queued for this connection, rather than set for all.
+    pub(crate) is_queued: bool,
     pub(crate) silent: bool,
     /// What is sent instead of the response of a server.
     pub(crate) error_response: Option<ErrorResponse>,

@@ -20,6 +20,7 @@ pub(crate) fn serve(mut connection: Connection) -> Result<(), Disconnect> {
     let result = serve_requests(&mut connection);
     match result {
         Err(Disconnect::Reset) => connection.socket.reset_on_close(),
+        Err(Disconnect::Drop) => connection.drop_without_reset()?,
         // The close that follows sends a FIN only if nothing is left unread. Otherwise it would send a reset.
         _ => connection.socket.discard_input()?,
     }
@@ -58,6 +59,13 @@ fn next_reply(connection: &mut Connection) -> Result<Reply, Disconnect> {
         return Ok(Response::text(400, "400 Bad Request").into());
     };
     connection.shared().update(|state| state.requests.push(request.clone()));
+    if let Some(plan) = connection.shared().fault_plan_at(&request, &connection.plan) {
+        connection.set_plan(plan);
+    }
+    if connection.plan.silent {
+        connection.wait_for_client_end()?;
+        return Err(Disconnect::ClientGone);
+    }
     if let Some(bytes) = connection.plan.garbage.take() {
         return Ok(Reply::Raw(bytes));
     }

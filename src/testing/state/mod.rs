@@ -21,6 +21,7 @@ use super::config::settings::Settings;
 use super::protocol::log_entry::LogEntry;
 use super::protocol::received::Received;
 use super::protocol::request::Request;
+use super::protocol::target::Target;
 
 pub(crate) struct SharedState {
     pub(crate) settings: Settings,
@@ -54,6 +55,10 @@ pub(crate) struct State {
     pub(crate) next_faults: VecDeque<Vec<Fault>>,
     /// The faults of each connection for which `next_faults` has no item.
     pub(crate) default_faults: Vec<Fault>,
+    /// The faults of the next requests that match, each for one of them.
+    pub(crate) next_faults_at: Vec<(Target, Vec<Fault>)>,
+    /// The faults of each request that matches.
+    pub(crate) default_faults_at: Vec<(Target, Vec<Fault>)>,
     pub(crate) requests: Vec<Request>,
     pub(crate) received: Vec<Received>,
 }
@@ -149,7 +154,26 @@ impl SharedState {
 
     /// Returns the faults of the connection that has just been accepted.
     pub(crate) fn next_fault_plan(&self) -> FaultPlan {
-        self.with(|state| state.next_faults.pop_front().unwrap_or_else(|| state.default_faults.clone())).into()
+        self.with(|state| match state.next_faults.pop_front() {
+            Some(faults) => FaultPlan { is_queued: true, ..faults.into() },
+            None => state.default_faults.clone().into(),
+        })
+    }
+
+    /// Returns the faults that are aimed at a request. They replace those of its connection.
+    pub(crate) fn fault_plan_at(&self, request: &Request, connection: &FaultPlan) -> Option<FaultPlan> {
+        self.with(|state| {
+            if let Some(next) = state.next_faults_at.iter().position(|(target, _)| target.matches(request)) {
+                return Some(state.next_faults_at.remove(next).1.into());
+            }
+            let mut defaults = state.default_faults_at.iter().filter(|_| !connection.is_queued);
+            defaults.find(|(target, _)| target.matches(request)).map(|(_, faults)| faults.clone().into())
+        })
+    }
+
+    /// Undoes `stop`, before the server starts again.
+    pub(crate) fn resume(&self) {
+        self.stopping.store(false, Ordering::SeqCst);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
