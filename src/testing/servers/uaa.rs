@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::testing::protocol::request::{Request, form_values};
+use crate::testing::protocol::request::{Request, form_pairs};
 use crate::testing::protocol::response::Response;
 use crate::testing::state::SharedState;
 use crate::testing::state::tokens::{AccessToken, SCOPE};
@@ -17,7 +17,7 @@ pub(crate) fn token(shared: &SharedState, request: &Request) -> Response {
     // The client `cf` has no secret.
     let client = format!("Basic {}", BASE64_STANDARD.encode("cf:"));
     let form = String::from_utf8_lossy(&request.body);
-    let field = |name| form_values(&form, name).next();
+    let field = |name| form_pairs(&form).find(|(key, _)| key == name).map(|(_, value)| value);
     let is_client = match request.header("Authorization") {
         Some(basic) => basic == client,
         None => field("client_id").as_deref() == Some("cf") && field("client_secret").is_none_or(|it| it.is_empty()),
