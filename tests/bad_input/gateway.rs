@@ -36,15 +36,9 @@ fn tail_of(bytes: impl AsRef<[u8]>) -> Tail {
 #[test]
 fn an_endless_event_is_too_large() {
     within(DEADLINE, || {
-        for (begin, endless) in [
-            ("data: ", "x"),
-            ("", "data: x\n"),
-            ("", "data\n"),
-            ("event: ", "x"),
-            (": ", "x"),
-            ("", "\r"),
-            ("x: ", "x"),
-        ] {
+        for (begin, endless) in
+            [("data: ", "x"), ("", "data: x\n"), ("", "data\n"), ("event: ", "x"), (": ", "x"), ("x: ", "x")]
+        {
             let mut tail = tail(100_000, move |socket| {
                 send(socket, &[HI.as_bytes(), begin.as_bytes()]);
                 send_endlessly(socket, endless.repeat(1000).as_bytes());
@@ -62,7 +56,9 @@ fn an_endless_event_is_too_large() {
 fn a_close_is_prompt_in_a_flood_of_events_without_messages() {
     within(DEADLINE, || {
         let batch = "data: {\"batch\":[]}\n\n";
-        for flood in ["\n", ":\n", "data\n\n", "event: heartbeat\ndata: 1\n\n", "event: unknown\ndata: x\n\n", batch] {
+        for flood in
+            ["\n", "\r", ":\n", "data\n\n", "event: heartbeat\ndata: 1\n\n", "event: unknown\ndata: x\n\n", batch]
+        {
             let (sender, under_way) = mpsc::channel();
             let tail = tail(1 << 20, move |socket| {
                 let flood = flood.repeat(1000);
