@@ -90,7 +90,8 @@
 //! | a close, in any state | a tail just ends, with [`Ending::Closed`]; a call returns [`Closed`] | 0.1 s | `races::a_close_at_any_moment_ends_everything_and_leaks_nothing`, `close/tails::a_tail_under_load_closes_cleanly`, `close/calls::close_ends_a_call_that_waits_for_a_response` |
 //! | a close while the server does not read, or only sends | the same | 0.1 s | `close/tails::a_server_that_does_not_read_does_not_delay_a_close_and_gets_the_close_frame_later`, `close/tails::a_server_that_only_sends_notices_the_close` |
 //! | a callback that closes, drops or panics | the close, the drop or the panic; nothing stays open |  | `close/callbacks::a_callback_may_close_the_consumer`, `close/callbacks::a_callback_may_drop_the_tail_that_reconnects`, `close/callbacks::a_callback_that_panics_leaves_nothing_open_and_the_consumer_still_works` |
-//! | a logger that panics in a tail's thread | [`BadResponse`] or [`ConnectionLost`]; not a clean end, and the tail does not hang |  | `panicking_logger::a_logger_that_panics_ends_a_tail_without_hanging_it` |
+//! | a logger that panics in the thread that reads a tail | [`BadResponse`]; not a clean end, and the tail does not hang |  | `panicking_logger::a_logger_that_panics_ends_a_tail_without_hanging_it` |
+//! | a logger that blocks in the thread that reads a tail, or calls the consumer | a drop and a close return, and the connection is closed | 0.5 s | `blocking_logger::a_logger_that_blocks_or_calls_the_consumer_hangs_no_other_call` |
 //! | anything that was opened, however it ended | no thread and no descriptor is leaked |  | `leaks::no_thread_or_descriptor_is_leaked` |
 //!
 //! [`ConnectionLost`]: crate::ErrorKind::ConnectionLost
