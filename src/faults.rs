@@ -12,8 +12,12 @@
 //! | a name that does not resolve, or not in time | [`Dial`] or [`Timeout`] | [`connect_timeout`]; at most 64 abandoned look-ups | `bad_input/dialing::a_name_that_does_not_resolve_is_an_error_within_the_connect_timeout` |
 //! | a name with several addresses, some of which do not respond | the first address that responds is used | [`connect_timeout`] | `proxy::all_addresses_of_a_name_are_tried` |
 //! | a certificate that does not verify, or is for another name | [`Tls`] | [`tls_connector`] | `bad_input/dialing::a_certificate_that_does_not_verify_is_a_tls_error`, `bad_input/dialing::a_certificate_for_another_name_is_a_tls_error` |
+//! | a TLS alert after the handshake, for example from a server that wants a client certificate (in TLS 1.3 its alert comes with the first read) | [`Tls`]; in the middle of a tail [`Ending::Failed`] | [`tls_connector`] | `bad_input/dialing::a_server_that_wants_a_client_certificate_is_a_tls_error`, `bad_input/dialing::a_tls_alert_after_the_handshake_is_a_tls_error`, `bad_input/dialing::a_tls_alert_in_a_tail_is_not_a_clean_end` |
+//! | a host name with a dot at its end | it is dialled as it is, and verified without the dot |  | `proxy::a_name_with_a_dot_at_its_end_is_dialled_with_it_and_verified_without_it` |
+//! | an IPv6 address with a zone, such as `[fe80::1%25eth0]` | it is dialled on this interface, and sent and verified without the zone; an unknown interface is [`Dial`] |  | `proxy::the_zone_of_an_ipv6_address_selects_the_interface_and_is_not_sent` |
 //! | a server, or a proxy, that does not speak TLS | [`Tls`] |  | `bad_input/dialing::a_server_without_tls_is_a_tls_error`, `bad_input/proxies::a_proxy_without_tls_is_a_tls_error` |
 //! | a proxy that rejects the request, does not speak HTTP, or sends bytes after its response head | [`Proxy`] |  | `bad_input/proxies::a_proxy_that_refuses_is_a_proxy_error`, `bad_input/proxies::a_proxy_that_sends_garbage_is_a_proxy_error`, `bad_input/proxies::extra_bytes_after_a_proxys_response_head_are_a_proxy_error` |
+//! | a proxy that repeats its password | [`Proxy`], with the password hidden |  | `bad_input/proxies::credentials_that_a_proxy_repeats_are_hidden` |
 //! | a proxy function that fails, or returns an unusable proxy | [`Proxy`] |  | `reference_cases::case_33_the_error_of_a_proxy_function_is_in_the_error_text`, `bad_input/proxies::a_proxy_function_that_returns_an_unusable_proxy_is_a_proxy_error` |
 //!
 //! # Servers that die
