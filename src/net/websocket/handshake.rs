@@ -16,7 +16,7 @@ use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
 use crate::net::failure::{error_response, io_error};
-use crate::net::head::Head;
+use crate::net::head::{ACCEPT_ENCODING, Head};
 use crate::secrets::hide;
 
 /// The parameters of a websocket connection.
@@ -52,6 +52,7 @@ impl Request<'_> {
             ("Sec-WebSocket-Key", &*key),
             ("Sec-WebSocket-Version", "13"),
             ("Origin", "http://localhost"),
+            ("Accept-Encoding", ACCEPT_ENCODING),
             ("User-Agent", crate::USER_AGENT),
         ];
         if !self.token.is_empty() {
@@ -59,12 +60,12 @@ impl Request<'_> {
         }
         self.print("WEBSOCKET REQUEST:", || dump(&first_line, headers.iter().copied()));
         let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let what = format!("the websocket handshake at {}", self.path);
+        let what = format!("the websocket handshake at {}", self.endpoint.path(self.path));
         stream
             .write_all_by(format!("{first_line}\r\n{head}\r\n").as_bytes(), deadline)
             .map_err(|cause| io_error(&what, cause))?;
 
-        let mut response = Head::read(stream.until(deadline), &what)?;
+        let mut response = Head::read_final(stream.until(deadline), &what)?;
         self.print("WEBSOCKET RESPONSE:", || {
             dump(&format!("HTTP/1.1 {} {}", response.status, response.reason), response.headers())
         });
