@@ -14,9 +14,10 @@ use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
 use crate::net::registry::Registry;
 use crate::recent::Recent;
-use crate::server::app_guid::explain_guid;
+use crate::server::app_guid::{checked_guid, explain_guid};
 use crate::server::call::{Call, Requester};
 use crate::server::foundation::{Choice, Foundation, Via};
+use crate::server::learned::Learned;
 use crate::server::source::LiveSource;
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::Settings;
@@ -87,6 +88,7 @@ struct Inner {
     settings: Settings,
     dialer: Arc<Dialer>,
     foundation: Foundation,
+    learned: Learned,
     tokens: Option<TokenSource>,
     open: Arc<Registry>,
 }
@@ -98,7 +100,8 @@ impl Consumer {
         foundation: Foundation,
         tokens: Option<TokenSource>,
     ) -> Consumer {
-        let inner = Inner { settings, dialer: Arc::new(dialer), foundation, tokens, open: Arc::default() };
+        let (dialer, learned, open) = (Arc::new(dialer), Learned::default(), Arc::default());
+        let inner = Inner { settings, dialer, foundation, learned, tokens, open };
         Consumer { inner: Arc::new(inner) }
     }
 
@@ -159,8 +162,9 @@ impl Consumer {
 
     /// Connects to the stream of an app's messages.
     ///
-    /// `app_guid` is what `cf app NAME --guid` prints. If a server rejects an app that is not a GUID, the error says
-    /// so.
+    /// `app_guid` is what `cf app NAME --guid` prints. White space around it, such as the line feed at the end of that
+    /// output, is removed. If a server rejects an app that is not a GUID, such as an app's name, the error says so. The
+    /// RLP gateway does not reject it for an admin, and sends nothing: then there is a warning in the log.
     ///
     /// `auth_token` is the value of the `Authorization` header, so it begins with `bearer `: what `cf oauth-token`
     /// prints. If it is empty, the consumer's own [tokens](Builder::tokens) are used, which can be renewed. If there
@@ -243,10 +247,13 @@ impl Consumer {
     /// [`NotFound`](ErrorKind::NotFound) if the server does not know the path or the app, as far as it tells that apart
     /// from a rejected token; [`Dial`](ErrorKind::Dial), [`Proxy`](ErrorKind::Proxy), [`Tls`](ErrorKind::Tls) or
     /// [`Timeout`](ErrorKind::Timeout) if the server cannot be reached; [`InvalidInput`](ErrorKind::InvalidInput) for
-    /// an empty GUID, or a token that is not a valid header value; [`Closed`](ErrorKind::Closed) if the consumer was
+    /// a GUID that is empty, is `.` or `..`, or contains white space or a control character, or for a token that is not a
+    /// valid header value; [`ServerError`](ErrorKind::ServerError) for another status, such as 503, with
+    /// [`Error::retry_after`] if the server says when to try again; [`Closed`](ErrorKind::Closed) if the consumer was
     /// closed meanwhile.
     pub fn tail(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check(auth_token)?;
+        let app_guid = checked_guid(app_guid)?;
         let (cancel, registration) = self.inner.open.register();
         let connect = {
             let (inner, app_guid, auth_token) = (Arc::clone(&self.inner), app_guid.to_owned(), auth_token.to_owned());
@@ -278,6 +285,14 @@ impl Consumer {
     /// the size. [`close`](Consumer::close) interrupts it.
     ///
     /// Parts of the response that are not log messages are skipped, with a warning in the log.
+    ///
+    /// Log Cache returns no messages, and no error, for a source that it does not know. So the list is empty for an
+    /// app's name, too. That is not an error here, because what is not an app can have any name, such as `gorouter` for
+    /// an admin. But if the list is empty and `app_guid` is not a GUID, a warning in the log says so. A script that
+    /// gets an empty list should check that it passes a GUID.
+    ///
+    /// Korifi's Log Cache returns at most the newest 1000 messages of each container, whatever the limit. Its messages
+    /// have no source id, so their [`app_id`](crate::LogMessage::app_id) is `app_guid`.
     ///
     /// If the response is cut short the call fails, and the error contains the messages that were received:
     ///
@@ -332,6 +347,7 @@ impl Consumer {
 
     fn open_recent(&self, app_guid: &str, auth_token: &str, deadline: Option<Instant>) -> Result<Recent> {
         check(auth_token)?;
+        let app_guid = checked_guid(app_guid)?;
         let timeouts = ReadTimeouts { idle: self.inner.settings.read_timeout, deadline };
         let (cancel, registration) = self.inner.open.register();
         let requester = self.inner.requester(&cancel);
@@ -405,7 +421,7 @@ impl Consumer {
 
 impl Inner {
     fn requester<'a>(&'a self, cancel: &'a Arc<Cancel>) -> Requester<'a> {
-        Requester { dialer: &self.dialer, settings: &self.settings, cancel }
+        Requester { dialer: &self.dialer, settings: &self.settings, learned: &self.learned, cancel }
     }
 
     fn connect_tail(&self, app_guid: &str, auth_token: &str, cancel: &Arc<Cancel>) -> Result<Box<dyn LiveSource>> {
@@ -436,11 +452,12 @@ impl Inner {
     ) -> Result<T> {
         let attempt = |token: &str| call(token).map_err(|error| explain_guid(error.hiding(token), app_guid));
         let Some(tokens) = self.tokens.as_ref().filter(|_| given.is_empty()) else { return attempt(given) };
-        let token = tokens.token(None, &self.dialer, cancel)?;
+        let attempt = |token: &str| attempt(token).inspect(|_| tokens.accepted(token, app_guid));
+        let token = tokens.token(&self.dialer, cancel)?;
         match attempt(&token) {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
-                log::debug!("the server rejected a token, renewing it");
-                match tokens.token(Some(&token), &self.dialer, cancel) {
+                log::debug!("the server rejected a token");
+                match tokens.replace(&token, app_guid, &self.dialer, cancel) {
                     Ok(renewed) => attempt(&renewed),
                     // The server's message says more than that there is no other token.
                     Err(missing) if is_no_replacement(&missing) => Err(error),

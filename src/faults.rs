@@ -56,6 +56,14 @@
 //! | an API response that names no log server, or is endless | [`BadResponse`] | 1 MiB | `bad_input/api::a_response_that_names_no_server_is_a_bad_response`, `bad_input/api::an_endless_response_is_a_bad_response` |
 //! | a rejected token | a new token is fetched once, if there is a source; otherwise [`Unauthorized`] |  | `tokens::a_refused_token_is_refreshed_once` |
 //!
+//! # Answers
+//!
+//! | fault | what the caller sees | bound | test |
+//! |---|---|---|---|
+//! | a 429 or a 503 with `Retry-After` | [`ServerError`] at once, with [`retry_after`]; a tail that reconnects waits for it | 1 hour | `rate_limits::a_call_fails_at_once_and_its_error_has_the_time`, `rate_limits::a_tail_that_reconnects_waits_for_the_time` |
+//! | a 404 for a missing app, from a server of 2016 or a Cloud Controller | [`NotFound`], without a doubt about the address |  | `bad_input/error_responses::a_404_for_a_missing_app_on_a_server_of_2016_does_not_doubt_the_address`, `log_cache::an_error_of_a_cloud_controller_says_what_is_missing_and_does_not_doubt_the_address` |
+//! | a token that is rejected although it has just replaced a rejected one, as for an app that is gone | [`Unauthorized`], without another renewal | a tenth of the token's lifetime, at most 60 s: see [`TokenSource`] | `tokens::ten_calls_for_apps_that_are_gone_cost_one_refresh` |
+//!
 //! # Tails
 //!
 //! | fault | what the caller sees | bound | test |
@@ -71,6 +79,7 @@
 //! | a caller that pauses | every message: TCP slows the server down, and pongs are still sent | 11 batches: see [`Tail`]; [`pong_every`] | `keep_alive::a_caller_that_pauses_longer_than_the_pong_deadline_gets_every_message` |
 //! | a caller that stalls while large messages arrive | every message; the memory stays bounded, and a close is prompt | 11 batches: see [`Tail`] | `slow_caller::a_caller_that_stalls_costs_bounded_memory_and_loses_nothing` |
 //! | a tail that reconnects loses its connection | a [`Gap`], then the messages of the next connection | [`Reconnect`] | `reconnect::each_break_is_one_item_between_the_messages_of_two_connections`, `reconnect::an_idle_timeout_is_a_break_too` |
+//! | a tail loses its connection while its caller pauses | it reconnects meanwhile, and the [`Gap`] waits in line |  | `close/caller_code::a_tail_whose_caller_pauses_reconnects_meanwhile` |
 //! | reconnecting fails | more attempts with growing delays, then the error of the last one | [`Reconnect`]; 3 rejections in a row | `reconnect::failed_attempts_back_off_and_the_error_of_the_last_ends_the_tail`, `reconnect::a_repeated_rejection_ends_the_tail` |
 //!
 //! # Recent messages
@@ -87,6 +96,9 @@
 //! | endless messages, or pings between them, that trickle in | [`Timeout`] | [`recent_timeout`] | `bad_input/recent::endless_parts_that_drip_in_are_a_timeout`, `bad_input/recent::a_dump_that_only_pings_is_a_timeout` |
 //! | undecodable parts | they are skipped, with a warning in the log; too many are a [`BadResponse`] | 1000 | `bad_input/recent::undecodable_parts_are_skipped`, `bad_input/recent::endless_undecodable_parts_are_a_bad_response` |
 //! | invalid JSON | [`BadResponse`] or [`Truncated`] |  | `bad_input/log_cache::invalid_json_is_an_error_with_the_messages_before_it` |
+//! | a page of Log Cache that would be too large: 429, or 403, with gRPC's code 8 | nothing: smaller pages are requested; if one message is still too large, [`ServerError`] | 10 requests | `log_cache::a_response_that_is_too_large_is_requested_in_smaller_pages`, `rate_limits::a_rate_limit_is_told_apart_from_a_response_that_is_too_large` |
+//! | a Log Cache 1.x, which has another path | nothing: its path is found once | one more request | `log_cache::the_path_of_log_cache_1_is_found_once_and_remembered`, `log_cache::a_server_that_knows_neither_path_is_not_a_log_cache` |
+//! | a Log Cache that ignores the end of a page, such as Korifi's | each message once, and a warning in the log |  | `log_cache::a_server_that_ignores_the_end_of_a_page_is_asked_twice_and_no_line_is_doubled` |
 //!
 //! # The caller's side
 //!
@@ -98,7 +110,15 @@
 //! | a callback that closes, drops or panics | the close, the drop or the panic; nothing stays open |  | `close/callbacks::a_callback_may_close_the_consumer`, `close/callbacks::a_callback_may_drop_the_tail_that_reconnects`, `close/callbacks::a_callback_that_panics_leaves_nothing_open_and_the_consumer_still_works` |
 //! | a logger that panics in the thread that reads a tail | [`BadResponse`]; not a clean end, and the tail does not hang |  | `panicking_logger::a_logger_that_panics_ends_a_tail_without_hanging_it` |
 //! | a logger that blocks in the thread that reads a tail, or calls the consumer | a drop and a close return, and the connection is closed | 0.5 s | `blocking_logger::a_logger_that_blocks_or_calls_the_consumer_hangs_no_other_call` |
+//! | a callback that blocks, or waits for a lock that the dropping thread holds, while a tail reconnects | the drop or the close returns | 0.1 s | `close/caller_code::a_drop_and_a_close_do_not_wait_for_a_function_that_blocks`, `close/caller_code::a_drop_under_a_lock_that_on_connect_wants_does_not_deadlock` |
+//! | a callback that needs a large stack while a tail reconnects | nothing | 8 MiB | `close/caller_code::on_connect_has_a_stack_for_large_arrays_when_a_tail_reconnects` |
+//! | a logger that panics in a tail's thread | [`BadResponse`] or [`ConnectionLost`]; not a clean end, and the tail does not hang |  | `panicking_logger::a_logger_that_panics_ends_a_tail_without_hanging_it` |
 //! | anything that was opened, however it ended | no thread and no descriptor is leaked |  | `leaks::no_thread_or_descriptor_is_leaked` |
+//! | an app GUID with white space around it | nothing: it is removed |  | `app_guids::white_space_around_a_guid_does_not_reach_a_server` |
+//! | an app GUID that is a dot segment, or contains white space or a control character | [`InvalidInput`], and nothing is sent |  | `app_guids::what_cannot_be_a_guid_is_refused_before_anything_is_sent`, `app_guids::a_slash_in_a_guid_makes_no_other_path` |
+//! | an app's name instead of its GUID | the server's error with a hint; no messages and a warning in the log if the server has none |  | `app_guids::the_hint_for_a_name_shows_it_without_the_white_space_around_it`, `app_guids::where_a_server_says_nothing_about_a_name_the_log_does` |
+//! | a token function, a proxy function or a logger that uses the consumer while its token is renewed | the old token while it is valid, or [`Unauthorized`]; nothing waits for itself |  | `reentry::a_token_function_that_uses_the_consumer_gets_an_error`, `reentry::a_proxy_function_that_uses_the_consumer_while_a_uaa_is_dialled_gets_an_error`, `reentering_logger::a_logger_may_use_the_consumer_whatever_is_logged_about_its_tokens` |
+//! | a proxy function that panics while a token is requested | an error, and the next call requests a token again |  | `reentry::a_proxy_function_that_panics_while_a_uaa_is_dialled_is_an_error` |
 //!
 //! [`ConnectionLost`]: crate::ErrorKind::ConnectionLost
 //! [`Timeout`]: crate::ErrorKind::Timeout
@@ -108,6 +128,8 @@
 //! [`Proxy`]: crate::ErrorKind::Proxy
 //! [`BadResponse`]: crate::ErrorKind::BadResponse
 //! [`Unauthorized`]: crate::ErrorKind::Unauthorized
+//! [`NotFound`]: crate::ErrorKind::NotFound
+//! [`ServerError`]: crate::ErrorKind::ServerError
 //! [`ClosedByServer`]: crate::ErrorKind::ClosedByServer
 //! [`TooLarge`]: crate::ErrorKind::TooLarge
 //! [`Undecodable`]: crate::ErrorKind::Undecodable
@@ -131,6 +153,8 @@
 //! [`tls_connector`]: crate::Builder::tls_connector
 //! [`pong_every`]: crate::Builder::pong_every
 //! [`recovered`]: crate::Error::recovered
+//! [`retry_after`]: crate::Error::retry_after
 //! [`Builder`]: crate::Builder
 //! [`Reconnect`]: crate::Reconnect
 //! [`Tail`]: crate::Tail
+//! [`TokenSource`]: crate::TokenSource

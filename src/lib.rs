@@ -59,7 +59,8 @@
 //! A tail over a websocket has two threads. One reads and sends frames on in batches. The other sends keep-alives, and
 //! closes the connection in the end. A tail over the RLP gateway has only the thread that reads. What waits between
 //! that thread and the caller is [bounded](Tail). When it is full, TCP slows the server down. Messages are decoded in
-//! the caller's thread. A tail reconnects in the thread that reads.
+//! the caller's thread. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy
+//! function, a token function, the debug printer, `on_connect`.
 //!
 //! A call uses the caller's thread, and a short-lived thread that resolves the server's name. A token is renewed in
 //! another short-lived thread, for all callers that wait for it.
@@ -120,6 +121,7 @@
 //! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
 //! | an address, an app's GUID | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
 //! | name look-ups that were abandoned and still hang | 64 in this process | | [`Dial`](ErrorKind::Dial) |
+//! | the time that a server asks to wait, [`Error::retry_after`] | 1 hour | | it counts as 1 hour |
 //! | rejections in a row of a tail that reconnects | 3 | | the tail ends with the last one |
 //!
 //! [`Consumer::recent_iter`] holds one message at a time, so it has no limit in total. Redirects are not followed.

@@ -52,8 +52,9 @@ impl Default for Settings {
 /// How a tail reconnects when its connection ends. See [`Builder::reconnect`](crate::Builder::reconnect).
 ///
 /// The first pause is 500 ms. Each further pause is twice as long, up to 60 s, until messages arrive again. Each pause
-/// is shortened at random by up to a half, so that the clients of a failed server do not all come back at once. A
-/// [`close`](crate::Closer::close) interrupts it.
+/// is shortened at random by up to a half, so that the clients of a failed server do not all come back at once. If the
+/// server [says how long to wait](crate::Error::retry_after), the pause is at least that long, even if that is more than
+/// [`longest`](Reconnect::longest). A [`close`](crate::Closer::close) interrupts it.
 ///
 /// A tail reconnects after every end of a connection that the server or the network causes, including a normal close
 /// frame and the RLP gateway's `closing` event after 14 minutes. If the server rejects the token, the app or the

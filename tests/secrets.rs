@@ -172,7 +172,7 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
             "401 Unauthorized",
             "302 Found",
             "500 Internal",
-            "without a close frame",
+            "ended unexpectedly",
             "broke the websocket protocol",
             "407 Proxy",
         ] {

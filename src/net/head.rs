@@ -210,7 +210,7 @@ mod tests {
     fn interim_responses_are_skipped_in_any_pieces() {
         let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
         for (status, body) in [(200, "hello"), (101, "\x01\0frame"), (404, "")] {
-            let response = format!("{}HTTP/1.1 {status} \r\nA: b\r\n\r\n{body}", interim.repeat(10));
+            let response = format!("{}HTTP/1.1 {status} \r\nA: b\r\n\r\n{body}", interim.repeat(3));
             for cut in 0..=response.len() {
                 let mut stream = response.as_bytes()[..cut].chain(&response.as_bytes()[cut..]);
                 let head = Head::read_final(&mut stream, "the response").unwrap();

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{StatusCode, Uri};
 use parking_lot::Mutex;
@@ -26,6 +26,7 @@ use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
 use crate::net::failure::{error_response, io_error};
 use crate::net::head::{ACCEPT_ENCODING, MAX_ERROR_BODY, coding};
+use crate::net::retry_after::retry_after;
 
 /// A response whose body has not been read yet.
 pub(crate) struct Response {
@@ -33,6 +34,7 @@ pub(crate) struct Response {
     pub(crate) content_type: Option<String>,
     pub(crate) body: Body,
     is_encoded: bool,
+    retry_after: Option<Duration>,
     reason: String,
     what: String,
 }
@@ -95,6 +97,7 @@ pub(crate) fn get(
         reason.push_str(&format!(" (redirects to {location}, not followed because the token is for this server)"));
     }
     let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let retry_after = retry_after(header("retry-after").as_deref(), header("date").as_deref());
     let coding = coding(headers).map(str::to_owned);
     if let Some(coding) = coding.as_ref().filter(|_| status == StatusCode::OK) {
         let text = format!("{what}: the response is encoded ({coding}), which was not requested");
@@ -102,7 +105,8 @@ pub(crate) fn get(
     }
     let content_type = header("content-type");
     let body = response.into_body().into_reader();
-    Ok(Response { status: status.as_u16(), reason, content_type, is_encoded: coding.is_some(), body, what })
+    let is_encoded = coding.is_some();
+    Ok(Response { status: status.as_u16(), reason, content_type, is_encoded, retry_after, body, what })
 }
 
 impl Response {
@@ -114,7 +118,7 @@ impl Response {
             let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut body);
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        error_response(self.status, &self.reason, self.what, body)
+        error_response(self.status, &self.reason, self.what, body).with_retry_after(self.retry_after)
     }
 }
 

@@ -13,3 +13,5 @@ pub(crate) mod registry;
 pub(crate) mod deadline;
 pub(crate) mod debug;
 pub(crate) mod failure;
+pub(crate) mod retry_after;
+pub(crate) mod on_behalf;

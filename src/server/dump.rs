@@ -14,7 +14,6 @@ use crate::net::deadline::ReadTimeouts;
 use crate::net::websocket::WebSocket;
 use crate::server::call::Call;
 use crate::server::source::{RecentSource, recent_timeout_error};
-use crate::server::websocket::eof_error;
 use crate::wire::format::Format;
 use crate::wire::frames::{Frames, Progress};
 
@@ -42,7 +41,6 @@ impl Dump {
                 return match ending.error() {
                     None => Ok(None),
                     Some(_) if self.cancel.is_cancelled() => Err(Error::closed()),
-                    Some(_) if *ending == Ending::Eof => Err(eof_error()),
                     Some(error) => Err(error),
                 };
             }

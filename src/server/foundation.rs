@@ -28,7 +28,7 @@ pub enum Via {
     Legacy,
     /// The Traffic Controller's `/apps/<guid>/stream`, and `/recentlogs` on old ones: 2014 to today.
     Doppler,
-    /// Log Cache's `/api/v1/read/<guid>`: 2018 to today.
+    /// Log Cache's `/api/v1/read/<guid>`, or `/v1/read/<guid>` of version 1.x: 2018 to today.
     LogCache,
     /// The RLP gateway's `/v2/read`: 2018 to today.
     RlpGateway,

@@ -5,6 +5,7 @@
 
 pub(crate) mod foundation;
 pub(crate) mod call;
+pub(crate) mod learned;
 pub(crate) mod source;
 pub(crate) mod legacy;
 pub(crate) mod doppler;

@@ -7,7 +7,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::net::deadline::ReadTimeouts;
@@ -36,11 +35,6 @@ pub(crate) trait LiveSource: Send {
     /// Returns the idle timeout if the caller has set none. `None`: it may be silent for ever, or it times out by
     /// itself.
     fn default_idle_timeout(&self) -> Option<Duration>;
-
-    /// Returns the error for the caller of this ending, or `None` if the end is clean.
-    fn end_error(&self, ending: &Ending) -> Option<Error> {
-        ending.error()
-    }
 
     /// Returns what a second thread needs to keep the connection alive and to close it with a close frame. `None`:
     /// there is no second thread, and a cancel shuts the connection down.

@@ -4,8 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::ending::Ending;
-use crate::error::{Error, ErrorKind};
 use crate::net::websocket::{WebSocket, WriteHalf};
 use crate::server::source::LiveSource;
 use crate::wire::format::Format;
@@ -38,20 +36,7 @@ impl LiveSource for WebSocketSource {
         self.default_idle_timeout
     }
 
-    fn end_error(&self, ending: &Ending) -> Option<Error> {
-        match ending {
-            Ending::Eof => Some(eof_error()),
-            ending => ending.error(),
-        }
-    }
-
     fn write_half(&self) -> Option<&Arc<WriteHalf>> {
         Some(self.websocket.write_half())
     }
-}
-
-/// The error of a websocket that ended without a close frame.
-pub(crate) fn eof_error() -> Error {
-    let text = "the connection ended without a close frame; messages may be missing";
-    Error::new(ErrorKind::ConnectionLost, text)
 }

@@ -105,12 +105,12 @@ impl Reader {
         let mut backoff = self.reconnector.as_ref().map(|reconnector| Backoff::new(reconnector.policy));
         loop {
             let (ending, had_data) = self.read(&mut *connection.source);
-            let error = connection.source.end_error(&ending);
             drop(connection);
             if self.shared.cancel.is_cancelled() {
                 return (Ending::Closed, None);
             }
             let (Some(reconnector), Some(last)) = (&self.reconnector, backoff) else {
+                let error = ending.error();
                 return (ending, error);
             };
             let mut next = last;

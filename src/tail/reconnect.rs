@@ -37,6 +37,7 @@ impl Reconnector {
                 let error = last_error.unwrap_or_else(|| Error::new(ErrorKind::ConnectionLost, "the connection ended"));
                 return Err(error.with_hint(" (given up: no attempts left)"));
             };
+            let pause = pause.max(last_error.as_ref().and_then(Error::retry_after).unwrap_or_default());
             // Nothing is ever sent: this waits for the time to pass, or for a cancel.
             let _ = cancel.signal().recv_timeout(pause);
             cancel.check()?;

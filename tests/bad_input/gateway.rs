@@ -189,3 +189,16 @@ fn a_response_that_is_not_an_event_stream_is_a_bad_response() {
         }
     });
 }
+
+#[test]
+fn a_stream_that_just_ends_is_not_said_to_lack_a_close_frame() {
+    within(DEADLINE, || {
+        let mut tail = tail(1 << 20, |socket| send(socket, &[HI.as_bytes()]));
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
+        let error = tail.next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+        assert_eq!(error.to_string(), "the connection ended unexpectedly; messages may be missing");
+        assert_eq!(tail.ending(), Some(&Ending::Eof));
+        assert_eq!(tail.ending().unwrap().to_string(), error.to_string());
+    });
+}

@@ -17,6 +17,7 @@ use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
 use crate::net::failure::{error_response, io_error};
 use crate::net::head::{ACCEPT_ENCODING, Head};
+use crate::net::retry_after::retry_after;
 use crate::secrets::hide;
 
 /// The parameters of a websocket connection.
@@ -71,7 +72,9 @@ impl Request<'_> {
         });
         if response.status != 101 {
             let body = response.read_body(stream.until(deadline));
-            return Err(error_response(response.status, &response.reason, what, body).hiding(self.token));
+            let error = error_response(response.status, &response.reason, what, body);
+            let retry_after = retry_after(response.header("retry-after"), response.header("date"));
+            return Err(error.with_retry_after(retry_after).hiding(self.token));
         }
         check_upgrade(&response, &key)
             .map_err(|why| Error::new(ErrorKind::BadResponse, format!("{what}: the 101 response {why}")))?;
