@@ -112,7 +112,8 @@
 //! | buffer of a tail for a slow caller | see [`Tail`] | [`Builder::max_message_size`] | TCP slows the server down |
 //! | buffer of pongs and keep-alives for a server that does not read | 64 KiB | | they are dropped |
 //! | the head of a response | 32 KiB (64 KiB of a websocket handshake, a proxy or a UAA), 128 headers | | [`BadResponse`](ErrorKind::BadResponse), of a proxy [`Proxy`](ErrorKind::Proxy) |
-//! | the line with the size of a chunk | 20 bytes | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
+//! | the size of a chunk | 20 bytes | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
+//! | the extensions of a chunk, the trailers of a body | 16 KiB, 32 KiB | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the body of an error response | 64 KiB | | it is cut |
 //! | the response of an API; of a UAA | 1 MiB; 64 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | before the first part of recent messages; the headers of a part | 64 KiB; 16 KiB | | [`BadResponse`](ErrorKind::BadResponse) |

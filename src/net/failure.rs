@@ -4,15 +4,18 @@ use std::fmt;
 use std::io;
 
 use crate::error::{Error, ErrorKind};
+use crate::net::dial::stream::TlsFailure;
 use crate::wire::v2;
 
 /// The error of an I/O failure that came before the response was complete.
 pub(crate) fn io_error(what: impl fmt::Display, cause: io::Error) -> Error {
     let kind = match cause.kind() {
+        _ if TlsFailure::is(&cause) => ErrorKind::Tls,
         io::ErrorKind::TimedOut => ErrorKind::Timeout,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-            ErrorKind::ConnectionLost
-        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => ErrorKind::ConnectionLost,
         _ => ErrorKind::Dial,
     };
     Error::caused(kind, what, cause)

@@ -20,6 +20,8 @@ pub(crate) const MAX_ERROR_BODY: usize = 64 * 1024;
 pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) reason: String,
+    /// The minor version of HTTP/1.
+    version: u8,
     headers: Vec<(String, String)>,
     pub(crate) rest: Vec<u8>,
 }
@@ -36,9 +38,9 @@ impl Head {
             let is_early = bytes.len() < 16;
             bytes.extend_from_slice(&buffer[..read]);
             if (read == 0 || is_early || buffer[..read].contains(&b'\n'))
-                && let Some(head) = Self::parse(&bytes).map_err(|why| bad_response(what, why))?
+                && let Some((head, length)) = Self::parse(&bytes).map_err(|why| bad_response(what, why))?
             {
-                return Ok(head);
+                return Ok(Head { rest: bytes.split_off(length), ..head });
             }
             if read == 0 {
                 let when = if bytes.is_empty() { "without a response" } else { "in the middle of the response head" };
@@ -55,7 +57,7 @@ impl Head {
     /// responses.
     pub(crate) fn read_final(mut stream: impl Read, what: &str) -> Result<Self> {
         let mut head = Self::read(&mut stream, what)?;
-        while matches!(head.status, 100..=199) && head.status != 101 {
+        while head.is_interim() {
             let rest = std::mem::take(&mut head.rest);
             // What was read together with the interim response.
             let mut rest = &rest[..];
@@ -65,8 +67,20 @@ impl Head {
         Ok(head)
     }
 
-    /// Parses a head. Returns `None` if it is incomplete.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+    /// Returns true if this is not the final response to a request. 101 is final.
+    pub(crate) fn is_interim(&self) -> bool {
+        matches!(self.status, 100..=199) && self.status != 101
+    }
+
+    /// Returns true if the body is in chunks, as ureq decides it. HTTP/1.0 has no chunks.
+    pub(crate) fn is_chunked(&self) -> bool {
+        let mut encodings = self.headers().filter(|header| header.0.eq_ignore_ascii_case("transfer-encoding"));
+        let is_chunked = |value: &str| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
+        self.version > 0 && encodings.any(|header| header.1.is_ascii() && is_chunked(header.1))
+    }
+
+    /// Parses a head without the bytes after it. Returns it with its length, or `None` if it is incomplete.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, &'static str> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(bytes) {
@@ -76,12 +90,14 @@ impl Head {
             Err(_) => return Err("the response is not HTTP"),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Some(Head {
+        let head = Head {
             status: response.code.unwrap_or_default(),
             reason: response.reason.unwrap_or_default().to_owned(),
+            version: response.version.unwrap_or(1),
             headers: response.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect(),
-            rest: bytes[length..].to_vec(),
-        }))
+            rest: Vec::new(),
+        };
+        Ok(Some((head, length)))
     }
 
     /// Returns the value of the first header of this name, ignoring case.
@@ -125,9 +141,13 @@ impl Head {
     }
 }
 
+/// The `Accept-Encoding` header of every request. Without it, a server may compress its response (RFC 9110, section
+/// 12.5.3).
+pub(crate) const ACCEPT_ENCODING: &str = "identity";
+
 /// Returns the coding of the body of a response with these headers, such as gzip, if it has one.
 ///
-/// We ask for no coding and have no decoder, so encoded bytes must not be parsed.
+/// We [ask](ACCEPT_ENCODING) for no coding and have no decoder, so encoded bytes must not be parsed.
 pub(crate) fn coding<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<&'a str> {
     let is_coding =
         |name: &str| ["content-encoding", "transfer-encoding"].iter().any(|it| it.eq_ignore_ascii_case(name));

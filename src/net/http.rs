@@ -19,12 +19,13 @@ use ureq::{Agent, Error as UreqError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
+use crate::net::chunks::{ChunkFilter, Start};
 use crate::net::deadline::ReadTimeouts;
 use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
 use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
-use crate::net::head::{MAX_ERROR_BODY, coding};
+use crate::net::head::{ACCEPT_ENCODING, MAX_ERROR_BODY, coding};
 use crate::net::retry_after::retry_after;
 
 /// A response whose body has not been read yet.
@@ -78,6 +79,7 @@ pub(crate) fn get(
         .max_response_header_size(INPUT_BUFFER / 2)
         .proxy(None)
         .user_agent(crate::USER_AGENT)
+        .accept_encoding(ACCEPT_ENCODING)
         .build();
     let agent = Agent::with_parts(config, connector, NoResolver);
     let what = format!("the request for {}", endpoint.path(path));
@@ -182,6 +184,7 @@ impl Connector for DialConnector {
         Ok(Some(Connection {
             stream,
             buffers,
+            received: Received::Head,
             authorization: self.authorization.lock().take(),
             timer: Arc::clone(&self.timer),
         }))
@@ -201,9 +204,84 @@ const OUTPUT_BUFFER: usize = 16 * 1024;
 struct Connection {
     stream: Stream,
     buffers: LazyBuffers,
+    received: Received,
     /// `None` once it has been sent.
     authorization: Option<String>,
     timer: Arc<Timer>,
+}
+
+/// How far a response has been received.
+#[derive(Debug)]
+enum Received {
+    /// The final head is not complete.
+    Head,
+    /// The body is in chunks.
+    Chunks(ChunkFilter),
+    /// The body has no framing that must be filtered.
+    Plain,
+    /// The body exceeds a limit. The bytes before that are passed on first.
+    Failed(io::Error),
+}
+
+impl Connection {
+    /// Reads once. Returns true if there is something new for ureq.
+    fn read(&mut self) -> Result<bool, UreqError> {
+        let buffer = self.buffers.input_append_buf();
+        if let Received::Failed(error) = &mut self.received {
+            return Err(std::mem::replace(error, io::ErrorKind::InvalidData.into()).into());
+        }
+        let amount = self.stream.read_by(buffer, self.timer.deadline()).map_err(mask_reset)?;
+        if amount == 0 {
+            // As an error, because ureq would otherwise miss an end in the middle of a chunk's size.
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        let mut kept = amount;
+        if let Received::Chunks(filter) = &mut self.received {
+            let (filtered, result) = filter.filter(&mut buffer[..amount]);
+            kept = filtered;
+            self.received.fail(result);
+        }
+        self.buffers.input_appended(kept);
+        if let Received::Head = self.received {
+            return Ok(self.skip_interim_responses());
+        }
+        Ok(kept > 0)
+    }
+
+    /// Removes complete interim responses from the buffer (RFC 9110, section 15.2), because ureq rejects some of them.
+    /// When the final head is complete, filters what was read of the body. Returns true if something is left.
+    fn skip_interim_responses(&mut self) -> bool {
+        loop {
+            match Start::of(self.buffers.input()) {
+                Start::Incomplete => return !self.buffers.input().is_empty(),
+                Start::Interim(length) => self.buffers.input_consume(length),
+                Start::Final { is_chunked: false, .. } => {
+                    self.received = Received::Plain;
+                    return true;
+                }
+                Start::Final { length, is_chunked: true } => {
+                    let mut bytes = self.buffers.input().to_vec();
+                    self.buffers.input_consume(bytes.len());
+                    let mut filter = ChunkFilter::new();
+                    let (filtered, result) = filter.filter(&mut bytes[length..]);
+                    self.received = Received::Chunks(filter);
+                    self.received.fail(result);
+                    let bytes = &bytes[..length + filtered];
+                    self.buffers.input_append_buf()[..bytes.len()].copy_from_slice(bytes);
+                    self.buffers.input_appended(bytes.len());
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+impl Received {
+    fn fail(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            *self = Received::Failed(error);
+        }
+    }
 }
 
 impl Transport for Connection {
@@ -225,17 +303,12 @@ impl Transport for Connection {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, UreqError> {
-        let buffer = self.buffers.input_append_buf();
-        if buffer.is_empty() {
+        if self.buffers.input_append_buf().is_empty() {
             // A protocol element is longer than the buffer, such as the line of a chunk's size.
             return Ok(false);
         }
-        let amount = self.stream.read_by(buffer, self.timer.deadline()).map_err(mask_reset)?;
-        if amount == 0 {
-            // As an error, because ureq would otherwise miss an end in the middle of a chunk's size.
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        self.buffers.input_appended(amount);
+        // ureq takes a read of nothing for the end.
+        while !self.read()? {}
         Ok(true)
     }
 

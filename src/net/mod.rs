@@ -7,6 +7,7 @@ pub(crate) mod dial;
 pub(crate) mod http;
 pub(crate) mod websocket;
 pub(crate) mod head;
+pub(crate) mod chunks;
 pub(crate) mod cancel;
 pub(crate) mod registry;
 pub(crate) mod deadline;

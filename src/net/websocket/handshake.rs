@@ -16,7 +16,7 @@ use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
 use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
-use crate::net::head::Head;
+use crate::net::head::{ACCEPT_ENCODING, Head};
 use crate::net::retry_after::retry_after;
 use crate::secrets::hide;
 
@@ -53,6 +53,7 @@ impl Request<'_> {
             ("Sec-WebSocket-Key", &*key),
             ("Sec-WebSocket-Version", "13"),
             ("Origin", "http://localhost"),
+            ("Accept-Encoding", ACCEPT_ENCODING),
             ("User-Agent", crate::USER_AGENT),
         ];
         if !self.token.is_empty() {
@@ -65,7 +66,7 @@ impl Request<'_> {
             .write_all_by(format!("{first_line}\r\n{head}\r\n").as_bytes(), deadline)
             .map_err(|cause| io_error(&what, cause))?;
 
-        let mut response = Head::read(stream.until(deadline), &what)?;
+        let mut response = Head::read_final(stream.until(deadline), &what)?;
         self.print("WEBSOCKET RESPONSE:", || {
             dump(&format!("HTTP/1.1 {} {}", response.status, response.reason), response.headers())
         });
