@@ -8,6 +8,8 @@
 //! sorted by time, tails its live ones, and closes.
 
 use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +18,22 @@ use loggregator_consumer::{Builder, LogMessage, MessageType, Proxy, sort_recent}
 
 const APP: &str = "11111111-1111-1111-1111-111111111111";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of our output, such as `head`, has read enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quickstart: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    // Unlike `println!`, `writeln!` returns an error if nobody reads the output any more.
+    let mut out = io::stdout();
+
     // This stands in for Cloud Foundry: a foundation, a user who is logged in, and an app that has logged a few lines.
     let foundation = TrafficController::of(Generation::Today)?;
     let token = foundation.issue_token();
@@ -33,14 +50,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     // not be reached through a proxy.)
     let consumer = Builder::new().api(&foundation.api()).proxy(Proxy::none()).build()?;
 
-    println!("Recent messages of the app, by time, from {:?}:", consumer.recent_choice()?.via());
+    writeln!(out, "Recent messages of the app, by time, from {:?}:", consumer.recent_choice()?.via())?;
     let mut recent = consumer.recent(APP, &token)?;
     sort_recent(&mut recent);
     for message in recent {
-        println!("{message}");
+        writeln!(out, "{message}")?;
     }
 
-    println!("\nLive messages, as the app logs them, from {:?}:", consumer.tail_choice()?.via());
+    writeln!(out, "\nLive messages, as the app logs them, from {:?}:", consumer.tail_choice()?.via())?;
     let mut tail = consumer.tail(APP, &token)?;
     thread::scope(|scope| -> Result<(), Box<dyn Error>> {
         scope.spawn(|| {
@@ -50,16 +67,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         });
         for message in tail.by_ref().take(5) {
-            println!("{}", message?);
+            writeln!(out, "{}", message?)?;
         }
         Ok(())
     })?;
     tail.close()?;
 
-    println!("\nClosed. Next, on your own foundation:");
-    println!("  cf login");
-    println!("  cargo run --example logs -- \"$(cf app my-app --guid)\"");
-    println!("Or test your own tool as this example does: loggregator_consumer::testing, feature `testing`.");
+    writeln!(out, "\nClosed. Next, on your own foundation:")?;
+    writeln!(out, "  cf login")?;
+    writeln!(out, "  cargo run --example logs -- \"$(cf app my-app --guid)\"")?;
+    writeln!(out, "Or test your own tool as this example does: loggregator_consumer::testing, feature `testing`.")?;
     Ok(())
 }
 
@@ -68,4 +85,8 @@ fn message(source: &str, text: &str, ms_ago: u64) -> LogMessage {
     LogMessage::new(APP, text)
         .source(source, "0")
         .timestamp(now.saturating_sub(Duration::from_millis(ms_ago)).as_nanos() as i64)
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -11,6 +11,7 @@
 
 use std::env;
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use loggregator_consumer::{Consumer, sort_recent};
@@ -19,6 +20,8 @@ use native_tls::TlsConnector;
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
+        // The reader of our output, such as `head`, has read enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("===== Error: {error}");
             ExitCode::FAILURE
@@ -39,18 +42,20 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
     let consumer = builder.build()?;
 
-    println!("===== Recent logs");
+    // Unlike `println!`, `writeln!` returns an error if nobody reads the output any more.
+    let mut out = io::stdout();
+    writeln!(out, "===== Recent logs")?;
     let mut recent = consumer.recent(&app, &token)?;
     sort_recent(&mut recent);
     for message in recent {
-        println!("{message}");
+        writeln!(out, "{message}")?;
     }
 
-    println!("===== Tailing logs");
+    writeln!(out, "===== Tailing logs")?;
     let mut tail = consumer.tail(&app, &token)?;
     for message in tail.by_ref() {
         match message {
-            Ok(message) => println!("{message}"),
+            Ok(message) => writeln!(out, "{message}")?,
             Err(error) => eprintln!("===== {error}"),
         }
     }
@@ -58,4 +63,8 @@ fn run() -> Result<(), Box<dyn Error>> {
         Some(ending) if !ending.is_clean() => Err(ending.to_string().into()),
         _ => Ok(()),
     }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -22,7 +22,7 @@ const LARGEST_MESSAGE_SIZE: usize = 1 << 30;
 ///
 /// It needs at least one address: [`api`](Builder::api), [`cf_cli`](Builder::cf_cli), [`doppler`](Builder::doppler),
 /// [`log_cache`](Builder::log_cache), [`rlp_gateway`](Builder::rlp_gateway) or [`legacy`](Builder::legacy). An address
-/// that is set by hand replaces the one that the API names. If the API names a better server, that server is used
+/// that is set by hand replaces the one that the API, or the session of `cf`, names. If the API names a better server, that server is used
 /// instead: see [`Consumer`](Consumer#which-server-is-used). Without an API only the addresses set by hand are used.
 ///
 /// ```
@@ -49,7 +49,18 @@ pub struct Builder {
     tokens: Option<TokenSource>,
     tls_connector: Option<TlsConnector>,
     proxy: Option<Proxy>,
+    cf_session: Option<CfSession>,
+    danger_allow_plain_servers: bool,
     settings: Settings,
+}
+
+/// What `cf_cli` has read. What the caller sets by hand comes before it.
+struct CfSession {
+    api: String,
+    doppler: Option<String>,
+    log_cache: Option<String>,
+    tokens: TokenSource,
+    tls_connector: Option<TlsConnector>,
 }
 
 impl Builder {
@@ -60,8 +71,12 @@ impl Builder {
 
     /// Sets the address of the foundation's API, such as `https://api.example.com`.
     ///
-    /// The API is asked once, when the first address is needed. Its root names the servers, on old foundations
-    /// `/v2/info` does.
+    /// The API is asked when the first address is needed, and again when a server that it named cannot be reached: see
+    /// [`Consumer`](Consumer#which-server-is-used). Its root names the servers, on old foundations `/v2/info` does. Both
+    /// requests together take at most the [connect timeout](Builder::connect_timeout).
+    ///
+    /// An API at an `https://` address may not name servers at `ws://` or `http://` addresses, because they would get
+    /// the token in the clear: see [`danger_allow_plain_servers`](Builder::danger_allow_plain_servers).
     pub fn api(mut self, url: &str) -> Self {
         self.api = Some(url.to_owned());
         self
@@ -130,21 +145,15 @@ impl Builder {
     /// this call, and again before a token is renewed, because `cf` may have renewed it. The file is never written: see
     /// [`TokenSource::cf_cli`]. After `cf login --skip-ssl-validation` certificates are not verified here either.
     ///
+    /// What is set by hand, before or after this call, comes before the session: addresses, [tokens](Builder::tokens)
+    /// and the [TLS connector](Builder::tls_connector). If another [API](Builder::api) is set by hand, the session's
+    /// addresses are not used, because they belong to another foundation. Its tokens and its TLS setting are.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Unauthorized`] if nobody is logged in, [`ErrorKind::InvalidInput`] if the file cannot be read.
     pub fn cf_cli(mut self) -> Result<Self> {
-        let session = CfCli::read()?;
-        if session.skip_tls_validation {
-            let connector = TlsConnector::builder().danger_accept_invalid_certs(true).build();
-            let connector = connector
-                .map_err(|cause| Error::caused(ErrorKind::Tls, "setting up TLS without verification", cause))?;
-            self.tls_connector = Some(connector);
-        }
-        self.api = Some(session.target.clone());
-        self.doppler = session.doppler.clone();
-        self.log_cache = session.log_cache.clone();
-        self.tokens = Some(session.into_tokens()?);
+        self.cf_session = Some(CfSession::new(CfCli::read()?)?);
         Ok(self)
     }
 
@@ -181,8 +190,8 @@ impl Builder {
     /// connection.
     ///
     /// Each break is one item of the tail, an error of the kind [`Gap`](ErrorKind::Gap), because messages may be
-    /// missing there. [`Reconnect`] has the pauses and the number of attempts. Reconnecting stops at a
-    /// [close](Consumer::close), and after three rejections in a row.
+    /// missing there. [`Reconnect`] has the pauses, the number of attempts, and which rejections end the tail.
+    /// A [close](Consumer::close) ends it at any time.
     ///
     /// ```
     /// use loggregator_consumer::{Builder, Error, ErrorKind, Reconnect, TokenSource};
@@ -245,6 +254,22 @@ impl Builder {
         self
     }
 
+    /// Allows servers without TLS to an API that has TLS, and a UAA without TLS to servers that have it. Default:
+    /// false.
+    ///
+    /// **Dangerous**: a server at a `ws://` or `http://` address gets the token in the clear, and a UAA at an `http://`
+    /// address gets the refresh token or the client's secret in the clear. Everybody on the way can read them, and can
+    /// act as their owner. Without this setting, a call that would need such a server fails with
+    /// [`ErrorKind::BadResponse`] and names the address, and [`build`](Builder::build) rejects such a UAA. Use it only
+    /// if the network on the way is trusted.
+    ///
+    /// It is not needed for a server whose `ws://` or `http://` address is set on this builder, or if the API itself has
+    /// an `http://` address.
+    pub fn danger_allow_plain_servers(mut self, allow: bool) -> Self {
+        self.danger_allow_plain_servers = allow;
+        self
+    }
+
     /// Sets the proxy. Default: [`Proxy::from_env`].
     ///
     /// The proxy itself is reached over HTTP or HTTPS. It is always asked for a tunnel (`CONNECT`), also for `ws://`
@@ -281,7 +306,8 @@ impl Builder {
 
     /// Sets the timeout for connecting: DNS, TCP, proxy, TLS and the response head together. Default: 10 s.
     ///
-    /// It also limits asking the [API](Builder::api).
+    /// Each connection of a call has this time. Asking the [API](Builder::api) has it, too, both of its requests
+    /// together. The methods of [`Consumer`] say which of these a call makes.
     pub fn connect_timeout(mut self, d: Duration) -> Self {
         self.settings.connect_timeout = d;
         self
@@ -305,6 +331,9 @@ impl Builder {
     }
 
     /// Sets the timeout of a whole call of [`Consumer::recent`]. Default: 5 minutes.
+    ///
+    /// It covers asking the [API](Builder::api) and all requests for messages. Only a new token is not covered: see
+    /// [`Uaa::timeout`](crate::Uaa::timeout).
     pub fn recent_timeout(mut self, d: Duration) -> Self {
         self.settings.recent_timeout = d;
         self
@@ -356,24 +385,86 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if no address is set, if an address is not a URL of its scheme, or if
-    /// [`keep_alive`](Builder::keep_alive) or [`pong_every`](Builder::pong_every) is zero.
+    /// [`ErrorKind::InvalidInput`] if no address is set, if an address is not a URL of its scheme, if
+    /// [`keep_alive`](Builder::keep_alive) or [`pong_every`](Builder::pong_every) is zero, or if tokens come from a UAA
+    /// at an `http://` address while a server or the API has TLS (see
+    /// [`danger_allow_plain_servers`](Builder::danger_allow_plain_servers)).
     pub fn build(self) -> Result<Consumer> {
+        let allows_plain = self.danger_allow_plain_servers;
         let parse = |url: Option<String>, scheme| url.map(|url| Endpoint::parse(&url, scheme)).transpose();
-        let foundation = Foundation::new(
-            parse(self.api, Scheme::Http)?,
-            Addresses {
-                legacy: parse(self.legacy, Scheme::WebSocket)?,
-                doppler: parse(self.doppler, Scheme::WebSocket)?,
-                log_cache: parse(self.log_cache, Scheme::Http)?,
-                rlp_gateway: parse(self.rlp_gateway, Scheme::Http)?,
-            },
-        )?;
+        let given = Addresses {
+            legacy: parse(self.legacy, Scheme::WebSocket)?,
+            doppler: parse(self.doppler, Scheme::WebSocket)?,
+            log_cache: parse(self.log_cache, Scheme::Http)?,
+            rlp_gateway: parse(self.rlp_gateway, Scheme::Http)?,
+        };
+        let given_api = self.api.map(|url| Endpoint::parse_api(&url)).transpose()?;
+        let (api, known, tokens, tls_connector) = match self.cf_session {
+            None => (given_api, Addresses::default(), self.tokens, self.tls_connector),
+            Some(session) => {
+                let (api, is_its_own) = match (given_api, Endpoint::parse_api(&session.api)) {
+                    (None, own) => (own?, true),
+                    (Some(given), own) => {
+                        let is_its_own = own.is_ok_and(|own| own == given);
+                        (given, is_its_own)
+                    }
+                };
+                let known = if is_its_own { session.addresses(&api, allows_plain) } else { Addresses::default() };
+                let tls_connector = self.tls_connector.or(session.tls_connector);
+                (Some(api), known, self.tokens.or(Some(session.tokens)), tls_connector)
+            }
+        };
+        let foundation = Foundation::new(given, api, known, allows_plain)?;
         if self.settings.keep_alive.is_zero() || self.settings.pong_every.is_zero() {
             return Err(Error::new(ErrorKind::InvalidInput, "keep_alive and pong_every must be longer than zero"));
         }
-        let dialer = Dialer::new(self.tls_connector, self.proxy.unwrap_or_default());
-        Ok(Consumer::assemble(self.settings, dialer, foundation, self.tokens))
+        if let Some(uaa) = tokens.as_ref().and_then(TokenSource::uaa_endpoint)
+            && !uaa.secure
+            && foundation.uses_tls()
+            && !allows_plain
+        {
+            let text = format!(
+                "the UAA {uaa} has no TLS and would get secrets in the clear, while the log servers have TLS (see \
+                 Builder::danger_allow_plain_servers)"
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+        let dialer = Dialer::new(tls_connector, self.proxy.unwrap_or_default());
+        Ok(Consumer::assemble(self.settings, dialer, foundation, tokens))
+    }
+}
+
+impl CfSession {
+    fn new(session: CfCli) -> Result<Self> {
+        let connector = || {
+            let connector = TlsConnector::builder().danger_accept_invalid_certs(true).build();
+            connector.map_err(|cause| Error::caused(ErrorKind::Tls, "setting up TLS without verification", cause))
+        };
+        Ok(CfSession {
+            api: session.target.clone(),
+            doppler: session.doppler.clone(),
+            log_cache: session.log_cache.clone(),
+            tls_connector: session.skip_tls_validation.then(connector).transpose()?,
+            tokens: session.into_tokens()?,
+        })
+    }
+
+    /// Returns the servers' addresses. `cf` got them from the API. One that cannot be used is left out, because the API
+    /// is asked then.
+    fn addresses(&self, api: &Endpoint, allows_plain: bool) -> Addresses {
+        let parse = |url: &Option<String>, scheme| {
+            let url = url.as_deref()?;
+            let usable = Endpoint::parse(url, scheme).ok().filter(|it| it.secure || !api.secure || allows_plain);
+            if usable.is_none() {
+                log::warn!("an address in the session of cf cannot be used, asking the API for it");
+            }
+            usable
+        };
+        Addresses {
+            doppler: parse(&self.doppler, Scheme::WebSocket),
+            log_cache: parse(&self.log_cache, Scheme::Http),
+            ..Addresses::default()
+        }
     }
 }
 
@@ -381,5 +472,31 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The addresses have not been parsed yet, and may contain a password by mistake.
         f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_the_session_that_cannot_be_used_is_left_out() {
+        let session = |doppler: &str| CfSession {
+            api: "https://api.example.com".to_owned(),
+            doppler: Some(doppler.to_owned()),
+            log_cache: None,
+            tokens: TokenSource::fixed("bearer x"),
+            tls_connector: None,
+        };
+        for (api, doppler, allows_plain, is_used) in [
+            ("https://api.example.com", "wss://doppler.example.com", false, true),
+            ("https://api.example.com", "doppler.example.com", false, false),
+            ("https://api.example.com", "ws://doppler.example.com", false, false),
+            ("https://api.example.com", "ws://doppler.example.com", true, true),
+            ("http://api.example.com", "ws://doppler.example.com", false, true),
+        ] {
+            let addresses = session(doppler).addresses(&Endpoint::parse_api(api).unwrap(), allows_plain);
+            assert_eq!(addresses.doppler.is_some(), is_used, "{doppler}");
+        }
     }
 }

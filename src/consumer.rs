@@ -14,9 +14,10 @@ use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
 use crate::net::registry::Registry;
 use crate::recent::Recent;
-use crate::server::app_guid::explain_guid;
+use crate::server::app_guid::{checked_guid, explain_guid};
 use crate::server::call::{Call, Requester};
-use crate::server::foundation::{Choice, Foundation, Via};
+use crate::server::foundation::{Choice, Foundation, Purpose, Via};
+use crate::server::learned::Learned;
 use crate::server::source::LiveSource;
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::Settings;
@@ -71,10 +72,20 @@ use crate::tail::{Reconnector, Tail};
 /// | `recent` | Log Cache | Doppler | legacy |
 ///
 /// The addresses come from the root of the API, on old foundations from its `/v2/info`. An address that is set on the
-/// [`Builder`] replaces the API's. The API is asked only if the first choice is not set on the builder. If it names a
-/// better server than the one that is set, that server is used. If the API cannot be asked, the call goes on with the
-/// addresses that are set, with a warning in the log. [`tail_choice`](Consumer::tail_choice) and
-/// [`recent_choice`](Consumer::recent_choice) tell which server is used, and why. The log (level DEBUG) has it, too.
+/// [`Builder`] replaces the API's. The API is asked only if the first choice is not set on the builder, and is not in
+/// the session of [`cf`](Builder::cf_cli). If it names a better server than the one that is set, that server is used.
+/// If the API cannot be asked, the call goes on with the addresses that are known, with a warning in the log.
+/// [`tail_choice`](Consumer::tail_choice) and [`recent_choice`](Consumer::recent_choice) tell which server is used, and
+/// why. The log (level DEBUG) has it, too.
+///
+/// A server whose address is set on the builder is never replaced. With the others, this can go wrong:
+///
+/// | what | then |
+/// |---|---|
+/// | a server cannot be reached: an error such as [`Dial`](ErrorKind::Dial), [`Tls`](ErrorKind::Tls) or [`Timeout`](ErrorKind::Timeout), or no route | the API is asked again, once per call (per attempt of a tail that reconnects); if it names another address now, that one is tried |
+/// | the platform's router has no route to a server (its 404, 502 or 503, with the header `X-Cf-Routererror`), or answers 502 without that header | the next choice is tried, once; if it works, it is used for 5 minutes |
+/// | the API names an address that is not a URL, or has no TLS [while the API has it](Builder::danger_allow_plain_servers) | the next choice is used; without one, calls that need the server fail with [`BadResponse`](ErrorKind::BadResponse), which names the link and its value |
+/// | the API names no server for `tail`, but Log Cache | `recent` works; `tail` fails with [`InvalidInput`](ErrorKind::InvalidInput), because this version cannot tail Log Cache |
 ///
 /// [`Builder::rlp_gateway`] compares Doppler with the RLP gateway.
 #[derive(Clone)]
@@ -87,6 +98,7 @@ struct Inner {
     settings: Settings,
     dialer: Arc<Dialer>,
     foundation: Foundation,
+    learned: Learned,
     tokens: Option<TokenSource>,
     open: Arc<Registry>,
 }
@@ -98,7 +110,8 @@ impl Consumer {
         foundation: Foundation,
         tokens: Option<TokenSource>,
     ) -> Consumer {
-        let inner = Inner { settings, dialer: Arc::new(dialer), foundation, tokens, open: Arc::default() };
+        let (dialer, learned, open) = (Arc::new(dialer), Learned::default(), Arc::default());
+        let inner = Inner { settings, dialer, foundation, learned, tokens, open };
         Consumer { inner: Arc::new(inner) }
     }
 
@@ -122,16 +135,22 @@ impl Consumer {
 
     /// Creates a consumer for the foundation whose API is at `api`, such as `https://api.example.com`.
     ///
-    /// Asks the API for the addresses of the servers, and uses [the best of them](Consumer#which-server-is-used).
-    /// Blocks for at most the [connect timeout](Builder::connect_timeout). For other settings use [`Builder::api`].
+    /// Asks the API for the addresses of the servers, and uses [the best of them](Consumer#which-server-is-used). One
+    /// server is enough, even if it serves only [`recent`](Consumer::recent) or only [`tail`](Consumer::tail).
+    ///
+    /// Makes up to two requests. They block for at most the [connect timeout](Builder::connect_timeout) together: 10 s.
+    /// For other settings use [`Builder::api`].
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if `api` is not an `http://` or `https://` URL; the errors of a request if the API
-    /// cannot be asked; [`ErrorKind::BadResponse`] if it is not a Cloud Foundry API, or names no log server.
+    /// cannot be asked, also if only the platform's router answers; [`ErrorKind::BadResponse`] if it is not a Cloud
+    /// Foundry API, or names no log server that can be used.
     pub fn discover(api: &str) -> Result<Consumer> {
         let consumer = Builder::new().api(api).build()?;
-        consumer.tail_choice()?;
+        let (cancel, registration) = consumer.inner.open.register();
+        consumer.inner.foundation.discover(consumer.inner.requester(&cancel))?;
+        drop(registration);
         Ok(consumer)
     }
 
@@ -159,17 +178,29 @@ impl Consumer {
 
     /// Connects to the stream of an app's messages.
     ///
-    /// `app_guid` is what `cf app NAME --guid` prints. If a server rejects an app that is not a GUID, the error says
-    /// so.
+    /// `app_guid` is what `cf app NAME --guid` prints. White space around it, such as the line feed at the end of that
+    /// output, is removed. If a server rejects an app that is not a GUID, such as an app's name, the error says so. The
+    /// RLP gateway does not reject it for an admin, and sends nothing: then there is a warning in the log.
     ///
     /// `auth_token` is the value of the `Authorization` header, so it begins with `bearer `: what `cf oauth-token`
     /// prints. If it is empty, the consumer's own [tokens](Builder::tokens) are used, which can be renewed. If there
     /// are none, the header is not sent. (So a service that passes on its users' tokens should set no tokens of its
     /// own, or reject empty ones.)
     ///
-    /// Blocks until the connection is open, for at most the [connect timeout](Builder::connect_timeout), and the same
-    /// again for a discovery or a new token. [`close`](Consumer::close) interrupts it. Then one or two threads read the
-    /// connection and keep it alive until the [`Tail`] is closed or dropped.
+    /// Blocks until the connection is open. [`close`](Consumer::close) interrupts it. Usually that takes one
+    /// connection, and before it, in the first call, asking the API. Each of these steps takes at most the
+    /// [connect timeout](Builder::connect_timeout):
+    ///
+    /// * asking the API, if needed: both of its requests together;
+    /// * the connection to the server;
+    /// * if that fails and the address was the API's: asking the API again (unless this call has just done so), then the
+    ///   connection to another address, then the one to the
+    ///   [next best server](Consumer#which-server-is-used), where there are such.
+    ///
+    /// A token of the consumer's own may have to be requested first ([`Uaa::timeout`](crate::Uaa::timeout) limits
+    /// that). If the server rejects it, it is renewed, and the steps are repeated once.
+    ///
+    /// Then one or two threads read the connection and keep it alive until the [`Tail`] is closed or dropped.
     ///
     /// ```
     /// use loggregator_consumer::{Consumer, Error, ErrorKind};
@@ -243,10 +274,14 @@ impl Consumer {
     /// [`NotFound`](ErrorKind::NotFound) if the server does not know the path or the app, as far as it tells that apart
     /// from a rejected token; [`Dial`](ErrorKind::Dial), [`Proxy`](ErrorKind::Proxy), [`Tls`](ErrorKind::Tls) or
     /// [`Timeout`](ErrorKind::Timeout) if the server cannot be reached; [`InvalidInput`](ErrorKind::InvalidInput) for
-    /// an empty GUID, or a token that is not a valid header value; [`Closed`](ErrorKind::Closed) if the consumer was
-    /// closed meanwhile.
+    /// a GUID that is empty, is `.` or `..`, or contains white space or a control character, for a token that is not a
+    /// valid header value, or if no server for this call is known; [`BadResponse`](ErrorKind::BadResponse) if the API
+    /// names no server, or its address cannot be used; [`ServerError`](ErrorKind::ServerError) for another status, such as
+    /// 503, with [`Error::retry_after`] if the server says when to try again; [`Closed`](ErrorKind::Closed) if the consumer
+    /// was closed meanwhile.
     pub fn tail(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check(auth_token)?;
+        let app_guid = checked_guid(app_guid)?;
         let (cancel, registration) = self.inner.open.register();
         let connect = {
             let (inner, app_guid, auth_token) = (Arc::clone(&self.inner), app_guid.to_owned(), auth_token.to_owned());
@@ -273,11 +308,22 @@ impl Consumer {
     /// return all that they have.
     ///
     /// `app_guid` and `auth_token` are those of [`tail`](Consumer::tail). Blocks until the response is complete. The
-    /// [connect timeout](Builder::connect_timeout), the [read timeout](Builder::read_timeout) and the
-    /// [recent timeout](Builder::recent_timeout) limit the time, [`max_recent_size`](Builder::max_recent_size) limits
-    /// the size. [`close`](Consumer::close) interrupts it.
+    /// [recent timeout](Builder::recent_timeout) limits the whole call, with all of its requests: asking the API, the
+    /// pages of Log Cache, and another server if the [first choice](Consumer#which-server-is-used) has no route. Only a
+    /// new token is not included: see [`Uaa::timeout`](crate::Uaa::timeout). The
+    /// [connect timeout](Builder::connect_timeout) limits each connection and asking the API, and the
+    /// [read timeout](Builder::read_timeout) each silence. [`max_recent_size`](Builder::max_recent_size) limits the
+    /// size. [`close`](Consumer::close) interrupts the call.
     ///
     /// Parts of the response that are not log messages are skipped, with a warning in the log.
+    ///
+    /// Log Cache returns no messages, and no error, for a source that it does not know. So the list is empty for an
+    /// app's name, too. That is not an error here, because what is not an app can have any name, such as `gorouter` for
+    /// an admin. But if the list is empty and `app_guid` is not a GUID, a warning in the log says so. A script that
+    /// gets an empty list should check that it passes a GUID.
+    ///
+    /// Korifi's Log Cache returns at most the newest 1000 messages of each container, whatever the limit. Its messages
+    /// have no source id, so their [`app_id`](crate::LogMessage::app_id) is `app_guid`.
     ///
     /// If the response is cut short the call fails, and the error contains the messages that were received:
     ///
@@ -312,6 +358,10 @@ impl Consumer {
     /// first, so all of its messages are read before the first is yielded, as many as
     /// [`recent_limit`](Builder::recent_limit) and [`max_recent_size`](Builder::max_recent_size) allow.
     ///
+    /// Until this returns, the time is limited as that of [`tail`](Consumer::tail): by the
+    /// [connect timeout](Builder::connect_timeout), for each of the same steps. For each page of Log Cache there is one
+    /// connection more, and the [read timeout](Builder::read_timeout) limits each silence in it.
+    ///
     /// ```
     /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
     /// # let server = TrafficController::start()?;
@@ -332,44 +382,52 @@ impl Consumer {
 
     fn open_recent(&self, app_guid: &str, auth_token: &str, deadline: Option<Instant>) -> Result<Recent> {
         check(auth_token)?;
+        let app_guid = checked_guid(app_guid)?;
         let timeouts = ReadTimeouts { idle: self.inner.settings.read_timeout, deadline };
         let (cancel, registration) = self.inner.open.register();
         let requester = self.inner.requester(&cancel);
         let source = self.inner.authorized(app_guid, auth_token, &cancel, |token| {
-            let choice = self.inner.foundation.recent(requester)?;
-            let token = &*choice.via().token(token);
-            let call = Call { requester, server: choice.endpoint(), app_guid, token, timeouts };
-            match choice.via() {
-                Via::Legacy => legacy::recent(&call),
-                Via::Doppler => doppler::recent(&call),
-                Via::LogCache | Via::RlpGateway => log_cache::recent(&call),
-            }
+            self.inner.foundation.with_server(Purpose::Recent, requester, deadline, |choice| {
+                let token = &*choice.via().token(token);
+                let call = Call { requester, server: choice.endpoint(), app_guid, token, timeouts };
+                match choice.via() {
+                    Via::Legacy => legacy::recent(&call),
+                    Via::Doppler => doppler::recent(&call),
+                    Via::LogCache | Via::RlpGateway => log_cache::recent(&call),
+                }
+                .map_err(|error| explain(error, app_guid))
+            })
         })?;
         Ok(Recent::new(source, timeouts, cancel, registration))
     }
 
-    /// Returns the server that [`tail`](Consumer::tail) reads from, and why it was chosen.
+    /// Returns the server that [`tail`](Consumer::tail) would connect to now, and why. Does not connect to it.
     ///
-    /// Asks the API if that has not been done yet. This blocks for at most the
-    /// [connect timeout](Builder::connect_timeout), and [`close`](Consumer::close) interrupts it.
+    /// That can change: when a server that the API named cannot be reached, a call or a tail that reconnects
+    /// [looks for another one](Consumer#which-server-is-used).
+    ///
+    /// Asks the API if that has not been done yet: up to two requests, which block for at most the
+    /// [connect timeout](Builder::connect_timeout) together. [`close`](Consumer::close) interrupts them.
     ///
     /// # Errors
     ///
-    /// Those of [`discover`](Consumer::discover); [`ErrorKind::InvalidInput`] if no suitable address is known.
+    /// The errors of a request if the API cannot be asked; [`ErrorKind::BadResponse`] if it is not a Cloud Foundry API,
+    /// names no log server, or names this one with an address that cannot be used; [`ErrorKind::InvalidInput`] if no
+    /// address of a server for this call is known.
     pub fn tail_choice(&self) -> Result<Choice> {
         let (cancel, _registration) = self.inner.open.register();
-        self.inner.foundation.tail(self.inner.requester(&cancel))
+        self.inner.foundation.choose(Purpose::Tail, self.inner.requester(&cancel))
     }
 
-    /// Returns the server that [`recent`](Consumer::recent) reads from, and why it was chosen. Like
-    /// [`tail_choice`](Consumer::tail_choice) it may ask the API.
+    /// Returns the server that [`recent`](Consumer::recent) would connect to now, and why. Like
+    /// [`tail_choice`](Consumer::tail_choice) it may ask the API, within the same time.
     ///
     /// # Errors
     ///
     /// Those of [`tail_choice`](Consumer::tail_choice).
     pub fn recent_choice(&self) -> Result<Choice> {
         let (cancel, _registration) = self.inner.open.register();
-        self.inner.foundation.recent(self.inner.requester(&cancel))
+        self.inner.foundation.choose(Purpose::Recent, self.inner.requester(&cancel))
     }
 
     /// Closes everything that this consumer and its clones have open: tails, calls that are still connecting, and calls
@@ -405,7 +463,7 @@ impl Consumer {
 
 impl Inner {
     fn requester<'a>(&'a self, cancel: &'a Arc<Cancel>) -> Requester<'a> {
-        Requester { dialer: &self.dialer, settings: &self.settings, cancel }
+        Requester { dialer: &self.dialer, settings: &self.settings, learned: &self.learned, cancel }
     }
 
     fn connect_tail(&self, app_guid: &str, auth_token: &str, cancel: &Arc<Cancel>) -> Result<Box<dyn LiveSource>> {
@@ -414,14 +472,16 @@ impl Inner {
         let timeouts = ReadTimeouts { idle, deadline: None };
         let requester = self.requester(cancel);
         self.authorized(app_guid, auth_token, cancel, |token| {
-            let choice = self.foundation.tail(requester)?;
-            let token = &*choice.via().token(token);
-            let call = Call { requester, server: choice.endpoint(), app_guid, token, timeouts };
-            match choice.via() {
-                Via::Legacy => legacy::tail(&call),
-                Via::Doppler => doppler::tail(&call),
-                Via::RlpGateway | Via::LogCache => rlp_gateway::tail(&call),
-            }
+            self.foundation.with_server(Purpose::Tail, requester, None, |choice| {
+                let token = &*choice.via().token(token);
+                let call = Call { requester, server: choice.endpoint(), app_guid, token, timeouts };
+                match choice.via() {
+                    Via::Legacy => legacy::tail(&call),
+                    Via::Doppler => doppler::tail(&call),
+                    Via::RlpGateway | Via::LogCache => rlp_gateway::tail(&call),
+                }
+                .map_err(|error| explain(error, app_guid))
+            })
         })
     }
 
@@ -434,13 +494,14 @@ impl Inner {
         cancel: &Arc<Cancel>,
         call: impl Fn(&str) -> Result<T>,
     ) -> Result<T> {
-        let attempt = |token: &str| call(token).map_err(|error| explain_guid(error.hiding(token), app_guid));
+        let attempt = |token: &str| call(token).map_err(|error| error.hiding(token));
         let Some(tokens) = self.tokens.as_ref().filter(|_| given.is_empty()) else { return attempt(given) };
-        let token = tokens.token(None, &self.dialer, cancel)?;
+        let attempt = |token: &str| attempt(token).inspect(|_| tokens.accepted(token, app_guid));
+        let token = tokens.token(&self.dialer, cancel)?;
         match attempt(&token) {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
-                log::debug!("the server rejected a token, renewing it");
-                match tokens.token(Some(&token), &self.dialer, cancel) {
+                log::debug!("the server rejected a token");
+                match tokens.replace(&token, app_guid, &self.dialer, cancel) {
                     Ok(renewed) => attempt(&renewed),
                     // The server's message says more than that there is no other token.
                     Err(missing) if is_no_replacement(&missing) => Err(error),
@@ -450,6 +511,11 @@ impl Inner {
             result => result,
         }
     }
+}
+
+/// Adds a hint to a server's error if the app's GUID is none. A router has not looked at the GUID.
+fn explain(error: Error, app_guid: &str) -> Error {
+    if error.is_from_router() { error } else { explain_guid(error, app_guid) }
 }
 
 impl fmt::Debug for Consumer {

@@ -34,7 +34,8 @@ pub enum Ending {
         /// The reason that the gateway gives.
         reason: String,
     },
-    /// The stream ended without a close frame, because the server died or dropped the connection.
+    /// The stream ended unexpectedly, because the server died or dropped the connection: a websocket without a close
+    /// frame, a stream of the RLP gateway without its `closing` event.
     Eof,
     /// The connection was reset.
     Reset,

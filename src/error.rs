@@ -1,7 +1,7 @@
 //! [`Error`] and [`ErrorKind`]: what went wrong, and what the caller can do about it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
 use jiff::Timestamp;
@@ -45,8 +45,10 @@ struct Inner {
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
     status: Option<u16>,
     body: Option<String>,
+    retry_after: Option<Duration>,
     recovered: Vec<LogMessage>,
     gap: Option<Gap>,
+    is_from_router: bool,
 }
 
 /// A break in a tail that [reconnects](crate::Builder::reconnect). Messages may be missing at this point.
@@ -93,13 +95,15 @@ pub enum ErrorKind {
     BadRequest,
     /// The response breaks the protocol. Check that the endpoint is a Loggregator server.
     BadResponse,
-    /// The server responded with another status, such as 503. [`Error::status`] returns it. Try again later.
+    /// The server responded with another status, such as 503. [`Error::status`] returns it. Try again later; if the
+    /// server says when, [`Error::retry_after`] returns it.
     ServerError,
     /// One message could not be decoded. The tail continues with the next message.
     Undecodable,
     /// The response ended before it was complete. Use the messages in [`Error::recovered`], or try again.
     Truncated,
-    /// The connection was reset, or it ended without a close frame. Messages may be missing. Tail again.
+    /// The connection was reset, or it ended without a close frame or another announcement. Messages may be missing. Tail
+    /// again.
     ConnectionLost,
     /// The server ended a tail for another reason than a normal end: a close frame with a code such as 1008 (policy,
     /// for a client that did not answer pings), or the `closing` event of the RLP gateway. Messages may be missing.
@@ -133,8 +137,10 @@ impl Error {
             cause: None,
             status: None,
             body: None,
+            retry_after: None,
             recovered: Vec::new(),
             gap: None,
+            is_from_router: false,
         }))
     }
 
@@ -219,6 +225,15 @@ impl Error {
         self
     }
 
+    /// Adds the time after which the server allows another attempt, if its response names one.
+    pub(crate) fn with_retry_after(mut self, time: Option<Duration>) -> Self {
+        self.0.retry_after = time;
+        match time {
+            Some(time) => self.with_hint(&format!(" (the server allows another attempt after {} s)", time.as_secs())),
+            None => self,
+        }
+    }
+
     pub(crate) fn with_recovered(mut self, messages: Vec<LogMessage>) -> Self {
         self.0.recovered = messages;
         self
@@ -228,7 +243,8 @@ impl Error {
     ///
     /// Every error of a request that carried a secret passes here, with that secret.
     pub(crate) fn hiding(mut self, secret: &str) -> Self {
-        let Inner { text, cause, body, gap, kind: _, status: _, recovered: _ } = &mut *self.0;
+        let Inner { text, cause, body, gap, kind: _, status: _, retry_after: _, recovered: _, is_from_router: _ } =
+            &mut *self.0;
         *text = hide(text, secret);
         *body = body.take().map(|body| hide(&body, secret));
         *gap = gap.take().map(|gap| Gap { ending: gap.ending.hiding(secret), ..gap });
@@ -246,10 +262,27 @@ impl Error {
         self
     }
 
-    /// Appends to the text, for example what to do next.
+    /// Appends to the text, for example what to do next: `: …` to a text of this crate, ` (…)` to one that may end with
+    /// a server's message.
     pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        if hint.starts_with(['.', ':']) {
+            // No full stop comes directly before other punctuation.
+            self.0.text.truncate(self.0.text.trim_end_matches('.').len());
+        }
         self.0.text.push_str(hint);
         self
+    }
+
+    /// Marks the error response of a platform's router, which answers while it has no route to the server. `code` is
+    /// the value of its header `X-Cf-Routererror`, such as `unknown_route`.
+    pub(crate) fn with_router(mut self, code: &str) -> Self {
+        self.0.is_from_router = true;
+        self.with_hint(&format!(" (the platform's router has no route to this server, at least for now: {code})"))
+    }
+
+    /// Returns true if the platform's router answered, and not the server.
+    pub(crate) fn is_from_router(&self) -> bool {
+        self.0.is_from_router
     }
 
     /// Returns the kind of the error.
@@ -284,6 +317,30 @@ impl Error {
         self.0.body.as_deref()
     }
 
+    /// Returns how long the server asks to wait before another attempt, if its response says so: the `Retry-After` of a
+    /// 429 (too many requests) or a 503, which is a number of seconds or a date. At most one hour, even if the server
+    /// asks for more.
+    ///
+    /// No call waits for that time: it fails at once, so that the caller decides. A tail that
+    /// [reconnects](crate::Builder::reconnect) waits for it before its next attempt.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use loggregator_consumer::{Consumer, Error, LogMessage};
+    ///
+    /// fn recent_when_allowed(consumer: &Consumer, app: &str, token: &str) -> Result<Vec<LogMessage>, Error> {
+    ///     loop {
+    ///         match consumer.recent(app, token) {
+    ///             Err(error) if error.retry_after().is_some() => thread::sleep(error.retry_after().unwrap()),
+    ///             result => return result,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
     /// Returns the messages that [`recent`](crate::Consumer::recent) received before it failed, in the order in which
     /// it would have returned them.
     ///
@@ -316,14 +373,16 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Messages are only counted, because they are the caller's data.
         // The cause is left out, because the text has what can be shown of it.
-        let Inner { kind, text, cause: _, status, body, recovered, gap } = &*self.0;
+        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, is_from_router } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)
             .field("status", status)
             .field("body", body)
+            .field("retry_after", retry_after)
             .field("recovered", &recovered.len())
             .field("gap", gap)
+            .field("is_from_router", is_from_router)
             .finish()
     }
 }

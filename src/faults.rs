@@ -12,8 +12,12 @@
 //! | a name that does not resolve, or not in time | [`Dial`] or [`Timeout`] | [`connect_timeout`]; at most 64 abandoned look-ups | `bad_input/dialing::a_name_that_does_not_resolve_is_an_error_within_the_connect_timeout` |
 //! | a name with several addresses, some of which do not respond | the first address that responds is used | [`connect_timeout`] | `proxy::all_addresses_of_a_name_are_tried` |
 //! | a certificate that does not verify, or is for another name | [`Tls`] | [`tls_connector`] | `bad_input/dialing::a_certificate_that_does_not_verify_is_a_tls_error`, `bad_input/dialing::a_certificate_for_another_name_is_a_tls_error` |
+//! | a TLS alert after the handshake, for example from a server that wants a client certificate (in TLS 1.3 its alert comes with the first read) | [`Tls`]; in the middle of a tail [`Ending::Failed`] | [`tls_connector`] | `bad_input/dialing::a_server_that_wants_a_client_certificate_is_a_tls_error`, `bad_input/dialing::a_tls_alert_after_the_handshake_is_a_tls_error`, `bad_input/dialing::a_tls_alert_in_a_tail_is_not_a_clean_end` |
+//! | a host name with a dot at its end | it is dialled as it is, and verified without the dot |  | `proxy::a_name_with_a_dot_at_its_end_is_dialled_with_it_and_verified_without_it` |
+//! | an IPv6 address with a zone, such as `[fe80::1%25eth0]` | it is dialled on this interface, and sent and verified without the zone; an unknown interface is [`Dial`] |  | `proxy::the_zone_of_an_ipv6_address_selects_the_interface_and_is_not_sent` |
 //! | a server, or a proxy, that does not speak TLS | [`Tls`] |  | `bad_input/dialing::a_server_without_tls_is_a_tls_error`, `bad_input/proxies::a_proxy_without_tls_is_a_tls_error` |
 //! | a proxy that rejects the request, does not speak HTTP, or sends bytes after its response head | [`Proxy`] |  | `bad_input/proxies::a_proxy_that_refuses_is_a_proxy_error`, `bad_input/proxies::a_proxy_that_sends_garbage_is_a_proxy_error`, `bad_input/proxies::extra_bytes_after_a_proxys_response_head_are_a_proxy_error` |
+//! | a proxy that repeats its password | [`Proxy`], with the password hidden |  | `bad_input/proxies::credentials_that_a_proxy_repeats_are_hidden` |
 //! | a proxy function that fails, or returns an unusable proxy | [`Proxy`] |  | `reference_cases::case_33_the_error_of_a_proxy_function_is_in_the_error_text`, `bad_input/proxies::a_proxy_function_that_returns_an_unusable_proxy_is_a_proxy_error` |
 //!
 //! # Servers that die
@@ -39,16 +43,33 @@
 //! |---|---|---|---|
 //! | an endless head | [`BadResponse`]; from a proxy [`Proxy`] | 32 KiB, or 64 KiB in a handshake; 128 headers | `bad_input/requests::an_endless_head_is_refused` |
 //! | a head that trickles in, or endless interim responses before it | [`Timeout`] | [`connect_timeout`] | `bad_input/requests::a_head_that_trickles_in_is_a_timeout`, `bad_input/requests::endless_interim_responses_are_an_error_within_the_connect_timeout` |
+//! | interim responses (1xx) before the final one | they are skipped: in a handshake, before a CONNECT response and before every HTTP response | [`connect_timeout`] | `bad_input/handshake::interim_responses_before_the_final_one_are_skipped`, `bad_input/requests::an_error_response_is_found_behind_interim_responses` |
 //! | a response that is not HTTP, or has an unexpected Content-Type | [`BadResponse`] |  | `bad_input/handshake::a_response_that_is_not_http_is_a_bad_response`, `bad_input/gateway::a_response_that_is_not_an_event_stream_is_a_bad_response` |
 //! | an invalid handshake response | [`BadResponse`] |  | `bad_input/handshake::a_101_with_a_wrong_accept_key_is_a_bad_response`, `bad_input/handshake::a_101_with_an_extension_or_a_protocol_that_was_not_offered_is_a_bad_response` |
 //! | a flood, in any place | the error for that place; it uses no more memory than the limit there | see [limits](crate#limits) | `memory::no_flood_takes_more_memory_than_its_limit` |
 //! | a redirect | [`BadResponse`]; it is not followed, and the token is not sent on |  | `bad_input/requests::a_redirect_to_another_host_is_not_followed_and_does_not_leak_the_token` |
 //! | a compressed body | [`BadResponse`]: there is no decoder, and so no decompression bomb |  | `bad_input/requests::a_compressed_response_is_refused` |
-//! | a malformed chunk | [`Truncated`], with the messages before it in [`recovered`], except those that were read together with it; in a tail, [`Ending::Failed`] | 20 bytes for a chunk's size | `bad_input/recent::a_malformed_chunk_is_truncated`, `bad_input/requests::an_endless_chunk_size_is_an_error` |
+//! | a malformed chunk | [`Truncated`], with the messages before it in [`recovered`], except those that were read together with it; in a tail, [`Ending::Failed`] | 20 bytes for a chunk's size | `bad_input/recent::a_malformed_chunk_is_truncated`, `bad_input/requests::malformed_chunks_are_an_error` |
+//! | endless extensions of a chunk, or endless trailers | as for a malformed chunk | 16 KiB, 32 KiB | `bad_input/requests::an_endless_chunk_size_is_an_error`, `bad_input/requests::messages_before_a_chunk_extension_that_is_too_long_are_recovered`, `bad_input/gateway::endless_trailers_are_an_error` |
 //! | an endless body of an error response | the error of the status, with the body cut | 64 KiB, [`connect_timeout`] | `bad_input/requests::an_endless_error_body_is_cut`, `bad_input/error_responses::a_401_with_an_endless_body_that_drips_in_is_cut_by_the_connect_timeout` |
 //! | an error response that repeats the token | the body without the token |  | `bad_input/error_responses::a_token_that_the_server_repeats_is_hidden`, `secrets::neither_the_token_nor_the_proxys_password_is_ever_shown` |
 //! | an API response that names no log server, or is endless | [`BadResponse`] | 1 MiB | `bad_input/api::a_response_that_names_no_server_is_a_bad_response`, `bad_input/api::an_endless_response_is_a_bad_response` |
 //! | a rejected token | a new token is fetched once, if there is a source; otherwise [`Unauthorized`] |  | `tokens::a_refused_token_is_refreshed_once` |
+//!
+//! # Answers
+//!
+//! | fault | what the caller sees | bound | test |
+//! |---|---|---|---|
+//! | a 429 or a 503 with `Retry-After` | [`ServerError`] at once, with [`retry_after`]; a tail that reconnects waits for it | 1 hour | `rate_limits::a_call_fails_at_once_and_its_error_has_the_time`, `rate_limits::a_tail_that_reconnects_waits_for_the_time` |
+//! | a 404 for a missing app, from a server of 2016 or a Cloud Controller | [`NotFound`], without a doubt about the address |  | `bad_input/error_responses::a_404_for_a_missing_app_on_a_server_of_2016_does_not_doubt_the_address`, `log_cache::an_error_of_a_cloud_controller_says_what_is_missing_and_does_not_doubt_the_address` |
+//! | a token that is rejected although it has just replaced a rejected one, as for an app that is gone | [`Unauthorized`], without another renewal | a tenth of the token's lifetime, at most 60 s: see [`TokenSource`] | `tokens::ten_calls_for_apps_that_are_gone_cost_one_refresh` |
+//! | an API whose router has no route to it | the router's status and message, and that it was the API | [`connect_timeout`] | `bad_input/api::an_api_behind_a_router_without_a_route_says_so` |
+//! | an API that cannot be reached | [`Dial`], [`Tls`] or [`Timeout`], and that it was the API | [`connect_timeout`] for both requests together | `bad_input/api::an_api_that_can_not_be_reached_is_called_the_api`, `bad_input/api::both_requests_to_an_api_share_one_connect_timeout` |
+//! | an API that names no server for tails | `recent` works; a tail fails with [`InvalidInput`] |  | `choosing::a_foundation_with_only_a_log_cache_has_recent_messages_and_says_why_it_has_no_tails` |
+//! | a link of an API that cannot be used | the next server is used; without one, [`BadResponse`] with the link and its value, for the calls that need it |  | `choosing::an_unusable_link_costs_only_the_calls_that_need_it`, `choosing::the_next_server_takes_the_place_of_one_whose_link_is_unusable` |
+//! | an API with TLS that names servers without it | the same; no token is sent | [`danger_allow_plain_servers`] | `choosing::an_api_with_tls_can_not_have_the_token_sent_in_the_clear` |
+//! | a server without a route, at an address from the API | the next server is used, or both errors | one more server; 5 minutes | `choosing::the_next_server_takes_the_place_of_one_without_a_route_for_a_while`, `choosing::only_one_other_server_is_tried_and_both_are_named` |
+//! | a server that has moved | the API is asked again | once per call | `choosing::a_call_whose_server_has_moved_asks_the_api_again`, `choosing::an_api_is_asked_again_only_once_in_a_call` |
 //!
 //! # Tails
 //!
@@ -65,7 +86,11 @@
 //! | a caller that pauses | every message: TCP slows the server down, and pongs are still sent | 11 batches: see [`Tail`]; [`pong_every`] | `keep_alive::a_caller_that_pauses_longer_than_the_pong_deadline_gets_every_message` |
 //! | a caller that stalls while large messages arrive | every message; the memory stays bounded, and a close is prompt | 11 batches: see [`Tail`] | `slow_caller::a_caller_that_stalls_costs_bounded_memory_and_loses_nothing` |
 //! | a tail that reconnects loses its connection | a [`Gap`], then the messages of the next connection | [`Reconnect`] | `reconnect::each_break_is_one_item_between_the_messages_of_two_connections`, `reconnect::an_idle_timeout_is_a_break_too` |
+//! | a tail loses its connection while its caller pauses | it reconnects meanwhile, and the [`Gap`] waits in line |  | `close/caller_code::a_tail_whose_caller_pauses_reconnects_meanwhile` |
 //! | reconnecting fails | more attempts with growing delays, then the error of the last one | [`Reconnect`]; 3 rejections in a row | `reconnect::failed_attempts_back_off_and_the_error_of_the_last_ends_the_tail`, `reconnect::a_repeated_rejection_ends_the_tail` |
+//! | a router that has no route for now, while connecting again | other attempts, however long it takes | [`Reconnect`] | `reconnect::a_router_without_a_route_for_now_does_not_end_it` |
+//! | an RLP gateway that answers every token with 404, while connecting again | other attempts, and then [`Unauthorized`] | 15 s and 3 attempts | `reconnect::a_gateway_that_can_not_check_tokens_for_now_does_not_end_it`, `reconnect::a_rejection_of_every_token_ends_it_after_fifteen_seconds` |
+//! | the server has moved, while connecting again | the API is asked again | once per attempt | `reconnect::a_tail_whose_server_has_moved_finds_it_by_the_api`, `reconnect::the_api_is_asked_at_most_once_per_attempt`, `reconnect::an_api_that_is_away_does_not_end_a_tail_whose_server_comes_back` |
 //!
 //! # Recent messages
 //!
@@ -81,6 +106,9 @@
 //! | endless messages, or pings between them, that trickle in | [`Timeout`] | [`recent_timeout`] | `bad_input/recent::endless_parts_that_drip_in_are_a_timeout`, `bad_input/recent::a_dump_that_only_pings_is_a_timeout` |
 //! | undecodable parts | they are skipped, with a warning in the log; too many are a [`BadResponse`] | 1000 | `bad_input/recent::undecodable_parts_are_skipped`, `bad_input/recent::endless_undecodable_parts_are_a_bad_response` |
 //! | invalid JSON | [`BadResponse`] or [`Truncated`] |  | `bad_input/log_cache::invalid_json_is_an_error_with_the_messages_before_it` |
+//! | a page of Log Cache that would be too large: 429, or 403, with gRPC's code 8 | nothing: smaller pages are requested; if one message is still too large, [`ServerError`] | 10 requests | `log_cache::a_response_that_is_too_large_is_requested_in_smaller_pages`, `rate_limits::a_rate_limit_is_told_apart_from_a_response_that_is_too_large` |
+//! | a Log Cache 1.x, which has another path | nothing: its path is found once | one more request | `log_cache::the_path_of_log_cache_1_is_found_once_and_remembered`, `log_cache::a_server_that_knows_neither_path_is_not_a_log_cache` |
+//! | a Log Cache that ignores the end of a page, such as Korifi's | each message once, and a warning in the log |  | `log_cache::a_server_that_ignores_the_end_of_a_page_is_asked_twice_and_no_line_is_doubled` |
 //!
 //! # The caller's side
 //!
@@ -90,8 +118,17 @@
 //! | a close, in any state | a tail just ends, with [`Ending::Closed`]; a call returns [`Closed`] | 0.1 s | `races::a_close_at_any_moment_ends_everything_and_leaks_nothing`, `close/tails::a_tail_under_load_closes_cleanly`, `close/calls::close_ends_a_call_that_waits_for_a_response` |
 //! | a close while the server does not read, or only sends | the same | 0.1 s | `close/tails::a_server_that_does_not_read_does_not_delay_a_close_and_gets_the_close_frame_later`, `close/tails::a_server_that_only_sends_notices_the_close` |
 //! | a callback that closes, drops or panics | the close, the drop or the panic; nothing stays open |  | `close/callbacks::a_callback_may_close_the_consumer`, `close/callbacks::a_callback_may_drop_the_tail_that_reconnects`, `close/callbacks::a_callback_that_panics_leaves_nothing_open_and_the_consumer_still_works` |
-//! | a logger that panics in a tail's thread | [`BadResponse`] or [`ConnectionLost`]; not a clean end, and the tail does not hang |  | `panicking_logger::a_logger_that_panics_ends_a_tail_without_hanging_it` |
+//! | a logger that panics in the thread that reads a tail | [`BadResponse`]; not a clean end, and the tail does not hang |  | `panicking_logger::a_logger_that_panics_ends_a_tail_without_hanging_it` |
+//! | a logger that blocks in the thread that reads a tail, or calls the consumer | a drop and a close return, and the connection is closed | 0.5 s | `blocking_logger::a_logger_that_blocks_or_calls_the_consumer_hangs_no_other_call` |
+//! | a callback that blocks, or waits for a lock that the dropping thread holds, while a tail reconnects | the drop or the close returns | 0.1 s | `close/caller_code::a_drop_and_a_close_do_not_wait_for_a_function_that_blocks`, `close/caller_code::a_drop_under_a_lock_that_on_connect_wants_does_not_deadlock` |
+//! | a callback that needs a large stack while a tail reconnects | nothing | 8 MiB | `close/caller_code::on_connect_has_a_stack_for_large_arrays_when_a_tail_reconnects` |
 //! | anything that was opened, however it ended | no thread and no descriptor is leaked |  | `leaks::no_thread_or_descriptor_is_leaked` |
+//! | an app GUID with white space around it | nothing: it is removed |  | `app_guids::white_space_around_a_guid_does_not_reach_a_server` |
+//! | an app GUID that is a dot segment, or contains white space or a control character | [`InvalidInput`], and nothing is sent |  | `app_guids::what_cannot_be_a_guid_is_refused_before_anything_is_sent`, `app_guids::a_slash_in_a_guid_makes_no_other_path` |
+//! | an app's name instead of its GUID | the server's error with a hint; no messages and a warning in the log if the server has none |  | `app_guids::the_hint_for_a_name_shows_it_without_the_white_space_around_it`, `app_guids::where_a_server_says_nothing_about_a_name_the_log_does` |
+//! | a token function, a proxy function or a logger that uses the consumer while its token is renewed | the old token while it is valid, or [`Unauthorized`]; nothing waits for itself |  | `reentry::a_token_function_that_uses_the_consumer_gets_an_error`, `reentry::a_proxy_function_that_uses_the_consumer_while_a_uaa_is_dialled_gets_an_error`, `reentering_logger::a_logger_may_use_the_consumer_whatever_is_logged_about_its_tokens` |
+//! | a proxy function that panics while a token is requested | an error, and the next call requests a token again |  | `reentry::a_proxy_function_that_panics_while_a_uaa_is_dialled_is_an_error` |
+//! | a UAA without TLS, while the servers have it | [`InvalidInput`] from `build` | [`danger_allow_plain_servers`] | `choosing::a_uaa_without_tls_is_refused_if_the_servers_have_it` |
 //!
 //! [`ConnectionLost`]: crate::ErrorKind::ConnectionLost
 //! [`Timeout`]: crate::ErrorKind::Timeout
@@ -101,6 +138,8 @@
 //! [`Proxy`]: crate::ErrorKind::Proxy
 //! [`BadResponse`]: crate::ErrorKind::BadResponse
 //! [`Unauthorized`]: crate::ErrorKind::Unauthorized
+//! [`NotFound`]: crate::ErrorKind::NotFound
+//! [`ServerError`]: crate::ErrorKind::ServerError
 //! [`ClosedByServer`]: crate::ErrorKind::ClosedByServer
 //! [`TooLarge`]: crate::ErrorKind::TooLarge
 //! [`Undecodable`]: crate::ErrorKind::Undecodable
@@ -122,8 +161,11 @@
 //! [`max_message_size`]: crate::Builder::max_message_size
 //! [`max_recent_size`]: crate::Builder::max_recent_size
 //! [`tls_connector`]: crate::Builder::tls_connector
+//! [`danger_allow_plain_servers`]: crate::Builder::danger_allow_plain_servers
 //! [`pong_every`]: crate::Builder::pong_every
 //! [`recovered`]: crate::Error::recovered
+//! [`retry_after`]: crate::Error::retry_after
 //! [`Builder`]: crate::Builder
 //! [`Reconnect`]: crate::Reconnect
 //! [`Tail`]: crate::Tail
+//! [`TokenSource`]: crate::TokenSource

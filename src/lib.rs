@@ -100,7 +100,7 @@
 //!
 //! | what | limit | set by | beyond it |
 //! |---|---|---|---|
-//! | connecting: DNS, TCP, proxy, TLS and the response head; also asking the API | 10 s | [`Builder::connect_timeout`] | [`Timeout`](ErrorKind::Timeout) |
+//! | each connection: DNS, TCP, proxy, TLS and the response head; also asking the API, with all of its requests | 10 s | [`Builder::connect_timeout`] | [`Timeout`](ErrorKind::Timeout) |
 //! | the response of a UAA: up to its head, and then its body | 10 s each | [`Uaa::timeout`] | [`Timeout`](ErrorKind::Timeout), in the body [`BadResponse`](ErrorKind::BadResponse); or the current token if it is still valid |
 //! | a tail that receives nothing | 60 s; none on legacy servers | [`Builder::idle_timeout`] | [`Ending::TimedOut`] |
 //! | recent messages of which nothing arrives | 30 s | [`Builder::read_timeout`] | [`Timeout`](ErrorKind::Timeout) |
@@ -112,7 +112,8 @@
 //! | buffer of a tail for a slow caller | see [`Tail`] | [`Builder::max_message_size`] | TCP slows the server down |
 //! | buffer of pongs and keep-alives for a server that does not read | 64 KiB | | they are dropped |
 //! | the head of a response | 32 KiB (64 KiB of a websocket handshake, a proxy or a UAA), 128 headers | | [`BadResponse`](ErrorKind::BadResponse), of a proxy [`Proxy`](ErrorKind::Proxy) |
-//! | the line with the size of a chunk | 20 bytes | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
+//! | the size of a chunk | 20 bytes | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
+//! | the extensions of a chunk, the trailers of a body | 16 KiB, 32 KiB | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the body of an error response | 64 KiB | | it is cut |
 //! | the response of an API; of a UAA | 1 MiB; 64 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | before the first part of recent messages; the headers of a part | 64 KiB; 16 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
@@ -120,7 +121,9 @@
 //! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
 //! | an address, an app's GUID | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
 //! | name look-ups that were abandoned and still hang | 64 in this process | | [`Dial`](ErrorKind::Dial) |
-//! | rejections in a row of a tail that reconnects | 3 | | the tail ends with the last one |
+//! | the time that a server asks to wait, [`Error::retry_after`] | 1 hour | | it counts as 1 hour |
+//! | rejections in a row of a tail that reconnects; if they may be a passing fault of the server | 3; 15 s, and at least 3 | see [`Reconnect`] | the tail ends with the last one |
+//! | for how long another server is used because the better one has no route | 5 minutes | | the better one is tried again |
 //!
 //! [`Consumer::recent_iter`] holds one message at a time, so it has no limit in total. Redirects are not followed.
 //! Nothing is decompressed: a compressed response, which was not requested, is a

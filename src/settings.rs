@@ -54,12 +54,24 @@ impl Default for Settings {
 /// How a tail reconnects when its connection ends. See [`Builder::reconnect`](crate::Builder::reconnect).
 ///
 /// The first pause is 500 ms. Each further pause is twice as long, up to 60 s, until messages arrive again. Each pause
-/// is shortened at random by up to a half, so that the clients of a failed server do not all come back at once. A
-/// [`close`](crate::Closer::close) interrupts it.
+/// is shortened at random by up to a half, so that the clients of a failed server do not all come back at once. If the
+/// server [says how long to wait](crate::Error::retry_after), the pause is at least that long, even if that is more than
+/// [`longest`](Reconnect::longest). A [`close`](crate::Closer::close) interrupts it.
 ///
 /// A tail reconnects after every end of a connection that the server or the network causes, including a normal close
-/// frame and the RLP gateway's `closing` event after 14 minutes. If the server rejects the token, the app or the
-/// request three times in a row, the tail ends with that error.
+/// frame and the RLP gateway's `closing` event after 14 minutes.
+///
+/// | an attempt to reconnect fails because | the tail |
+/// |---|---|
+/// | the server cannot be reached, or answers 500, 502, 503 or 429 | tries again, up to [`max_attempts`](Reconnect::max_attempts) |
+/// | the platform's router has no route to the server, for now (its 404, 502 or 503 with the header `X-Cf-Routererror`) | the same |
+/// | the server rejects the token, the app or the request: 400, 401 or 404 | ends with the third of these errors in a row |
+/// | the RLP gateway answers 404 `not_found`, which it does for a bad token, and also for every token while it cannot ask the UAA or the Cloud Controller | ends with this error when that has lasted for 15 s, and for three attempts |
+/// | the [token function](crate::TokenSource::from_fn) fails, or nobody is logged in to `cf` any more | the same |
+/// | a UAA rejects the session | ends with the third of these errors in a row |
+///
+/// If the server's address came from the [API](crate::Builder::api) and the server does not answer there, the API is
+/// asked again, at most once per attempt, because the server may have another address now.
 ///
 /// Each reconnect adds an item to the tail: an error of the kind [`ErrorKind::Gap`](crate::ErrorKind::Gap), which says
 /// [when and why](crate::Error::as_gap) the connection ended. Messages may be missing there. No log server can be asked

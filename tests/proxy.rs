@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -206,12 +206,55 @@ fn a_certificate_must_have_the_name_of_the_server_and_not_of_the_proxy() {
 }
 
 #[test]
+fn a_name_with_a_dot_at_its_end_is_dialled_with_it_and_verified_without_it() {
+    within(DEADLINE, || {
+        let server = tls_server();
+        let proxy = ConnectProxy::leading_to(server.address);
+        assert_works(builder("wss://localhost.:4443").proxy(Proxy::url(&proxy.url()).unwrap()));
+        assert_tunnels(&proxy, "localhost.:4443");
+    });
+}
+
+#[test]
+fn the_zone_of_an_ipv6_address_selects_the_interface_and_is_not_sent() {
+    // The first interface is the loopback interface.
+    let loopback = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 1).into();
+    if !cfg!(target_os = "linux") || TcpListener::bind::<SocketAddr>(loopback).is_err() {
+        eprintln!("not tried: this machine has no IPv6");
+        return;
+    }
+    within(DEADLINE, move || {
+        let (hosts, sent) = mpsc::channel();
+        let server = ScriptedServer::always_at("[::1]:0".parse().unwrap(), move |socket| {
+            if let Some(mut stream) = tls::accept(socket) {
+                let request = read_head(&mut stream);
+                hosts.send(header(&request, "host").unwrap().to_owned()).unwrap();
+                send(&mut stream, &[&good_response(&request)]);
+                drain(stream.get_ref().try_clone().unwrap());
+            }
+        });
+        for zone in ["%251", "%1"] {
+            assert_works(builder(&format!("wss://[::1{zone}]:{}", server.address.port())));
+            for _ in 0..2 {
+                assert_eq!(sent.recv().unwrap(), format!("[::1]:{}", server.address.port()));
+            }
+        }
+        let unknown = builder(&format!("wss://[::1%25no-such-interface]:{}", server.address.port()));
+        for error in failures(&unknown.build().unwrap()) {
+            assert_dial_error(&error, ErrorKind::Dial, "wss://[::1]");
+            assert!(error.to_string().contains("resolving ::1%no-such-interface"), "{error}");
+        }
+    });
+}
+
+#[test]
 fn an_unusual_but_valid_response_to_connect_is_accepted() {
     within(DEADLINE, || {
         for response in [
             "HTTP/1.0 200 OK\r\n\r\n",
             "HTTP/1.1 201 Whatever\r\nContent-Length: 100\r\n\r\n",
             "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
         ] {
             // The proxy is also the server: it responds on the same connection.
             let server = ScriptedServer::always(|mut socket| {

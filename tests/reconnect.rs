@@ -2,13 +2,14 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::messages::{APP, TOKEN};
-use common::{DEADLINE, within};
+use common::foundation::{PathServer, failing_endpoint, gateway_not_found, links_root, no_route};
+use common::messages::{APP, TOKEN, response};
+use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::testing::{Fault, Generation, TrafficController};
 use loggregator_consumer::{Builder, Ending, Error, ErrorKind, LogMessage, Proxy, Reconnect, Tail, TokenSource, Via};
 
@@ -225,6 +226,132 @@ fn a_repeated_rejection_ends_the_tail() {
                 }
             }
         }
+    });
+}
+
+/// A tail of the RLP gateway that breaks, and finds these answers before its next connection.
+fn passing_answers(answers: impl IntoIterator<Item = Vec<u8>>) {
+    let server = serve(Via::RlpGateway);
+    let consumer = builder(Via::RlpGateway, &server).reconnect(at_once()).build().unwrap();
+    let mut tail = consumer.tail(APP, TOKEN).unwrap();
+    let answers = answers.into_iter().inspect(|answer| server.fault(Fault::Garbage(answer.clone()))).count();
+    server.drop_tails(APP);
+    assert_gap(&mut tail);
+    assert_arrives(&server, &mut tail, "hello");
+    assert_eq!(server.requests().len(), 1 + answers + 1);
+}
+
+#[test]
+fn a_router_without_a_route_for_now_does_not_end_it() {
+    within(DEADLINE, || passing_answers((0..8).flat_map(|_| [no_route(), failing_endpoint()])));
+}
+
+#[test]
+fn a_gateway_that_can_not_check_tokens_for_now_does_not_end_it() {
+    within(DEADLINE, || passing_answers((0..8).map(|_| gateway_not_found())));
+}
+
+#[test]
+fn a_rejection_of_every_token_ends_it_after_fifteen_seconds() {
+    within(2 * DEADLINE, || {
+        let server = serve(Via::RlpGateway);
+        let policy = Reconnect::default().first(Duration::from_millis(500)).longest(Duration::from_millis(500));
+        let consumer = builder(Via::RlpGateway, &server).reconnect(policy).build().unwrap();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        server.always(Fault::Garbage(gateway_not_found()));
+        let begin = Instant::now();
+        server.drop_tails(APP);
+        assert_gap(&mut tail);
+        let error = next_error(&mut tail);
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(404)));
+        assert!(begin.elapsed() >= Duration::from_secs(15), "{:?}", begin.elapsed());
+        assert!(tail.next().is_none());
+    });
+}
+
+#[test]
+fn a_tail_whose_server_has_moved_finds_it_by_the_api() {
+    within(DEADLINE, || {
+        for (via, link) in [(Via::Doppler, "logging"), (Via::RlpGateway, "log_stream")] {
+            let servers = [serve(via), serve(via)];
+            let roots = servers.each_ref().map(|server| {
+                links_root(&[(link, &if via == Via::Doppler { server.endpoint() } else { server.api() })])
+            });
+            let root = Arc::new(Mutex::new(roots[0].clone()));
+            let api = {
+                let root = Arc::clone(&root);
+                PathServer::start(move |_| response("200 OK", &[], root.lock().unwrap().as_bytes()))
+            };
+            let consumer = Builder::new().api(&api.url()).proxy(Proxy::none()).reconnect(at_once()).build().unwrap();
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            let [old, new] = servers;
+            assert_arrives(&old, &mut tail, "at the old address");
+            assert_eq!(api.take_paths(), ["/"]);
+            // The old one goes first: until the API knows the new one, it is asked in vain.
+            drop(old);
+            assert_gap(&mut tail);
+            wait_until("the API is asked again", || !api.take_paths().is_empty());
+            root.lock().unwrap().clone_from(&roots[1]);
+            assert_arrives(&new, &mut tail, "at the new address");
+            let choice = consumer.tail_choice().unwrap();
+            assert_eq!(choice.address(), if via == Via::Doppler { new.endpoint() } else { new.api() });
+        }
+    });
+}
+
+#[test]
+fn the_api_is_asked_at_most_once_per_attempt() {
+    within(DEADLINE, || {
+        let server = serve(Via::Doppler);
+        let router = PathServer::router();
+        let links = Arc::new(Mutex::new(server.endpoint()));
+        let api = {
+            let links = Arc::clone(&links);
+            PathServer::start(move |_| {
+                response("200 OK", &[], links_root(&[("logging", &links.lock().unwrap())]).as_bytes())
+            })
+        };
+        let consumer = Builder::new().api(&api.url()).proxy(Proxy::none());
+        let consumer = consumer.reconnect(at_once().max_attempts(5)).build().unwrap();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        assert_eq!(api.take_paths(), ["/"]);
+        *links.lock().unwrap() = router.websocket_url();
+        drop(server);
+        assert_gap(&mut tail);
+        let error = next_error(&mut tail);
+        assert!(error.to_string().contains("given up"), "{error}");
+        assert_eq!(router.take_paths().len(), 5);
+        assert_eq!(api.take_paths().len(), 5);
+    });
+}
+
+#[test]
+fn an_api_that_is_away_does_not_end_a_tail_whose_server_comes_back() {
+    within(DEADLINE, || {
+        let server = serve(Via::Doppler);
+        let is_away = Arc::new(AtomicBool::new(false));
+        let api = {
+            let (is_away, root) = (Arc::clone(&is_away), links_root(&[("logging", &server.endpoint())]));
+            PathServer::start(move |_| match is_away.load(Ordering::SeqCst) {
+                true => no_route(),
+                false => response("200 OK", &[], root.as_bytes()),
+            })
+        };
+        let (connected, connections) = channel();
+        let consumer = Builder::new().api(&api.url()).proxy(Proxy::none()).reconnect(at_once());
+        let consumer = consumer.on_connect(move || connected.send(()).unwrap()).build().unwrap();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        connections.recv().unwrap();
+        is_away.store(true, Ordering::SeqCst);
+        for _ in 0..5 {
+            server.fault(Fault::DropAfter(0));
+        }
+        server.drop_tails(APP);
+        assert_gap(&mut tail);
+        // At the server, an attempt that fails can be a tail for a moment.
+        connections.recv().unwrap();
+        assert_arrives(&server, &mut tail, "hello");
+        assert!(api.take_paths().len() > 1);
     });
 }
 

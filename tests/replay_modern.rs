@@ -113,7 +113,13 @@ fn an_error_response_gives_its_kind_its_body_and_the_right_advice() {
         for (call, kind, advice) in error_responses(capture) {
             let splits = regular_splits(&capture.bytes);
             let calls: Vec<_> = splits.iter().map(|split| (split, APP)).chain([(&splits[0], "my-app")]).collect();
-            let scripts = calls.iter().map(|(split, app)| capture.response(call, app, split)).collect();
+            // A Log Cache that does not know the path may be an old one.
+            let again = (call == Call::LogCache && advice == Some(NO_LOG_CACHE) && is_unknown_path(capture))
+                .then_some(Call::OldLogCache);
+            let requests = calls.iter().flat_map(|(split, app)| {
+                [call].into_iter().chain(again).map(|call| capture.response(call, app, split))
+            });
+            let scripts = requests.collect();
             let consumer = call.consumer(&ScriptedServer::start(scripts));
             for (split, app) in calls {
                 progress.at(split);
@@ -160,13 +166,17 @@ const ALL_ADVICE: [&str; 10] = [
     NO_GUID,
 ];
 
+/// Returns true if a server responds like this to a path that it does not have.
+fn is_unknown_path(capture: &Capture) -> bool {
+    capture.error_response().1 == "404 page not found\n"
+}
+
 /// Returns the calls that can get an error response, with the kind and the advice that each must give.
 fn error_responses(capture: &Capture) -> Vec<(Call, ErrorKind, Option<&'static str>)> {
     use ErrorKind::{BadRequest, NotFound, ServerError, Unauthorized};
 
-    let (status, body) = capture.error_response();
-    if body == "404 page not found\n" {
-        // Every server responds like this to paths that it does not have.
+    let (status, _) = capture.error_response();
+    if is_unknown_path(capture) {
         return vec![
             (Call::LegacyTail, NotFound, Some(NO_LEGACY)),
             (Call::LegacyRecent, NotFound, Some(NO_LEGACY)),
@@ -271,6 +281,8 @@ enum Call {
     DopplerTail,
     DopplerRecent,
     LogCache,
+    /// The second request of the same call.
+    OldLogCache,
     Gateway,
 }
 
@@ -280,7 +292,7 @@ impl Call {
         let builder = match self {
             Call::LegacyTail | Call::LegacyRecent => Builder::new().legacy(&websocket),
             Call::DopplerTail | Call::DopplerRecent => Builder::new().doppler(&websocket),
-            Call::LogCache => Builder::new().log_cache(&http),
+            Call::LogCache | Call::OldLogCache => Builder::new().log_cache(&http),
             Call::Gateway => Builder::new().rlp_gateway(&http),
         };
         builder.proxy(Proxy::none()).build().unwrap()
@@ -289,7 +301,9 @@ impl Call {
     fn make(self, consumer: &Consumer, app: &str) -> Result<(), Error> {
         match self {
             Call::LegacyTail | Call::DopplerTail | Call::Gateway => consumer.tail(app, TOKEN).map(drop),
-            Call::LegacyRecent | Call::DopplerRecent | Call::LogCache => consumer.recent(app, TOKEN).map(drop),
+            Call::LegacyRecent | Call::DopplerRecent | Call::LogCache | Call::OldLogCache => {
+                consumer.recent(app, TOKEN).map(drop)
+            }
         }
     }
 
@@ -301,6 +315,7 @@ impl Call {
             Call::DopplerTail => format!("/apps/{app}/stream"),
             Call::DopplerRecent => format!("/apps/{app}/recentlogs"),
             Call::LogCache => format!("/api/v1/read/{app}?envelope_types=LOG&descending=true&limit=1000"),
+            Call::OldLogCache => format!("/v1/read/{app}?envelope_types=LOG&descending=true&limit=1000"),
             Call::Gateway => format!("/v2/read?log&source_id={app}"),
         };
         // All servers except the legacy one distinguish upper and lower case here.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loggregator_consumer::testing::{
-    BodyFraming, Ending, Fault, Frame, Generation, Received, RequestKind, TrafficController,
+    BodyFraming, Ending, Fault, Frame, Generation, Received, RequestKind, Server, Target, TrafficController,
 };
 use loggregator_consumer::{LogMessage, MessageType};
 
@@ -339,6 +339,29 @@ mod websockets {
     }
 
     #[test]
+    fn are_dropped_with_an_end_and_not_with_a_reset() {
+        let server = TrafficController::builder().ping(NEVER, NEVER).start().unwrap();
+        let keep_alive = masked(0x81, b"I'm alive!");
+        for _ in 0..300 {
+            let mut client = open_websocket(&server, "/tail/?app=app");
+            server.send(hi());
+            thread::scope(|scope| {
+                // The server may or may not have read these when it drops the tail.
+                let mut sender = client.try_clone().unwrap();
+                let keep_alive = &keep_alive;
+                scope.spawn(move || (0..3).for_each(|_| _ = sender.write_all(keep_alive)));
+                assert_eq!(server.drop_tails("app"), 1);
+            });
+            let received = rest(&mut client);
+            let frames = [&[0x82, HI.len() as u8][..], HI].concat();
+            assert!(received.windows(frames.len()).any(|window| window == frames), "{received:?}");
+            // Nor does it reset afterwards.
+            client.write_all(&keep_alive).unwrap();
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        }
+    }
+
+    #[test]
     fn answer_the_clients_close_with_an_empty_one_and_wait_for_its_end() {
         let server = TrafficController::start().unwrap();
         let mut client = tail(&server);
@@ -651,6 +674,45 @@ mod faults {
     }
 
     #[test]
+    fn can_be_aimed_at_a_kind_of_request_a_server_or_an_app() {
+        let server = TrafficController::start().unwrap();
+        let refuse = |status| Fault::RefuseStatus { status, body: Vec::new() };
+        let status = |target: &str| -> u16 {
+            let (head, _) = get(&server, target, &[]);
+            head.split(' ').nth(1).unwrap().parse().unwrap()
+        };
+        server.fault_at(Target::tails(), refuse(501));
+        server.fault_at(RequestKind::Recent, refuse(502));
+        server.fault_at(Server::Api, refuse(503));
+        server.fault_at(Target::from(Server::Legacy).of_app("b"), refuse(504));
+        assert_eq!([status("/dump/?app=a"), status("/recent?app=a"), status("/recent?app=a")], [200, 502, 200]);
+        assert_eq!([status("/v2/info"), status("/v2/info")], [503, 200]);
+        assert_eq!([status("/tail/?app=a"), status("/tail/?app=a")], [501, 400]);
+        assert_eq!([status("/dump/?app=b"), status("/dump/?app=b")], [504, 200]);
+
+        // Those for all requests of a kind. A fault that is queued for a connection takes precedence.
+        server.always(refuse(400));
+        server.always_at(Target::app("a"), refuse(500));
+        server.always_at(Target::app("a"), refuse(501));
+        assert_eq!([status("/recent?app=a"), status("/dump/?app=a"), status("/recent?app=b")], [501, 501, 400]);
+        server.fault([]);
+        assert_eq!([status("/recent?app=a"), status("/recent?app=a")], [200, 501]);
+        server.always_at(Target::app("a"), []);
+        server.always([]);
+        assert_eq!(status("/recent?app=a"), 200);
+
+        // Positions count from the response, and a silent server has read the request.
+        server.fault_at(RequestKind::Recent, Fault::DropAfter(9));
+        server.fault_at(RequestKind::Recent, Fault::SilentAccept);
+        let mut client = ask(&server);
+        assert_eq!(rest(&mut client), b"HTTP/1.1 ");
+        let requests = server.requests().len();
+        let client = ask(&server);
+        assert!(server.wait_for_requests(requests + 1, DEADLINE));
+        assert_quiet(&client);
+    }
+
+    #[test]
     fn bodies_can_be_delayed() {
         let server = TrafficController::builder().token("good").start().unwrap();
         server.fault(Fault::DelayedBody(NEVER));
@@ -911,6 +973,49 @@ mod flow {
         });
         assert_eq!(server.received().len(), 1);
     }
+
+    #[test]
+    fn a_server_can_stop_and_start_again_at_its_address() {
+        for tls in [false, true] {
+            let builder = TrafficController::builder();
+            let server = if tls { builder.tls() } else { builder }.start().unwrap();
+            let address = server.address();
+            server.send_raw("app", "kept");
+            let mut tail = connect(&server);
+            if !tls {
+                request(&mut tail, "GET /tail/?app=app", &HANDSHAKE);
+                assert!(server.wait_for_tails("app", 1, DEADLINE));
+            }
+            server.stop();
+            assert_eq!(server.open_tails("app"), 0);
+            TcpStream::connect(address).unwrap_err();
+            // Twice: a server that runs is stopped first.
+            for _ in 0..2 {
+                server.restart().unwrap();
+                assert_eq!(server.address(), address);
+                let ask = |client: &mut dyn ReadAndWrite| {
+                    client.write_all(b"GET /recent?app=app HTTP/1.0\r\n\r\n").unwrap();
+                    rest(&mut { client })
+                };
+                let mut client = connect(&server);
+                let response = match tls {
+                    true => ask(&mut server.tls_connector().connect("localhost", client).unwrap()),
+                    false => ask(&mut client),
+                };
+                assert!(String::from_utf8(response).unwrap().contains("kept"));
+            }
+            drop(server);
+            let builder = TrafficController::builder().address(address);
+            assert_eq!(builder.start().unwrap().address(), address);
+            let server = TrafficController::builder().port(address.port()).start().unwrap();
+            assert_eq!(server.address(), address);
+            // The port is taken.
+            TrafficController::builder().port(address.port()).start().unwrap_err();
+        }
+    }
+
+    trait ReadAndWrite: Read + Write {}
+    impl<T: Read + Write> ReadAndWrite for T {}
 
     #[test]
     fn stopping_ends_every_connection_promptly() {

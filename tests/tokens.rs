@@ -92,6 +92,39 @@ fn a_refused_token_is_refreshed_once() {
     });
 }
 
+/// Log Cache and the RLP gateway do not tell a bad token from an app that does not exist.
+#[test]
+fn ten_calls_for_apps_that_are_gone_cost_one_refresh() {
+    within(DEADLINE, || {
+        let server = strict().start().unwrap();
+        let [log_cache, gateway] = consumers(&server, &uaa(&server));
+        let gone = [0, 1, 2].map(|n| format!("{n}1111111-1111-1111-1111-111111111111"));
+        gone.iter().for_each(|app| server.hide_app(app));
+        let refused = |app: &str| {
+            let errors = [log_cache.recent(app, "").unwrap_err(), gateway.tail(app, "").unwrap_err()];
+            errors.iter().for_each(|error| {
+                assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(404)), "{error}");
+            });
+        };
+        thread::scope(|scope| {
+            for app in &gone {
+                scope.spawn(|| (0..10).for_each(|_| refused(app)));
+            }
+        });
+        assert_eq!(server.refreshes(), 2);
+        // What is not gone is read in between, and does not change that.
+        for _ in 0..3 {
+            log_cache.recent("71111111-1111-1111-1111-111111111111", "").unwrap();
+            refused(&gone[0]);
+        }
+        assert_eq!(server.refreshes(), 2);
+        // A token that is no longer valid for an app for which it was is renewed at once.
+        server.expire_tokens();
+        log_cache.recent("71111111-1111-1111-1111-111111111111", "").unwrap();
+        assert_eq!(server.refreshes(), 3);
+    });
+}
+
 #[test]
 fn many_calls_with_an_expired_token_share_one_refresh() {
     within(DEADLINE, || {

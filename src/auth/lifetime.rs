@@ -61,6 +61,11 @@ impl Lifetime {
         now.checked_add(self.total).map_or(self, |expiry| Lifetime::until(expiry, self.total))
     }
 
+    /// Returns the whole lifetime.
+    pub(super) fn total(&self) -> Duration {
+        self.total
+    }
+
     /// Returns true if it is time to get another token.
     pub(super) fn needs_renewal(&self, now: SystemTime) -> bool {
         now >= self.renew_at

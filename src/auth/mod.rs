@@ -5,6 +5,7 @@
 pub(crate) mod cf_cli;
 pub(crate) mod token_source;
 mod lifetime;
+mod redact;
 mod token;
 mod uaa;
 

@@ -119,12 +119,22 @@ pub(crate) fn dialer() -> Arc<Dialer> {
     Arc::new(Dialer::new(None, Proxy::none()))
 }
 
-/// Requests a token in another thread.
+/// The app of the requests that are rejected.
+pub(crate) const APP: &str = "11111111-1111-1111-1111-111111111111";
+
+/// Requests a token in another thread. A rejected one has been accepted for the same app before.
 pub(crate) fn begin(source: &TokenSource, rejected: Option<&str>, cancel: &Arc<Cancel>) -> Receiver<Result<String>> {
     let (source, rejected, cancel) = (source.clone(), rejected.map(str::to_owned), Arc::clone(cancel));
     let (done, outcome) = unbounded();
     thread::spawn(move || {
-        let _ = done.send(source.token(rejected.as_deref(), &dialer(), &cancel));
+        let token = match rejected.as_deref() {
+            Some(rejected) => {
+                source.accepted(rejected, APP);
+                source.replace(rejected, APP, &dialer(), &cancel)
+            }
+            None => source.token(&dialer(), &cancel),
+        };
+        let _ = done.send(token);
     });
     outcome
 }

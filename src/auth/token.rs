@@ -40,6 +40,11 @@ impl Token {
         self.lifetime.is_none_or(|lifetime| !lifetime.remaining(now).is_zero())
     }
 
+    /// Returns how long the token lives in total. `None` if that is not known.
+    pub(super) fn lifetime_in_seconds(&self) -> Option<u64> {
+        self.lifetime.map(|lifetime| lifetime.total().as_secs())
+    }
+
     pub(super) fn postpone_renewal(&mut self, now: SystemTime) {
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.postpone_renewal(now);

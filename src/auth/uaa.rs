@@ -1,5 +1,6 @@
 //! [`Uaa`] and [`Session`]: tokens from the UAA, the server where Cloud Foundry's users log in.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -8,15 +9,16 @@ use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
+use super::redact::{Secrets, hide_tokens};
 use super::token::{Token, check};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
 use crate::net::deadline::after;
 use crate::net::dial::Dialer;
 use crate::net::endpoint::{Endpoint, Scheme};
-use crate::net::failure::{error_response, io_error};
+use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
 use crate::net::head::{Head, coding};
-use crate::secrets::HIDDEN;
+use crate::net::retry_after::retry_after;
 
 const PATH: &str = "/oauth/token";
 
@@ -26,7 +28,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// A session at a UAA, the server where Cloud Foundry's users log in. For [`TokenSource::uaa`].
 ///
 /// With a [refresh token](Uaa::refresh_token) it is the session of a user. Without one it is the session of the
-/// [client](Uaa::client) itself, which then needs a secret (grant type `client_credentials`).
+/// [client](Uaa::client) itself, which then needs a secret (grant type `client_credentials`). With both, it is the
+/// user's session until the UAA rejects the refresh token, and the client's from then on.
+///
+/// White space around the URL, the client's id and the tokens is removed, and line breaks at the end of the client's
+/// secret are: the output of a command or the content of a file can be passed on as it is.
 ///
 /// ```
 /// use loggregator_consumer::Uaa;
@@ -54,7 +60,7 @@ impl Uaa {
     /// CLI, which has no secret.
     pub fn new(url: &str) -> Self {
         Uaa {
-            url: url.to_owned(),
+            url: url.trim().to_owned(),
             client_id: "cf".to_owned(),
             client_secret: String::new(),
             refresh_token: String::new(),
@@ -65,27 +71,31 @@ impl Uaa {
 
     /// Sets the OAuth client that requests tokens. A refresh token is valid only for the client that received it.
     /// Default: `cf`, without a secret.
+    ///
+    /// They may contain any characters. They are sent in the form of the request, which every UAA decodes in the same
+    /// way; only a client without a secret, such as `cf`, is sent by Basic authentication.
     pub fn client(mut self, id: &str, secret: &str) -> Self {
-        self.client_id = id.to_owned();
-        self.client_secret = secret.to_owned();
+        self.client_id = id.trim().to_owned();
+        self.client_secret = secret.trim_end_matches(['\r', '\n']).to_owned();
         self
     }
 
     /// Sets the refresh token, which is exchanged for access tokens. If the UAA returns another refresh token with an
-    /// access token, that one is used from then on.
+    /// access token, that one is used from then on. If the UAA rejects the refresh token and the
+    /// [client](Uaa::client) has a secret, access tokens are requested for the client itself from then on.
     pub fn refresh_token(mut self, token: &str) -> Self {
-        self.refresh_token = token.to_owned();
+        self.refresh_token = token.trim().to_owned();
         self
     }
 
     /// Sets the access token to start with. By default the first one is requested when it is needed.
     pub fn access_token(mut self, token: &str) -> Self {
-        self.access_token = Some(token.to_owned());
+        self.access_token = Some(token.trim().to_owned()).filter(|token| !token.is_empty());
         self
     }
 
     /// Sets the timeout for connecting to the UAA and receiving the head of its response, DNS included. The body may
-    /// then take as long again. Default: 10 s.
+    /// then take as long again. After a rejected refresh token the second request has the same limits. Default: 10 s.
     pub fn timeout(mut self, d: Duration) -> Self {
         self.timeout = d;
         self
@@ -106,15 +116,32 @@ pub(crate) type Reload = dyn Fn() -> Result<Uaa> + Send + Sync;
 pub(super) struct Session {
     endpoint: Endpoint,
     reload: Option<Box<Reload>>,
-    /// Never contended, because only one renewal runs at a time.
+    /// Locked only to read or to change them: not during a request, and not while anything is logged.
     credentials: Mutex<Credentials>,
 }
 
+#[derive(Clone)]
 struct Credentials {
     /// As given by the caller, or as last reloaded.
     uaa: Uaa,
     /// The refresh token that the UAA has returned since.
     rotated: Option<String>,
+    /// True if the UAA has rejected the refresh token, and the client's secret is used instead.
+    is_refresh_token_dead: bool,
+    /// Refresh tokens that were used before, because a UAA may still quote them in its errors.
+    former: VecDeque<String>,
+}
+
+/// The number of former refresh tokens that are hidden in errors.
+const MAX_FORMER: usize = 8;
+
+/// How an access token is requested.
+#[derive(Clone, Copy)]
+enum Grant<'a> {
+    /// For the refresh token of a user (RFC 6749, section 6).
+    RefreshToken(&'a str),
+    /// For the secret of the client (RFC 6749, section 4.4.2).
+    ClientCredentials,
 }
 
 #[derive(Deserialize)]
@@ -132,30 +159,41 @@ struct ErrorResponse {
 impl Session {
     pub(super) fn new(uaa: Uaa, reload: Option<Box<Reload>>) -> Result<Self> {
         let endpoint = Endpoint::parse(&uaa.url, Scheme::Http).map_err(|error| error.with_context("the UAA: "))?;
-        Ok(Session { endpoint, reload, credentials: Mutex::new(Credentials { uaa, rotated: None }) })
+        let invalid = |text| Err(Error::new(ErrorKind::InvalidInput, text));
+        if uaa.client_id.is_empty() {
+            return invalid("the id of the UAA's client is empty");
+        }
+        if uaa.refresh_token.contains(char::is_control) {
+            return invalid("the refresh token contains a line break or another control character");
+        }
+        let credentials = Credentials {
+            uaa,
+            rotated: None,
+            is_refresh_token_dead: false,
+            former: VecDeque::with_capacity(MAX_FORMER),
+        };
+        Ok(Session { endpoint, reload, credentials: Mutex::new(credentials) })
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Returns a token other than `rejected`: one that another program has received, or a new one from the UAA.
     pub(super) fn renew(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<Token> {
-        let mut credentials = self.credentials.lock();
-        if let Some(token) = self.reload(&mut credentials)?
-            && rejected != Some(&*token.text)
-            && !token.needs_renewal(SystemTime::now())
-        {
+        if let Some(token) = self.reload(rejected)? {
             log::debug!("using a token that another program received from the UAA {self}");
             return Ok(token);
         }
         let response = self
-            .request_token(&credentials, dialer, cancel)
+            .request_token(rejected, dialer, cancel)
             .map_err(|error| error.with_context(&format!("the UAA {self}: ")))?;
-        if let Some(rotated) = response.refresh_token.filter(|token| !token.is_empty()) {
-            credentials.rotated = Some(rotated);
-        }
         Token::just_issued(&format!("bearer {}", response.access_token))
     }
 
-    /// Reloads the session. Returns its access token if that has changed since the last time.
-    fn reload(&self, credentials: &mut Credentials) -> Result<Option<Token>> {
+    /// Reloads the session. Returns its access token if that has changed since the last time, is not `rejected`, and
+    /// need not be renewed.
+    pub(super) fn reload(&self, rejected: Option<&str>) -> Result<Option<Token>> {
         let Some(reload) = &self.reload else { return Ok(None) };
         let reloaded = match reload() {
             // After a logout no more tokens may be requested.
@@ -164,42 +202,119 @@ impl Session {
                 log::warn!("the session could not be reloaded, continuing with the old one: {error}");
                 return Ok(None);
             }
-            // A session at another UAA: its tokens are not valid for our servers.
-            Ok(reloaded) if reloaded.url != credentials.uaa.url => return Ok(None),
             Ok(reloaded) => reloaded,
         };
-        if reloaded.refresh_token != credentials.uaa.refresh_token {
-            credentials.rotated = None;
-        }
-        let is_new = reloaded.access_token != credentials.uaa.access_token;
-        credentials.uaa = reloaded;
-        credentials.uaa.access_token.as_deref().filter(|_| is_new).map(Token::existing).transpose()
+        let Some(access_token) = self.credentials.lock().replace(reloaded) else { return Ok(None) };
+        let token = Token::existing(&access_token)?;
+        let is_usable = rejected != Some(&*token.text) && !token.needs_renewal(SystemTime::now());
+        Ok(Some(token).filter(|_| is_usable))
     }
 
-    /// Requests an access token from the UAA. Both the request and the response contain secrets.
-    fn request_token(&self, credentials: &Credentials, dialer: &Dialer, cancel: &Cancel) -> Result<TokenResponse> {
-        let form = credentials.form()?;
+    /// Requests an access token. If the refresh token is rejected, requests one for the secret of the client.
+    fn request_token(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<TokenResponse> {
+        let credentials = self.credentials.lock().clone();
+        let grant = credentials.grant()?;
+        let response = self.request(&credentials, grant, rejected, dialer, cancel);
+        let Grant::RefreshToken(used) = grant else { return response.map_err(|failure| failure.error) };
+        match response {
+            Ok(response) => {
+                self.credentials.lock().rotate(used, response.refresh_token.as_deref().unwrap_or_default());
+                Ok(response)
+            }
+            Err(failure) if failure.is_refresh_token_dead && !credentials.uaa.client_secret.is_empty() => {
+                self.credentials.lock().give_up(used);
+                log::warn!(
+                    "the UAA {self} rejected the refresh token, continuing with the secret of the client: {}",
+                    failure.error
+                );
+                let response = self.request(&credentials, Grant::ClientCredentials, rejected, dialer, cancel);
+                response.map_err(|failure| failure.error)
+            }
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// Makes one request. Both the request and the response contain secrets.
+    fn request(
+        &self,
+        credentials: &Credentials,
+        grant: Grant<'_>,
+        rejected: Option<&str>,
+        dialer: &Dialer,
+        cancel: &Cancel,
+    ) -> Result<TokenResponse, Failure> {
         log::debug!("requesting a token from the UAA {self}");
         let deadline = after(credentials.uaa.timeout);
         let mut stream = dialer.dial(&self.endpoint, deadline, cancel)?;
         let what = format!("the request for {PATH}");
         stream
-            .write_all_by(credentials.request(&self.endpoint, &form).as_bytes(), deadline)
+            .write_all_by(credentials.uaa.request(&self.endpoint, grant).as_bytes(), deadline)
             .map_err(|cause| io_error(&what, cause))?;
-        let mut head = Head::read(stream.until(deadline), &what)?;
+        let mut head = Head::read_final(stream.until(deadline), &what)?;
         let body = head.read_body(stream.until(after(credentials.uaa.timeout)));
         if head.status != 200 {
-            return Err(credentials.rejection(&head, &what, &body));
+            return Err(credentials.rejection(&head, &what, &body, grant, rejected));
         }
         if let Some(coding) = coding(head.headers()) {
             let text = format!("{what}: the response is encoded ({coding}), which was not requested");
-            return Err(Error::new(ErrorKind::BadResponse, text));
+            return Err(Error::new(ErrorKind::BadResponse, text).into());
         }
         match serde_json::from_str::<TokenResponse>(&body) {
             Ok(response) if !response.access_token.is_empty() && check(&response.access_token).is_ok() => Ok(response),
             // The cause is left out because it could contain a part of the token.
-            _ => Err(Error::new(ErrorKind::BadResponse, format!("{what}: the response contains no complete token"))),
+            _ => {
+                Err(Error::new(ErrorKind::BadResponse, format!("{what}: the response contains no complete token"))
+                    .into())
+            }
         }
+    }
+}
+
+/// Why a request for a token failed.
+struct Failure {
+    error: Error,
+    /// True if the UAA rejected the refresh token, and not the client.
+    is_refresh_token_dead: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure { error, is_refresh_token_dead: false }
+    }
+}
+
+impl Uaa {
+    /// Returns the request for a token, as HTTP/1.1.
+    ///
+    /// The client's id and secret are in the form. In Basic authentication UAAs since version 74 (2019) decode them as
+    /// a form's values, and those before do not. Without a secret there is no difference for an id such as `cf`, and
+    /// Basic authentication is what the `cf` CLI has always used for it.
+    fn request(&self, endpoint: &Endpoint, grant: Grant<'_>) -> String {
+        let encoded = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
+        let mut form = match grant {
+            Grant::ClientCredentials => "grant_type=client_credentials".to_owned(),
+            Grant::RefreshToken(token) => format!("grant_type=refresh_token&refresh_token={}", encoded(token)),
+        };
+        let is_plain = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        let mut authorization = String::new();
+        if self.client_secret.is_empty() && is_plain(&self.client_id) {
+            authorization =
+                format!("Authorization: Basic {}\r\n", BASE64_STANDARD.encode(format!("{}:", self.client_id)));
+        } else {
+            let [id, secret] = [&self.client_id, &self.client_secret].map(|value| encoded(value));
+            form += &format!("&client_id={id}&client_secret={secret}");
+        }
+        let headers = [
+            ("Host", &*endpoint.authority),
+            ("Accept", "application/json"),
+            ("Accept-Encoding", "identity"),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("Content-Length", &form.len().to_string()),
+            ("Connection", "close"),
+            ("User-Agent", crate::USER_AGENT),
+        ];
+        let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        format!("POST {} HTTP/1.1\r\n{head}{authorization}\r\n{form}", endpoint.path(PATH))
     }
 }
 
@@ -208,97 +323,96 @@ impl Credentials {
         self.rotated.as_deref().unwrap_or(&self.uaa.refresh_token)
     }
 
-    /// Returns the form that requests a token (RFC 6749, sections 4.4.2 and 6).
-    fn form(&self) -> Result<String> {
+    fn grant(&self) -> Result<Grant<'_>> {
         match (self.refresh_token(), &*self.uaa.client_secret) {
             ("", "") => Err(Error::new(
                 ErrorKind::Unauthorized,
                 "the session cannot be renewed without a refresh token or a client secret: run `cf login`",
             )),
-            ("", _) => Ok("grant_type=client_credentials".to_owned()),
-            (token, _) => {
-                let token = utf8_percent_encode(token, NON_ALPHANUMERIC);
-                Ok(format!("grant_type=refresh_token&refresh_token={token}"))
+            (token, secret) if token.is_empty() || self.is_refresh_token_dead && !secret.is_empty() => {
+                Ok(Grant::ClientCredentials)
             }
+            (token, _) => Ok(Grant::RefreshToken(token)),
         }
     }
 
-    fn request(&self, endpoint: &Endpoint, form: &str) -> String {
-        let credentials = BASE64_STANDARD.encode(format!("{}:{}", self.uaa.client_id, self.uaa.client_secret));
-        let headers = [
-            ("Host", &*endpoint.authority),
-            ("Authorization", &format!("Basic {credentials}")),
-            ("Accept", "application/json"),
-            ("Content-Type", "application/x-www-form-urlencoded"),
-            ("Content-Length", &form.len().to_string()),
-            ("Connection", "close"),
-            ("User-Agent", crate::USER_AGENT),
-        ];
-        let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        format!("POST {} HTTP/1.1\r\n{head}\r\n{form}", endpoint.path(PATH))
+    /// Replaces the session by a reloaded one. Returns the access token if it is another one than before.
+    fn replace(&mut self, reloaded: Uaa) -> Option<String> {
+        // A session at another UAA: its tokens are not valid for our servers.
+        if reloaded.url != self.uaa.url {
+            return None;
+        }
+        if reloaded.refresh_token != self.uaa.refresh_token {
+            self.retire();
+        }
+        let is_new = reloaded.access_token != self.uaa.access_token;
+        self.uaa = reloaded;
+        self.uaa.access_token.clone().filter(|_| is_new)
     }
 
-    /// Returns the error of a response without a token.
-    fn rejection(&self, head: &Head, what: &str, body: &str) -> Error {
+    /// Stores the refresh token that the UAA returned in exchange for `used`.
+    fn rotate(&mut self, used: &str, returned: &str) {
+        // The session may have been reloaded during the request.
+        if self.refresh_token() == used && !returned.is_empty() && returned != used {
+            self.retire();
+            self.rotated = Some(returned.to_owned());
+        }
+    }
+
+    /// Notes that the UAA has rejected the refresh token `used`.
+    fn give_up(&mut self, used: &str) {
+        self.is_refresh_token_dead = self.refresh_token() == used;
+    }
+
+    /// Makes the refresh token a former one.
+    fn retire(&mut self) {
+        if self.former.len() == MAX_FORMER {
+            self.former.pop_front();
+        }
+        self.former.push_back(self.refresh_token().to_owned());
+        self.rotated = None;
+        self.is_refresh_token_dead = false;
+    }
+
+    /// Returns all secrets that the UAA knows, and may quote in its errors.
+    fn secrets(&self, rejected: Option<&str>) -> Secrets {
+        let mut secrets = Secrets::default();
+        secrets.add_client(&self.uaa.client_id, &self.uaa.client_secret);
+        let tokens = [self.refresh_token(), &self.uaa.refresh_token];
+        let tokens = tokens.into_iter().chain(self.uaa.access_token.as_deref()).chain(rejected);
+        tokens.chain(self.former.iter().map(String::as_str)).for_each(|token| secrets.add_token(token));
+        secrets
+    }
+
+    /// Returns the failure that a response without a token means. Everything that the UAA says passes here, and its
+    /// secrets are hidden.
+    fn rejection(&self, head: &Head, what: &str, body: &str, grant: Grant<'_>, rejected: Option<&str>) -> Failure {
         let response: ErrorResponse = serde_json::from_str(body).unwrap_or_default();
         let message = response.error_description.or(response.error.clone()).unwrap_or_else(|| body.to_owned());
-        let access_token = self.uaa.access_token.as_deref().unwrap_or_default();
-        let secrets = [self.refresh_token(), &self.uaa.refresh_token, access_token, &self.uaa.client_secret];
-        let error = error_response(head.status, &head.reason, what, without_secrets(&message, &secrets));
+        let secrets = self.secrets(rejected);
+        let shown = |text: &str| hide_tokens(&secrets.hide_in(text));
+        let error = error_response(head.status, &shown(&head.reason), what, shown(&message));
+        let error = error.with_retry_after(retry_after(head.header("retry-after"), head.header("date")));
+        let error = mark_router(error, head.header(ROUTER_ERROR));
         if !matches!(head.status, 400 | 401) {
-            return error;
+            return error.into();
         }
-        let context = if response.error.as_deref() == Some("invalid_client") || self.refresh_token().is_empty() {
-            "the client's id or secret is wrong, or the client lacks a permission: "
-        } else {
+        let code = response.error.as_deref().unwrap_or_default();
+        let is_for_user = matches!(grant, Grant::RefreshToken(_));
+        let context = if is_for_user && !matches!(code, "invalid_client" | "unauthorized") {
             "the session has expired: run `cf login`: "
+        } else {
+            "the client's id or secret is wrong, or the client lacks a permission: "
         };
-        error.with_kind(ErrorKind::Unauthorized).with_context(context)
+        // Only what a UAA says of a refresh token, or of a client that may not use one: the secret is used for good.
+        let codes = ["invalid_grant", "invalid_token", "unauthorized_client", "unsupported_grant_type"];
+        let is_refresh_token_dead = is_for_user && codes.iter().any(|dead| code.starts_with(dead));
+        Failure { error: error.with_kind(ErrorKind::Unauthorized).with_context(context), is_refresh_token_dead }
     }
 }
 
 impl fmt::Display for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.endpoint, f)
-    }
-}
-
-/// Hides these secrets in a server's message, and everything else that looks like a part of a token: UAAs quote a
-/// refresh token that they reject, or the id in it.
-fn without_secrets(message: &str, secrets: &[&str]) -> String {
-    let mut message = message.to_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        message = message.replace(secret, HIDDEN);
-    }
-    let in_token = |c: char| c.is_ascii_alphanumeric() || "-_.%+/=".contains(c);
-    let is_token = |word: &str| word.len() >= 16 && word.contains(|c: char| c.is_ascii_digit());
-    let mut shown = String::new();
-    for piece in message.split_inclusive(|c| !in_token(c)) {
-        let word = piece.trim_end_matches(|c| !in_token(c));
-        shown.push_str(if is_token(word) { HIDDEN } else { word });
-        shown.push_str(&piece[word.len()..]);
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hides_what_looks_like_a_token_and_keeps_the_rest() {
-        for (message, shown) in [
-            ("", ""),
-            ("Bad credentials", "Bad credentials"),
-            (
-                "The token expired, was revoked, or the token ID is incorrect: 6e1f0d2b8c3a4f57-r",
-                "The token expired, was revoked, or the token ID is incorrect: #",
-            ),
-            ("<eyJhbGciOiJSUzI1NiJ9.eyJqdGk.c2ln>: no", "<#>: no"),
-            ("hunter2's token (hunter2)", "#'s token (#)"),
-            ("ümlaut: insufficient_authentication\n", "ümlaut: insufficient_authentication\n"),
-        ] {
-            assert_eq!(without_secrets(message, &["", "hunter2"]), shown.replace('#', HIDDEN));
-        }
     }
 }

@@ -48,11 +48,20 @@ fn parse(stream: &[u8], sizes: &[usize], max_size: usize) -> (Events, bool) {
 pub(super) fn parse_at_once(stream: &[u8]) -> Events {
     let mut events = Vec::new();
     let (mut name, mut data) = (String::new(), Vec::new());
-    let mut lines: Vec<_> = stream.split(|&byte| byte == b'\n').collect();
+    let stream = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
+    // Each line end becomes an LF.
+    let mut normalized: Vec<u8> = Vec::new();
+    for (n, &byte) in stream.iter().enumerate() {
+        match byte {
+            b'\n' if n > 0 && stream[n - 1] == b'\r' => {}
+            b'\r' => normalized.push(b'\n'),
+            byte => normalized.push(byte),
+        }
+    }
+    let mut lines: Vec<_> = normalized.split(|&byte| byte == b'\n').collect();
     // The last line is incomplete.
     lines.pop();
     for line in lines {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut halves = line.splitn(2, |&byte| byte == b':');
         let (field, value) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
         let value = value.strip_prefix(b" ").unwrap_or(value);

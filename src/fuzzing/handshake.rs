@@ -31,7 +31,7 @@ enum Outcome {
 
 fn read(response: &[u8], sizes: &[usize]) -> Outcome {
     let mut pieces = Pieces::new(response, sizes);
-    let mut head = match Head::read(&mut pieces, "the handshake") {
+    let mut head = match Head::read_final(&mut pieces, "the handshake") {
         Ok(head) => head,
         Err(error) => return Outcome::Error(error.kind()),
     };

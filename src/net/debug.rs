@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::secrets::HIDDEN;
+use crate::secrets::{HIDDEN, printable};
 
 /// Receives the websocket handshakes as text. Set it with [`Builder::debug_printer`](crate::Builder::debug_printer).
 ///
 /// The title is `WEBSOCKET REQUEST:` for a request and `WEBSOCKET RESPONSE:` for a response. Messages are never
 /// printed. The value of a header is printed only if the header is known to hold no secret, so the token is never
-/// printed. The printer is called in the thread that called [`tail`](crate::Consumer::tail) or
+/// printed. Control characters in a server's headers are escaped. The printer is called in the thread that called [`tail`](crate::Consumer::tail) or
 /// [`recent`](crate::Consumer::recent).
 ///
 /// ```
@@ -31,7 +31,8 @@ pub trait DebugPrinter: Send + Sync {
 }
 
 /// The headers whose values are shown. This is an allow-list because a deny-list would miss unknown headers.
-const SHOWN: [&str; 15] = [
+const SHOWN: [&str; 16] = [
+    "accept-encoding",
     "connection",
     "content-length",
     "content-type",
@@ -54,7 +55,7 @@ pub(crate) fn dump<'a>(first_line: &str, headers: impl IntoIterator<Item = (&'a 
     let mut dump = format!("{first_line}\n");
     for (name, value) in headers {
         let shown = SHOWN.iter().any(|shown| shown.eq_ignore_ascii_case(name));
-        let _ = writeln!(dump, "{name}: {}", if shown { value } else { HIDDEN });
+        let _ = writeln!(dump, "{name}: {}", if shown { printable(value) } else { HIDDEN.into() });
     }
     dump
 }

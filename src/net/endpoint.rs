@@ -1,11 +1,13 @@
 //! [`Endpoint`]: the address of a server, parsed once for both websockets and HTTP.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use http::Uri;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
+use crate::secrets::printable;
 
 /// The longest address that is accepted, in bytes.
 const MAX_LENGTH: usize = 1024;
@@ -15,12 +17,14 @@ const MAX_LENGTH: usize = 1024;
 pub(crate) struct Endpoint {
     scheme: Scheme,
     pub(crate) secure: bool,
-    /// The name or address to dial. An IPv6 address has no brackets.
+    /// The name or address to dial. An IPv6 address has no brackets, and may have a zone: `fe80::1%eth0`.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// The value of the `Host` header: an IPv6 address in brackets, and the port unless it is the scheme's default.
+    /// The value of the `Host` header: an IPv6 address in brackets and without its zone, which has a meaning on this
+    /// machine only, and the port unless it is the scheme's default.
     pub(crate) authority: String,
     prefix: String,
+    is_api: bool,
 }
 
 /// The protocol of a server. Each has two schemes, without and with TLS.
@@ -47,11 +51,13 @@ impl Endpoint {
         let invalid = |why: &str| {
             // The text before an `@` may contain a password.
             let shown = if text.contains('@') { "(not shown because it contains an @)" } else { text };
+            let example = match scheme {
+                Scheme::WebSocket => ", such as wss://loggregator.example.com",
+                Scheme::Http => "",
+            };
             Error::new(
                 ErrorKind::InvalidInput,
-                format!(
-                    "the endpoint {shown} {why}: give it as {tls}://host:port, such as {tls}://loggregator.example.com"
-                ),
+                format!("the endpoint {shown} {why}: give it as {tls}://host:port{example}"),
             )
         };
         if text.len() > MAX_LENGTH {
@@ -85,18 +91,28 @@ impl Endpoint {
             None => None,
         };
         let Some(port) = port else { return Err(invalid("has an invalid port")) };
-        let mut shown_host = host.to_owned();
+        let (mut host, mut shown_host) = (host.to_owned(), host.to_owned());
         if host.contains(':') {
-            shown_host = format!("[{host}]");
+            let Some((address, zone)) = ipv6_and_zone(&host) else {
+                return Err(invalid("has an invalid IPv6 address"));
+            };
+            shown_host = format!("[{address}]");
+            host = with_zone(address, zone);
         }
         Ok(Endpoint {
             scheme,
             secure,
-            host: host.to_owned(),
+            host,
             port,
             authority: if port == default_port { shown_host } else { format!("{shown_host}:{port}") },
             prefix: uri.path().trim_end_matches('/').to_owned(),
+            is_api: false,
         })
+    }
+
+    /// Parses the address of a foundation's API, so that errors do not call it a log server.
+    pub(crate) fn parse_api(text: &str) -> Result<Self> {
+        Ok(Endpoint { is_api: true, ..Endpoint::parse(text, Scheme::Http)? })
     }
 
     /// Returns the HTTP URL of a path on this server: `http` for `ws`, `https` for `wss`.
@@ -111,6 +127,7 @@ impl Endpoint {
             // A socket that `cancel` shut down looks like a failure of the peer.
             _ if cancel.is_cancelled() => Error::closed(),
             ErrorKind::InvalidInput => error,
+            _ if self.is_api => error,
             _ if error.status().is_some() => error,
             _ => error
                 .with_context(&format!("connecting to {self}: "))
@@ -126,8 +143,24 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.scheme.name(self.secure), self.authority, self.prefix)
+        // An API names endpoints, too, and a path may contain any character above U+007F.
+        write!(f, "{}://{}{}", self.scheme.name(self.secure), self.authority, printable(&self.prefix))
     }
+}
+
+/// Splits an IPv6 address without brackets into the address and its zone (RFC 4007), which is the network interface of
+/// a link-local address. In a URL, `%25` or `%` precedes the zone (RFC 6874). Returns `None` if this is no IPv6 address.
+pub(crate) fn ipv6_and_zone(host: &str) -> Option<(&str, Option<&str>)> {
+    let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    let Some((address, zone)) = host.split_once('%') else { return is_address(host).then_some((host, None)) };
+    let zone = zone.strip_prefix("25").filter(|rest| !rest.is_empty()).unwrap_or(zone);
+    let is_name = zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    (is_address(address) && is_name && !zone.is_empty()).then_some((address, Some(zone)))
+}
+
+/// Returns an IPv6 address in the form in which the system's resolver takes it.
+pub(crate) fn with_zone(address: &str, zone: Option<&str>) -> String {
+    zone.map_or_else(|| address.to_owned(), |zone| format!("{address}%{zone}"))
 }
 
 #[cfg(test)]
@@ -162,6 +195,27 @@ mod tests {
     }
 
     #[test]
+    fn the_zone_of_an_ipv6_address_is_dialled_and_not_sent() {
+        for text in ["wss://[fe80::1%25eth0]:4443", "wss://[fe80::1%eth0]:4443/"] {
+            let endpoint = Endpoint::parse(text, Scheme::WebSocket).unwrap();
+            assert_eq!((&*endpoint.host, &*endpoint.authority), ("fe80::1%eth0", "[fe80::1]:4443"), "{text}");
+            assert_eq!(endpoint.http_url("/"), "https://[fe80::1]:4443/");
+        }
+        for (text, zone) in [("fe80::1%251", Some("1")), ("fe80::1%25", Some("25")), ("fe80::1", None)] {
+            assert_eq!(ipv6_and_zone(text), Some(("fe80::1", zone)), "{text}");
+        }
+        for text in ["fe80::1%", "fe80::1%25a b", "eth0%fe80::1", "10.0.0.1%eth0", "name"] {
+            assert_eq!(ipv6_and_zone(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn control_characters_in_a_path_are_escaped() {
+        let endpoint = Endpoint::parse("https://example.com/a\u{9b}b\u{202e}", Scheme::Http).unwrap();
+        assert_eq!(endpoint.to_string(), r"https://example.com/a\u{9b}b\u{202e}");
+    }
+
+    #[test]
     fn an_invalid_endpoint_is_an_error_that_shows_the_expected_form() {
         for (text, why) in [
             ("", "is not a URL"),
@@ -172,6 +226,8 @@ mod tests {
             ("ws://", "is not a URL"),
             ("ws://host:99999", "port"),
             ("ws://host:0", "has an invalid port"),
+            ("ws://[fe80:::1]", "invalid IPv6 address"),
+            ("ws://[fe80::1%]:80", "invalid IPv6 address"),
             ("ws://host/?a=b", "neither a query"),
             ("ws://host/#top", "neither a query"),
             ("ws://user:hunter2@host", "no user or password"),

@@ -20,6 +20,8 @@ pub(crate) const MAX_ERROR_BODY: usize = 64 * 1024;
 pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) reason: String,
+    /// The minor version of HTTP/1.
+    version: u8,
     headers: Vec<(String, String)>,
     pub(crate) rest: Vec<u8>,
 }
@@ -36,9 +38,9 @@ impl Head {
             let is_early = bytes.len() < 16;
             bytes.extend_from_slice(&buffer[..read]);
             if (read == 0 || is_early || buffer[..read].contains(&b'\n'))
-                && let Some(head) = Self::parse(&bytes).map_err(|why| bad_response(what, why))?
+                && let Some((head, length)) = Self::parse(&bytes).map_err(|why| bad_response(what, why))?
             {
-                return Ok(head);
+                return Ok(Head { rest: bytes.split_off(length), ..head });
             }
             if read == 0 {
                 let when = if bytes.is_empty() { "without a response" } else { "in the middle of the response head" };
@@ -50,8 +52,35 @@ impl Head {
         }
     }
 
-    /// Parses a head. Returns `None` if it is incomplete.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+    /// Reads the head of the final response to `what`, and skips the interim responses before it (RFC 9110, section
+    /// 15.2). 101 is final: it ends HTTP on this connection. Only the reader's deadline limits the number of interim
+    /// responses.
+    pub(crate) fn read_final(mut stream: impl Read, what: &str) -> Result<Self> {
+        let mut head = Self::read(&mut stream, what)?;
+        while head.is_interim() {
+            let rest = std::mem::take(&mut head.rest);
+            // What was read together with the interim response.
+            let mut rest = &rest[..];
+            head = Self::read((&mut rest).chain(&mut stream), what)?;
+            head.rest.extend_from_slice(rest);
+        }
+        Ok(head)
+    }
+
+    /// Returns true if this is not the final response to a request. 101 is final.
+    pub(crate) fn is_interim(&self) -> bool {
+        matches!(self.status, 100..=199) && self.status != 101
+    }
+
+    /// Returns true if the body is in chunks, as ureq decides it. HTTP/1.0 has no chunks.
+    pub(crate) fn is_chunked(&self) -> bool {
+        let mut encodings = self.headers().filter(|header| header.0.eq_ignore_ascii_case("transfer-encoding"));
+        let is_chunked = |value: &str| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
+        self.version > 0 && encodings.any(|header| header.1.is_ascii() && is_chunked(header.1))
+    }
+
+    /// Parses a head without the bytes after it. Returns it with its length, or `None` if it is incomplete.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, &'static str> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(bytes) {
@@ -61,12 +90,14 @@ impl Head {
             Err(_) => return Err("the response is not HTTP"),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(Some(Head {
+        let head = Head {
             status: response.code.unwrap_or_default(),
             reason: response.reason.unwrap_or_default().to_owned(),
+            version: response.version.unwrap_or(1),
             headers: response.headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect(),
-            rest: bytes[length..].to_vec(),
-        }))
+            rest: Vec::new(),
+        };
+        Ok(Some((head, length)))
     }
 
     /// Returns the value of the first header of this name, ignoring case.
@@ -110,9 +141,13 @@ impl Head {
     }
 }
 
+/// The `Accept-Encoding` header of every request. Without it, a server may compress its response (RFC 9110, section
+/// 12.5.3).
+pub(crate) const ACCEPT_ENCODING: &str = "identity";
+
 /// Returns the coding of the body of a response with these headers, such as gzip, if it has one.
 ///
-/// We ask for no coding and have no decoder, so encoded bytes must not be parsed.
+/// We [ask](ACCEPT_ENCODING) for no coding and have no decoder, so encoded bytes must not be parsed.
 pub(crate) fn coding<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<&'a str> {
     let is_coding =
         |name: &str| ["content-encoding", "transfer-encoding"].iter().any(|it| it.eq_ignore_ascii_case(name));
@@ -169,6 +204,27 @@ mod tests {
             assert_eq!(kind(&mut late[..cut].chain(&late[cut..])), ErrorKind::BadResponse, "cut at {cut}");
         }
         assert_eq!(kind(&mut &late[..20]), ErrorKind::ConnectionLost);
+    }
+
+    #[test]
+    fn interim_responses_are_skipped_in_any_pieces() {
+        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+        for (status, body) in [(200, "hello"), (101, "\x01\0frame"), (404, "")] {
+            let response = format!("{}HTTP/1.1 {status} \r\nA: b\r\n\r\n{body}", interim.repeat(3));
+            for cut in 0..=response.len() {
+                let mut stream = response.as_bytes()[..cut].chain(&response.as_bytes()[cut..]);
+                let head = Head::read_final(&mut stream, "the response").unwrap();
+                assert_eq!((head.status, head.header("a")), (status, Some("b")), "cut at {cut}");
+                let mut rest = head.rest.clone();
+                stream.read_to_end(&mut rest).unwrap();
+                assert_eq!(rest, body.as_bytes(), "cut at {cut}");
+            }
+        }
+        let kind = |answer: &mut dyn Read| Head::read_final(answer, "the response").unwrap_err().kind();
+        assert_eq!(kind(&mut interim.as_bytes()), ErrorKind::ConnectionLost);
+        assert_eq!(kind(&mut interim.as_bytes().chain(NoRead)), ErrorKind::Timeout);
+        let endless = std::iter::repeat_n(interim, 10_000).collect::<String>();
+        assert_eq!(kind(&mut endless.as_bytes().chain(NoRead)), ErrorKind::Timeout);
     }
 
     /// A server that sends nothing more and does not close the connection.

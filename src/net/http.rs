@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{StatusCode, Uri};
@@ -19,12 +19,14 @@ use ureq::{Agent, Error as UreqError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
+use crate::net::chunks::{ChunkFilter, Start};
 use crate::net::deadline::ReadTimeouts;
 use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
-use crate::net::failure::{error_response, io_error};
-use crate::net::head::{MAX_ERROR_BODY, coding};
+use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
+use crate::net::head::{ACCEPT_ENCODING, MAX_ERROR_BODY, coding};
+use crate::net::retry_after::retry_after;
 
 /// A response whose body has not been read yet.
 pub(crate) struct Response {
@@ -32,6 +34,8 @@ pub(crate) struct Response {
     pub(crate) content_type: Option<String>,
     pub(crate) body: Body,
     is_encoded: bool,
+    retry_after: Option<Duration>,
+    router_error: Option<String>,
     reason: String,
     what: String,
 }
@@ -95,21 +99,26 @@ impl Client {
             .max_response_header_size(INPUT_BUFFER / 2)
             .proxy(None)
             .user_agent(crate::USER_AGENT)
+            .accept_encoding(ACCEPT_ENCODING)
             .build();
         let agent = Agent::with_parts(config, connector, NoResolver);
         Client { agent, endpoint: endpoint.clone(), cancel: Arc::clone(cancel), current }
     }
 
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// Makes a GET request. `cancel` interrupts it, and reading its body, at any time.
     pub(crate) fn get(&self, path: &str, token: &str, timeouts: Timeouts) -> Result<Response> {
-        let what = format!("the request for {path}");
+        let what = format!("the request for {}", self.endpoint.path(path));
         let call = || {
             self.current.begin(token, timeouts);
             self.agent.get(self.endpoint.http_url(path)).call()
         };
         let response = match call() {
             // The server closed the kept connection before it saw the request. A GET can be repeated.
-            Err(UreqError::Io(_)) if self.current.is_stale_connection() && !self.cancel.is_cancelled() => call(),
+            Err(UreqError::Io(_)) if self.current.is_on_stale_connection() && !self.cancel.is_cancelled() => call(),
             response => response,
         };
         let response = response.map_err(|error| self.endpoint.explain(head_error(&what, error), &self.cancel))?;
@@ -124,14 +133,26 @@ impl Client {
             reason.push_str(&format!(" (redirects to {location}, not followed because the token is for this server)"));
         }
         let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let retry_after = retry_after(header("retry-after").as_deref(), header("date").as_deref());
         let coding = coding(headers).map(str::to_owned);
         if let Some(coding) = coding.as_ref().filter(|_| status == StatusCode::OK) {
             let text = format!("{what}: the response is encoded ({coding}), which was not requested");
             return Err(Error::new(ErrorKind::BadResponse, text));
         }
         let content_type = header("content-type");
+        let router_error = header(ROUTER_ERROR);
         let body = response.into_body().into_reader();
-        Ok(Response { status: status.as_u16(), reason, content_type, is_encoded: coding.is_some(), body, what })
+        let is_encoded = coding.is_some();
+        Ok(Response {
+            status: status.as_u16(),
+            reason,
+            content_type,
+            is_encoded,
+            retry_after,
+            router_error,
+            body,
+            what,
+        })
     }
 }
 
@@ -144,7 +165,8 @@ impl Response {
             let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut body);
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        error_response(self.status, &self.reason, self.what, body)
+        let error = error_response(self.status, &self.reason, self.what, body).with_retry_after(self.retry_after);
+        mark_router(error, self.router_error.as_deref())
     }
 }
 
@@ -173,25 +195,28 @@ pub(crate) fn body_error(what: &str, error: io::Error, cancel: &Cancel) -> Error
     Error::caused(kind, format_args!("{what}: its body broke off"), error)
 }
 
-/// The request that a client is making. Its connection, which may be older, looks here.
+/// The request that a client makes now. Its connection, which may have served others before, looks here.
 #[derive(Debug, Default)]
 struct CurrentRequest {
+    /// Counts the requests of the client.
+    number: AtomicU64,
     /// `None` once it has been sent.
     authorization: Mutex<Option<String>>,
     timeouts: Mutex<Option<Timeouts>>,
     /// The response head has been read.
     in_body: AtomicBool,
     /// The request was sent on a connection that has served another request before.
-    on_kept_connection: AtomicBool,
+    is_on_kept_connection: AtomicBool,
     /// Some of the response has arrived.
     has_response: AtomicBool,
 }
 
 impl CurrentRequest {
     fn begin(&self, token: &str, timeouts: Timeouts) {
+        self.number.fetch_add(1, Ordering::Relaxed);
         *self.authorization.lock() = Some(token.to_owned()).filter(|value| !value.is_empty());
         *self.timeouts.lock() = Some(timeouts);
-        for flag in [&self.in_body, &self.on_kept_connection, &self.has_response] {
+        for flag in [&self.in_body, &self.is_on_kept_connection, &self.has_response] {
             flag.store(false, Ordering::Relaxed);
         }
     }
@@ -201,8 +226,8 @@ impl CurrentRequest {
         if self.in_body.load(Ordering::Relaxed) { timeouts.body.idle_deadline() } else { timeouts.head }
     }
 
-    fn is_stale_connection(&self) -> bool {
-        self.on_kept_connection.load(Ordering::Relaxed) && !self.has_response.load(Ordering::Relaxed)
+    fn is_on_stale_connection(&self) -> bool {
+        self.is_on_kept_connection.load(Ordering::Relaxed) && !self.has_response.load(Ordering::Relaxed)
     }
 }
 
@@ -223,7 +248,13 @@ impl Connector for DialConnector {
             .dial(&self.endpoint, self.current.deadline(), &self.cancel)
             .map_err(|error| UreqError::Other(error.into()))?;
         let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
-        Ok(Some(Connection { stream, buffers, has_served: false, current: Arc::clone(&self.current) }))
+        Ok(Some(Connection {
+            stream,
+            buffers,
+            received: Received::Head,
+            request: 0,
+            current: Arc::clone(&self.current),
+        }))
     }
 }
 
@@ -243,9 +274,85 @@ const OUTPUT_BUFFER: usize = 16 * 1024;
 struct Connection {
     stream: Stream,
     buffers: LazyBuffers,
-    /// It has received a response before.
-    has_served: bool,
+    received: Received,
+    /// The number of the request that it serves. 0 before the first.
+    request: u64,
     current: Arc<CurrentRequest>,
+}
+
+/// How far a response has been received.
+#[derive(Debug)]
+enum Received {
+    /// The final head is not complete.
+    Head,
+    /// The body is in chunks.
+    Chunks(ChunkFilter),
+    /// The body has no framing that must be filtered.
+    Plain,
+    /// The body exceeds a limit. The bytes before that are passed on first.
+    Failed(io::Error),
+}
+
+impl Connection {
+    /// Reads once. Returns true if there is something new for ureq.
+    fn read(&mut self) -> Result<bool, UreqError> {
+        let buffer = self.buffers.input_append_buf();
+        if let Received::Failed(error) = &mut self.received {
+            return Err(std::mem::replace(error, io::ErrorKind::InvalidData.into()).into());
+        }
+        let amount = self.stream.read_by(buffer, self.current.deadline()).map_err(mask_reset)?;
+        if amount == 0 {
+            // As an error, because ureq would otherwise miss an end in the middle of a chunk's size.
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        self.current.has_response.store(true, Ordering::Relaxed);
+        let mut kept = amount;
+        if let Received::Chunks(filter) = &mut self.received {
+            let (filtered, result) = filter.filter(&mut buffer[..amount]);
+            kept = filtered;
+            self.received.fail(result);
+        }
+        self.buffers.input_appended(kept);
+        if let Received::Head = self.received {
+            return Ok(self.skip_interim_responses());
+        }
+        Ok(kept > 0)
+    }
+
+    /// Removes complete interim responses from the buffer (RFC 9110, section 15.2), because ureq rejects some of them.
+    /// When the final head is complete, filters what was read of the body. Returns true if something is left.
+    fn skip_interim_responses(&mut self) -> bool {
+        loop {
+            match Start::of(self.buffers.input()) {
+                Start::Incomplete => return !self.buffers.input().is_empty(),
+                Start::Interim(length) => self.buffers.input_consume(length),
+                Start::Final { is_chunked: false, .. } => {
+                    self.received = Received::Plain;
+                    return true;
+                }
+                Start::Final { length, is_chunked: true } => {
+                    let mut bytes = self.buffers.input().to_vec();
+                    self.buffers.input_consume(bytes.len());
+                    let mut filter = ChunkFilter::new();
+                    let (filtered, result) = filter.filter(&mut bytes[length..]);
+                    self.received = Received::Chunks(filter);
+                    self.received.fail(result);
+                    let bytes = &bytes[..length + filtered];
+                    self.buffers.input_append_buf()[..bytes.len()].copy_from_slice(bytes);
+                    self.buffers.input_appended(bytes.len());
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+impl Received {
+    fn fail(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            *self = Received::Failed(error);
+        }
+    }
 }
 
 impl Transport for Connection {
@@ -255,7 +362,12 @@ impl Transport for Connection {
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), UreqError> {
         let deadline = self.current.deadline();
-        self.current.on_kept_connection.store(self.has_served, Ordering::Relaxed);
+        let number = self.current.number.load(Ordering::Relaxed);
+        if self.request != number {
+            self.current.is_on_kept_connection.store(self.request > 0, Ordering::Relaxed);
+            self.request = number;
+            self.received = Received::Head;
+        }
         let authorization = self.current.authorization.lock().take();
         let mut bytes = &self.buffers.output()[..amount];
         if let Some(value) = authorization {
@@ -269,24 +381,17 @@ impl Transport for Connection {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, UreqError> {
-        let buffer = self.buffers.input_append_buf();
-        if buffer.is_empty() {
+        if self.buffers.input_append_buf().is_empty() {
             // A protocol element is longer than the buffer, such as the line of a chunk's size.
             return Ok(false);
         }
-        let amount = self.stream.read_by(buffer, self.current.deadline()).map_err(mask_reset)?;
-        if amount == 0 {
-            // As an error, because ureq would otherwise miss an end in the middle of a chunk's size.
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-        }
-        self.has_served = true;
-        self.current.has_response.store(true, Ordering::Relaxed);
-        self.buffers.input_appended(amount);
+        // ureq takes a read of nothing for the end.
+        while !self.read()? {}
         Ok(true)
     }
 
     fn is_open(&mut self) -> bool {
-        // While nothing is requested, whatever can be read is the end of the connection, or nothing to rely on.
+        // Nothing is requested now, so whatever can be read is the end of the connection, or nothing to rely on.
         self.stream.is_quiet()
     }
 

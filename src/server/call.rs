@@ -11,6 +11,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::http::{self, Response, Timeouts};
 use crate::net::websocket::{Request, WebSocket};
 use crate::server::app_guid::escaped_guid;
+use crate::server::learned::Learned;
 use crate::settings::Settings;
 
 /// What every request of a call needs.
@@ -18,6 +19,7 @@ use crate::settings::Settings;
 pub(crate) struct Requester<'a> {
     pub(crate) dialer: &'a Arc<Dialer>,
     pub(crate) settings: &'a Settings,
+    pub(crate) learned: &'a Learned,
     pub(crate) cancel: &'a Arc<Cancel>,
 }
 

@@ -29,18 +29,30 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
         200 => Ok(Box::new(Parts::new(call, response, Format::Doppler)?)),
         _ => Err(advise(
             response.into_error(),
-            ": Doppler has no recent messages since the end of 2022, but Log Cache has: see Builder::log_cache and \
-             Consumer::discover",
+            " (Doppler has no recent messages since the end of 2022, but Log Cache has: see Builder::log_cache and \
+             Consumer::discover)",
         )),
     }
 }
 
-/// Adds a hint to an error response. A 404 has an empty body if the user may not see the app, and a message if the path
-/// does not exist.
+/// The body of a 404 for an app that does not exist or that the token's user may not see, on servers of June 2016 to
+/// spring 2017. On later ones it is empty.
+pub(super) const NO_APP_BODY: &str = "Not Found";
+
+/// The hint for it.
+pub(super) const NO_APP: &str = " (there is no such app, or the token's user may not see it)";
+
+/// Adds a hint to an error response. If the path does not exist, the body of a 404 is another message than
+/// [`NO_APP_BODY`].
 fn advise(error: Error, no_path: &str) -> Error {
+    if error.is_from_router() {
+        return error;
+    }
     match (error.status(), error.body().map(str::trim)) {
-        (Some(401), Some("")) => error.with_hint(": is the token expired? `cf oauth-token` prints a new one"),
-        (Some(404), Some("")) => error.with_hint(": there is no such app, or the token's user may not see it"),
+        (Some(401), Some("")) => error.with_hint(
+            " (Doppler gives no reason when it rejects a token: is the token expired? `cf oauth-token` prints a new one)",
+        ),
+        (Some(404), Some("" | NO_APP_BODY)) => error.with_hint(NO_APP),
         (Some(404), _) => error.with_hint(no_path),
         _ => error,
     }

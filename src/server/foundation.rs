@@ -1,102 +1,55 @@
 //! [`Foundation`]: the log servers of a foundation, and the choice between them.
-//!
-//! Source: the links at the root of the Cloud Controller's API (`logging`, `log_cache`, `log_stream`), and on older
-//! ones `/v2/info` with its `doppler_logging_endpoint` and `logging_endpoint`.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::io::Read;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serde_json::Value;
 
-use crate::auth::normalised;
+pub use super::choice::{Choice, Via};
+use super::discovery::{Discovery, Links};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::deadline::{ReadTimeouts, after};
-use crate::net::endpoint::{Endpoint, Scheme};
-use crate::net::http::body_error;
+use crate::net::deadline::after;
+use crate::net::endpoint::Endpoint;
 use crate::server::call::Requester;
 
-/// The maximum size of a response of the API, in bytes. The rest of a larger one is not read.
-const MAX_RESPONSE: u64 = 1 << 20;
+/// How long a server without a route comes after the others, so that not every call tries it first.
+const ROUTE_MEMORY: Duration = Duration::from_secs(5 * 60);
 
-/// The server that logs are read from: one of the generations of Loggregator's read side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Via {
-    /// The Traffic Controller's legacy paths, `/tail/`, `/recent` and `/dump/`: 2013 to September 2016.
-    Legacy,
-    /// The Traffic Controller's `/apps/<guid>/stream`, and `/recentlogs` on old ones: 2014 to today.
-    Doppler,
-    /// Log Cache's `/api/v1/read/<guid>`: 2018 to today.
-    LogCache,
-    /// The RLP gateway's `/v2/read`: 2018 to today.
-    RlpGateway,
+/// What a server is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Tail,
+    Recent,
 }
 
-impl Via {
-    /// Returns the token as this server expects it: as given on a legacy server, with `bearer` in lower case on others.
-    pub(crate) fn token(self, token: &str) -> Cow<'_, str> {
+impl Purpose {
+    /// Returns the servers that are suitable, best first, each with the reason to use it if no better one is known.
+    fn servers(self) -> [(Via, &'static str); 3] {
         match self {
-            Via::Legacy => Cow::Borrowed(token),
-            Via::Doppler | Via::LogCache | Via::RlpGateway => normalised(token),
+            Purpose::Tail => [
+                (Via::Doppler, "it reports when it disconnects a slow reader, and its streams have no time limit"),
+                (Via::RlpGateway, "the address of Doppler is not known"),
+                (Via::Legacy, "it is the only known server for tails"),
+            ],
+            Purpose::Recent => [
+                (Via::LogCache, "it holds the recent messages of today's foundations"),
+                // Preferred to the legacy server, which the API listed for years after its removal.
+                (Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
+                (Via::Legacy, "it is the only known server for recent messages"),
+            ],
         }
     }
-}
 
-/// The server that is used, and why. See [`Consumer::tail_choice`](crate::Consumer::tail_choice).
-///
-/// ```
-/// use loggregator_consumer::{Builder, Via};
-///
-/// let consumer = Builder::new().doppler("wss://doppler.example.com").build()?;
-/// let choice = consumer.tail_choice()?;
-/// assert_eq!(choice.via(), Via::Doppler);
-/// assert_eq!(choice.address(), "wss://doppler.example.com");
-/// println!("{choice}");
-/// # Ok::<(), loggregator_consumer::Error>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct Choice {
-    via: Via,
-    endpoint: Endpoint,
-    why: &'static str,
-}
-
-impl Choice {
-    /// Returns the kind of server.
-    pub fn via(&self) -> Via {
-        self.via
+    fn best(self) -> Via {
+        self.servers()[0].0
     }
 
-    /// Returns the server's address.
-    pub fn address(&self) -> String {
-        self.endpoint.to_string()
-    }
-
-    /// Returns the reason for the choice, as text for a person.
-    pub fn why(&self) -> &str {
-        self.why
-    }
-
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    fn is_served_by(self, links: &Links) -> bool {
+        self.servers().iter().any(|(via, _)| links.has(*via))
     }
 }
 
-impl fmt::Display for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.via {
-            Via::Legacy => "the legacy Traffic Controller",
-            Via::Doppler => "Doppler's stream",
-            Via::LogCache => "Log Cache",
-            Via::RlpGateway => "the RLP gateway",
-        };
-        write!(f, "{name} at {}: {}", self.endpoint, self.why)
-    }
-}
-
-/// The known addresses of a foundation's log servers.
+/// Addresses of a foundation's log servers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Addresses {
     pub(crate) legacy: Option<Endpoint>,
@@ -106,173 +59,393 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// Returns the best server for a tail.
-    fn tail(&self) -> Option<Choice> {
-        choose([
-            (
-                &self.doppler,
-                Via::Doppler,
-                "it reports when it disconnects a slow reader, and its streams have no time limit",
-            ),
-            (&self.rlp_gateway, Via::RlpGateway, "the address of Doppler is not known"),
-            (&self.legacy, Via::Legacy, "it is the only known server for tails"),
-        ])
-    }
-
-    /// Returns the best server for recent messages.
-    fn recent(&self) -> Option<Choice> {
-        choose([
-            (&self.log_cache, Via::LogCache, "it holds the recent messages of today's foundations"),
-            // Preferred to the legacy server, which the API listed for years after its removal.
-            (&self.doppler, Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
-            (&self.legacy, Via::Legacy, "it is the only known server for recent messages"),
-        ])
-    }
-
-    /// Returns these addresses, with missing ones filled in from `fallback`.
-    fn with_fallback(&self, fallback: Addresses) -> Self {
-        let Addresses { legacy, doppler, log_cache, rlp_gateway } = self.clone();
-        Addresses {
-            legacy: legacy.or(fallback.legacy),
-            doppler: doppler.or(fallback.doppler),
-            log_cache: log_cache.or(fallback.log_cache),
-            rlp_gateway: rlp_gateway.or(fallback.rlp_gateway),
+    fn get(&self, via: Via) -> Option<&Endpoint> {
+        let Addresses { legacy, doppler, log_cache, rlp_gateway } = self;
+        match via {
+            Via::Legacy => legacy.as_ref(),
+            Via::Doppler => doppler.as_ref(),
+            Via::LogCache => log_cache.as_ref(),
+            Via::RlpGateway => rlp_gateway.as_ref(),
         }
     }
+
+    fn all(&self) -> impl Iterator<Item = &Endpoint> {
+        [Via::Legacy, Via::Doppler, Via::LogCache, Via::RlpGateway].into_iter().filter_map(|via| self.get(via))
+    }
 }
 
-/// Returns the first server whose address is known.
-fn choose<const N: usize>(preferred: [(&Option<Endpoint>, Via, &'static str); N]) -> Option<Choice> {
-    preferred
-        .into_iter()
-        .find_map(|(endpoint, via, why)| endpoint.clone().map(|endpoint| Choice { via, endpoint, why }))
-}
-
-/// A foundation: the addresses that the caller gave, and those that its API lists.
+/// A foundation: what the caller, its API and the session of `cf` say about its addresses.
 #[derive(Debug)]
 pub(crate) struct Foundation {
     given: Addresses,
     api: Option<Endpoint>,
-    discovered: Mutex<Option<Addresses>>,
+    /// What `cf` got from the API when it logged in. Used until the API is asked, and for what it does not list.
+    session: Addresses,
+    allows_plain: bool,
+    links: Mutex<Option<Links>>,
+    missing_routes: Mutex<MissingRoutes>,
+    /// Held while the API is asked again. Nobody waits for it.
+    asking_again: Mutex<()>,
 }
 
 impl Foundation {
-    pub(crate) fn new(api: Option<Endpoint>, given: Addresses) -> Result<Self> {
-        if api.is_none() && given.tail().is_none() && given.recent().is_none() {
+    pub(crate) fn new(
+        given: Addresses,
+        api: Option<Endpoint>,
+        session: Addresses,
+        allows_plain: bool,
+    ) -> Result<Foundation> {
+        if api.is_none() && given.all().next().is_none() {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 "no address: give the address of the API, such as https://api.example.com, or of a log server",
             ));
         }
-        Ok(Foundation { given, api, discovered: Mutex::new(None) })
+        Ok(Foundation {
+            given,
+            api,
+            session,
+            allows_plain,
+            links: Mutex::default(),
+            missing_routes: Mutex::default(),
+            asking_again: Mutex::default(),
+        })
     }
 
-    /// Returns the server to read a tail from.
-    pub(crate) fn tail(&self, requester: Requester<'_>) -> Result<Choice> {
-        self.choose("tail", Addresses::tail, Via::Doppler, requester)
+    /// Returns true if one of the addresses that were set is reached over TLS.
+    pub(crate) fn uses_tls(&self) -> bool {
+        self.given.all().chain(&self.api).any(|endpoint| endpoint.secure)
     }
 
-    /// Returns the server to read recent messages from.
-    pub(crate) fn recent(&self, requester: Requester<'_>) -> Result<Choice> {
-        self.choose("recent", Addresses::recent, Via::LogCache, requester)
+    /// Asks the API for its log servers.
+    ///
+    /// # Errors
+    ///
+    /// If it lists none that can be used, for whatever purpose.
+    pub(crate) fn discover(&self, requester: Requester<'_>) -> Result<()> {
+        let Some(api) = &self.api else { return Ok(()) };
+        let is_enough = |links: &Links| [Purpose::Tail, Purpose::Recent].iter().any(|it| it.is_served_by(links));
+        let links = self.discovery(api, requester, None).run(None, is_enough)?;
+        match links.first_error() {
+            Some(error) if !is_enough(&links) => Err(error.clone()),
+            _ => {
+                *self.links.lock() = Some(links);
+                Ok(())
+            }
+        }
     }
 
-    /// Chooses a server. Asks the API only if the address of the best server was not given.
-    fn choose(
+    /// Returns the server that [`with_server`](Foundation::with_server) tries first.
+    pub(crate) fn choose(&self, purpose: Purpose, requester: Requester<'_>) -> Result<Choice> {
+        let (links, _) = self.links(purpose, requester, None, false)?;
+        self.plan(purpose, links.as_ref()).map(|plan| plan.first)
+    }
+
+    /// Makes a call to the best server.
+    ///
+    /// If a server at an address from the API cannot be reached, asks the API again, unless this call has just asked
+    /// it, and tries the server that it lists now, if it is another one. If there is no route to a server, tries the
+    /// next best one, once.
+    ///
+    /// Asking the API ends by `deadline`, and after the connect timeout in any case.
+    pub(crate) fn with_server<T>(
         &self,
-        call: &str,
-        choose: fn(&Addresses) -> Option<Choice>,
-        best: Via,
+        purpose: Purpose,
         requester: Requester<'_>,
-    ) -> Result<Choice> {
-        let given = choose(&self.given);
-        let choice = match &self.api {
-            Some(api) if given.as_ref().is_none_or(|choice| choice.via != best) => {
-                match self.discover(api, requester) {
-                    Ok(discovered) => choose(&self.given.with_fallback(discovered)),
-                    Err(error) if given.is_none() || requester.cancel.is_cancelled() => return Err(error),
-                    Err(error) => {
-                        log::warn!("the request to the API failed, using the given addresses: {error}");
-                        given
+        deadline: Option<Instant>,
+        call: impl Fn(&Choice) -> Result<T>,
+    ) -> Result<T> {
+        let attempt = |choice: &Choice| {
+            log::debug!("server for {purpose:?}: {choice}");
+            call(choice)
+        };
+        let (links, has_just_asked) = self.links(purpose, requester, deadline, false)?;
+        let mut plan = self.plan(purpose, links.as_ref())?;
+        let mut error = match attempt(&plan.first) {
+            Ok(result) => return Ok(result),
+            Err(error) => error,
+        };
+        if !plan.first.is_given() && is_unreachable(&error) {
+            let failed = plan.first.endpoint().clone();
+            // The better server that had no route may be back.
+            self.missing_routes.lock().clear();
+            if let Some(again) = self.plan_again(&failed, purpose, requester, deadline, has_just_asked) {
+                plan = again;
+            }
+            requester.cancel.check()?;
+            if *plan.first.endpoint() != failed {
+                log::info!("{failed} does not answer, trying {}", plan.first);
+                error = match attempt(&plan.first) {
+                    Ok(result) => return Ok(result),
+                    Err(error) => error,
+                };
+            }
+        }
+        if let Some(next) = plan.next.take().filter(|_| !plan.first.is_given() && has_no_route(&error)) {
+            // The server's message is left out, because it could contain the token.
+            let status = error.status().map_or_else(String::new, |status| format!(" ({status})"));
+            let why = format!("{} at {} has no route{status}", plan.first.via().name(), plan.first.endpoint());
+            let next = next.with_why(why.clone());
+            log::warn!("using another server: {next}");
+            match attempt(&next) {
+                Ok(result) => {
+                    self.missing_routes.lock().add(plan.first.endpoint(), why, Instant::now());
+                    return Ok(result);
+                }
+                Err(other) if is_final(&other) => return Err(other),
+                Err(other) => {
+                    let (name, endpoint) = (next.via().name(), next.endpoint());
+                    error = error.with_hint(&format!(" (and {name} at {endpoint} failed, too: {other})"));
+                }
+            }
+        }
+        match plan.unusable {
+            Some(_) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::InvalidInput) => Err(error),
+            Some(unusable) => {
+                let (name, endpoint) = (plan.first.via().name(), plan.first.endpoint());
+                let context = format!("{unusable}; {name} at {endpoint} is no replacement: ");
+                // A server that has no recent messages says nothing about the app.
+                let is_misleading = purpose == Purpose::Recent && lacks_path(&error);
+                let kind = if is_misleading { ErrorKind::BadResponse } else { error.kind() };
+                Err(error.with_kind(kind).with_context(&context))
+            }
+            None => Err(error),
+        }
+    }
+
+    /// Returns the plan for another attempt after the server at `failed` could not be reached. Asks the API only if
+    /// nobody else has learned of, or is asking for, another address. `None`: nothing new is known.
+    fn plan_again(
+        &self,
+        failed: &Endpoint,
+        purpose: Purpose,
+        requester: Requester<'_>,
+        deadline: Option<Instant>,
+        has_just_asked: bool,
+    ) -> Option<Plan> {
+        let known = self.links.lock().clone();
+        let plan = self.plan(purpose, known.as_ref()).ok();
+        if has_just_asked || plan.as_ref().is_some_and(|plan| plan.first.endpoint() != failed) {
+            return plan;
+        }
+        // The calls of a whole storm would tell the API no more than one does.
+        let _asking = self.asking_again.try_lock()?;
+        let (links, _) = self.links(purpose, requester, deadline, true).ok()?;
+        self.plan(purpose, links.as_ref()).ok()
+    }
+
+    /// Returns what the API lists, and whether this call has just asked it. `None`: there is no API, or its answer is
+    /// not needed.
+    fn links(
+        &self,
+        purpose: Purpose,
+        requester: Requester<'_>,
+        deadline: Option<Instant>,
+        again: bool,
+    ) -> Result<(Option<Links>, bool)> {
+        let best = purpose.best();
+        let Some(api) = self.api.as_ref().filter(|_| self.given.get(best).is_none()) else { return Ok((None, false)) };
+        // No lock is held during the requests, so that every caller can be interrupted. Two may make them at once.
+        let known = self.links.lock().clone();
+        let is_enough = self.session.get(best).is_some()
+            || known.as_ref().is_some_and(|links| links.is_complete || purpose.is_served_by(links));
+        if is_enough && !again {
+            return Ok((known, false));
+        }
+        let discovery = self.discovery(api, requester, deadline);
+        match discovery.run(known.clone().filter(|_| !again), |links| purpose.is_served_by(links)) {
+            Ok(links) => {
+                *self.links.lock() = Some(links.clone());
+                Ok((Some(links), true))
+            }
+            Err(error) if !requester.cancel.is_cancelled() && self.plan(purpose, known.as_ref()).is_ok() => {
+                log::warn!("the API could not be asked, using the addresses that are known: {error}");
+                Ok((known, true))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn discovery<'a>(&self, api: &'a Endpoint, requester: Requester<'a>, deadline: Option<Instant>) -> Discovery<'a> {
+        let limit = after(requester.settings.connect_timeout);
+        let deadline = deadline.map_or(limit, |deadline| deadline.min(limit));
+        Discovery { requester, api, allows_plain: self.allows_plain, deadline }
+    }
+
+    /// Orders the servers that are known. `links` is what the API lists.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or none with a usable address.
+    fn plan(&self, purpose: Purpose, links: Option<&Links>) -> Result<Plan> {
+        let now = Instant::now();
+        let missing_routes = self.missing_routes.lock();
+        let (mut with_route, mut without_route) = (Vec::new(), Vec::new());
+        let (mut why_not_the_best, mut unusable) = (None, None);
+        for (via, why) in purpose.servers() {
+            let (address, is_given) = match (self.given.get(via), links.and_then(|links| links.get(via))) {
+                (Some(given), _) => (Ok(given.clone()), true),
+                (None, Some(Ok(listed))) => (Ok(listed.clone()), false),
+                (None, listed) => match (self.session.get(via), listed) {
+                    (Some(address), _) => (Ok(address.clone()), false),
+                    (None, Some(Err(error))) => (Err(error.clone()), false),
+                    (None, _) => continue,
+                },
+            };
+            match address {
+                Ok(endpoint) => {
+                    let missing = missing_routes.why(&endpoint, now).filter(|_| !is_given);
+                    let why = why_not_the_best.clone().map_or(Cow::Borrowed(why), Cow::Owned);
+                    let choice = Choice::new(via, endpoint, why, is_given);
+                    match missing {
+                        Some(missing) => {
+                            why_not_the_best.get_or_insert(missing.to_owned());
+                            without_route.push(choice);
+                        }
+                        None => with_route.push(choice),
+                    }
+                }
+                Err(error) => {
+                    why_not_the_best
+                        .get_or_insert_with(|| format!("the API lists no usable address of {}", via.name()));
+                    if with_route.is_empty() {
+                        unusable.get_or_insert(error);
                     }
                 }
             }
-            _ => given,
-        };
-        let choice = choice.ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidInput,
-                format!("no address of a server for `{call}` is known: see Builder::api"),
-            )
-        })?;
-        log::debug!("server for {call}: {choice}");
-        Ok(choice)
-    }
-
-    /// Returns the addresses that the API lists. They are requested only once.
-    fn discover(&self, api: &Endpoint, requester: Requester<'_>) -> Result<Addresses> {
-        // The lock is not held during the request, so that every caller can be interrupted. Two may make it at once.
-        if let Some(addresses) = &*self.discovered.lock() {
-            return Ok(addresses.clone());
         }
-        let addresses = request_addresses(requester, api)?;
-        *self.discovered.lock() = Some(addresses.clone());
-        Ok(addresses)
+        let mut usable = with_route.into_iter().chain(without_route);
+        match (usable.next(), unusable) {
+            (Some(first), unusable) => Ok(Plan { first, next: usable.next(), unusable }),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(self.no_server(purpose, links)),
+        }
     }
-}
 
-/// Requests the addresses from the API.
-fn request_addresses(requester: Requester<'_>, api: &Endpoint) -> Result<Addresses> {
-    let root = match fetch(requester, api, "/") {
-        // An API from before 2018 has no links at its root.
-        Err(error) if error.status() == Some(404) => Value::Null,
-        root => root?,
-    };
-    let link = |name: &str, scheme| address(root.pointer(&format!("/links/{name}/href")), scheme);
-    let mut addresses = Addresses {
-        legacy: None,
-        doppler: link("logging", Scheme::WebSocket)?,
-        log_cache: link("log_cache", Scheme::Http)?,
-        rlp_gateway: link("log_stream", Scheme::Http)?,
-    };
-    if addresses.tail().is_none() {
-        let info = match fetch(requester, api, "/v2/info") {
-            Err(error) if error.status() == Some(404) => Value::Null,
-            info => info?,
+    /// Returns the error of a call for which no server is known.
+    fn no_server(&self, purpose: Purpose, links: Option<&Links>) -> Error {
+        let known = |via| {
+            let listed = || links.and_then(|links| links.get(via)).and_then(|address| address.as_ref().ok());
+            self.given.get(via).or_else(listed).or_else(|| self.session.get(via))
         };
-        addresses.doppler = address(info.get("doppler_logging_endpoint"), Scheme::WebSocket)?;
-        addresses.legacy = address(info.get("logging_endpoint"), Scheme::WebSocket)?;
+        let text = match (purpose, known(Via::LogCache), known(Via::RlpGateway)) {
+            (Purpose::Tail, Some(log_cache), _) => format!(
+                "the only known log server is Log Cache ({log_cache}), which this version cannot tail: call \
+                 Consumer::recent again and again, or set the address of another server (see Builder::api, \
+                 Builder::doppler and Builder::rlp_gateway)"
+            ),
+            (Purpose::Recent, _, Some(gateway)) => format!(
+                "the only known log server is the RLP gateway ({gateway}), which has no recent messages: set the \
+                 address of another server (see Builder::api and Builder::log_cache)"
+            ),
+            (Purpose::Tail, ..) => "no address of a server for `tail` is known: see Builder::api".to_owned(),
+            (Purpose::Recent, ..) => "no address of a server for `recent` is known: see Builder::api".to_owned(),
+        };
+        Error::new(ErrorKind::InvalidInput, text)
     }
-    if addresses.tail().is_none() {
-        let text =
-            format!("{api} lists no log server: is it the API of a Cloud Foundry, such as https://api.example.com?");
-        return Err(Error::new(ErrorKind::BadResponse, text));
-    }
-    Ok(addresses)
 }
 
-/// Returns an address that the API lists, or `None` if it is absent, null or empty.
-fn address(value: Option<&Value>, scheme: Scheme) -> Result<Option<Endpoint>> {
-    let Some(url) = value.and_then(Value::as_str).filter(|url| !url.is_empty()) else { return Ok(None) };
-    let endpoint = Endpoint::parse(url, scheme)
-        .map_err(|cause| Error::caused(ErrorKind::BadResponse, "the API lists an invalid address", cause))?;
-    Ok(Some(endpoint))
+/// The servers that a call may try.
+struct Plan {
+    first: Choice,
+    /// Tried if there is no route to the first one.
+    next: Option<Choice>,
+    /// Why the address of a better server cannot be used.
+    unusable: Option<Error>,
 }
 
-/// Requests a JSON document from the API.
-fn fetch(requester: Requester<'_>, api: &Endpoint, path: &str) -> Result<Value> {
-    let timeout = requester.settings.connect_timeout;
-    let timeouts = ReadTimeouts { idle: timeout, deadline: Some(after(timeout)) };
-    let response = requester.get(api, path, "", timeouts)?;
-    if response.status != 200 {
-        return Err(response.into_error());
+/// Servers that had no route, while another server could be used instead.
+#[derive(Debug, Default)]
+struct MissingRoutes(Vec<(Endpoint, String, Instant)>);
+
+impl MissingRoutes {
+    fn add(&mut self, endpoint: &Endpoint, why: String, now: Instant) {
+        self.0.retain(|(other, _, since)| other != endpoint && now.duration_since(*since) < ROUTE_MEMORY);
+        self.0.push((endpoint.clone(), why, now));
     }
-    let what = format!("asking the API {api} for its log servers");
-    let mut body = Vec::new();
-    response
-        .body
-        .take(MAX_RESPONSE)
-        .read_to_end(&mut body)
-        .map_err(|error| body_error(&what, error, requester.cancel))?;
-    serde_json::from_slice(&body).map_err(|cause| Error::caused(ErrorKind::BadResponse, what, cause))
+
+    fn why(&self, endpoint: &Endpoint, now: Instant) -> Option<&str> {
+        let is_recent = |since| now.duration_since(since) < ROUTE_MEMORY;
+        self.0.iter().find(|(other, _, since)| other == endpoint && is_recent(*since)).map(|(_, why, _)| &**why)
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Returns true if a server did not answer at its address, so that it may have another one now.
+fn is_unreachable(error: &Error) -> bool {
+    let no_response = matches!(
+        error.kind(),
+        ErrorKind::Dial | ErrorKind::Proxy | ErrorKind::Tls | ErrorKind::Timeout | ErrorKind::ConnectionLost
+    );
+    has_no_route(error) || no_response && error.status().is_none() && error.recovered().is_empty()
+}
+
+/// Returns true if the platform's router, or another gateway, has no route to a server.
+fn has_no_route(error: &Error) -> bool {
+    (error.is_from_router() || error.status() == Some(502)) && error.recovered().is_empty()
+}
+
+/// Returns true if the error of the second server says more about the call than that of the first, which has no route.
+fn is_final(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Closed | ErrorKind::InvalidInput => true,
+        kind => kind.is_refusal() && !error.is_from_router() && !lacks_path(error),
+    }
+}
+
+/// Returns true if a server does not know the path of a call. Its 404 for an app is empty or has a known text. The
+/// Doppler of a foundation with Log Cache has no recent messages, and answers so.
+fn lacks_path(error: &Error) -> bool {
+    let body = error.body().unwrap_or_default().trim();
+    let is_about_the_app = matches!(body, "" | "Not Found") || body.starts_with("Resource Not Found");
+    error.kind() == ErrorKind::NotFound && !is_about_the_app
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::endpoint::Scheme;
+
+    fn endpoint(port: u16) -> Endpoint {
+        Endpoint::parse(&format!("http://server.example.com:{port}"), Scheme::Http).unwrap()
+    }
+
+    #[test]
+    fn a_missing_route_is_remembered_for_a_while() {
+        let begin = Instant::now();
+        let mut routes = MissingRoutes::default();
+        routes.add(&endpoint(1), "first".to_owned(), begin);
+        routes.add(&endpoint(1), "again".to_owned(), begin);
+        assert_eq!(routes.why(&endpoint(1), begin + ROUTE_MEMORY / 2), Some("again"));
+        assert_eq!(routes.why(&endpoint(2), begin), None);
+        assert_eq!(routes.why(&endpoint(1), begin + ROUTE_MEMORY), None);
+        routes.add(&endpoint(2), "other".to_owned(), begin + ROUTE_MEMORY);
+        assert_eq!(routes.0.len(), 1, "what is no longer remembered is removed");
+    }
+
+    #[test]
+    fn only_an_error_about_the_app_or_the_token_is_more_than_a_missing_route() {
+        let response = |status, body: &str| Error::response(status, "", "recent", body.into(), None);
+        for error in [
+            response(401, "no"),
+            response(404, ""),
+            response(404, "Not Found"),
+            response(404, "Resource Not Found. /recent"),
+            response(404, "x").with_kind(ErrorKind::Unauthorized),
+            Error::closed(),
+        ] {
+            assert!(is_final(&error), "{error}");
+        }
+        for error in [
+            response(404, "404 page not found"),
+            response(404, "").with_router("unknown_route"),
+            response(503, ""),
+            Error::new(ErrorKind::Dial, "connection refused"),
+        ] {
+            assert!(!is_final(&error), "{error}");
+        }
+    }
 }

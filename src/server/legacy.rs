@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::server::call::Call;
+use crate::server::doppler::{NO_APP, NO_APP_BODY};
 use crate::server::dump::Dump;
 use crate::server::multipart::Parts;
 use crate::server::source::{LiveSource, RecentSource};
@@ -34,13 +35,17 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
     }
 }
 
-/// Adds a hint to a 404 that is not from a legacy server. A legacy server's own 404 says `Resource Not Found.`
+/// Adds a hint to a 404. A legacy server says `Resource Not Found.`, from June 2016 on `Not Found` for an app that does
+/// not exist or that the token's user may not see. Anything else is not from a legacy server, but for example from the
+/// router of a foundation that has none.
 fn advise(error: Error) -> Error {
-    if error.status() != Some(404) || error.body().unwrap_or_default().starts_with("Resource Not Found") {
-        return error;
+    match (error.status(), error.body().map(str::trim)) {
+        (Some(404), Some(NO_APP_BODY)) => error.with_hint(NO_APP),
+        (Some(404), Some(body)) if body.starts_with("Resource Not Found") => error,
+        (Some(404), _) => error.with_hint(
+            " (this is not a legacy loggregator server, which Cloud Foundry removed in September 2016: use \
+             Consumer::discover(\"https://api.<system domain>\") or Consumer::from_cf_cli())",
+        ),
+        _ => error,
     }
-    error.with_hint(
-        " (this is not a legacy loggregator server, which Cloud Foundry removed in September 2016: use \
-         Consumer::discover(\"https://api.<system domain>\") or Consumer::from_cf_cli())",
-    )
 }

@@ -4,7 +4,10 @@
 //! tail or a [`RecentSource`](source::RecentSource) for recent messages.
 
 pub(crate) mod foundation;
+mod discovery;
+mod choice;
 pub(crate) mod call;
+pub(crate) mod learned;
 pub(crate) mod source;
 pub(crate) mod legacy;
 pub(crate) mod doppler;

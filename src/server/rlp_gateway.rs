@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::http::Body;
 use crate::net::websocket::WriteHalf;
 use crate::secrets::hide;
+use crate::server::app_guid::warn_of_no_guid;
 use crate::server::call::Call;
 use crate::server::source::LiveSource;
 use crate::wire::format::Format;
@@ -36,22 +37,29 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
     }
     let content_type = response.content_type.as_deref().unwrap_or_default();
     if !content_type.starts_with("text/event-stream") {
+        let path = call.server.path(&path);
         let text = format!("the request for {path}: the response is not an event stream but `{content_type}`");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
+    // For an app's name, the gateway opens a stream to an admin, and nothing ever arrives.
+    warn_of_no_guid("a tail from the RLP gateway may stay silent", call.app_guid);
     Ok(Box::new(EventStream::new(response.body, call.settings().max_message_size, call.token)))
 }
 
 /// Adds a hint to an error response. The gateway answers 404 `not_found` to every token that it rejects.
 fn advise(error: Error) -> Error {
+    if error.is_from_router() {
+        return error;
+    }
     match (error.status(), error.body()) {
         (Some(404), Some(body)) if body.contains("not_found") => error.with_kind(ErrorKind::Unauthorized).with_hint(
-            ": the RLP gateway answers 404 to every token that it rejects (Is the token expired, or may its user not \
+            " (the RLP gateway answers 404 to every token that it rejects. Is the token expired, or may its user not \
              see this app?)",
         ),
-        (Some(404), _) => {
-            error.with_hint(": is this the address of an RLP gateway, such as https://log-stream.example.com?")
-        }
+        (Some(404), _) => error.with_hint(
+            " (there is no such path: is this the address of an RLP gateway, such as \
+                 https://log-stream.example.com?)",
+        ),
         _ => error,
     }
 }

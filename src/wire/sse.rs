@@ -2,7 +2,10 @@
 //!
 //! Source: the HTML standard, section 9.2 ("Server-sent events"). Only the fields `event` and `data` are used.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
+
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event.
 pub(crate) struct Event<'a> {
@@ -20,6 +23,10 @@ pub(crate) struct TooLarge;
 pub(crate) struct Parser {
     /// The start of an incomplete line.
     line: Vec<u8>,
+    /// No line has been parsed yet. A byte order mark may be at its start.
+    at_start: bool,
+    /// The last byte was a CR, which ended a line. If an LF follows, it belongs to the same line end.
+    after_cr: bool,
     name: String,
     data: Vec<u8>,
     has_data: bool,
@@ -28,13 +35,22 @@ pub(crate) struct Parser {
 
 impl Parser {
     pub(crate) fn new(max_size: usize) -> Self {
-        Parser { line: Vec::new(), name: String::new(), data: Vec::new(), has_data: false, max_size }
+        Parser {
+            line: Vec::new(),
+            at_start: true,
+            after_cr: false,
+            name: String::new(),
+            data: Vec::new(),
+            has_data: false,
+            max_size,
+        }
     }
 
-    /// Parses more bytes, and calls `on_event` with each event that they complete.
+    /// Parses more bytes, and calls `on_event` with each event that they complete. A line ends with LF, CR or CRLF.
     pub(crate) fn push(&mut self, mut bytes: &[u8], mut on_event: impl FnMut(Event<'_>)) -> Result<(), TooLarge> {
-        while let Some(end) = memchr(b'\n', bytes) {
+        while let Some(end) = self.line_end(&mut bytes) {
             let (rest, after) = (&bytes[..end], &bytes[end + 1..]);
+            self.after_cr = bytes[end] == b'\r';
             bytes = after;
             if self.line.is_empty() {
                 self.parse_line(rest, &mut on_event)?;
@@ -54,8 +70,19 @@ impl Parser {
         Ok(())
     }
 
-    fn parse_line(&mut self, line: &[u8], on_event: &mut impl FnMut(Event<'_>)) -> Result<(), TooLarge> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    /// Returns the position of the next CR or LF. Skips an LF that completes the CRLF of the last line.
+    fn line_end(&mut self, bytes: &mut &[u8]) -> Option<usize> {
+        if self.after_cr && !bytes.is_empty() {
+            self.after_cr = false;
+            *bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
+        }
+        memchr2(b'\n', b'\r', bytes)
+    }
+
+    fn parse_line(&mut self, mut line: &[u8], on_event: &mut impl FnMut(Event<'_>)) -> Result<(), TooLarge> {
+        if std::mem::take(&mut self.at_start) {
+            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+        }
         if line.is_empty() {
             if self.has_data {
                 on_event(Event { name: &self.name, data: &self.data });
@@ -120,6 +147,39 @@ mod tests {
         for at in 0..STREAM.len() {
             assert_eq!(events(&[&STREAM[..at], &STREAM[at..]]), expected, "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_line_may_end_with_lf_cr_or_crlf() {
+        let expected = [("a", "one\ntwo"), ("", "three"), ("", "four")];
+        let expected = expected.map(|(name, data)| (name.to_owned(), data.to_owned()));
+        let stream = "event: a|data: one|data: two||data: three||||data: four||";
+        for line_end in ["\n", "\r", "\r\n"] {
+            let stream = stream.replace('|', line_end).into_bytes();
+            for at in 0..stream.len() {
+                assert_eq!(events(&[&stream[..at], &stream[at..]]), expected, "{line_end:?}, cut at {at}");
+            }
+            let bytes: Vec<_> = stream.chunks(1).collect();
+            assert_eq!(events(&bytes), expected, "{line_end:?}");
+        }
+        // CR and LF are two line ends only in the other order.
+        assert_eq!(events(&[b"data: 1\n\rdata: 2\r", b"\n\rdata: 3\r", b"\r"]), ["1", "2", "3"].map(unnamed));
+        // An event is complete with the CR of its blank line.
+        assert_eq!(events(&[b"data: 1\r\n\r"]), [unnamed("1")]);
+    }
+
+    fn unnamed(data: &str) -> (String, String) {
+        (String::new(), data.to_owned())
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_start_is_skipped() {
+        let stream = b"\xef\xbb\xbfdata: 1\n\ndata: 2\n\n\xef\xbb\xbfdata: 3\n\n";
+        for at in 0..stream.len() {
+            assert_eq!(events(&[&stream[..at], &stream[at..]]), ["1", "2"].map(unnamed), "cut at {at}");
+        }
+        assert_eq!(events(&[b"\xef\xbb\xbf\n\xef\xbb\xbfdata: 1\n\n"]), []);
+        assert_eq!(events(&[b"\xef\xbb\xbf\xef\xbb\xbfdata: 1\n\n"]), []);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Bad responses of an API to discovery, and of a UAA to a request for a token.
 
 use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use loggregator_consumer::{Builder, Error, ErrorKind, Proxy, TokenSource, Uaa};
 
-use crate::common::messages::{APP, head, response};
-use crate::common::{DEADLINE, ScriptedServer, hang_up, read_head, send, send_endlessly, within};
+use crate::common::foundation::{failing_endpoint, no_route};
+use crate::common::messages::{APP, TOKEN, head, response};
+use crate::common::{DEADLINE, Refusing, ScriptedServer, drain, hang_up, read_head, send, send_endlessly, within};
 use crate::{SHORT, dribble, promptly};
 
 /// Returns the errors of discovery, which must be prompt: once where the API's root responds with this, and once where
@@ -71,6 +74,79 @@ fn a_response_that_names_no_server_is_a_bad_response() {
                 assert_eq!(error.kind(), ErrorKind::BadResponse, "{}: {error}", String::from_utf8_lossy(body));
             }
         }
+    });
+}
+
+#[test]
+fn an_api_behind_a_router_without_a_route_says_so() {
+    within(DEADLINE, || {
+        for (response, status, said) in
+            [(no_route as fn() -> _, 404, "Requested route"), (failing_endpoint, 502, "endpoint_failure")]
+        {
+            for error in errors(move |socket| send(socket, &[&response()])) {
+                assert_eq!(error.status(), Some(status), "{error}");
+                let text = error.to_string();
+                assert!(text.contains("asking the API http://127.0.0.1") && text.contains("router"), "{text}");
+                assert!(text.contains(&format!("answered {status}")) && text.contains(said), "{text}");
+                assert!(!text.contains("lists no log server"), "{text}");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_no_api_is_quoted() {
+    within(DEADLINE, || {
+        for error in errors(|socket| send(socket, &[&response("404 Not Found", &[], b"nginx is here")])) {
+            assert_eq!((error.kind(), error.status()), (ErrorKind::BadResponse, Some(404)), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("lists no log server"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn an_api_that_can_not_be_reached_is_called_the_api() {
+    within(DEADLINE, || {
+        let refusing = Refusing::start();
+        let api = format!("http://{}/base/path", refusing.address);
+        let consumer = Builder::new().api(&api).proxy(Proxy::none()).build().unwrap();
+        for error in [consumer.tail(APP, TOKEN).unwrap_err(), consumer.recent(APP, TOKEN).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::Dial);
+            let text = error.to_string();
+            assert!(text.contains(&format!("asking the API {api} ")), "{text}");
+            assert!(!text.contains("loggregator"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn both_requests_to_an_api_share_one_connect_timeout() {
+    within(DEADLINE, || {
+        const TIMEOUT: Duration = Duration::from_secs(2);
+        let api = ScriptedServer::always(|mut socket| {
+            if read_head(&mut socket).starts_with("GET / ") {
+                thread::sleep(TIMEOUT * 3 / 4);
+                send(&mut socket, &[&response("404 Not Found", &[], b"")]);
+                return hang_up(socket);
+            }
+            drain(socket);
+        });
+        let builder = Builder::new().api(&format!("http://{}", api.address)).proxy(Proxy::none());
+        let consumer = builder.connect_timeout(TIMEOUT).build().unwrap();
+        let begin = Instant::now();
+        assert_eq!(consumer.tail(APP, TOKEN).unwrap_err().kind(), ErrorKind::Timeout);
+        assert!(begin.elapsed() < TIMEOUT * 3 / 2, "it took {:?}", begin.elapsed());
+    });
+}
+
+#[test]
+fn asking_an_api_for_recent_messages_ends_by_their_timeout() {
+    within(DEADLINE, || {
+        let api = ScriptedServer::silent();
+        let builder = Builder::new().api(&format!("http://{}", api.address)).proxy(Proxy::none());
+        let consumer = builder.recent_timeout(SHORT).build().unwrap();
+        assert_eq!(promptly(|| consumer.recent(APP, TOKEN).unwrap_err()).kind(), ErrorKind::Timeout);
     });
 }
 

@@ -1,18 +1,22 @@
 //! Servers that cannot be reached, or hang up before they have responded.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::cell::Cell;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::thread;
 
 use loggregator_consumer::{Builder, Error, ErrorKind, Proxy};
 
-use crate::common::messages::response;
+use crate::common::messages::{APP, TOKEN, message, response};
 use crate::common::proxy::ConnectProxy;
 use crate::common::{
-    DEADLINE, Refusing, ScriptedServer, assert_dial_error, builder, consumer, drain, failures, hang_up, read_head,
-    reset, send, tls, within,
+    BINARY, DEADLINE, Refusing, ScriptedServer, assert_dial_error, builder, consumer, drain, failures, frame, hang_up,
+    read_head, reset, send, switching_protocols, tls, within,
 };
 use crate::{SHORT, promptly};
+
 /// Returns the errors of a tail and of a call of `recent` at a server that runs this script on each connection.
 fn failures_at(script: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, [Error; 2]) {
     let endpoint = ScriptedServer::always(script).endpoint();
@@ -194,6 +198,144 @@ fn a_certificate_for_another_name_is_a_tls_error() {
         for error in failures(&consumer) {
             assert_dial_error(&error, ErrorKind::Tls, "wss://loggregator.example.com");
         }
+    });
+}
+
+/// A server that sends a fatal alert when it gets the first bytes after the handshake, as a server does that wants a
+/// client's certificate. (It gets bytes that were changed on the way.)
+fn alerting() -> ScriptedServer {
+    ScriptedServer::always(move |socket| {
+        let changes = Rc::new(Cell::new(false));
+        let changing = Changing { socket, changes: Rc::clone(&changes) };
+        if let Ok(mut stream) = tls::acceptor().accept(changing) {
+            changes.set(true);
+            assert!(stream.read(&mut [0; 1000]).is_err());
+            let _ = stream.get_ref().socket.shutdown(Shutdown::Write);
+            drain(stream.get_ref().socket.try_clone().unwrap());
+        }
+    })
+}
+
+/// A socket whose incoming bytes can be changed.
+#[derive(Debug)]
+struct Changing {
+    socket: TcpStream,
+    changes: Rc<Cell<bool>>,
+}
+
+impl Read for Changing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.socket.read(buffer)?;
+        // Only the content of a record. Its header is read first, alone.
+        if self.changes.get() && length > 5 {
+            buffer[length - 1] ^= 1;
+        }
+        Ok(length)
+    }
+}
+
+impl Write for Changing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+#[test]
+fn a_tls_alert_after_the_handshake_is_a_tls_error() {
+    within(DEADLINE, || {
+        let server = alerting();
+        let consumer = builder(&server.tls_endpoint()).tls_connector(tls::trusting()).build().unwrap();
+        for error in promptly(|| failures(&consumer)) {
+            assert_dial_error(&error, ErrorKind::Tls, &server.tls_endpoint());
+            assert!(error.to_string().contains("alert"), "{error}");
+        }
+        // A proxy does so when it gets the CONNECT.
+        let proxy = Proxy::url(&format!("https://{}", server.address)).unwrap();
+        let consumer = builder("ws://loggregator.invalid").proxy(proxy).tls_connector(tls::trusting()).build().unwrap();
+        for error in promptly(|| failures(&consumer)) {
+            assert_dial_error(&error, ErrorKind::Tls, "ws://loggregator.invalid");
+            assert!(error.to_string().contains(&format!("the proxy https://{}", server.address)), "{error}");
+        }
+    });
+}
+
+/// The `openssl` command as a server that wants a client's certificate.
+struct StrictServer {
+    process: Child,
+    endpoint: String,
+}
+
+impl StrictServer {
+    /// `None` if there is no such command.
+    fn start(version: &str) -> Option<Self> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/tls");
+        let mut process = Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0", "-Verify", "1", "-verify_return_error", version])
+            .args(["-cert", &format!("{folder}/cert.pem"), "-key", &format!("{folder}/key.pem")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = lines.find_map(|line| Some(line.ok()?.strip_prefix("ACCEPT ")?.to_owned()));
+        let server = StrictServer { process, endpoint: format!("wss://{}", address.as_deref().unwrap_or_default()) };
+        // Read on, so that the server can write.
+        thread::spawn(move || lines.for_each(drop));
+        address.map(|_| server)
+    }
+}
+
+impl Drop for StrictServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// In TLS 1.3 the server checks the client's certificate after the client's side of the handshake.
+#[test]
+fn a_server_that_wants_a_client_certificate_is_a_tls_error() {
+    for (version, text) in [("-tls1_2", "the TLS handshake with"), ("-tls1_3", "certificate required")] {
+        let Some(server) = StrictServer::start(version) else {
+            eprintln!("not tried: there is no openssl command of version 1.1.1 or later");
+            return;
+        };
+        within(DEADLINE, move || {
+            let consumer = builder(&server.endpoint).tls_connector(tls::trusting()).build().unwrap();
+            for error in promptly(|| failures(&consumer)) {
+                assert_dial_error(&error, ErrorKind::Tls, &server.endpoint);
+                assert!(error.to_string().contains(text), "{version}: {error}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_tls_alert_in_a_tail_is_not_a_clean_end() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(move |socket| {
+            let changes = Rc::new(Cell::new(false));
+            let changing = Changing { socket, changes: Rc::clone(&changes) };
+            let mut stream = tls::acceptor().accept(changing).unwrap();
+            let response = switching_protocols(&read_head(&mut stream));
+            send(&mut stream, &[&response, &frame(BINARY, &message("hello"))]);
+            // The keep-alive text, and the next one changed.
+            changes.set(true);
+            while stream.read(&mut [0; 1000]).is_ok() {}
+            drain(stream.get_ref().socket.try_clone().unwrap());
+        });
+        let keep_alive = builder(&server.tls_endpoint()).keep_alive(SHORT / 10);
+        let consumer = keep_alive.tls_connector(tls::trusting()).build().unwrap();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hello");
+        let error = tail.next().unwrap().unwrap_err();
+        assert!(error.to_string().contains("alert"), "{error}");
+        assert!(!tail.ending().unwrap().is_clean());
     });
 }
 

@@ -243,3 +243,70 @@ fn a_404_is_not_found_in_a_tail_too() {
         }
     });
 }
+
+/// The errors of each call on each generation, at a server that gives every request this response, and whose addresses
+/// have this path.
+fn errors_everywhere(response: Vec<u8>, base: &str) -> Vec<Error> {
+    let server = ScriptedServer::always(move |mut socket| {
+        read_head(&mut socket);
+        send(&mut socket, &[&response]);
+        hang_up(socket);
+    });
+    let (http, websocket) = (format!("http://{}{base}", server.address), format!("ws://{}{base}", server.address));
+    let build = |builder: Builder| builder.proxy(Proxy::none()).build().unwrap();
+    let mut errors = vec![
+        build(Builder::new().log_cache(&http)).recent(APP, TOKEN).unwrap_err(),
+        build(Builder::new().rlp_gateway(&http)).tail(APP, TOKEN).unwrap_err(),
+    ];
+    errors.extend(failures(&build(Builder::new().doppler(&websocket))));
+    errors.extend(failures(&build(Builder::new().legacy(&websocket))));
+    errors
+}
+
+#[test]
+fn a_404_for_a_missing_app_on_a_server_of_2016_does_not_doubt_the_address() {
+    within(DEADLINE, || {
+        for error in errors_everywhere(response("404 Not Found", &[], b"Not Found\n"), "").split_off(2) {
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            let hint = ": Not Found (there is no such app, or the token's user may not see it)";
+            assert!(error.to_string().ends_with(hint), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_path_in_the_address_is_in_the_text() {
+    within(DEADLINE, || {
+        let texts = |response| errors_everywhere(response, "/base/path").into_iter().map(|error| error.to_string());
+        let starts = [
+            "the request for /base/path/api/v1/read/",
+            "the request for /base/path/v2/read?",
+            "the websocket handshake at /base/path/apps/",
+            "the request for /base/path/apps/",
+            "the websocket handshake at /base/path/tail/?",
+            "the request for /base/path/recent?",
+        ];
+        for (text, start) in texts(response("500 Oh", &[], b"")).zip(starts) {
+            assert!(text.starts_with(start), "{text}");
+        }
+        // The gateway's, about a success that is none.
+        let text = texts(response("200 OK", &[], b"")).nth(1).unwrap();
+        assert!(text.starts_with("the request for /base/path/v2/read?"), "{text}");
+    });
+}
+
+#[test]
+fn no_hint_follows_a_full_stop_with_other_punctuation() {
+    within(DEADLINE, || {
+        for status in ["400 Bad Request", "401 Unauthorized", "404 Not Found", "429 No", "503 No"] {
+            for body in ["No. Not today.", "{\"message\":\"No.\",\"error\":\"not_found\"}", ""] {
+                for error in errors_everywhere(response(status, &["Retry-After: 1"], body.as_bytes()), "") {
+                    let text = error.to_string();
+                    assert!(!text.contains("..") && !text.contains(".:") && !text.contains(":."), "{text}");
+                    // It ends with the server's message, or with hints in parentheses.
+                    assert!(text.ends_with(['.', ')']) || body.is_empty(), "{text}");
+                }
+            }
+        }
+    });
+}

@@ -36,15 +36,9 @@ fn tail_of(bytes: impl AsRef<[u8]>) -> Tail {
 #[test]
 fn an_endless_event_is_too_large() {
     within(DEADLINE, || {
-        for (begin, endless) in [
-            ("data: ", "x"),
-            ("", "data: x\n"),
-            ("", "data\n"),
-            ("event: ", "x"),
-            (": ", "x"),
-            ("", "\r"),
-            ("x: ", "x"),
-        ] {
+        for (begin, endless) in
+            [("data: ", "x"), ("", "data: x\n"), ("", "data\n"), ("event: ", "x"), (": ", "x"), ("x: ", "x")]
+        {
             let mut tail = tail(100_000, move |socket| {
                 send(socket, &[HI.as_bytes(), begin.as_bytes()]);
                 send_endlessly(socket, endless.repeat(1000).as_bytes());
@@ -62,7 +56,9 @@ fn an_endless_event_is_too_large() {
 fn a_close_is_prompt_in_a_flood_of_events_without_messages() {
     within(DEADLINE, || {
         let batch = "data: {\"batch\":[]}\n\n";
-        for flood in ["\n", ":\n", "data\n\n", "event: heartbeat\ndata: 1\n\n", "event: unknown\ndata: x\n\n", batch] {
+        for flood in
+            ["\n", "\r", ":\n", "data\n\n", "event: heartbeat\ndata: 1\n\n", "event: unknown\ndata: x\n\n", batch]
+        {
             let (sender, under_way) = mpsc::channel();
             let tail = tail(1 << 20, move |socket| {
                 let flood = flood.repeat(1000);
@@ -77,20 +73,20 @@ fn a_close_is_prompt_in_a_flood_of_events_without_messages() {
 }
 
 #[test]
-fn a_close_is_prompt_in_a_flood_of_empty_trailers() {
+fn endless_trailers_are_an_error() {
     within(DEADLINE, || {
-        let (sender, under_way) = mpsc::channel();
         let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
             read_head(&mut socket);
             let head = head("200 OK", &[EVENTS, "Transfer-Encoding: chunked"]);
             send(&mut socket, &[&head, &chunk(HI.as_bytes()), b"0\r\n"]);
-            sender.send(()).unwrap();
             send_endlessly(&mut socket, &b"X: y\r\n".repeat(1000));
         })]);
         let builder = Builder::new().rlp_gateway(&format!("http://{}", server.address)).proxy(Proxy::none());
-        let tail = builder.build().unwrap().tail(APP, TOKEN).unwrap();
-        under_way.recv().unwrap();
-        promptly(|| tail.close()).unwrap();
+        let mut tail = builder.build().unwrap().tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
+        let error = promptly(|| tail.next()).unwrap().unwrap_err();
+        assert!(error.to_string().contains("the trailers are longer than 32768 bytes"), "{error}");
+        assert!(matches!(tail.ending(), Some(Ending::Failed(_))), "{:?}", tail.ending());
     });
 }
 
@@ -191,5 +187,18 @@ fn a_response_that_is_not_an_event_stream_is_a_bad_response() {
             let error = builder.build().unwrap().tail(APP, TOKEN).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BadResponse, "{content_type}: {error}");
         }
+    });
+}
+
+#[test]
+fn a_stream_that_just_ends_is_not_said_to_lack_a_close_frame() {
+    within(DEADLINE, || {
+        let mut tail = tail(1 << 20, |socket| send(socket, &[HI.as_bytes()]));
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
+        let error = tail.next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+        assert_eq!(error.to_string(), "the connection ended unexpectedly; messages may be missing");
+        assert_eq!(tail.ending(), Some(&Ending::Eof));
+        assert_eq!(tail.ending().unwrap().to_string(), error.to_string());
     });
 }

@@ -128,6 +128,68 @@ fn endless_interim_responses_are_an_error() {
     });
 }
 
+/// Interim responses of all kinds. 101 is none.
+const INTERIM: &str = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\nX-Header: value\r\n\r\n\
+    HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\nHTTP/1.1 199 X\r\n\r\n";
+
+#[test]
+fn interim_responses_before_the_final_one_are_skipped() {
+    within(DEADLINE, || {
+        let many = INTERIM.repeat(100);
+        for (interim, pieces_of) in [(INTERIM, 1), (INTERIM, usize::MAX), (&*many, 1000), (&*many, usize::MAX)] {
+            let interim = interim.to_owned();
+            let server = ScriptedServer::always(move |mut socket| {
+                let request = read_head(&mut socket);
+                let good = if request.starts_with("GET /tail/") {
+                    [switching_protocols(&request), frame(BINARY, &message("hello")), close_frame()].concat()
+                } else {
+                    // A body that is read together with the head.
+                    recent_response(&["hello", &"x".repeat(40_000)])
+                };
+                let response = [interim.as_bytes(), &good].concat();
+                send(&mut socket, &response.chunks(pieces_of.min(response.len())).collect::<Vec<_>>());
+                drain(socket);
+            });
+            let consumer = consumer(&server.endpoint());
+            let tail = consumer.tail(APP, TOKEN).unwrap();
+            assert_eq!(texts(&tail.map(Result::unwrap).collect::<Vec<_>>()), ["hello"]);
+            assert_eq!(texts(&consumer.recent(APP, TOKEN).unwrap())[0], "hello");
+        }
+    });
+}
+
+#[test]
+fn an_interim_response_alone_is_a_lost_connection_or_a_timeout() {
+    within(DEADLINE, || {
+        for (hangs_up, kind) in [(true, ErrorKind::ConnectionLost), (false, ErrorKind::Timeout)] {
+            let server = ScriptedServer::always(move |mut socket| {
+                read_head(&mut socket);
+                send(&mut socket, &[INTERIM.as_bytes()]);
+                if hangs_up { hang_up(socket) } else { drain(socket) }
+            });
+            let consumer = builder(&server.endpoint()).connect_timeout(SHORT).build().unwrap();
+            for error in promptly(|| failures(&consumer)) {
+                assert_dial_error(&error, kind, &server.endpoint());
+            }
+        }
+    });
+}
+
+#[test]
+fn a_base_path_in_the_address_is_in_the_text() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            read_head(&mut socket);
+            send(&mut socket, &[&response("500 Oh", &[], b"no")]);
+            hang_up(socket);
+        });
+        let consumer = consumer(&format!("{}/base/", server.endpoint()));
+        let [tail, recent] = failures(&consumer).map(|error| error.to_string());
+        assert!(tail.contains("the websocket handshake at /base/tail/?app="), "{tail}");
+        assert!(recent.contains("the request for /base/recent?app="), "{recent}");
+    });
+}
+
 #[test]
 fn a_head_that_arrives_byte_by_byte_is_accepted() {
     within(DEADLINE, || {

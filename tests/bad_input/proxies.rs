@@ -2,7 +2,9 @@
 
 use std::net::TcpStream;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use loggregator_consumer::{Builder, ErrorKind, Proxy};
+use percent_encoding::percent_decode_str;
 
 use crate::common::messages::{head, response};
 use crate::common::{
@@ -41,6 +43,42 @@ fn a_proxy_that_refuses_is_a_proxy_error() {
     for status in ["403 Forbidden", "407 Proxy Authentication Required", "502 Bad Gateway", "302 Found"] {
         assert_fails(|b| b, ErrorKind::Proxy, responses(response(status, &["Location: http://x/"], b"no")));
     }
+}
+
+#[test]
+fn credentials_that_a_proxy_repeats_are_hidden() {
+    for password in ["hunter2", "p%40ssw%2Frd", "secret-of-many-letters", "x-y"] {
+        within(DEADLINE, move || {
+            let plain = percent_decode_str(password).decode_utf8().unwrap();
+            let [base64, basic] = [plain.to_string(), format!("user:{plain}")].map(|text| BASE64_STANDARD.encode(text));
+            let alone = if password == "x-y" { String::new() } else { format!("{plain} {password} {base64}") };
+            let reason = format!("407 No {alone} user:{plain} user:{password} user%3A{password} Basic {basic}");
+            let server =
+                ScriptedServer::always(responses(response(&reason, &[&format!("X: {reason}")], reason.as_bytes())));
+            let proxy = Proxy::url(&format!("http://user:{password}@{}", server.address)).unwrap();
+            for error in promptly(|| failures(&builder(ENDPOINT).proxy(proxy).build().unwrap())) {
+                assert_dial_error(&error, ErrorKind::Proxy, ENDPOINT);
+                let forms = format!("{error} {error:#} {error:?} {error:#?} {:?} {:?}", error.get_ref(), error.body());
+                for secret in [&*plain, password, &base64, &basic] {
+                    assert!(!forms.contains(secret.trim_end_matches('=')), "{secret}: {forms}");
+                }
+                assert!(forms.contains("the proxy answered 407 No "), "{forms}");
+            }
+        });
+    }
+}
+
+#[test]
+fn control_characters_of_a_proxy_are_escaped() {
+    within(DEADLINE, || {
+        // HTTP allows no others in a reason phrase.
+        let server = ScriptedServer::always(responses(b"HTTP/1.1 502 a\tb\r\n\r\n".to_vec()));
+        let proxy = Proxy::url(&format!("http://{}", server.address)).unwrap();
+        for error in promptly(|| failures(&builder(ENDPOINT).proxy(proxy).build().unwrap())) {
+            assert!(error.to_string().contains("the proxy answered 502 a b"), "{error}");
+            assert!(!error.to_string().contains(char::is_control), "{error}");
+        }
+    });
 }
 
 #[test]

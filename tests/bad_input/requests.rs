@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use loggregator_consumer::{Builder, Error, ErrorKind, Proxy, TokenSource, Uaa};
 
-use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, head, response};
-use crate::common::{DEADLINE, ScriptedServer, Untouched, hang_up, read_head, send, send_endlessly, within};
+use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, chunk, head, message, multipart, part, response, texts};
+use crate::common::{DEADLINE, ScriptedServer, Untouched, hang_up, header, read_head, send, send_endlessly, within};
 use crate::{SHORT, dribble, promptly};
 
 /// The timeouts of each request: long enough to detect a flood on a busy machine.
@@ -155,6 +155,39 @@ fn endless_interim_responses_are_an_error_within_the_connect_timeout() {
     );
 }
 
+/// The last response says what the caller sees, whatever the request. (A UAA's is read in `auth`.)
+#[test]
+fn an_error_response_is_found_behind_interim_responses() {
+    each_fails(
+        all().filter(|request| request.name != "the UAA"),
+        |_, mut socket| {
+            read_head(&mut socket);
+            send(&mut socket, &[b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"]);
+            send(&mut socket, &[&response("500 Oh", &[], b"this is why")]);
+            hang_up(socket);
+        },
+        |name, error| match name {
+            "CONNECT" => assert!(error.to_string().contains("the proxy answered 500 Oh"), "{error}"),
+            _ => assert_eq!((error.status(), error.body()), (Some(500), Some("this is why")), "{name}: {error}"),
+        },
+    );
+}
+
+/// Without it, "any content coding is considered acceptable by the user agent" (RFC 9110, section 12.5.3).
+#[test]
+fn a_server_is_asked_not_to_compress() {
+    each_fails(
+        all().filter(|request| !["the UAA", "CONNECT"].contains(&request.name)),
+        |_, mut socket| {
+            let request = read_head(&mut socket);
+            let status = if header(&request, "accept-encoding") == Some("identity") { "503 X" } else { "500 X" };
+            send(&mut socket, &[&response(status, &[], b"")]);
+            hang_up(socket);
+        },
+        |name, error| assert_eq!(error.status(), Some(503), "{name}: {error}"),
+    );
+}
+
 #[test]
 fn a_redirect_to_another_host_is_not_followed_and_does_not_leak_the_token() {
     for status in ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent"] {
@@ -290,8 +323,44 @@ fn malformed_chunks_are_an_error() {
 }
 
 #[test]
+fn long_chunk_extensions_and_trailers_are_accepted() {
+    within(DEADLINE, || {
+        let extension = format!(";a;name=\"{}\"", "value; ".repeat(1000));
+        let chunks = |content: &[u8]| {
+            let chunks = content
+                .chunks(7)
+                .map(|chunk| [format!("{:x}{extension}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+            let end = format!("000{extension}\r\nExpires: never\r\n{}\r\n", "Long: trailer\r\n".repeat(1000));
+            [chunks.collect::<Vec<_>>().concat(), end.into_bytes()].concat()
+        };
+        let head = |content_type| head("200 OK", &[content_type, "Transfer-Encoding: chunked"]);
+        let server = ScriptedServer::responding([head(CONTENT_TYPE), chunks(&multipart(&["one", "two"]))].concat());
+        let consumer = Builder::new().legacy(&ws(server.address)).proxy(Proxy::none()).build().unwrap();
+        assert_eq!(texts(&consumer.recent(APP, TOKEN).unwrap()), ["one", "two"]);
+
+        let server = ScriptedServer::responding([head(JSON), chunks(br#"{"envelopes":{"batch":[]}}"#)].concat());
+        let consumer = Builder::new().log_cache(&http(server.address)).proxy(Proxy::none()).build().unwrap();
+        assert_eq!(consumer.recent(APP, TOKEN).unwrap(), []);
+    });
+}
+
+#[test]
+fn messages_before_a_chunk_extension_that_is_too_long_are_recovered() {
+    within(DEADLINE, || {
+        let body = [part(&message("one")), part(&message("two"))].concat();
+        let response = [head("200 OK", &[CONTENT_TYPE, "Transfer-Encoding: chunked"]), chunk(&body)].concat();
+        let server = ScriptedServer::responding([response, b"1;".to_vec(), vec![b'x'; 20_000]].concat());
+        let consumer = Builder::new().legacy(&ws(server.address)).proxy(Proxy::none()).build().unwrap();
+        let error = consumer.recent(APP, TOKEN).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
+        assert!(error.to_string().contains("the extensions of a chunk are longer than 16384 bytes"), "{error}");
+        assert_eq!(texts(error.recovered()), ["one"]);
+    });
+}
+
+#[test]
 fn an_endless_chunk_size_is_an_error() {
-    for endless in ["0", "f", " ", ";", "5;name=value"] {
+    for endless in ["0", "f", " ", ";", "5;name=value", "0;", "0\r\nA: b\r\nC: d"] {
         each_fails(
             OVER_HTTP,
             move |request, socket| {

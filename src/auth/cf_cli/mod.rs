@@ -14,15 +14,17 @@ use crate::error::{Error, ErrorKind, Result};
 impl TokenSource {
     /// Returns a source for the session of the `cf` CLI, which `cf login` starts.
     ///
-    /// The session is read from `$CF_HOME/.cf/config.json`, or from `~/.cf/config.json` if `CF_HOME` is not set. The
+    /// The session is read from `.cf/config.json` in the folder where `cf` keeps it: `CF_HOME` if that is set, or else
+    /// the home folder, which is `HOME`, and on Windows `HOMEDRIVE` with `HOMEPATH`, or else `USERPROFILE`. The
     /// file is read again each time another token is needed: a token that the CLI has received meanwhile is used,
     /// otherwise one is requested from the UAA. The file is never written. So if the UAA allows only one use of a
     /// refresh token, which is not its default, the CLI must log in again afterwards.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unauthorized`] if nobody is logged in; [`ErrorKind::InvalidInput`] if the file cannot be read or is
-    /// not a configuration of the CLI.
+    /// [`ErrorKind::Unauthorized`] if nobody is logged in, or if the CLI is logged in to Korifi (Cloud Foundry on
+    /// Kubernetes), for which it keeps no token; [`ErrorKind::InvalidInput`] if the file cannot be read or is not a
+    /// configuration of the CLI.
     ///
     /// ```no_run
     /// use loggregator_consumer::TokenSource;
@@ -68,11 +70,21 @@ struct Config {
     client: Option<String>,
     #[serde(rename = "UAAOAuthClientSecret")]
     client_secret: Option<String>,
+    #[serde(rename = "CFOnK8s")]
+    on_kubernetes: Option<OnKubernetes>,
+}
+
+/// What the CLI stores about Korifi, Cloud Foundry on Kubernetes.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct OnKubernetes {
+    enabled: Option<bool>,
 }
 
 impl CfCli {
     pub(crate) fn read() -> Result<Self> {
-        Self::read_from(&config_path(env::var_os("CF_HOME"), env::home_dir())?)
+        let home = home_folder(|name| env::var_os(name), cfg!(windows)).or_else(env::home_dir);
+        Self::read_from(&config_path(home)?)
     }
 
     pub(crate) fn read_from(path: &Path) -> Result<Self> {
@@ -89,12 +101,23 @@ impl CfCli {
             let text = format!("{shown} is not a configuration of the cf CLI (line {line}, column {column})");
             Error::new(ErrorKind::InvalidInput, format!("{text}: run `cf login` to write a new one"))
         })?;
-        let set = |value: Option<String>| value.filter(|value| !value.is_empty());
+        let set = |value: Option<String>| value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let access_token = set(config.access_token);
+        if access_token.is_none() && config.on_kubernetes.is_some_and(|korifi| korifi.enabled == Some(true)) {
+            return Err(Error::new(
+                ErrorKind::Unauthorized,
+                format!(
+                    "cf is logged in to Korifi (Cloud Foundry on Kubernetes), for which it keeps no token in {shown}: \
+                     set the address of the API with Builder::api, and pass a Kubernetes token to each call, such as \
+                     `bearer ` with what `kubectl create token` prints"
+                ),
+            ));
+        }
         let target = set(config.target).ok_or_else(|| not_logged_in("contains no API endpoint"))?;
         let url = set(config.uaa_endpoint)
             .or(set(config.authorization_endpoint))
             .ok_or_else(|| not_logged_in("contains no UAA address"))?;
-        let access_token = set(config.access_token).ok_or_else(|| not_logged_in("contains no token"))?;
+        let access_token = access_token.ok_or_else(|| not_logged_in("contains no token"))?;
         let mut uaa =
             Uaa::new(&url).access_token(&access_token).refresh_token(&config.refresh_token.unwrap_or_default());
         if let Some(client) = set(config.client) {
@@ -117,9 +140,24 @@ impl CfCli {
     }
 }
 
+/// Returns the folder that contains the CLI's `.cf`, as the CLI finds it. `variable` looks up a variable of the
+/// environment.
+fn home_folder(variable: impl Fn(&str) -> Option<OsString>, is_windows: bool) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let from_home = || set("HOME");
+    let from_windows = || {
+        // Two halves of one path, such as `C:` and `\Users\name`. `Path::join` would not put them together.
+        let [mut home, path] = ["HOMEDRIVE", "HOMEPATH"].map(|name| variable(name).unwrap_or_default());
+        home.push(path);
+        Some(home).filter(|home| !home.is_empty()).or_else(|| set("USERPROFILE"))
+    };
+    let home = set("CF_HOME").or_else(|| if is_windows { from_windows() } else { from_home() });
+    home.map(PathBuf::from)
+}
+
 /// Returns the path of the CLI's configuration.
-fn config_path(cf_home: Option<OsString>, home: Option<PathBuf>) -> Result<PathBuf> {
-    let home = cf_home.filter(|path| !path.is_empty()).map(PathBuf::from).or(home).ok_or_else(|| {
+fn config_path(home: Option<PathBuf>) -> Result<PathBuf> {
+    let home = home.ok_or_else(|| {
         Error::new(ErrorKind::InvalidInput, "there is no home folder: set CF_HOME to the folder that contains .cf")
     })?;
     Ok(home.join(".cf").join("config.json"))

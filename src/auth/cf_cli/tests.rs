@@ -1,7 +1,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::auth::scripted_uaa::{ScriptedUaa, ask, ending_jwt, fresh_jwt};
+use crate::auth::scripted_uaa::{ScriptedUaa, ask, dialer, ending_jwt, fresh_jwt};
+use crate::net::cancel::Cancel;
 
 /// A temporary folder, removed on drop.
 struct Folder(PathBuf);
@@ -111,13 +112,54 @@ fn the_error_of_a_broken_file_names_but_does_not_quote_it() {
 }
 
 #[test]
-fn the_file_is_in_cf_home_or_in_the_home_folder() {
-    let file = |folder: &str| Path::new(folder).join(".cf").join("config.json");
-    let home = || Some(PathBuf::from("home"));
-    assert_eq!(config_path(Some("cf-home".into()), home()).unwrap(), file("cf-home"));
-    assert_eq!(config_path(Some("".into()), home()).unwrap(), file("home"));
-    assert_eq!(config_path(None, home()).unwrap(), file("home"));
-    assert_eq!(config_path(None, None).unwrap_err().kind(), ErrorKind::InvalidInput);
+fn the_file_is_in_the_folder_where_the_cli_looks_for_it() {
+    const UNIX: bool = false;
+    const WINDOWS: bool = true;
+    for (is_windows, variables, expected) in [
+        (UNIX, &[("CF_HOME", "cf-home"), ("HOME", "home")][..], Some("cf-home")),
+        (UNIX, &[("CF_HOME", ""), ("HOME", "home")], Some("home")),
+        (UNIX, &[("HOME", "home"), ("HOMEDRIVE", "C:"), ("HOMEPATH", "/u"), ("USERPROFILE", "profile")], Some("home")),
+        (UNIX, &[("USERPROFILE", "profile")], None),
+        (WINDOWS, &[("CF_HOME", "cf-home"), ("HOMEDRIVE", "C:"), ("HOMEPATH", "/u")], Some("cf-home")),
+        (
+            WINDOWS,
+            &[("HOMEDRIVE", "C:"), ("HOMEPATH", "/u"), ("USERPROFILE", "profile"), ("HOME", "home")],
+            Some("C:/u"),
+        ),
+        (WINDOWS, &[("HOMEDRIVE", ""), ("HOMEPATH", "/u"), ("USERPROFILE", "profile")], Some("/u")),
+        (WINDOWS, &[("HOMEDRIVE", ""), ("USERPROFILE", "profile"), ("HOME", "home")], Some("profile")),
+        (WINDOWS, &[("USERPROFILE", ""), ("HOME", "home")], None),
+        (WINDOWS, &[], None),
+    ] {
+        let variable =
+            |name: &str| variables.iter().find(|variable| variable.0 == name).map(|variable| variable.1.into());
+        assert_eq!(home_folder(variable, is_windows), expected.map(PathBuf::from), "{is_windows} {variables:?}");
+    }
+    assert_eq!(config_path(Some("home".into())).unwrap(), Path::new("home").join(".cf").join("config.json"));
+    assert_eq!(config_path(None).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_session_of_korifi_says_what_it_is_and_what_to_do() {
+    let folder = Folder::new();
+    for tokens in ["", r#","AccessToken":"","RefreshToken":"","UaaEndpoint":"","AuthorizationEndpoint":"""#] {
+        let path = folder.write(&format!(
+            r#"{{"Target":"https://api.example.com","CFOnK8s":{{"Enabled":true,"AuthInfo":"kind-user"}}{tokens}}}"#
+        ));
+        let error = CfCli::read_from(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        let text = error.to_string();
+        for part in ["Korifi", "Builder::api", "kubectl"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("cf login"), "{text}");
+    }
+    // Not Korifi, or with a token all the same.
+    let missing = folder.write(r#"{"Target":"https://a","CFOnK8s":{"Enabled":false,"AuthInfo":""}}"#);
+    assert!(CfCli::read_from(&missing).unwrap_err().to_string().contains("cf login"));
+    let text =
+        r#"{"Target":"https://a","UaaEndpoint":"https://u","AccessToken":"bearer x","CFOnK8s":{"Enabled":true}}"#;
+    CfCli::read_from(&folder.write(text)).unwrap();
 }
 
 #[test]
@@ -133,6 +175,22 @@ fn a_newer_token_of_the_cli_is_used_instead_of_a_renewal() {
     assert!(uaa.requests.is_empty());
     assert_ne!(ask(&source, Some(&new)).unwrap(), token);
     assert_eq!(uaa.requests.len(), 1, "the CLI has no newer token");
+}
+
+#[test]
+fn a_newer_token_of_the_cli_is_used_although_the_rejected_one_is_new() {
+    let folder = Folder::new();
+    let (first, third) = (fresh_jwt(), format!("bearer {}", fresh_jwt()));
+    let uaa = ScriptedUaa::granting(fresh_jwt());
+    let source = source(&folder.log_in(&uaa.url, &first, "refresh-1"));
+    let replace = |token: &str| source.replace(token, "gone", &dialer(), &Cancel::new());
+    let second = replace(&ask(&source, None).unwrap()).unwrap();
+    replace(&second).unwrap_err();
+    folder.log_in(&uaa.url, &third, "refresh-1");
+    assert_eq!(replace(&second).unwrap(), third);
+    assert_eq!(ask(&source, None).unwrap(), third);
+    assert_eq!(replace(&third).unwrap_err().kind(), ErrorKind::Unauthorized);
+    assert_eq!(uaa.requests.len(), 1);
 }
 
 #[test]

@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 use crossbeam_channel::{RecvTimeoutError, Sender, unbounded};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 
 use super::*;
-use crate::auth::scripted_uaa::{DEADLINE, ScriptedUaa, ask, begin, dialer, ending_jwt, fresh_jwt, granted, jwt, now};
+use crate::auth::scripted_uaa::{
+    APP, DEADLINE, ScriptedUaa, ask, begin, dialer, ending_jwt, fresh_jwt, granted, jwt, now,
+};
 
 fn bearer(jwt: &str) -> String {
     format!("bearer {jwt}")
@@ -135,6 +138,7 @@ fn a_token_that_is_about_to_expire_is_renewed_first() {
     for header in [
         format!("authorization: Basic {}", BASE64_STANDARD.encode("cf:")),
         "accept: application/json".to_owned(),
+        "accept-encoding: identity".to_owned(),
         "content-type: application/x-www-form-urlencoded".to_owned(),
         format!("user-agent: {}", crate::USER_AGENT),
     ] {
@@ -175,9 +179,414 @@ fn a_client_without_a_user_gets_tokens() {
     let source = TokenSource::uaa(Uaa::new(&uaa.url).client("nozzle", "hunter2")).unwrap();
     assert_eq!(ask(&source, None).unwrap(), bearer(&fresh));
     let request = uaa.next_request();
-    let authorization = format!("authorization: Basic {}", BASE64_STANDARD.encode("nozzle:hunter2"));
-    assert!(request.head.contains(&authorization), "{:?}", request.head);
-    assert_eq!(request.body, "grant_type=client_credentials");
+    assert!(!request.head.iter().any(|line| line.starts_with("authorization: ")), "{:?}", request.head);
+    assert_eq!(request.body, "grant_type=client_credentials&client_id=nozzle&client_secret=hunter2");
+}
+
+/// Basic authentication would be decoded by some UAAs, and not by others.
+#[test]
+fn a_clients_id_and_secret_are_in_the_form_whatever_characters_they_hold() {
+    let uaa = ScriptedUaa::granting(fresh_jwt());
+    for (id, secret, form) in [
+        ("nozzle", "a+b%41 c:&=/é", "client_id=nozzle&client_secret=a%2Bb%2541%20c%3A%26%3D%2F%C3%A9"),
+        ("a:b+c%", "x", "client_id=a%3Ab%2Bc%25&client_secret=x"),
+        ("a:b+c%", "", "client_id=a%3Ab%2Bc%25&client_secret="),
+    ] {
+        let source = TokenSource::uaa(Uaa::new(&uaa.url).client(id, secret).refresh_token("r")).unwrap();
+        ask(&source, None).unwrap();
+        let request = uaa.next_request();
+        assert!(!request.head.iter().any(|line| line.starts_with("authorization: ")), "{:?}", request.head);
+        assert_eq!(request.body, format!("grant_type=refresh_token&refresh_token=r&{form}"));
+    }
+}
+
+#[test]
+fn a_session_with_a_dead_refresh_token_falls_back_to_the_secret_of_the_client() {
+    for (status, body) in [
+        (401, r#"{"error":"invalid_token","error_description":"The token expired or was revoked"}"#),
+        (400, r#"{"error":"invalid_grant","error_description":"refresh-hunter2 is invalid"}"#),
+    ] {
+        let uaa = ScriptedUaa::start(move |request| match request.body.contains("grant_type=refresh_token") {
+            true => (status, body.to_owned()),
+            false => granted(&fresh_jwt()),
+        });
+        let config = Uaa::new(&uaa.url).client("nozzle", "hunter2").refresh_token("refresh-hunter2");
+        let source = TokenSource::uaa(config).unwrap();
+        let token = ask(&source, None).unwrap();
+        ask(&source, Some(&token)).unwrap();
+        let grants: Vec<_> = uaa.requests.try_iter().map(|request| request.body[..30].to_owned()).collect();
+        // The dead one is not tried again.
+        assert_eq!(
+            grants,
+            ["grant_type=refresh_token&refre", "grant_type=client_credentials&", "grant_type=client_credentials&"]
+        );
+    }
+}
+
+#[test]
+fn a_response_that_says_nothing_of_the_refresh_token_does_not_end_its_use() {
+    for (error, text) in [
+        (r#"{"error":"invalid_client","error_description":"Bad credentials"}"#, "the client's id or secret is wrong"),
+        (r#"{"error":"unauthorized","error_description":"Bad credentials"}"#, "the client's id or secret is wrong"),
+        // Not said by a UAA.
+        ("<html>hunter2</html>", "the session has expired"),
+    ] {
+        let uaa = ScriptedUaa::start(move |_| (401, error.to_owned()));
+        let source = TokenSource::uaa(Uaa::new(&uaa.url).client("nozzle", "hunter2").refresh_token("r")).unwrap();
+        let error = ask(&source, None).unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+        assert_eq!(uaa.requests.len(), 1);
+    }
+}
+
+#[test]
+fn both_grants_may_be_rejected() {
+    let uaa = ScriptedUaa::start(|_| (400, r#"{"error":"invalid_grant"}"#.to_owned()));
+    let source = TokenSource::uaa(Uaa::new(&uaa.url).client("nozzle", "hunter2").refresh_token("r")).unwrap();
+    let error = ask(&source, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert!(error.to_string().contains("the client lacks a permission"), "{error}");
+    assert_eq!(uaa.requests.len(), 2);
+}
+
+#[test]
+fn white_space_around_what_a_session_is_made_of_does_no_harm() {
+    let fresh = fresh_jwt();
+    let uaa = ScriptedUaa::granting(&fresh);
+    let config =
+        Uaa::new(&format!(" {}\r\n", uaa.url)).client(" nozzle\n", " hunter2 \r\n").refresh_token("\trefresh \n");
+    let source = TokenSource::uaa(config.clone().access_token(&format!(" Bearer {fresh}\n"))).unwrap();
+    assert_eq!(ask(&source, None).unwrap(), bearer(&fresh));
+    assert!(uaa.requests.is_empty());
+    for access_token in ["", " \n"] {
+        let source = TokenSource::uaa(config.clone().access_token(access_token)).unwrap();
+        assert_eq!(ask(&source, None).unwrap(), bearer(&fresh));
+        let form = "grant_type=refresh_token&refresh_token=refresh&client_id=nozzle&client_secret=%20hunter2%20";
+        assert_eq!(uaa.next_request().body, form);
+    }
+    // A line in the middle can't be right.
+    for config in [
+        Uaa::new(&uaa.url).refresh_token("hunter2\nhunter2"),
+        Uaa::new(&uaa.url).access_token("bearer hunter2\nhunter2"),
+        Uaa::new(&uaa.url).client("\n", "hunter2"),
+    ] {
+        let error = TokenSource::uaa(config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[test]
+fn the_address_of_the_uaa_is_known() {
+    let uaa = |url: &str| TokenSource::uaa(Uaa::new(url)).unwrap();
+    assert!(!uaa("http://uaa.example.com").uaa_endpoint().unwrap().secure);
+    assert!(uaa("https://uaa.example.com").uaa_endpoint().unwrap().secure);
+    assert_eq!(TokenSource::fixed("x").uaa_endpoint(), None);
+    assert_eq!(TokenSource::from_fn(|_| Ok("x".to_owned())).uaa_endpoint(), None);
+}
+
+fn replace(source: &TokenSource, rejected: &str, app: &str) -> Result<String> {
+    source.replace(rejected, app, &dialer(), &Cancel::new())
+}
+
+/// Returns a source with a token that has just replaced a rejected one, and the token.
+fn replaced(source: TokenSource) -> (TokenSource, String) {
+    let first = ask(&source, None).unwrap();
+    let second = replace(&source, &first, "gone").unwrap();
+    assert_eq!(ask(&source, None).unwrap(), second);
+    (source, second)
+}
+
+fn end_trial(source: &TokenSource) {
+    let Source::Renewable(token) = &source.0 else { panic!("not a renewable token") };
+    token.state.lock().trial.as_mut().unwrap().end();
+}
+
+#[test]
+fn a_token_that_replaced_a_rejected_one_is_not_renewed_when_it_is_rejected_too() {
+    let uaa = ScriptedUaa::start(|_| granted(&fresh_jwt()));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let function = {
+        let calls = Arc::clone(&calls);
+        move |_: Option<&str>| Ok(format!("bearer opaque-{}", calls.fetch_add(1, Ordering::Relaxed)))
+    };
+    let session = TokenSource::uaa(Uaa::new(&uaa.url).refresh_token("refresh-1")).unwrap();
+    for (source, renewals) in [
+        (session, &(|| uaa.requests.len()) as &dyn Fn() -> usize),
+        (TokenSource::from_fn(function), &|| calls.load(Ordering::Relaxed)),
+    ] {
+        let (source, token) = replaced(source);
+        assert_eq!(renewals(), 2);
+        for app in ["gone", "another"].iter().cycle().take(10) {
+            assert!(is_no_replacement(&replace(&source, &token, app).unwrap_err()));
+        }
+        assert_eq!(renewals(), 2);
+        // Another app's token is good, which says nothing about these.
+        source.accepted(&token, APP);
+        assert!(is_no_replacement(&replace(&source, &token, "gone").unwrap_err()));
+        assert_eq!(renewals(), 2);
+        // It was good for this app, and has been revoked since.
+        let renewed = replace(&source, &token, APP).unwrap();
+        assert_eq!((replace(&source, &token, "gone").unwrap(), renewals()), (renewed.clone(), 3));
+        assert!(is_no_replacement(&replace(&source, &renewed, APP).unwrap_err()));
+        assert_eq!(renewals(), 3);
+        // In the end it is renewed all the same.
+        end_trial(&source);
+        assert_ne!(replace(&source, &renewed, "gone").unwrap(), renewed);
+        assert_eq!(renewals(), 4);
+    }
+}
+
+#[test]
+fn many_threads_whose_apps_are_gone_cost_one_renewal() {
+    let uaa = ScriptedUaa::start(|_| granted(&fresh_jwt()));
+    let source = TokenSource::uaa(Uaa::new(&uaa.url).refresh_token("refresh-1")).unwrap();
+    ask(&source, None).unwrap();
+    let (done, results) = unbounded();
+    for app in 0..16 {
+        let (source, done) = (source.clone(), done.clone());
+        thread::spawn(move || {
+            let app = format!("gone-{app}");
+            for _ in 0..10 {
+                // As `Consumer` does.
+                let token = source.token(&dialer(), &Cancel::new()).unwrap();
+                let _ = replace(&source, &token, &app);
+            }
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..16 {
+        results.recv_timeout(DEADLINE).unwrap();
+    }
+    assert_eq!(uaa.requests.len(), 2);
+}
+
+#[test]
+fn a_function_that_has_only_the_rejected_token_is_not_called_again_at_once() {
+    let (called, calls) = unbounded();
+    let source = TokenSource::from_fn(move |_| {
+        called.send(())?;
+        Ok("bearer the-only-one".to_owned())
+    });
+    let token = ask(&source, None).unwrap();
+    for _ in 0..10 {
+        assert!(is_no_replacement(&replace(&source, &token, "gone").unwrap_err()));
+    }
+    assert_eq!(calls.try_iter().count(), 2);
+    end_trial(&source);
+    replace(&source, &token, "gone").unwrap_err();
+    assert_eq!(calls.try_iter().count(), 1);
+}
+
+#[test]
+fn a_token_that_is_due_or_lives_for_seconds_is_renewed_when_it_is_rejected() {
+    for (lifetime, is_renewed) in [(1, true), (9, true), (300, false)] {
+        let uaa = ScriptedUaa::start(move |_| granted(&jwt(now(), now() + lifetime)));
+        let (source, token) = replaced(TokenSource::uaa(Uaa::new(&uaa.url).refresh_token("refresh-1")).unwrap());
+        assert_eq!(replace(&source, &token, "gone").is_ok(), is_renewed, "{lifetime} s");
+    }
+    let count = AtomicUsize::new(0);
+    let uaa = ScriptedUaa::start(move |_| {
+        // The second one of an hour is about to expire.
+        let (issued, expiry) = (now() - 3590, now() + 10);
+        let is_second = count.fetch_add(1, Ordering::Relaxed) == 1;
+        granted(&if is_second { jwt(issued, expiry) } else { fresh_jwt() })
+    });
+    let source = TokenSource::uaa(Uaa::new(&uaa.url).refresh_token("refresh-1")).unwrap();
+    let first = ask(&source, None).unwrap();
+    let second = replace(&source, &first, "gone").unwrap();
+    // Counted from now, because it contradicts the clock: so let it be due here.
+    let Source::Renewable(token) = &source.0 else { panic!("not a renewable token") };
+    token.state.lock().current = Some(Token::existing(&second).unwrap());
+    assert_ne!(replace(&source, &second, "gone").unwrap(), second);
+}
+
+/// Calls the source again from the function that the source calls.
+#[test]
+fn a_function_that_needs_its_own_source_gets_the_valid_token_or_an_error() {
+    let ending = ending_jwt();
+    for first in [None, Some(ending.clone())] {
+        let own = Arc::new(OnceLock::<TokenSource>::new());
+        let (sent, results) = unbounded();
+        let source = {
+            let (own, first) = (Arc::clone(&own), parking_lot::Mutex::new(first.clone()));
+            TokenSource::from_fn(move |_| {
+                if let Some(first) = first.lock().take() {
+                    return Ok(first);
+                }
+                let own = own.get().unwrap();
+                sent.send(own.token(&dialer(), &Cancel::new()))?;
+                // And from a renewal of another source, for which this one waits.
+                let own = own.clone();
+                let other = TokenSource::from_fn(move |_| Ok(own.token(&dialer(), &Cancel::new())?));
+                sent.send(other.token(&dialer(), &Cancel::new()))?;
+                Ok("bearer new".to_owned())
+            })
+        };
+        own.set(source.clone()).map_err(drop).unwrap();
+        if first.is_some() {
+            assert_eq!(ask(&source, None).unwrap(), bearer(&ending));
+        }
+        assert_eq!(ask(&source, None).unwrap(), "bearer new");
+        assert_eq!(results.len(), 2);
+        for result in results.try_iter() {
+            match &first {
+                Some(ending) => assert_eq!(result.unwrap(), bearer(ending)),
+                None => {
+                    let error = result.unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+                    assert!(error.to_string().contains("cannot wait for that token"), "{error}");
+                }
+            }
+        }
+    }
+}
+
+/// As above, from the destructor of an error that nobody waits for any more.
+#[test]
+fn an_error_that_needs_the_source_when_it_is_dropped_does_not_wait_for_itself() {
+    #[derive(Debug)]
+    struct AsksWhenDropped(TokenSource, Sender<Result<String>>);
+    impl fmt::Display for AsksWhenDropped {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("no token")
+        }
+    }
+    impl std::error::Error for AsksWhenDropped {}
+    impl Drop for AsksWhenDropped {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0.token(&dialer(), &Cancel::new()));
+        }
+    }
+    let own = Arc::new(OnceLock::<TokenSource>::new());
+    let ((open, gate), (sent, results)) = (unbounded::<()>(), unbounded());
+    let source = {
+        let own = Arc::clone(&own);
+        TokenSource::from_fn(move |_| {
+            let _ = gate.recv();
+            Err(AsksWhenDropped(own.get().unwrap().clone(), sent.clone()).into())
+        })
+    };
+    own.set(source.clone()).map_err(drop).unwrap();
+    let cancel = Cancel::new();
+    let call = begin(&source, None, &cancel);
+    let Source::Renewable(token) = &source.0 else { panic!("not a renewable token") };
+    let deadline = Instant::now() + DEADLINE;
+    let renewal = loop {
+        if let Some(renewal) = token.state.lock().renewal.clone() {
+            break renewal;
+        }
+        assert!(Instant::now() < deadline);
+        thread::sleep(Duration::from_millis(1));
+    };
+    cancel.cancel();
+    assert_eq!(call.recv_timeout(DEADLINE).unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert!(renewal.cancel.signal().recv_timeout(DEADLINE).is_err_and(|error| error == RecvTimeoutError::Disconnected));
+    drop(open);
+    let error = results.recv_timeout(DEADLINE).expect("it does not wait for itself").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert_eq!(renewal.finished.recv_timeout(DEADLINE), Err(RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn a_proxy_function_that_panics_while_a_token_is_requested_is_an_error() {
+    let uaa = ScriptedUaa::granting(fresh_jwt());
+    let source = session(&uaa, &jwt(1, 2));
+    let panicking = Arc::new(Dialer::new(None, crate::net::dial::Proxy::custom(|_| panic!("a panic for the test"))));
+    source.token(&panicking, &Cancel::new()).unwrap_err();
+    assert!(ask(&source, None).is_ok(), "the next call requests a token again");
+}
+
+#[test]
+fn an_error_of_a_function_that_contains_a_token_is_shown_without_it() {
+    #[derive(Debug)]
+    struct Quoting(#[expect(dead_code, reason = "for its Debug form")] String);
+    impl fmt::Display for Quoting {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "the vault is shut")
+        }
+    }
+    impl std::error::Error for Quoting {}
+    let (own, foreign) = ("bearer opaque-hunter2", fresh_jwt());
+    let failures: [fn(&str) -> BoxError; 3] = [
+        |foreign| format!("the vault is shut: opaque-hunter2, {foreign}").into(),
+        |_| Quoting("opaque-hunter2".to_owned()).into(),
+        |foreign| Quoting(foreign.to_owned()).into(),
+    ];
+    for fail in failures {
+        let secret = foreign.clone();
+        let source = TokenSource::from_fn(move |rejected| match rejected {
+            None => Ok(own.to_owned()),
+            Some(_) => Err(fail(&secret)),
+        });
+        let token = ask(&source, None).unwrap();
+        let error = ask(&source, Some(&token)).unwrap_err();
+        assert!(error.to_string().starts_with("the token function failed: the vault is shut"), "{error}");
+        let shown = every_form(&error);
+        assert!(!shown.contains("hunter2") && !shown.contains(&foreign), "{shown}");
+    }
+}
+
+/// Returns everything that an error says of itself.
+fn every_form(error: &Error) -> String {
+    let mut forms = format!("{error} {error:?} {error:#?} {:?}", error.body());
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        forms += &format!("{cause} {cause:?}");
+        next = cause.source();
+    }
+    forms
+}
+
+#[test]
+fn what_a_uaa_repeats_in_any_form_is_in_no_form_of_an_error() {
+    const SECRET: &str = "client+hunter2";
+    let encoded = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string();
+    let basic = BASE64_STANDARD.encode(format!("nozzle:{SECRET}"));
+    let forms = [SECRET, &encoded, &basic, "rotated-hunter2", "refresh-hunter2", "access-hunter2"].map(str::to_owned);
+    let hidden = forms.clone();
+    let count = AtomicUsize::new(0);
+    let uaa = ScriptedUaa::start(move |_| {
+        let text = forms.join(" ");
+        match count.fetch_add(1, Ordering::Relaxed) {
+            0 => (200, r#"{"access_token":"access-hunter2","refresh_token":"rotated-hunter2"}"#.to_owned()),
+            1 => (500, text),
+            2 => (503, format!(r#"{{"error":"{text}"}}"#)),
+            3 => (400, format!(r#"{{"error":"invalid_client","error_description":"{text}"}}"#)),
+            4 => (401, text),
+            _ => (200, text),
+        }
+    });
+    let config = Uaa::new(&uaa.url).client("nozzle", SECRET).refresh_token("refresh-hunter2");
+    let source = TokenSource::uaa(config).unwrap();
+    let token = ask(&source, None).unwrap();
+    for _ in 0..6 {
+        let shown = every_form(&ask(&source, Some(&token)).unwrap_err());
+        for secret in &hidden {
+            assert!(!shown.contains(secret.as_str()), "{secret} is in {shown}");
+        }
+    }
+}
+
+#[test]
+fn interim_responses_of_a_uaa_are_skipped() {
+    for (interim, kind) in [("HTTP/1.1 100 Continue\r\n\r\n", None), ("", None), ("HTTP/1.1 101 \r\n\r\n", Some(()))] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let token = fresh_jwt();
+        let body = format!(r#"{{"access_token":"{token}"}}"#);
+        let response = format!("{}HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", interim.repeat(3), body.len());
+        thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            std::io::Read::read(&mut socket, &mut [0; 4096]).unwrap();
+            std::io::Write::write_all(&mut socket, response.as_bytes()).unwrap();
+        });
+        let source = TokenSource::uaa(Uaa::new(&url).refresh_token("refresh-1")).unwrap();
+        match kind {
+            None => assert_eq!(ask(&source, None).unwrap(), bearer(&token)),
+            Some(()) => assert_eq!(ask(&source, None).unwrap_err().kind(), ErrorKind::BadResponse),
+        }
+    }
 }
 
 #[test]
@@ -523,10 +932,10 @@ fn tokens_valid_for_one_second_are_renewed_once_a_second_for_all_calls() {
             while Instant::now() < end {
                 let mut began = now();
                 seconds.insert(began);
-                let mut token = source.token(None, &dialer, &cancel).unwrap();
+                let mut token = source.token(&dialer, &cancel).unwrap();
                 if expiry(&token) <= began {
                     began = now();
-                    token = source.token(Some(&token), &dialer, &cancel).unwrap();
+                    token = source.replace(&token, APP, &dialer, &cancel).unwrap();
                 }
                 assert!(expiry(&token) > began, "the call fails");
                 thread::sleep(Duration::from_millis(2));

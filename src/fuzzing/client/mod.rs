@@ -193,6 +193,10 @@ impl Call {
             Call::LogCacheRecent => {
                 let (mut items, is_clean) = log_cache(bytes, &[]);
                 items.reverse();
+                // The response is about this app, so that its lines are, too.
+                for line in items.iter_mut().flatten().filter(|line| line.app_id.is_empty()) {
+                    line.app_id = APP.into();
+                }
                 Expected::messages(items, is_clean)
             }
         }

@@ -119,10 +119,12 @@ impl Script {
             Framing::ContentLength => format!("Content-Length: {}", self.bytes.len()),
             Framing::Chunked | Framing::ChunkedWithoutEnd => "Transfer-Encoding: chunked".to_owned(),
         };
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{framing_header}\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{framing_header}\r\n\r\n"
+        );
         socket.write_all(head.as_bytes())?;
         self.write(socket, matches!(framing, Framing::Chunked | Framing::ChunkedWithoutEnd))?;
-        if matches!(framing, Framing::Chunked) { socket.write_all(b"0\r\n\r\n") } else { Ok(()) }
+        if matches!(framing, Framing::Chunked) { socket.write_all(b"0;last\r\nA: trailer\r\n\r\n") } else { Ok(()) }
     }
 
     /// Writes the bytes, each piece in its own segment.
@@ -140,7 +142,9 @@ impl Script {
                 }
             };
             if in_chunks {
-                socket.write_all(&[format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat())?;
+                socket.write_all(
+                    &[format!("{:x};extension=\"long\"\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat(),
+                )?;
             } else {
                 socket.write_all(piece)?;
             }

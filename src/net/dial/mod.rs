@@ -63,12 +63,13 @@ impl Dialer {
             .write_all_by(&proxy.connect_request(&to.host, to.port), deadline)
             .map_err(|cause| io_error(&what, cause))?;
         // A malformed response comes from the proxy, not from the server.
-        let head = Head::read(stream.until(deadline), &what).map_err(|error| match error.kind() {
+        let head = Head::read_final(stream.until(deadline), &what).map_err(|error| match error.kind() {
             ErrorKind::BadResponse => error.with_kind(ErrorKind::Proxy),
             _ => error,
         })?;
         if !(200..300).contains(&head.status) {
-            let text = format!("{what}: the proxy answered {} {}", head.status, head.reason);
+            let reason = proxy.without_credentials(&head.reason);
+            let text = format!("{what}: the proxy answered {} {reason}", head.status);
             return Err(Error::new(ErrorKind::Proxy, text.trim_end()));
         }
         if !head.rest.is_empty() {

@@ -3,6 +3,7 @@
 //! It never blocks, so that [`wait`] can apply every deadline, and another thread can wake every wait by shutting the
 //! socket down.
 
+use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -97,6 +98,42 @@ impl Stream {
     }
 }
 
+/// A failure of the TLS layer after the handshake: an alert from the peer, or a record that cannot be decrypted. It is
+/// the inner error of an [`io::Error`].
+///
+/// In TLS 1.3 the client's handshake is complete before the server has checked the client's certificate. So an alert
+/// about it arrives with the first read.
+#[derive(Debug)]
+pub(crate) struct TlsFailure(io::Error);
+
+impl fmt::Display for TlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TLS failed: {}", self.0)
+    }
+}
+
+impl Error for TlsFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl TlsFailure {
+    /// Marks an error that comes from the TLS layer and not from the socket below it.
+    fn mark(error: io::Error) -> io::Error {
+        // The socket's errors are never `Other`. On Windows, TLS errors are negative codes of the system.
+        let is_from_tls = match error.raw_os_error() {
+            Some(code) => code < 0,
+            None => error.kind() == ErrorKind::Other && !Self::is(&error),
+        };
+        if is_from_tls { io::Error::other(TlsFailure(error)) } else { error }
+    }
+
+    pub(crate) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<TlsFailure>())
+    }
+}
+
 /// See [`Stream::until`].
 pub(crate) struct ReadUntil<'a> {
     stream: &'a mut Stream,
@@ -164,7 +201,7 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.layer {
             Layer::Plain(plain) => plain.read(buffer),
-            Layer::Tls(tls) => tls.read(buffer),
+            Layer::Tls(tls) => tls.read(buffer).map_err(TlsFailure::mark),
         }
     }
 }
@@ -173,14 +210,14 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.layer {
             Layer::Plain(plain) => plain.write(bytes),
-            Layer::Tls(tls) => tls.write(bytes),
+            Layer::Tls(tls) => tls.write(bytes).map_err(TlsFailure::mark),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.layer {
             Layer::Plain(_) => Ok(()),
-            Layer::Tls(tls) => tls.flush(),
+            Layer::Tls(tls) => tls.flush().map_err(TlsFailure::mark),
         }
     }
 }

@@ -22,20 +22,20 @@ impl Tls {
     }
 
     fn connector(&self) -> Result<TlsConnector> {
-        let mut connector = self.connector.lock();
-        if connector.is_none() {
-            let own = TlsConnector::builder()
-                .min_protocol_version(Some(Protocol::Tlsv12))
-                .build()
-                .map_err(|cause| Error::caused(ErrorKind::Tls, "setting up TLS", cause))?;
-            *connector = Some(own);
+        if let Some(connector) = &*self.connector.lock() {
+            return Ok(connector.clone());
         }
-        Ok(connector.clone().expect("the connector was just created"))
+        // Not under the lock: this may log, and the caller's logger may connect, too.
+        let own = TlsConnector::builder()
+            .min_protocol_version(Some(Protocol::Tlsv12))
+            .build()
+            .map_err(|cause| Error::caused(ErrorKind::Tls, "setting up TLS", cause))?;
+        Ok(self.connector.lock().get_or_insert(own).clone())
     }
 
-    /// Performs the handshake with `host`. The certificate must be valid for this name.
+    /// Performs the handshake with `host`. The certificate must be valid for its [name](certificate_name).
     pub(crate) fn handshake(&self, host: &str, stream: Stream, deadline: Instant) -> Result<Stream> {
-        let mut handshake = self.connector()?.connect(host, stream);
+        let mut handshake = self.connector()?.connect(certificate_name(host), stream);
         loop {
             match handshake {
                 Ok(tls) => return Ok(Stream::tls(tls)),
@@ -48,6 +48,15 @@ impl Tls {
     }
 }
 
+/// Returns the name by which a host's certificate is requested (SNI) and verified: a host name without the dot at its
+/// end (RFC 6066, section 3), or an IPv6 address without its zone.
+fn certificate_name(host: &str) -> &str {
+    match host.split_once('%') {
+        Some((address, _zone)) => address,
+        None => host.strip_suffix('.').filter(|name| !name.is_empty()).unwrap_or(host),
+    }
+}
+
 type Handshake = std::result::Result<native_tls::TlsStream<Stream>, HandshakeError<Stream>>;
 
 /// Waits for the server, and continues the handshake.
@@ -56,4 +65,23 @@ fn resume(unfinished: MidHandshakeTlsStream<Stream>, host: &str, deadline: Insta
     wait(unfinished.get_ref().socket(), PollFlags::IN, Some(deadline))
         .map_err(|cause| io_error(format_args!("the TLS handshake with {host}"), cause))?;
     Ok(unfinished.handshake())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_has_a_name_without_the_dot_and_an_address_without_the_zone() {
+        for (host, name) in [
+            ("example.com", "example.com"),
+            ("example.com.", "example.com"),
+            (".", "."),
+            ("10.0.0.1", "10.0.0.1"),
+            ("fe80::1", "fe80::1"),
+            ("fe80::1%eth0", "fe80::1"),
+        ] {
+            assert_eq!(certificate_name(host), name);
+        }
+    }
 }

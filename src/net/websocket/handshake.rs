@@ -15,8 +15,9 @@ use crate::net::debug::{DebugPrinter, dump};
 use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
-use crate::net::failure::{error_response, io_error};
-use crate::net::head::Head;
+use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
+use crate::net::head::{ACCEPT_ENCODING, Head};
+use crate::net::retry_after::retry_after;
 use crate::secrets::hide;
 
 /// The parameters of a websocket connection.
@@ -52,6 +53,7 @@ impl Request<'_> {
             ("Sec-WebSocket-Key", &*key),
             ("Sec-WebSocket-Version", "13"),
             ("Origin", "http://localhost"),
+            ("Accept-Encoding", ACCEPT_ENCODING),
             ("User-Agent", crate::USER_AGENT),
         ];
         if !self.token.is_empty() {
@@ -59,18 +61,21 @@ impl Request<'_> {
         }
         self.print("WEBSOCKET REQUEST:", || dump(&first_line, headers.iter().copied()));
         let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let what = format!("the websocket handshake at {}", self.path);
+        let what = format!("the websocket handshake at {}", self.endpoint.path(self.path));
         stream
             .write_all_by(format!("{first_line}\r\n{head}\r\n").as_bytes(), deadline)
             .map_err(|cause| io_error(&what, cause))?;
 
-        let mut response = Head::read(stream.until(deadline), &what)?;
+        let mut response = Head::read_final(stream.until(deadline), &what)?;
         self.print("WEBSOCKET RESPONSE:", || {
             dump(&format!("HTTP/1.1 {} {}", response.status, response.reason), response.headers())
         });
         if response.status != 101 {
             let body = response.read_body(stream.until(deadline));
-            return Err(error_response(response.status, &response.reason, what, body).hiding(self.token));
+            let error = error_response(response.status, &response.reason, what, body);
+            let retry_after = retry_after(response.header("retry-after"), response.header("date"));
+            let error = mark_router(error.with_retry_after(retry_after), response.header(ROUTER_ERROR));
+            return Err(error.hiding(self.token));
         }
         check_upgrade(&response, &key)
             .map_err(|why| Error::new(ErrorKind::BadResponse, format!("{what}: the 101 response {why}")))?;

@@ -1,25 +1,30 @@
 //! [`WebSocket`]: a connected websocket (RFC 6455). Bytes only: it knows no protobuf.
 //!
 //! Two threads use it. One owns the [`WebSocket`] and reads. The other has the [`WriteHalf`], sends keep-alives and
-//! closes. tungstenite encodes the frames that are sent.
+//! closes.
+//!
+//! Nothing that logs runs under their lock, because a logger is the caller's code. So tungstenite encodes only single
+//! frames, before the lock is taken.
 
 pub(crate) mod handshake;
 pub(crate) mod frame_reader;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use parking_lot::Mutex;
 use rustix::event::PollFlags;
-use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
-use tungstenite::{Error as WsError, Message};
+use tungstenite::handshake::client::generate_key;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use crate::ending::Ending;
 use crate::net::dial::stream::{Stream, wait};
@@ -97,7 +102,7 @@ impl WebSocket {
         };
         // One pong answers all pings before it (RFC 6455, section 5.5.3).
         if let Some(payload) = ping {
-            self.write_half.send(Message::Pong(payload.into()));
+            self.write_half.send(Frame::pong(payload));
         }
         progress
     }
@@ -131,29 +136,29 @@ pub(crate) struct WriteHalf {
 
 struct Locked {
     stream: Stream,
-    /// Encodes and masks frames, and keeps those that the socket has no room for. It reads nothing.
-    encoder: WebSocketContext,
+    /// Encoded frames that the socket had no room for.
+    queue: Vec<u8>,
+    /// A close frame is the last that is sent (RFC 6455, section 5.5.1).
+    close_sent: bool,
 }
 
 impl WriteHalf {
     fn new(stream: Stream) -> Self {
-        let config =
-            WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0).max_write_buffer_size(WRITE_BUFFER);
         let (socket, is_tls) = (Arc::clone(stream.socket()), stream.is_tls());
-        let locked = Mutex::new(Locked { stream, encoder: WebSocketContext::new(Role::Client, Some(config)) });
+        let locked = Mutex::new(Locked { stream, queue: Vec::new(), close_sent: false });
         let (unflushed, is_shut_down) = Default::default();
         WriteHalf { locked, socket, is_tls, unflushed, is_shut_down }
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Locked { stream, encoder } = &mut *self.locked.lock();
+        let mut locked = self.locked.lock();
         if self.is_shut_down.load(Ordering::Relaxed) {
             return Ok(0);
         }
         if self.unflushed.load(Ordering::Relaxed) {
-            self.flush(stream, encoder);
+            self.flush(&mut locked);
         }
-        stream.read(buffer)
+        locked.stream.read(buffer)
     }
 
     fn wait(&self, deadline: Option<Instant>) -> io::Result<()> {
@@ -162,12 +167,12 @@ impl WriteHalf {
     }
 
     pub(crate) fn send_keep_alive(&self) {
-        self.send(Message::text(KEEP_ALIVE));
+        self.send(Frame::message(KEEP_ALIVE, OpCode::Data(Data::Text), true));
     }
 
     /// Sends an unsolicited pong. It shows a server that this client is alive while its pings wait to be read.
     pub(crate) fn send_pong(&self) {
-        self.send(Message::Pong(Default::default()));
+        self.send(Frame::pong(""));
     }
 
     /// Sends a close frame, or answers the server's with the same code. Does nothing if one was sent before.
@@ -175,20 +180,52 @@ impl WriteHalf {
         let code = code.map(CloseCode::from);
         // A server may send a code that no endpoint is allowed to send. It is not echoed.
         let code = code.map(|code| if code.is_allowed() { code } else { CloseCode::Protocol });
-        self.send(Message::Close(code.map(|code| CloseFrame { code, reason: Default::default() })));
+        let code = code.map(|code| CloseFrame { code, reason: Default::default() });
+        let frame = encode(Frame::close(code));
+        let mut locked = self.locked.lock();
+        if !locked.close_sent {
+            locked.close_sent = true;
+            // However full the queue is: a close frame is short, and there is only one.
+            locked.queue.extend_from_slice(&frame);
+        }
+        self.flush(&mut locked);
     }
 
-    fn send(&self, message: Message) {
-        let Locked { stream, encoder } = &mut *self.locked.lock();
-        // The reader will see a failure. It must first be able to read what the server sent before.
-        let _ = encoder.write(stream, message);
-        self.flush(stream, encoder);
+    fn send(&self, frame: Frame) {
+        let frame = encode(frame);
+        let mut locked = self.locked.lock();
+        if !locked.close_sent && locked.queue.len() + frame.len() <= WRITE_BUFFER {
+            locked.queue.extend_from_slice(&frame);
+        }
+        self.flush(&mut locked);
     }
 
-    fn flush(&self, stream: &mut Stream, encoder: &mut WebSocketContext) {
-        let blocked =
-            matches!(encoder.flush(stream), Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock);
-        self.unflushed.store(blocked, Ordering::Relaxed);
+    /// Writes what is queued, as far as the socket has room for it.
+    fn flush(&self, locked: &mut Locked) {
+        let Locked { stream, queue, .. } = locked;
+        let mut written = 0;
+        let flushed = loop {
+            if written == queue.len() {
+                break stream.flush();
+            }
+            match stream.write(&queue[written..]) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => written += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        queue.drain(..written);
+        let is_blocked = flushed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if flushed.is_err() && !is_blocked {
+            // The reader will see the failure. It must first be able to read what the server sent before.
+            queue.clear();
+        }
+        if queue.is_empty() {
+            // An idle tail keeps no memory for it.
+            *queue = Vec::new();
+        }
+        self.unflushed.store(is_blocked, Ordering::Relaxed);
     }
 
     /// Shuts the connection down at once, and wakes the thread that waits for it.
@@ -202,6 +239,16 @@ impl WriteHalf {
         // An error means that the connection has already ended.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
+}
+
+/// Encodes a frame, and masks it with random bytes, as a client must (RFC 6455, section 5.3).
+fn encode(mut frame: Frame) -> Vec<u8> {
+    // tungstenite's own generator of masks is private. A key is 16 random bytes.
+    let random = BASE64_STANDARD.decode(generate_key()).expect("a key is Base64");
+    frame.header_mut().mask = Some(*random.first_chunk().expect("a key is longer than a mask"));
+    let mut encoded = Vec::with_capacity(frame.len());
+    frame.format(&mut encoded).expect("writing to memory does not fail");
+    encoded
 }
 
 /// The code of a normal close (RFC 6455, section 7.4.1).

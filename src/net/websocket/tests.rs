@@ -4,9 +4,9 @@ use std::io::{self, Cursor, Read, Write};
 
 use proptest::prelude::*;
 use tungstenite::error::{CapacityError, ProtocolError};
-use tungstenite::protocol::Role;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
+use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error as WsError, Message};
 
 use super::frame_reader::{FrameReader, Parsed};

@@ -1,6 +1,8 @@
 //! Generation 3, Log Cache, which holds the newest lines of each app. They are read page by page, newest first.
 //!
-//! Source: log-cache-release 702107c (v3.2.12): its gateway, its auth proxy and its store.
+//! Source: log-cache-release 702107c (v3.2.12): its gateway, its auth proxy and its store. Version 1.x (March 2018 to
+//! March 2019): cloudfoundry/log-cache before commit 17bd844. Korifi, which has a Log Cache of its own:
+//! `api/handlers/log_cache.go`, `api/presenter/log_cache.go` and `api/repositories/log_repository.go`.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +14,8 @@ use std::ops::ControlFlow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
-use crate::net::http::body_error;
+use crate::net::http::{Response, body_error};
+use crate::server::app_guid::warn_of_no_guid;
 use crate::server::call::Call;
 use crate::server::source::{RecentSource, Skipped, explain_timeout, recent_timeout_error};
 use crate::wire::v2;
@@ -20,6 +23,16 @@ use crate::wire::v2;
 /// The largest page that Log Cache accepts, in envelopes. It returns more than requested if the page would otherwise
 /// end between envelopes with the same timestamp.
 const PAGE_SIZE: usize = 1000;
+
+/// The path of an app's messages, before its GUID.
+const PATH: &str = "/api/v1/read/";
+/// The same in version 1.x.
+const OLD_PATH: &str = "/v1/read/";
+
+/// gRPC's code of an error for a response that would be too large.
+const RESOURCE_EXHAUSTED: i64 = 8;
+/// A Cloud Controller's code of the error for a path that does not exist.
+const UNKNOWN_REQUEST: i64 = 10_000;
 
 /// Reads an app's newest lines, up to the limit in the settings. They are returned oldest first. An error contains the
 /// lines that were read before it, in the same order.
@@ -40,23 +53,73 @@ impl RecentSource for Lines {
 }
 
 fn read_newest(call: &Call<'_>) -> Result<Vec<LogMessage>> {
-    let guid = call.guid()?;
-    collect_newest(call.settings().recent_limit, PAGE_SIZE, call.settings().max_recent_size, |end, limit, page| {
+    let limit = call.settings().recent_limit;
+    // Checked even if no page is requested.
+    call.guid()?;
+    let lines = collect_newest(limit, PAGE_SIZE, call.settings().max_recent_size, |end, limit, page| {
         let end = end.map_or_else(String::new, |end| format!("&end_time={end}"));
-        let path = format!("/api/v1/read/{guid}?envelope_types=LOG&descending=true&limit={limit}{end}");
-        read_page(call, &path, page)
-    })
+        read_page(call, &format!("envelope_types=LOG&descending=true&limit={limit}{end}"), page)
+    })?;
+    if lines.is_empty() && limit > 0 {
+        warn_of_no_guid("Log Cache has no messages", call.app_guid);
+    }
+    Ok(lines)
+}
+
+/// Requests the messages of the call's app that a query selects.
+///
+/// Tries the path of version 1.x if the server does not know that of later versions, and remembers which one it knows.
+///
+/// # Errors
+///
+/// The error of every response that is not a success, with a hint.
+fn request(call: &Call<'_>, query: &str) -> Result<Response> {
+    let guid = call.guid()?;
+    let get = |path: &str| {
+        let response = call.get(&format!("{path}{guid}?{query}"))?;
+        if response.status == 200 { Ok(response) } else { Err(advise(response.into_error().hiding(call.token))) }
+    };
+    let learned = call.requester.learned;
+    let was_old = learned.is_old_log_cache(call.server);
+    let (path, other_path) = if was_old { (OLD_PATH, PATH) } else { (PATH, OLD_PATH) };
+    let error = match get(path) {
+        Err(error) if is_unknown_path(&error) => error,
+        result => return result,
+    };
+    log::debug!("{} has no {path}, trying {other_path}", call.server);
+    match get(other_path) {
+        Err(other) if is_unknown_path(&other) => Err(if was_old { other } else { error }),
+        // The server has answered, so it knows the path.
+        result if result.as_ref().err().is_none_or(|error| error.status().is_some_and(|status| status < 500)) => {
+            learned.set_old_log_cache(call.server, !was_old);
+            result
+        }
+        // What happened to the second request says less than the response to the first.
+        Err(other) if other.status().is_none() && !call.cancel().is_cancelled() => Err(error),
+        result => result,
+    }
+}
+
+/// Returns true if the server has answered that it does not know the path, as servers written in Go do.
+fn is_unknown_path(error: &Error) -> bool {
+    error.status() == Some(404) && error.body().is_some_and(|body| body.trim() == "404 page not found")
+}
+
+/// Returns true if the server has answered that its response would be too large, so that a smaller page may succeed:
+/// 429, or 403 from version 1.x, with gRPC's code. Another 429 limits the number of requests.
+fn is_too_large(error: &Error) -> bool {
+    matches!(error.status(), Some(403 | 429))
+        && error.retry_after().is_none()
+        && error.body().and_then(v2::grpc_code) == Some(RESOURCE_EXHAUSTED)
 }
 
 /// Reads one page and returns the number of envelopes in it.
-fn read_page(call: &Call<'_>, path: &str, page: &mut Page) -> Result<usize> {
+fn read_page(call: &Call<'_>, query: &str, page: &mut Page) -> Result<usize> {
     if call.timeouts.is_expired() {
         return Err(recent_timeout_error());
     }
-    let response = call.get(path)?;
-    if response.status != 200 {
-        return Err(advise(response.into_error().hiding(call.token)));
-    }
+    let response = request(call, query)?;
+    let app_guid = call.app_guid.trim();
     let mut count = 0;
     let mut skipped = Skipped::default();
     let mut add = |envelope: Result<Option<LogMessage>>| {
@@ -64,7 +127,13 @@ fn read_page(call: &Call<'_>, path: &str, page: &mut Page) -> Result<usize> {
         // Without this, megabytes that the system has already received would still be read.
         call.cancel().check()?;
         match envelope {
-            Ok(Some(line)) => page.add(line),
+            Ok(Some(mut line)) => {
+                // Korifi sends no source id. The response is about one app only.
+                if line.app_id.is_empty() {
+                    app_guid.clone_into(&mut line.app_id);
+                }
+                page.add(line)
+            }
             Ok(None) => skipped.add(None),
             Err(error) => skipped.add(Some(error)),
         }
@@ -79,14 +148,20 @@ fn read_page(call: &Call<'_>, path: &str, page: &mut Page) -> Result<usize> {
 }
 
 /// Adds a hint to an error response. Log Cache's auth proxy answers 404 with an empty body to every token that it
-/// rejects, or that is not valid for the app.
+/// rejects, or that is not valid for the app. Korifi answers it with a Cloud Controller's error, which says what is not
+/// there.
 fn advise(error: Error) -> Error {
+    if error.is_from_router() {
+        return error;
+    }
     let is_empty = error.body().is_some_and(|body| body.trim().is_empty());
+    let code = error.body().and_then(v2::cloud_controller_code);
     match error.status() {
         Some(404) if is_empty => error.with_kind(ErrorKind::Unauthorized).with_hint(
-            ": Log Cache answers 404 to every token that it rejects (has the token expired, and may its user see the \
+            " (Log Cache answers 404 to every token that it rejects: has the token expired, and may its user see the \
              app? `cf oauth-token` prints a new one)",
         ),
+        Some(404) if code.is_some_and(|code| code != UNKNOWN_REQUEST) => error,
         Some(404) => error.with_hint(" (Is this the address of a Log Cache?)"),
         _ => error,
     }
@@ -182,10 +257,18 @@ impl Collected {
             let remaining_size = max_size.saturating_sub(self.size);
             let mut page = Page { lines: Vec::new(), remaining_size, max_size };
             let result = read(end, requested, &mut page);
+            let ignores_end = end.is_some_and(|end| page.lines.iter().any(|line| line.timestamp >= end));
             let new_lines = self.add_new_lines(page.lines, end);
 
             match result {
                 Ok(count) if count < requested => return Ok(()),
+                // As Korifi does: further pages would be the same.
+                Ok(_) if ignores_end => {
+                    log::warn!(
+                        "Log Cache ignored `end_time`: there may be older recent messages, but they cannot be read"
+                    );
+                    return Ok(());
+                }
                 Ok(_) if new_lines > 0 => end = Some(self.oldest_time.saturating_add(1)),
                 Ok(count) if !self.lines_repeated_before(end).is_empty() => {
                     if count == requested {
@@ -198,8 +281,7 @@ impl Collected {
                     end = Some(self.oldest_time);
                 }
                 Ok(_) => return Ok(()),
-                // The response would be too large.
-                Err(error) if error.status() == Some(429) && requested > 1 => page_size = requested / 2,
+                Err(error) if is_too_large(&error) && requested > 1 => page_size = requested / 2,
                 Err(error) => return Err(error),
             }
         }

@@ -12,11 +12,14 @@ use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::{Dialer, Proxy};
 use crate::net::endpoint::{Endpoint, Scheme};
 use crate::server::call::Requester;
+use crate::server::learned::Learned;
 use crate::settings::Settings;
 use crate::wire::captures;
 
 const APP: &str = "00000021-aaaa-bbbb-cccc-000000000021";
 const TOKEN: &str = "bearer hunter2";
+/// The body of the response to a request for a page that is too large.
+const TOO_LARGE: &str = r#"{"code":8,"message":"grpc: received message larger than max","details":[]}"#;
 /// A test that waits longer than this fails.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -39,7 +42,7 @@ impl Store {
     fn read(&self, end: Option<i64>, limit: usize, page: &mut Page) -> Result<usize> {
         assert!(limit > 0 && end != Some(0));
         if limit > self.largest_page {
-            return Err(Error::response(429, "Too Many Requests", "reading", String::new(), None));
+            return Err(Error::response(429, "Too Many Requests", "reading", TOO_LARGE.into(), None));
         }
         let before = self.lines.partition_point(|line| end.is_none_or(|end| line.timestamp < end));
         let mut start = before.saturating_sub(limit);
@@ -290,7 +293,8 @@ fn read(
     cancel: &Arc<Cancel>,
 ) -> Result<Vec<LogMessage>> {
     let dialer = Arc::new(Dialer::new(None, Proxy::none()));
-    let requester = Requester { dialer: &dialer, settings, cancel };
+    let learned = Learned::default();
+    let requester = Requester { dialer: &dialer, settings, learned: &learned, cancel };
     read_newest(&Call { requester, server, app_guid, token: TOKEN, timeouts })
 }
 
@@ -333,8 +337,7 @@ fn more_lines_than_a_page_are_read_page_by_page() {
     let all = lines(&[[(5, 1); 1001].as_slice(), &[(5, 2), (5, 1)]].concat(), true);
     let page = |end: usize, size: usize| response(&all[end.saturating_sub(size)..end]);
     // The second of the two lines with the same time is the last of the second page, so it is repeated.
-    let server =
-        Server::responding([status("429 Too Many Requests", ""), page(1004, 500), page(505, 500), page(6, 500)]);
+    let server = Server::responding([status("429 No", TOO_LARGE), page(1004, 500), page(505, 500), page(6, 500)]);
     assert!(server.recent(APP, 2000).unwrap() == all);
     let first = format!("GET /api/v1/read/{APP}?envelope_types=LOG&descending=true");
     assert_eq!(server.request(), format!("{first}&limit=1000 HTTP/1.1"));

@@ -2,6 +2,7 @@
 //!
 //! Its method `start` is defined beside the `TrafficController`, because imports go down only.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::generation::Generation;
@@ -54,6 +55,30 @@ impl Builder {
     /// Sets which servers are imitated. Default: [`Generation::Y2015`].
     pub fn generation(mut self, generation: Generation) -> Self {
         self.settings.generation = generation;
+        self
+    }
+
+    /// Sets where the server listens. Port 0 means a free one. Default: a free port of 127.0.0.1.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::TrafficController;
+    ///
+    /// let server = TrafficController::start()?;
+    /// let address = server.address();
+    /// server.stop();
+    /// // A new one, where clients of the old one look for it. See also `TrafficController::restart`.
+    /// let server = TrafficController::builder().address(address).start()?;
+    /// assert_eq!(server.address(), address);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn address(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.settings.address = address.into();
+        self
+    }
+
+    /// Sets the port at which the server listens. Default: a free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.settings.address.set_port(port);
         self
     }
 
@@ -157,6 +182,21 @@ impl Builder {
     /// so every message is a batch. The real gateway waits 100 ms.
     pub fn batch_window(mut self, window: Duration) -> Self {
         self.settings.batch_window = window;
+        self
+    }
+
+    /// Builds a foundation whose only server of logs is Log Cache: there is neither Doppler nor the RLP gateway, and the
+    /// API's links to them are `null`. For [`Generation::Today`], whose operators can switch both off.
+    pub fn log_cache_only(mut self) -> Self {
+        self.settings.has_streams = false;
+        self
+    }
+
+    /// Sends no logs to Doppler and the RLP gateway, as with `disable_logs` of the agents: both accept tails, ping and
+    /// send heartbeats, but never send a message. Log Cache has all of them.
+    /// [`enable_logs`](crate::testing::TrafficController::enable_logs) ends this.
+    pub fn disable_logs(mut self) -> Self {
+        self.settings.disable_logs = true;
         self
     }
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use super::server::RouterError;
+
 /// A fault of a connection.
 ///
 /// Faults are passed to [`TrafficController::fault`](crate::testing::TrafficController::fault) for the next connection,
-/// or to [`always`](crate::testing::TrafficController::always) for all connections. One connection can have several:
+/// to [`fault_at`](crate::testing::TrafficController::fault_at) for the next request of some kind, or to
+/// [`always`](crate::testing::TrafficController::always) for all connections. One connection can have several:
 /// `[Fault::Drip { every }, Fault::Truncate]`. If two contradict each other, the later one applies.
 ///
 /// Positions are numbers of bytes that the server has sent on the connection, before encryption, counted from the first
@@ -32,7 +35,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The connection is accepted, but there is neither a TLS handshake nor a response.
+    /// The connection is accepted, but there is neither a TLS handshake nor a response. If it is aimed at a kind of
+    /// request, the request is read, but not answered.
     SilentAccept,
     /// Every request, for any path and with any token, gets a response with this status and body.
     RefuseStatus {
@@ -41,6 +45,16 @@ pub enum Fault {
         /// The body, served as `text/plain`.
         body: Vec<u8>,
     },
+    /// Every request, for any path and with any token, is rejected because the client has sent too many, or because the
+    /// server is too busy. The body of a 429 is that of a Cloud Controller.
+    RateLimit {
+        /// The status, usually 429 or 503.
+        status: u16,
+        /// The value of the header `Retry-After`: a number of seconds, or a date.
+        retry_after: String,
+    },
+    /// The router in front of the server cannot forward the request to it.
+    Router(RouterError),
     /// The response to a websocket handshake contains a wrong `Sec-WebSocket-Accept`.
     WrongAcceptKey,
     /// These bytes are sent instead of an HTTP response.
@@ -80,9 +94,11 @@ impl From<Fault> for Vec<Fault> {
 /// The faults of one connection, one field for each place in the code that looks for faults.
 #[derive(Default)]
 pub(crate) struct FaultPlan {
+    /// It was queued for this connection, rather than set for all.
+    pub(crate) is_queued: bool,
     pub(crate) silent: bool,
-    /// Status and body.
-    pub(crate) error_response: Option<(u16, Vec<u8>)>,
+    /// What is sent instead of the response of a server.
+    pub(crate) error_response: Option<ErrorResponse>,
     pub(crate) wrong_accept_key: bool,
     pub(crate) garbage: Option<Vec<u8>>,
     pub(crate) delayed_body: Option<Duration>,
@@ -92,6 +108,13 @@ pub(crate) struct FaultPlan {
     pub(crate) interruption: Option<(u64, Interruption)>,
     /// The pause between two bytes.
     pub(crate) drip: Option<Duration>,
+}
+
+/// An error response that does not depend on the request.
+pub(crate) enum ErrorResponse {
+    Status { status: u16, body: Vec<u8> },
+    RateLimit { status: u16, retry_after: String },
+    Router(RouterError),
 }
 
 /// How a response has no end.
@@ -120,7 +143,13 @@ impl From<Vec<Fault>> for FaultPlan {
         for fault in faults {
             match fault {
                 Fault::SilentAccept => plan.silent = true,
-                Fault::RefuseStatus { status, body } => plan.error_response = Some((status, body)),
+                Fault::RefuseStatus { status, body } => {
+                    plan.error_response = Some(ErrorResponse::Status { status, body });
+                }
+                Fault::RateLimit { status, retry_after } => {
+                    plan.error_response = Some(ErrorResponse::RateLimit { status, retry_after });
+                }
+                Fault::Router(error) => plan.error_response = Some(ErrorResponse::Router(error)),
                 Fault::WrongAcceptKey => plan.wrong_accept_key = true,
                 Fault::Garbage(bytes) => plan.garbage = Some(bytes),
                 Fault::DelayedBody(delay) => plan.delayed_body = Some(delay),

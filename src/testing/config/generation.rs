@@ -10,7 +10,9 @@
 /// | 2014 | yes | | | |
 /// | [`Y2015`](Generation::Y2015), [`Y2016`](Generation::Y2016) | yes | yes | yes | |
 /// | [`Y2018`](Generation::Y2018) | | yes | yes | |
+/// | [`LogCache1`](Generation::LogCache1) | | yes | yes | only `/v1/read/<guid>` |
 /// | [`Today`](Generation::Today) | | yes | | yes |
+/// | [`Korifi`](Generation::Korifi) | | | | only `/api/v1/read/<guid>` |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Generation {
@@ -28,8 +30,16 @@ pub enum Generation {
     /// 2018, before Log Cache was deployed: there are no legacy paths any more, error responses of Doppler's paths have
     /// no body, and an app's id must be a GUID.
     Y2018,
+    /// March 2018 to March 2019: as 2018, with Log Cache 1.x. Its paths begin with `/v1/` instead of `/api/v1/`, and its
+    /// response to a request for too much is a 403 whose JSON has gRPC's code 8.
+    LogCache1,
     /// Today: Doppler only streams, and Log Cache has the recent messages. The RLP gateway streams too.
     Today,
+    /// Korifi, the Cloud Foundry on Kubernetes: an API with `cf_on_k8s` and a Log Cache of its own at the same address.
+    /// There are no streams and no UAA. Log Cache's envelopes have neither `source_id` nor `instance_id`, and their
+    /// times and types are numbers. It ignores `end_time`, and a limit selects the newest messages of each container.
+    /// Its error responses are those of a Cloud Controller.
+    Korifi,
 }
 
 impl Generation {
@@ -42,16 +52,28 @@ impl Generation {
     }
 
     pub(crate) fn has_doppler(self) -> bool {
-        !self.is_of_2014()
+        !self.is_of_2014() && self != Generation::Korifi
     }
 
     pub(crate) fn has_recent_logs(self) -> bool {
-        self.has_doppler() && !self.has_log_cache()
+        self.has_doppler() && self < Generation::Today
     }
 
-    /// Returns true if there is Log Cache, and with it the RLP gateway.
     pub(crate) fn has_log_cache(self) -> bool {
+        self >= Generation::LogCache1
+    }
+
+    /// Returns how the paths of Log Cache begin.
+    pub(crate) fn log_cache_root(self) -> &'static str {
+        if self == Generation::LogCache1 { "/v1/" } else { "/api/v1/" }
+    }
+
+    pub(crate) fn has_rlp_gateway(self) -> bool {
         self == Generation::Today
+    }
+
+    pub(crate) fn has_uaa(self) -> bool {
+        self != Generation::Korifi
     }
 
     /// Returns the code with which the server closes a websocket if nothing is wrong.

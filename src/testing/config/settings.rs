@@ -1,5 +1,6 @@
 //! [`Settings`]: how a server behaves during its whole life, with the defaults.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::generation::Generation;
@@ -21,6 +22,7 @@ const PING: PingSettings = PingSettings { interval: Duration::from_secs(15), pon
 
 /// The settings of a server. Each is documented at the method of [`Builder`](super::builder::Builder) that sets it.
 pub(crate) struct Settings {
+    pub(crate) address: SocketAddr,
     pub(crate) generation: Generation,
     pub(crate) tls: bool,
     /// The tokens that are accepted. `None`: any token, and requests without one.
@@ -37,6 +39,18 @@ pub(crate) struct Settings {
     pub(crate) stream_timeout: Duration,
     pub(crate) most_streams: Option<usize>,
     pub(crate) batch_window: Duration,
+    pub(crate) has_streams: bool,
+    pub(crate) disable_logs: bool,
+}
+
+impl Settings {
+    pub(crate) fn has_doppler(&self) -> bool {
+        self.generation.has_doppler() && self.has_streams
+    }
+
+    pub(crate) fn has_rlp_gateway(&self) -> bool {
+        self.generation.has_rlp_gateway() && self.has_streams
+    }
 }
 
 /// How websockets are pinged.
@@ -51,6 +65,7 @@ pub(crate) struct PingSettings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             generation: Generation::Y2015,
             tls: false,
             tokens: None,
@@ -66,6 +81,8 @@ impl Default for Settings {
             stream_timeout: STREAM_TIMEOUT,
             most_streams: None,
             batch_window: Duration::ZERO,
+            has_streams: true,
+            disable_logs: false,
         }
     }
 }

@@ -17,6 +17,9 @@ use super::state::SharedState;
 use super::state::waker::Waker;
 use crate::net::deadline::after;
 
+/// How long a dropped connection waits for the end of its client.
+const DROP_TIMEOUT: Duration = Duration::from_secs(1);
+
 // The order of the fields matters: the socket must be closed before the registration is removed, so that a test that
 // sees no open connection can rely on it.
 pub(crate) struct Connection {
@@ -61,6 +64,12 @@ impl Connection {
             _ => Transport::Plain(tcp),
         };
         Ok(Connection { socket: Socket::new(transport, &plan), plan, registration })
+    }
+
+    /// Replaces the faults. Their positions count from here.
+    pub(crate) fn set_plan(&mut self, plan: FaultPlan) {
+        self.socket.set_faults(&plan);
+        self.plan = plan;
     }
 
     pub(crate) fn shared(&self) -> &Arc<SharedState> {
@@ -112,6 +121,18 @@ impl Connection {
     pub(crate) fn hang_up(&mut self) -> Result<(), Disconnect> {
         self.socket.shut_down();
         self.wait_for_client_end()
+    }
+
+    /// Ends the sending side with TCP's FIN, without TLS's `close_notify`. Then reads what the client still sends, until
+    /// it has ended its side, too: a socket that is closed before that answers with a reset, which can overtake the FIN.
+    pub(crate) fn drop_without_reset(&mut self) -> Result<(), Disconnect> {
+        self.socket.drop_sending_side();
+        let deadline = after(DROP_TIMEOUT);
+        while !self.socket.ended() && Instant::now() < deadline {
+            self.wait(false, Some(deadline))?;
+            self.socket.discard_input()?;
+        }
+        Ok(())
     }
 
     /// Waits until the client has ended its sending side.

@@ -56,8 +56,18 @@ pub(super) enum WriteAllowed {
 
 impl Socket {
     pub(super) fn new(transport: Transport, plan: &FaultPlan) -> Self {
+        let next_byte = Instant::now();
+        let mut socket = Socket { transport, sent: 0, interruption: None, drip: None, next_byte, ended: false };
+        socket.set_faults(plan);
+        socket
+    }
+
+    /// Replaces the faults. Their positions count from here.
+    pub(super) fn set_faults(&mut self, plan: &FaultPlan) {
         let FaultPlan { interruption, drip, .. } = *plan;
-        Socket { transport, sent: 0, interruption, drip, next_byte: Instant::now(), ended: false }
+        self.sent = 0;
+        self.interruption = interruption;
+        self.drip = drip;
     }
 
     /// Interrupts the sending after this many bytes.
@@ -145,6 +155,12 @@ impl Socket {
         if let Transport::Tls(tls) = &mut self.transport {
             let _ = tls.shutdown();
         }
+        let _ = self.tcp().shutdown(Shutdown::Write);
+    }
+
+    /// Ends the sending side with TCP's FIN alone. The faults have no effect any more.
+    pub(super) fn drop_sending_side(&mut self) {
+        self.set_faults(&FaultPlan::default());
         let _ = self.tcp().shutdown(Shutdown::Write);
     }
 

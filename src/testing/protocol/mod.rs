@@ -6,6 +6,7 @@
 pub(crate) mod reply;
 pub(crate) mod response;
 pub(crate) mod request;
+pub(crate) mod target;
 pub(crate) mod log_entry;
 pub(crate) mod events;
 pub(crate) mod frames;

@@ -5,9 +5,12 @@ use std::time::Instant;
 
 use percent_encoding::percent_decode_str;
 
+use crate::testing::config::server::Server;
+
 /// The maximum number of headers in a request.
 const MOST_HEADERS: usize = 128;
-const LOG_CACHE_READ: &str = "/api/v1/read/";
+/// The paths of Log Cache, and those of its versions 1.x.
+const LOG_CACHE_READ: [&str; 2] = ["/api/v1/read/", "/v1/read/"];
 
 /// A request that a client sent. Returned by
 /// [`TrafficController::requests`](crate::testing::TrafficController::requests).
@@ -44,11 +47,11 @@ pub enum RequestKind {
     Stream,
     /// `/apps/<guid>/recentlogs`
     RecentLogs,
-    /// `/api/v1/read/<guid>` of Log Cache
+    /// `/api/v1/read/<guid>` of Log Cache, or `/v1/read/<guid>` of its versions 1.x
     LogCacheRead,
-    /// `/api/v1/meta` of Log Cache
+    /// `/api/v1/meta` of Log Cache, or `/v1/meta`
     LogCacheMeta,
-    /// `/api/v1/info` of Log Cache
+    /// `/api/v1/info` of Log Cache, or `/v1/info`
     LogCacheInfo,
     /// `/v2/read` of the RLP gateway
     Gateway,
@@ -104,16 +107,20 @@ impl Request {
         let in_path = match self.kind {
             RequestKind::Gateway => return self.query_values("source_id"),
             RequestKind::Stream | RequestKind::RecentLogs => app_in_path(self.path()).map(|(app, _)| app),
-            RequestKind::LogCacheRead => self.path().strip_prefix(LOG_CACHE_READ),
+            RequestKind::LogCacheRead => source_in_path(self.path()),
             _ => return self.query_values("app"),
         };
         in_path.map(|app| percent_decode_str(app).decode_utf8_lossy().into_owned()).into_iter().collect()
     }
 
+    /// Returns the decoded names and values in the query.
+    pub(crate) fn query(&self) -> impl Iterator<Item = (String, String)> {
+        form_pairs(self.target.split_once('?').map_or("", |(_, query)| query))
+    }
+
     /// Returns the decoded values of this name in the query.
     pub(crate) fn query_values(&self, name: &str) -> Vec<String> {
-        let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        form_values(query, name).collect()
+        self.query().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
     }
 
     /// Returns the value of the first header with this name. Case is ignored.
@@ -127,6 +134,11 @@ impl Request {
     }
 }
 
+/// Returns the source in a path of Log Cache.
+fn source_in_path(path: &str) -> Option<&str> {
+    LOG_CACHE_READ.iter().find_map(|prefix| path.strip_prefix(prefix)).filter(|source| !source.is_empty())
+}
+
 /// Splits one of Doppler's paths, `/apps/<app>/<what>`, into the app and what is asked for.
 fn app_in_path(path: &str) -> Option<(&str, &str)> {
     let (app, what) = path.strip_prefix("/apps/")?.split_once('/')?;
@@ -134,20 +146,31 @@ fn app_in_path(path: &str) -> Option<(&str, &str)> {
 }
 
 impl RequestKind {
+    /// Returns the server that answers such requests. `None`: an unknown path.
+    pub(crate) fn server(self) -> Option<Server> {
+        Some(match self {
+            RequestKind::Recent | RequestKind::Tail | RequestKind::Dump => Server::Legacy,
+            RequestKind::Stream | RequestKind::RecentLogs => Server::Doppler,
+            RequestKind::LogCacheRead | RequestKind::LogCacheMeta | RequestKind::LogCacheInfo => Server::LogCache,
+            RequestKind::Gateway => Server::RlpGateway,
+            RequestKind::ApiRoot | RequestKind::ApiInfo => Server::Api,
+            RequestKind::Token => Server::Uaa,
+            RequestKind::Other => return None,
+        })
+    }
+
     fn of(path: &str) -> Self {
         match path {
             "/recent" => RequestKind::Recent,
             "/tail/" => RequestKind::Tail,
             "/dump/" => RequestKind::Dump,
-            "/api/v1/meta" => RequestKind::LogCacheMeta,
-            "/api/v1/info" => RequestKind::LogCacheInfo,
+            "/api/v1/meta" | "/v1/meta" => RequestKind::LogCacheMeta,
+            "/api/v1/info" | "/v1/info" => RequestKind::LogCacheInfo,
             "/v2/read" => RequestKind::Gateway,
             "/" => RequestKind::ApiRoot,
             "/v2/info" => RequestKind::ApiInfo,
             "/oauth/token" => RequestKind::Token,
-            _ if path.strip_prefix(LOG_CACHE_READ).is_some_and(|source| !source.is_empty()) => {
-                RequestKind::LogCacheRead
-            }
+            _ if source_in_path(path).is_some() => RequestKind::LogCacheRead,
             _ => match app_in_path(path) {
                 Some((_, "stream")) => RequestKind::Stream,
                 Some((_, "recentlogs")) => RequestKind::RecentLogs,
@@ -157,13 +180,13 @@ impl RequestKind {
     }
 }
 
-/// Returns the decoded values of this name in a form or a query.
-pub(crate) fn form_values(form: &str, name: &str) -> impl Iterator<Item = String> {
+/// Returns the decoded names and values in a form or a query.
+pub(crate) fn form_pairs(form: &str) -> impl Iterator<Item = (String, String)> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    form.split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .filter(move |(key, _)| decode(key) == name)
-        .map(move |(_, value)| decode(value))
+    form.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(name), decode(value))
+    })
 }
 
 /// Returns true if an id has the form of a GUID, as the ids of apps have.

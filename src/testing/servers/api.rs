@@ -8,8 +8,9 @@ use crate::testing::state::SharedState;
 /// Answers `/` with links, as the API has done since 2016.
 pub(crate) fn root(shared: &SharedState) -> Response {
     let (http_url, websocket_url) = (shared.http_url(), shared.websocket_url());
+    let settings = &shared.settings;
     let link = |url: &str| json!({ "href": url });
-    let log_cache_link = || if shared.settings.generation.has_log_cache() { link(&http_url) } else { Value::Null };
+    let link_if = |exists, url: &str| if exists { link(url) } else { Value::Null };
     json_response(&json!({
         "links": {
             "self": link(&http_url),
@@ -17,9 +18,9 @@ pub(crate) fn root(shared: &SharedState) -> Response {
             "cloud_controller_v3": link(&format!("{http_url}/v3")),
             "login": link(&http_url),
             "uaa": link(&http_url),
-            "logging": link(&websocket_url),
-            "log_cache": log_cache_link(),
-            "log_stream": log_cache_link(),
+            "logging": link_if(settings.has_doppler(), &websocket_url),
+            "log_cache": link_if(settings.generation.has_log_cache(), &http_url),
+            "log_stream": link_if(settings.has_rlp_gateway(), &http_url),
         }
     }))
 }
@@ -37,10 +38,20 @@ pub(crate) fn info(shared: &SharedState) -> Response {
     if generation.has_legacy() {
         info["logging_endpoint"] = websocket_url.clone().into();
     }
-    if generation.has_doppler() {
+    if shared.settings.has_doppler() {
         info["doppler_logging_endpoint"] = websocket_url.into();
     }
     json_response(&info)
+}
+
+/// Rejects a request as a Cloud Controller does that has had too many.
+pub(crate) fn too_many_requests(status: u16, retry_after: &str) -> Response {
+    let errors = match status {
+        503 => json!([{ "detail": "Service Unavailable", "title": "CF-ServiceUnavailable", "code": 10015 }]),
+        _ => json!([{ "detail": "Rate Limit Exceeded", "title": "CF-RateLimitExceeded", "code": 10013 }]),
+    };
+    let body = json!({ "errors": errors }).to_string();
+    Response::with_body(status, "application/json;charset=utf-8", body).header("Retry-After", retry_after)
 }
 
 fn json_response(body: &Value) -> Response {

@@ -1,6 +1,6 @@
 //! Generation 2: Doppler without legacy paths. It streams an app's logs, and returns the recent ones until Log Cache.
 
-use super::authorization::{Authorization, SchemeCase, authorize};
+use super::authorization::{Authorization, authorize};
 use super::multipart;
 use crate::testing::config::fault::Endless;
 use crate::testing::protocol::log_entry::WireFormat;
@@ -34,11 +34,12 @@ fn rejection(shared: &SharedState, request: &Request) -> Option<Response> {
     if !is_guid(&request.app()) {
         return Some(Response::empty(401));
     }
-    match authorize(shared, request, SchemeCase::Ignored) {
+    match authorize(shared, request) {
         Authorization::Granted => None,
         Authorization::NoToken | Authorization::InvalidToken => {
             Some(Response::empty(401).header("Www-Authenticate", "Basic"))
         }
         Authorization::Hidden => Some(Response::empty(404)),
+        Authorization::Unavailable => Some(Response::empty(500)),
     }
 }

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::authorization::{Authorization, SchemeCase, authorize};
+use super::authorization::{Authorization, authorize};
 use super::multipart::{recent, recent_with_boundary};
 use crate::testing::config::fault::Endless;
 use crate::testing::config::generation::Generation;
@@ -58,12 +58,16 @@ fn answer_of_2015(shared: &SharedState, endless: Option<Endless>, request: Reque
     if request.method == "HEAD" {
         return Response::without_length(200).into();
     }
-    if let Some(message) = rejection(shared, &request) {
-        return if is_2016 {
-            Response::text(401, "Unauthorized").into()
-        } else {
-            Response::text(401, format!("You are not authorized. {message}")).header("Www-Authenticate", "Basic").into()
-        };
+    if is_2016 {
+        match authorize(shared, &request) {
+            Authorization::Granted => {}
+            Authorization::NoToken | Authorization::InvalidToken => return Response::text(401, "Unauthorized").into(),
+            Authorization::Hidden => return Response::text(404, "Not Found").into(),
+            Authorization::Unavailable => return Response::text(500, "Internal Server Error").into(),
+        }
+    } else if let Some(message) = rejection(shared, &request) {
+        let response = Response::text(401, format!("You are not authorized. {message}"));
+        return response.header("Www-Authenticate", "Basic").into();
     }
     match request.kind {
         RequestKind::Tail | RequestKind::Stream => WebsocketUpgrade::accept(request, WebsocketKind::Tail, format)
@@ -74,9 +78,12 @@ fn answer_of_2015(shared: &SharedState, endless: Option<Endless>, request: Reque
 
 /// Returns why the request is not allowed.
 fn rejection(shared: &SharedState, request: &Request) -> Option<&'static str> {
-    match authorize(shared, request, SchemeCase::Sensitive) {
+    match authorize(shared, request) {
         Authorization::Granted => None,
         Authorization::NoToken => Some("Error: Authorization not provided"),
-        Authorization::InvalidToken | Authorization::Hidden => Some("Error: Invalid authorization"),
+        // The servers of 2015 and before do not tell why the API refuses.
+        Authorization::InvalidToken | Authorization::Hidden | Authorization::Unavailable => {
+            Some("Error: Invalid authorization")
+        }
     }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::authorization::{Authorization, SchemeCase, authorize};
+use super::authorization::{Authorization, authorize};
 use crate::testing::config::fault::Endless;
+use crate::testing::config::generation::Generation;
 use crate::testing::config::settings::EqualTimes;
 use crate::testing::protocol::log_entry::LogEntry;
 use crate::testing::protocol::request::Request;
@@ -25,17 +26,24 @@ const INVALID_ARGUMENT: u8 = 3;
 const RESOURCE_EXHAUSTED: u8 = 8;
 const UNIMPLEMENTED: u8 = 12;
 
-/// Answers `/api/v1/read/<source>`.
+/// Answers `/api/v1/read/<source>`, or `/v1/read/<source>` of version 1.
 pub(crate) fn read(shared: &SharedState, endless: Option<Endless>, request: &Request) -> Response {
     if let Some(response) = rejection(shared, request) {
         return response;
     }
+    let is_version_1 = shared.settings.generation == Generation::LogCache1;
     if request.method != "GET" {
+        if is_version_1 {
+            return Response::go_error(405, "Method Not Allowed");
+        }
         return error(501, UNIMPLEMENTED, "Method Not Allowed");
     }
     let query = match ReadQuery::parse(request) {
         Ok(query) => query,
-        Err(response) => return response,
+        Err(rejection) if is_version_1 => {
+            return error_of_version_1(rejection.status, rejection.code, &rejection.message);
+        }
+        Err(rejection) => return error(rejection.status, rejection.code, &rejection.message),
     };
     let messages = cached_messages(shared, &request.app());
     let selected = query.select(&messages, shared.settings.equal_times);
@@ -55,12 +63,29 @@ fn envelopes_response(shared: &SharedState, endless: Option<Endless>, envelopes:
     let (size, limit) = (body.len(), shared.settings.largest_answer);
     if size > limit {
         let message = format!("grpc: received message larger than max ({size} vs. {limit})");
+        if shared.settings.generation == Generation::LogCache1 {
+            return error_of_version_1(403, RESOURCE_EXHAUSTED, &message);
+        }
         return error(429, RESOURCE_EXHAUSTED, &message);
     }
     Response::with_body(200, "application/json", body)
         .header("Grpc-Metadata-Content-Type", "application/grpc")
         .framing(shared.settings.body_framing)
         .repeat_forever(repeated.into_bytes())
+}
+
+/// Why a query is rejected.
+struct Rejection {
+    status: u16,
+    /// gRPC's status code.
+    code: u8,
+    message: String,
+}
+
+impl Rejection {
+    fn unknown(message: String) -> Self {
+        Rejection { status: 500, code: UNKNOWN, message }
+    }
 }
 
 /// Which envelopes a request asks for. Times are in nanoseconds.
@@ -75,13 +100,13 @@ struct ReadQuery {
 }
 
 impl ReadQuery {
-    fn parse(request: &Request) -> Result<Self, Response> {
+    fn parse(request: &Request) -> Result<Self, Rejection> {
         let mut wants_logs = true;
         let types = request.query_values("envelope_types");
         for name in &types {
             if !["ANY", "LOG", "COUNTER", "GAUGE", "TIMER", "EVENT"].contains(&name.as_str()) {
                 let message = format!("parsing list \"envelope_types\": {name:?} is not a valid value");
-                return Err(error(400, INVALID_ARGUMENT, &message));
+                return Err(Rejection { status: 400, code: INVALID_ARGUMENT, message });
             }
             wants_logs = types.iter().any(|name| name == "LOG" || name == "ANY");
         }
@@ -94,13 +119,13 @@ impl ReadQuery {
         let (start, end) = (integer("start_time")?.unwrap_or(0), integer("end_time")?.unwrap_or(0));
         let limit = integer("limit")?.unwrap_or(0);
         if end != 0 && start > end {
-            return Err(error(500, UNKNOWN, &format!("StartTime ({start}) must be before EndTime ({end})")));
+            return Err(Rejection::unknown(format!("StartTime ({start}) must be before EndTime ({end})")));
         }
         if limit > LARGEST_LIMIT {
-            return Err(error(500, UNKNOWN, &format!("limit ({limit}) must be {LARGEST_LIMIT} or less")));
+            return Err(Rejection::unknown(format!("limit ({limit}) must be {LARGEST_LIMIT} or less")));
         }
         let limit = usize::try_from(limit)
-            .map_err(|_| error(500, UNKNOWN, &format!("limit ({limit}) must be greater than zero")))?;
+            .map_err(|_| Rejection::unknown(format!("limit ({limit}) must be greater than zero")))?;
         Ok(ReadQuery {
             start,
             end: if end == 0 { now() } else { end },
@@ -135,11 +160,11 @@ fn parse_parameter<T>(
     name: &str,
     go_type: &str,
     parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, Response> {
+) -> Result<Option<T>, Rejection> {
     let Some(text) = request.query_values(name).into_iter().next() else { return Ok(None) };
     let syntax_error = || {
         let message = format!("parsing field \"{name}\": strconv.Parse{go_type}: parsing {text:?}: invalid syntax");
-        error(400, INVALID_ARGUMENT, &message)
+        Rejection { status: 400, code: INVALID_ARGUMENT, message }
     };
     parse(&text).map(Some).ok_or_else(syntax_error)
 }
@@ -201,16 +226,23 @@ pub(crate) fn meta(shared: &SharedState, request: &Request) -> Response {
 }
 
 /// Answers `/api/v1/info`, the only path that needs no token.
-pub(crate) fn info() -> Response {
+pub(crate) fn info(shared: &SharedState) -> Response {
+    if shared.settings.generation == Generation::LogCache1 {
+        return Response::with_body(200, "application/json", "{\"version\":\"1.4.7\"}\n");
+    }
     Response::text(200, "{\"version\":\"3.2.12\",\"vm_uptime\":\"2204\"}\n")
 }
 
 /// Returns the response to a request that is not allowed. The proxy answers every problem with a token with a 404.
 fn rejection(shared: &SharedState, request: &Request) -> Option<Response> {
-    match authorize(shared, request, SchemeCase::Ignored) {
-        Authorization::Granted => None,
-        Authorization::NoToken | Authorization::InvalidToken | Authorization::Hidden => Some(Response::empty(404)),
-    }
+    let is_granted = matches!(authorize(shared, request), Authorization::Granted);
+    (!is_granted).then(|| Response::empty(404))
+}
+
+/// Creates an error response of the gRPC gateway of Log Cache 1.x.
+fn error_of_version_1(status: u16, code: u8, message: &str) -> Response {
+    let message = serde_json::Value::from(message);
+    Response::with_body(status, "application/json", format!("{{\"error\":{message},\"code\":{code}}}"))
 }
 
 /// Creates an error response of the gRPC gateway, with one of gRPC's status codes.

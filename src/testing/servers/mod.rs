@@ -6,5 +6,7 @@ pub(crate) mod log_cache;
 pub(crate) mod rlp_gateway;
 pub(crate) mod api;
 pub(crate) mod uaa;
+pub(crate) mod korifi;
+pub(crate) mod router;
 mod multipart;
 mod authorization;

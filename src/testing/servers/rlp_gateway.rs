@@ -1,6 +1,6 @@
 //! The RLP gateway: streams an app's logs as server-sent events.
 
-use super::authorization::{Authorization, SchemeCase, authorize};
+use super::authorization::{Authorization, authorize};
 use crate::testing::protocol::reply::{EventSubscription, Reply};
 use crate::testing::protocol::request::{Request, is_guid};
 use crate::testing::protocol::response::Response;
@@ -12,7 +12,7 @@ const ENVELOPE_TYPES: [&str; 7] = ["log", "counter", "gauge", "timer", "event", 
 /// Answers `/v2/read`.
 pub(crate) fn read(shared: &SharedState, request: &Request) -> Reply {
     let apps = request.apps();
-    let authorization = authorize(shared, request, SchemeCase::Ignored);
+    let authorization = authorize(shared, request);
     // Only an admin may omit the apps, or ask for a source that is not an app.
     if !matches!(authorization, Authorization::Granted) || apps.is_empty() || !apps.iter().all(|app| is_guid(app)) {
         return error(404, "not_found", "resource not found").into();

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::testing::protocol::request::{Request, form_values};
+use crate::testing::protocol::request::{Request, form_pairs};
 use crate::testing::protocol::response::Response;
 use crate::testing::state::SharedState;
 use crate::testing::state::tokens::{AccessToken, SCOPE};
@@ -16,12 +16,16 @@ pub(crate) fn token(shared: &SharedState, request: &Request) -> Response {
     }
     // The client `cf` has no secret.
     let client = format!("Basic {}", BASE64_STANDARD.encode("cf:"));
-    if request.header("Authorization") != Some(&client) {
+    let form = String::from_utf8_lossy(&request.body);
+    let field = |name| form_pairs(&form).find(|(key, _)| key == name).map(|(_, value)| value);
+    let is_client = match request.header("Authorization") {
+        Some(basic) => basic == client,
+        None => field("client_id").as_deref() == Some("cf") && field("client_secret").is_none_or(|it| it.is_empty()),
+    };
+    if !is_client {
         let challenge = r#"Basic realm="UAA/client", error="unauthorized", error_description="Bad credentials""#;
         return error(401, "unauthorized", "Bad credentials").header("WWW-Authenticate", challenge);
     }
-    let form = String::from_utf8_lossy(&request.body);
-    let field = |name| form_values(&form, name).next();
     match field("grant_type").as_deref() {
         Some("refresh_token") => refresh(shared, &field("refresh_token").unwrap_or_default()),
         Some(other) => error(400, "unsupported_grant_type", &format!("Unsupported grant type: {other}")),

@@ -16,10 +16,12 @@ use self::send_queue::SendQueue;
 use self::tokens::Tokens;
 use self::waker::Waker;
 use super::config::fault::{Fault, FaultPlan};
+use super::config::server::{RouterError, Server};
 use super::config::settings::Settings;
 use super::protocol::log_entry::LogEntry;
 use super::protocol::received::Received;
 use super::protocol::request::Request;
+use super::protocol::target::Target;
 
 pub(crate) struct SharedState {
     pub(crate) settings: Settings,
@@ -40,6 +42,10 @@ pub(crate) struct State {
     pub(crate) open_streams: usize,
     /// The apps that no token may see.
     pub(crate) hidden_apps: HashSet<String>,
+    /// The servers that are away, and what the router responds for each.
+    pub(crate) away: HashMap<Server, RouterError>,
+    /// Doppler and the RLP gateway get no logs.
+    pub(crate) are_logs_disabled: bool,
     pub(crate) tokens: Tokens,
     /// How many of the next tokens are rejected without a check.
     pub(crate) tokens_to_reject: usize,
@@ -49,6 +55,10 @@ pub(crate) struct State {
     pub(crate) next_faults: VecDeque<Vec<Fault>>,
     /// The faults of each connection for which `next_faults` has no item.
     pub(crate) default_faults: Vec<Fault>,
+    /// The faults of the next requests that match, each for one of them.
+    pub(crate) next_faults_at: Vec<(Target, Vec<Fault>)>,
+    /// The faults of each request that matches.
+    pub(crate) default_faults_at: Vec<(Target, Vec<Fault>)>,
     pub(crate) requests: Vec<Request>,
     pub(crate) received: Vec<Received>,
 }
@@ -67,10 +77,11 @@ impl State {
 
 impl SharedState {
     pub(crate) fn new(settings: Settings, address: SocketAddr) -> Self {
+        let state = State { are_logs_disabled: settings.disable_logs, ..State::default() };
         SharedState {
             settings,
             address,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
         }
@@ -112,7 +123,7 @@ impl SharedState {
         true
     }
 
-    /// Keeps a log entry. Returns the tails of the app that are open at this moment.
+    /// Keeps a log entry. Returns the tails of the app that are open at this moment and get logs.
     pub(crate) fn store(&self, app: &str, entry: Arc<LogEntry>) -> Vec<Arc<SendQueue>> {
         self.with(|state| {
             if !state.recent.contains_key(app) {
@@ -124,6 +135,9 @@ impl SharedState {
                     stored.pop_front();
                 }
             }
+            if state.are_logs_disabled {
+                return Vec::new();
+            }
             state.tails.get(app).cloned().unwrap_or_default()
         })
     }
@@ -133,9 +147,33 @@ impl SharedState {
         self.with(|state| state.recent.get(app).into_iter().flatten().cloned().collect())
     }
 
+    /// Returns what the router responds for a server if it is away.
+    pub(crate) fn away(&self, server: Server) -> Option<RouterError> {
+        self.with(|state| state.away.get(&server).copied())
+    }
+
     /// Returns the faults of the connection that has just been accepted.
     pub(crate) fn next_fault_plan(&self) -> FaultPlan {
-        self.with(|state| state.next_faults.pop_front().unwrap_or_else(|| state.default_faults.clone())).into()
+        self.with(|state| match state.next_faults.pop_front() {
+            Some(faults) => FaultPlan { is_queued: true, ..faults.into() },
+            None => state.default_faults.clone().into(),
+        })
+    }
+
+    /// Returns the faults that are aimed at a request. They replace those of its connection.
+    pub(crate) fn fault_plan_at(&self, request: &Request, connection: &FaultPlan) -> Option<FaultPlan> {
+        self.with(|state| {
+            if let Some(next) = state.next_faults_at.iter().position(|(target, _)| target.matches(request)) {
+                return Some(state.next_faults_at.remove(next).1.into());
+            }
+            let mut defaults = state.default_faults_at.iter().filter(|_| !connection.is_queued);
+            defaults.find(|(target, _)| target.matches(request)).map(|(_, faults)| faults.clone().into())
+        })
+    }
+
+    /// Undoes `stop`, before the server starts again.
+    pub(crate) fn resume(&self) {
+        self.stopping.store(false, Ordering::SeqCst);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

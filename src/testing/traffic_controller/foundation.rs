@@ -7,6 +7,8 @@ use std::{fs, io};
 use serde_json::json;
 
 use super::TrafficController;
+use crate::testing::config::generation::Generation;
+use crate::testing::config::server::{RouterError, Server};
 
 impl TrafficController {
     /// Returns the address of the API, for [`Consumer::discover`](crate::Consumer::discover):
@@ -88,14 +90,41 @@ impl TrafficController {
         self.shared.update(|state| state.tokens_to_reject = requests);
     }
 
+    /// Takes a server away, as if it restarted: the router in front of it answers requests for it with this error. What
+    /// is open stays open.
+    ///
+    /// While [`Server::Uaa`] or [`Server::Api`] is away, the servers of logs cannot check tokens. The RLP gateway and
+    /// Log Cache then answer every token as an invalid one, Doppler with 500, and the legacy servers as those of their
+    /// time did.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, RouterError, Server, TrafficController};
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// server.take_away(Server::Uaa, RouterError::NoEndpoints);
+    /// // Here, no token is accepted, and the UAA answers with 503.
+    /// server.bring_back(Server::Uaa);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn take_away(&self, server: Server, error: RouterError) {
+        self.shared.update(|state| state.away.insert(server, error));
+    }
+
+    /// Brings back a server that was [taken away](TrafficController::take_away).
+    pub fn bring_back(&self, server: Server) {
+        self.shared.update(|state| state.away.remove(&server));
+    }
+
     /// Hides an app from every token, as if it had been deleted: Doppler, Log Cache and the RLP gateway answer with
-    /// 404, the RLP gateway with the same body as for a rejected token. Open tails stay open.
+    /// 404, the RLP gateway with the same body as for a rejected token, and so do all paths of 2016. The servers before
+    /// answer as to a rejected token. Open tails stay open.
     pub fn hide_app(&self, app: &str) {
         self.shared.update(|state| state.hidden_apps.insert(app.to_owned()));
     }
 
     /// Logs the `cf` command line in to this foundation: writes its session file, `.cf/config.json`, into the directory
-    /// `dir`, to which `CF_HOME` can then be set. The session gets new tokens.
+    /// `dir`, to which `CF_HOME` can then be set. The session gets new tokens, except on [`Generation::Korifi`], where
+    /// `cf` uses those of `kubectl`.
     ///
     /// ```
     /// use loggregator_consumer::testing::{Generation, TrafficController};
@@ -113,22 +142,29 @@ impl TrafficController {
     ///
     /// If the file cannot be written. Missing directories are created.
     pub fn cf_home(&self, dir: impl AsRef<Path>) -> io::Result<()> {
-        let generation = self.shared.settings.generation;
+        let settings = &self.shared.settings;
+        let generation = settings.generation;
         let url_if = |exists, url| if exists { url } else { String::new() };
-        let session = json!({
+        let mut session = json!({
             "ConfigVersion": 4,
             "Target": self.api(),
             "AuthorizationEndpoint": self.api(),
             "UaaEndpoint": self.api(),
-            "DopplerEndPoint": url_if(generation.has_doppler(), self.endpoint()),
+            "DopplerEndPoint": url_if(settings.has_doppler(), self.endpoint()),
             "LogCacheEndPoint": url_if(generation.has_log_cache(), self.api()),
             "AccessToken": self.issue_token(),
             "RefreshToken": self.issue_refresh_token(),
             "UAAOAuthClient": "cf",
             "UAAOAuthClientSecret": "",
             // `cf` does not trust the built-in certificate.
-            "SSLDisabled": self.shared.settings.tls,
+            "SSLDisabled": settings.tls,
         });
+        if generation == Generation::Korifi {
+            session["CFOnK8s"] = json!({ "Enabled": true, "AuthInfo": "user" });
+            for name in ["UaaEndpoint", "AccessToken", "RefreshToken"] {
+                session[name] = "".into();
+            }
+        }
         let dir = dir.as_ref().join(".cf");
         fs::create_dir_all(&dir)?;
         fs::write(dir.join("config.json"), format!("{session:#}\n"))

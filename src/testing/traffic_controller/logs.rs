@@ -32,6 +32,11 @@ impl TrafficController {
         self.log(&message.app_id.clone(), LogEntry::Message(message))
     }
 
+    /// Sends logs to Doppler and the RLP gateway from now on, after [`disable_logs`](crate::testing::Builder::disable_logs).
+    pub fn enable_logs(&self) {
+        self.shared.update(|state| state.are_logs_disabled = false);
+    }
+
     /// [Sends](TrafficController::send) any bytes in place of an encoded message: as the payload of a frame or a part,
     /// or, on the RLP gateway, as the data of an event. Log Cache ignores them.
     ///

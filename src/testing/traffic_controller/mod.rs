@@ -5,12 +5,12 @@ mod logs;
 mod observation;
 mod faults;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
 
-use native_tls::TlsConnector;
+use native_tls::{TlsAcceptor, TlsConnector};
 use parking_lot::Mutex;
 
 use super::config::builder::Builder;
@@ -26,6 +26,7 @@ use super::tls;
 pub struct TrafficController {
     shared: Arc<SharedState>,
     address: SocketAddr,
+    acceptor: Option<TlsAcceptor>,
     accept_waker: Arc<Waker>,
     accept_thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -109,8 +110,38 @@ impl TrafficController {
     /// [`send`](TrafficController::send) returns. Everything that was recorded remains available. Dropping the server
     /// stops it too.
     pub fn stop(&self) {
-        // Locked while the thread is joined, so that no call returns before all threads have ended.
+        self.stop_thread(&mut self.accept_thread.lock());
+    }
+
+    /// Stops the server, unless it has been [stopped](TrafficController::stop), and starts it again at the same address.
+    /// It still has everything that it had: messages, tokens, settings, faults and records.
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use loggregator_consumer::testing::TrafficController;
+    ///
+    /// let server = TrafficController::start()?;
+    /// server.stop();
+    /// assert!(TcpStream::connect(server.address()).is_err());
+    /// server.restart()?;
+    /// assert!(TcpStream::connect(server.address()).is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the operating system provides no thread, or if another program has taken the port.
+    pub fn restart(&self) -> io::Result<()> {
         let mut thread = self.accept_thread.lock();
+        self.stop_thread(&mut thread);
+        let listener = listen(self.address)?;
+        self.shared.resume();
+        *thread = Some(accept_in_thread(listener, self.acceptor.clone(), &self.accept_waker, &self.shared)?);
+        Ok(())
+    }
+
+    /// The thread is locked while it is joined, so that no call returns before all threads have ended.
+    fn stop_thread(&self, thread: &mut Option<JoinHandle<()>>) {
         self.shared.stop();
         self.accept_waker.wake();
         if let Some(thread) = thread.take() {
@@ -119,25 +150,39 @@ impl TrafficController {
     }
 }
 
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn accept_in_thread(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    waker: &Arc<Waker>,
+    shared: &Arc<SharedState>,
+) -> io::Result<JoinHandle<()>> {
+    let (shared, waker) = (Arc::clone(shared), Arc::clone(waker));
+    let run = move || accept_all(listener, acceptor, &waker, &shared);
+    thread::Builder::new().name("traffic controller".into()).spawn(run)
+}
+
 impl Builder {
-    /// Starts the server on a free port of 127.0.0.1.
+    /// Starts the server, by default on a free port of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// If the operating system provides no socket or thread, or its TLS library rejects the built-in certificate.
+    /// If the operating system provides no socket or thread, if the [address](Builder::address) is not free, or if the
+    /// TLS library rejects the built-in certificate.
     pub fn start(self) -> io::Result<TrafficController> {
         let settings = self.settings;
         let acceptor = if settings.tls { Some(tls::acceptor()?) } else { None };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(settings.address)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(SharedState::new(settings, address));
         let accept_waker = Arc::new(Waker::new()?);
-        let accept_thread = thread::Builder::new().name("traffic controller".into()).spawn({
-            let (shared, waker) = (Arc::clone(&shared), Arc::clone(&accept_waker));
-            move || accept_all(listener, acceptor, &waker, &shared)
-        })?;
-        Ok(TrafficController { shared, address, accept_waker, accept_thread: Mutex::new(Some(accept_thread)) })
+        let accept_thread = Mutex::new(Some(accept_in_thread(listener, acceptor.clone(), &accept_waker, &shared)?));
+        Ok(TrafficController { shared, address, acceptor, accept_waker, accept_thread })
     }
 }
 

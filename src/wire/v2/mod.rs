@@ -17,6 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT as BASE64;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -101,13 +102,44 @@ pub(crate) fn read_response(
 
 const BUFFER: usize = 64 * 1024;
 
-/// Returns the `message` in the JSON body of an error response, if there is one.
+/// Returns the message in the JSON of an error, whichever server wrote it: Log Cache and the RLP gateway (`message`), a
+/// Cloud Controller of today or Korifi (`errors[].detail`), an old one (`description`), a UAA (`error_description`), or
+/// Log Cache 1.x (`error`).
 pub(crate) fn error_message(body: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Body {
-        message: String,
-    }
-    serde_json::from_str(body).ok().map(|body: Body| body.message).filter(|message| !message.is_empty())
+    let body: Value = serde_json::from_str(body).ok()?;
+    let text = |json: &Value, name: &str| {
+        json.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty()).map(str::to_owned)
+    };
+    // Of an error of another kind, such as one of PromQL, `error` is only a part.
+    let is_all = body.as_object()?.keys().all(|name| matches!(&**name, "error" | "code"));
+    let errors = || {
+        let errors = body.get("errors")?.as_array()?;
+        let details = errors.iter().filter_map(|error| text(error, "detail").or_else(|| text(error, "title")));
+        Some(details.collect::<Vec<_>>().join("; ")).filter(|details| !details.is_empty())
+    };
+    text(&body, "message")
+        .or_else(errors)
+        .or_else(|| text(&body, "description"))
+        .or_else(|| text(&body, "error_description"))
+        .or_else(|| text(&body, "error").filter(|_| is_all))
+}
+
+/// Returns the gRPC code in the JSON of an error of Log Cache.
+pub(crate) fn grpc_code(body: &str) -> Option<i64> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    // In an error of an old Cloud Controller, `code` is something else.
+    if body.get("error_code").is_some() { None } else { body.get("code")?.as_i64() }
+}
+
+/// Returns the code in the JSON of an error of a Cloud Controller, such as 10010 for something that does not exist, or
+/// `None` if another server wrote it. Source: cloud_controller_ng's `errors/v2.yml`.
+pub(crate) fn cloud_controller_code(body: &str) -> Option<i64> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    let error = match body.get("errors") {
+        Some(errors) => errors.get(0)?,
+        None => body.get("error_code").map(|_| &body)?,
+    };
+    error.get("code")?.as_i64()
 }
 
 /// Decodes one envelope. Returns `None` if it holds something other than a log message.

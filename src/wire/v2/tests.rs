@@ -357,8 +357,54 @@ fn the_message_of_an_error_response_is_found() {
         error_message(r#"{"message":"resource not found","error":"not_found"}"#).as_deref(),
         Some("resource not found")
     );
-    for body in ["", "404 page not found", "{}", r#"{"message":""}"#, r#"{"message":7}"#, "[]"] {
+    for body in [
+        "",
+        "404 page not found",
+        "{}",
+        r#"{"message":""}"#,
+        r#"{"message":7}"#,
+        "[]",
+        r#""error""#,
+        r#"{"errors":[]}"#,
+        r#"{"errors":[{"code":1}]}"#,
+        r#"{"errors":{"detail":"x"}}"#,
+        r#"{"error":{"message":"x"}}"#,
+        r#"{"status":"error","errorType":"internal","error":"parse error"}"#,
+    ] {
         assert_eq!(error_message(body), None, "{body}");
+    }
+}
+
+#[test]
+fn the_message_of_a_cloud_controller_or_a_uaa_is_found_too() {
+    for (body, message) in [
+        (r#"{"errors":[{"detail":"App not found.","title":"CF-ResourceNotFound","code":10010}]}"#, "App not found."),
+        (r#"{"errors":[{"detail":"one"},{"title":"CF-Two","detail":""},{"detail":"three"}]}"#, "one; CF-Two; three"),
+        (
+            r#"{"code":1000,"description":"Invalid Auth Token","error_code":"CF-InvalidAuthToken"}"#,
+            "Invalid Auth Token",
+        ),
+        (r#"{"error":"unauthorized","error_description":"Bad credentials"}"#, "Bad credentials"),
+        (r#"{"error":"unauthorized"}"#, "unauthorized"),
+        (r#"{"error":"grpc: received message larger than max","code":8}"#, "grpc: received message larger than max"),
+    ] {
+        assert_eq!(error_message(body).as_deref(), Some(message), "{body}");
+    }
+}
+
+#[test]
+fn the_codes_of_grpc_and_of_a_cloud_controller_differ() {
+    for (body, grpc, cloud_controller) in [
+        (r#"{"code":8,"message":"too large","details":[]}"#, Some(8), None),
+        (r#"{"error":"too large","code":8}"#, Some(8), None),
+        (r#"{"errors":[{"detail":"App not found.","title":"CF-ResourceNotFound","code":10010}]}"#, None, Some(10010)),
+        (r#"{"code":8,"description":"old","error_code":"CF-Old"}"#, None, Some(8)),
+        (r#"{"errors":[]}"#, None, None),
+        (r#"{"code":"8"}"#, None, None),
+        ("404 page not found", None, None),
+        ("[8]", None, None),
+    ] {
+        assert_eq!((grpc_code(body), cloud_controller_code(body)), (grpc, cloud_controller), "{body}");
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::{env, fmt};
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::Uri;
-use percent_encoding::percent_decode_str;
 
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::net::endpoint::{ipv6_and_zone, with_zone};
 
+mod credentials;
 mod no_proxy;
 
+use credentials::Credentials;
 use no_proxy::NoProxy;
 
 /// Selects the proxy for each connection: [none](Proxy::none), from the [environment](Proxy::from_env) (the default),
@@ -30,9 +30,11 @@ use no_proxy::NoProxy;
 /// - The default scheme is `http://`. The default port is 80, or 443 for `https://`. A path is ignored.
 /// - Special characters in the user and the password, above all `/`, `?`, `#` and `%`, must be percent-encoded. The
 ///   password is optional.
-/// - An IPv6 address is in brackets: `http://[::1]:3128`.
+/// - An IPv6 address is in brackets: `http://[::1]:3128`, or with a zone `http://[fe80::1%25eth0]:3128`.
 ///
-/// The user and the password appear in no log, no error and no `Debug` output.
+/// The user and the password appear in no log, no error and no `Debug` output. If a proxy repeats the password, it is
+/// hidden in the error: in the form `user:password`, percent-encoded or in Base64 always, and alone if it has at least 4
+/// characters.
 #[derive(Clone)]
 pub struct Proxy(Choice);
 
@@ -235,11 +237,10 @@ impl Environment {
 pub(crate) struct ProxyServer {
     /// True if the connection to the proxy itself uses TLS.
     pub(crate) tls: bool,
-    /// A name or an address. An IPv6 address has no brackets.
+    /// A name or an address. An IPv6 address has no brackets, and may have a zone: `fe80::1%eth0`.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// The value of the `Proxy-Authorization` header. It is a secret.
-    authorization: Option<String>,
+    credentials: Option<Credentials>,
 }
 
 impl ProxyServer {
@@ -263,9 +264,9 @@ impl ProxyServer {
             // If the path contains an @, it is the rest of a password, and `host` is not the host.
             Some((host, port)) if !path.contains('@') => Ok(ProxyServer {
                 tls,
-                host: host.to_owned(),
+                host: ipv6_and_zone(host).map_or_else(|| host.to_owned(), |(address, zone)| with_zone(address, zone)),
                 port: port.unwrap_or(if tls { 443 } else { 80 }),
-                authorization: Some(credentials).filter(|text| !text.is_empty()).map(basic),
+                credentials: Some(credentials).filter(|text| !text.is_empty()).map(Credentials::parse),
             }),
             _ => Err(NOT_A_PROXY_URL.into()),
         }
@@ -273,13 +274,20 @@ impl ProxyServer {
 
     /// Returns the CONNECT request for a tunnel to `host:port`.
     pub(crate) fn connect_request(&self, host: &str, port: u16) -> Vec<u8> {
-        let target = format!("{}:{port}", Bracketed(without_brackets(host)));
+        // A zone has a meaning on this machine only.
+        let address = without_brackets(host).split('%').next().unwrap_or_default();
+        let target = format!("{}:{port}", Bracketed(address));
         let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
-        if let Some(authorization) = &self.authorization {
-            request.push_str(&format!("Proxy-Authorization: {authorization}\r\n"));
+        if let Some(credentials) = &self.credentials {
+            request.push_str(&format!("Proxy-Authorization: Basic {}\r\n", credentials.base64()));
         }
         request.push_str(concat!("User-Agent: ", env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"), "\r\n\r\n"));
         request.into_bytes()
+    }
+
+    /// Hides the credentials in a text from the proxy, which may repeat them.
+    pub(crate) fn without_credentials(&self, text: &str) -> String {
+        self.credentials.as_ref().map_or_else(|| text.to_owned(), |credentials| credentials.hide_in(text))
     }
 }
 
@@ -299,15 +307,6 @@ impl fmt::Debug for ProxyServer {
     }
 }
 
-/// Returns the header value for percent-encoded `user:password` or `user`. In base64 no byte can break the header.
-fn basic(credentials: &str) -> String {
-    let mut plain: Vec<u8> = percent_decode_str(credentials).collect();
-    if !credentials.contains(':') {
-        plain.push(b':');
-    }
-    format!("Basic {}", BASE64_STANDARD.encode(plain))
-}
-
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
@@ -316,7 +315,7 @@ fn is_scheme(text: &str) -> bool {
 /// Parses `host`, `host:port`, `[IPv6]` or `[IPv6]:port`. The returned host has no brackets.
 fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        rest.split_once(']').filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())?
+        rest.split_once(']').filter(|(host, _)| ipv6_and_zone(host).is_some())?
     } else {
         let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
         let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));

@@ -1,0 +1,78 @@
+//! The examples as programs: they end quietly when nobody reads their output any more, as with `| head`.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use common::{DEADLINE, wait_until, within};
+use loggregator_consumer::LogMessage;
+use loggregator_consumer::testing::TrafficController;
+
+/// Builds an example, unless `cargo test` has done so, and returns its program.
+fn program(example: &str) -> PathBuf {
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--features", "testing", "--example", example])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .unwrap();
+    assert!(build.success());
+    // This test is in `<target>/<profile>/deps`, but Cargo has built the example with the profile `dev`.
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).unwrap();
+    target.join("debug/examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Starts an example, and returns it with its output.
+fn start(example: &mut Command) -> (Child, BufReader<ChildStdout>) {
+    let mut child = example.stdout(Stdio::piped()).stderr(Stdio::piped()).env("no_proxy", "*").spawn().unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    (child, output)
+}
+
+fn assert_ends_quietly(child: Child) {
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{}: {errors}", output.status);
+}
+
+/// Long enough to build an example.
+const BUILD: Duration = Duration::from_secs(600);
+
+#[test]
+fn quickstart_ends_quietly_when_its_reader_leaves() {
+    let program = within(BUILD, || program("quickstart"));
+    within(DEADLINE, move || {
+        let (child, mut output) = start(&mut Command::new(program));
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert!(line.starts_with("Recent messages of the app"), "{line}");
+        drop(output);
+        assert_ends_quietly(child);
+    });
+}
+
+#[test]
+fn sample_consumer_ends_quietly_when_its_reader_leaves() {
+    let program = within(BUILD, || program("sample_consumer"));
+    within(DEADLINE, move || {
+        let server = TrafficController::start().unwrap();
+        let mut command = Command::new(program);
+        let command = command.arg(server.endpoint()).env("CF_ACCESS_TOKEN", "bearer token").env("APP_GUID", "app");
+        let (child, mut output) = start(command);
+        while server.open_tails("app") == 0 {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            if line == "===== Tailing logs\n" {
+                assert!(server.wait_for_tails("app", 1, DEADLINE));
+            }
+        }
+        drop(output);
+        // It notices when it has something to print.
+        server.send(LogMessage::new("app", "unread"));
+        wait_until("the tail has ended", || server.open_tails("app") == 0);
+        assert_ends_quietly(child);
+    });
+}
