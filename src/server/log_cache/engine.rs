@@ -428,10 +428,12 @@ impl Engine {
         self.go_on(poll, now);
     }
 
-    /// Where the front begins: a second ago, and with the newest line if that is older, so that it has an anchor.
+    /// Where the front begins: a second ago, and with the newest line if that is older, so that it has an anchor. In
+    /// doubt it is all that is read, so it begins where lines are still looked for.
     fn front(&self, clock: Option<i64>) -> i64 {
         let settled = self.windows.settled();
         let start = match (self.seen.newest(), clock) {
+            _ if self.is_in_doubt => self.with_anchor(settled),
             (Some(newest), Some(clock)) => newest.min(clock.saturating_sub(OVERLAP).max(settled)),
             _ => settled,
         };
@@ -444,17 +446,25 @@ impl Engine {
             let window = self.windows.get(poll.window);
             poll.window += 1;
             let Some(end) = self.due(window.mark, window.age, poll.front, now) else { continue };
-            if self.seen.first_anchor(window.mark, end).is_none() {
+            let from = self.with_anchor(window.mark);
+            if self.seen.first_anchor(from, end).is_none() {
                 // Alone it would have no anchor, and an empty answer would prove nothing. With the front it has one,
                 // and costs no request.
-                poll.front = poll.front.min(window.mark);
+                poll.front = poll.front.min(from);
             } else if poll.spare > 0 {
-                self.step = Step::Read(poll, Reading { is_older: true, from: window.mark, end: Some(end) });
+                self.step = Step::Read(poll, Reading { is_older: true, from, end: Some(end) });
                 return;
             }
         }
         let reading = Reading { is_older: false, from: poll.front, end: None };
         self.step = Step::Read(poll, reading);
+    }
+
+    /// Returns where a reading from `mark` on begins. One of all that is not settled begins with the line before that. If
+    /// this line is still there, nothing after it has been removed.
+    fn with_anchor(&self, mark: i64) -> i64 {
+        let line = self.seen.newest_until(mark).filter(|_| mark <= self.windows.settled());
+        line.map_or(mark, |line| line.max(self.floor))
     }
 
     /// Returns where an older window ends, if it is to be read. What is after the front's beginning, the front reads.
@@ -503,16 +513,18 @@ impl Engine {
 
     /// Looks for the anchors of a page.
     fn judge(&mut self, poll: Poll, reading: Reading, answer: Answer, now: Duration) {
-        let has_anchor = answer.keys.iter().any(|key| self.seen.is_anchor(key));
+        let has_anchor = self.has_anchor(&answer);
         if has_anchor {
             self.asked = None;
             self.is_in_doubt = false;
             self.contradictions = 0;
-            if self.is_pruned(reading, &answer) {
-                self.gap(now);
-            }
-            self.accept(poll, reading, answer, true, now);
-        } else if !self.expects_anchor(reading, &answer) {
+        }
+        let is_sound = if has_anchor {
+            self.first_expected(reading, &answer).is_none_or(|first| answer.keys.contains(&first))
+        } else {
+            !self.expects_anchor(reading, &answer)
+        };
+        if is_sound {
             let has_lines = !answer.lines.is_empty();
             self.accept(poll, reading, answer, has_lines, now);
         } else if answer.lines.is_empty() && self.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_EVERY) {
@@ -523,6 +535,10 @@ impl Engine {
         }
     }
 
+    fn has_anchor(&self, answer: &Answer) -> bool {
+        answer.keys.iter().any(|key| self.seen.is_anchor(key))
+    }
+
     /// Returns true if the page should show a line that was seen before.
     fn expects_anchor(&self, reading: Reading, answer: &Answer) -> bool {
         let has_anchor = |until| self.seen.first_anchor(reading.from, until).is_some();
@@ -530,25 +546,33 @@ impl Engine {
         has_anchor(answer.until) || (!self.seen.is_empty() && !has_anchor(i64::MAX))
     }
 
-    /// Returns true if the first line that must still be looked for is missing, though newer ones are there.
-    fn is_pruned(&self, reading: Reading, answer: &Answer) -> bool {
+    /// Returns the line that proves that none of those which are still looked for has been removed: the one before them
+    /// or, right after a gap, the first of them. Only a page that begins there can show it.
+    fn first_expected(&self, reading: Reading, answer: &Answer) -> Option<Key> {
         let settled = self.windows.settled();
-        let expected = self.seen.first_anchor(settled, answer.until).filter(|_| reading.from <= settled);
-        expected.is_some_and(|expected| !answer.keys.contains(&expected))
+        let before = self.seen.last_anchor(reading.from, settled.saturating_add(1));
+        let first = before.or_else(|| self.seen.first_anchor(settled, answer.until));
+        first.filter(|first| reading.from <= settled && first.0 < answer.until)
     }
 
-    /// Decides by the oldest envelope what it means that a page shows no anchor.
+    /// Decides by the oldest envelope what it means that a page does not show the anchor that it should.
     fn decide(&mut self, poll: Poll, reading: Reading, answer: Answer, oldest: Option<i64>, now: Duration) {
         let Some(oldest) = oldest else {
             // The node may be away.
             return self.drop_page(poll, reading, now);
         };
-        let expected = self.seen.last_anchor(reading.from, answer.until);
+        let has_anchor = self.has_anchor(&answer);
+        let expected = if has_anchor {
+            self.first_expected(reading, &answer)
+        } else {
+            self.seen.last_anchor(reading.from, answer.until)
+        };
+        // An older envelope is there, but not the anchor: the page was not read from this store, because the node was
+        // away. Or that envelope came late, into a store that had removed the anchor.
         let is_contradiction = expected.is_some_and(|expected| oldest <= expected.0);
-        if is_contradiction && self.contradictions < MOST_CONTRADICTIONS {
-            // The store still reaches back to the anchor, so this page was not read from it: the node was away. Or the
-            // store was emptied, and a late envelope came into it. Then the anchor will not come back.
+        if is_contradiction && !has_anchor && self.contradictions < MOST_CONTRADICTIONS {
             self.contradictions += 1;
+            self.asked = None;
             return self.drop_page(poll, reading, now);
         }
         self.contradictions = 0;
@@ -560,7 +584,7 @@ impl Engine {
         if !is_whole && !is_named {
             self.gap(now);
         }
-        self.accept(poll, reading, answer, is_whole, now);
+        self.accept(poll, reading, answer, is_whole || has_anchor, now);
     }
 
     /// Does not use a page, as if it had not come. The marks stay, so it will be read again.

@@ -60,8 +60,9 @@ pub(super) struct Store {
     pub(super) is_strict: bool,
     /// As Korifi: the newest lines instead of the oldest, and the end is ignored.
     pub(super) is_korifi: bool,
-    /// What has been removed after it could be read.
     pub(super) removed: Vec<(i64, Option<u32>)>,
+    /// Lines that were ahead of the clock, and removed before that reached them.
+    pub(super) never_readable: Vec<(i64, u32)>,
     /// The age of the youngest line that was pruned.
     pub(super) youngest_pruned: Option<i64>,
 }
@@ -80,7 +81,7 @@ impl Store {
 
     fn remove_oldest(&mut self, now: i64) {
         if let Some((_, envelope)) = self.held.pop_first() {
-            self.removed.extend(Some(envelope).filter(|(time, _)| *time < now));
+            self.note_removed(envelope, now);
             if envelope.1.is_some() {
                 let age = now - envelope.0;
                 self.youngest_pruned = Some(self.youngest_pruned.map_or(age, |youngest| youngest.min(age)));
@@ -95,7 +96,17 @@ impl Store {
     }
 
     pub(super) fn empty(&mut self, now: i64) {
-        self.removed.extend(std::mem::take(&mut self.held).into_values().filter(|(time, _)| *time < now));
+        for envelope in std::mem::take(&mut self.held).into_values() {
+            self.note_removed(envelope, now);
+        }
+    }
+
+    fn note_removed(&mut self, (time, text): (i64, Option<u32>), now: i64) {
+        if time < now {
+            self.removed.push((time, text));
+        } else {
+            self.never_readable.extend(text.map(|text| (time, text)));
+        }
     }
 
     /// The time of the oldest envelope.
@@ -172,6 +183,8 @@ pub(super) struct World {
     /// Sorted by arrival.
     pub(super) arrivals: Vec<Envelope>,
     arrived: usize,
+    /// Those that the store took. While its node restarts, it takes nothing.
+    pub(super) stored: Vec<Envelope>,
     /// How many restarts have begun. The faults are sorted.
     restarts: usize,
     pub(super) faults: Vec<Fault>,
@@ -213,6 +226,7 @@ impl World {
             store: Store::default(),
             arrivals,
             arrived: 0,
+            stored: Vec::new(),
             restarts: 0,
             faults: Vec::new(),
             dice: Dice(1),
@@ -262,6 +276,7 @@ impl World {
             } else {
                 if self.fault(FaultKind::Restart).is_none() {
                     self.store.put(self.arrivals[self.arrived], self.now);
+                    self.stored.push(self.arrivals[self.arrived]);
                     self.store.prune(self.now);
                 }
                 self.arrived += 1;
@@ -409,7 +424,7 @@ pub(super) fn check(world: &World, horizon: i64) -> Result<Outcome, String> {
     }
     let began = world.began.ok_or("the seed never came to its end")?;
     let mut groups: HashMap<(i64, u32), Group> = HashMap::new();
-    for envelope in &world.arrivals[..world.arrived] {
+    for envelope in &world.stored {
         let Some(text) = envelope.text else { continue };
         let group = groups.entry((envelope.time, text)).or_default();
         group.stored += 1;
@@ -418,15 +433,14 @@ pub(super) fn check(world: &World, horizon: i64) -> Result<Outcome, String> {
             group.expected += 1;
         }
     }
+    for line in &world.store.never_readable {
+        if let Some(group) = groups.get_mut(line) {
+            group.expected = group.expected.saturating_sub(1);
+        }
+    }
     for (time, text) in &world.store.removed {
         if let Some(text) = text {
             groups.entry((*time, *text)).or_default().removed += 1;
-        }
-    }
-    let mut held: HashMap<(i64, u32), usize> = HashMap::new();
-    for (time, text) in world.store.held.values() {
-        if let Some(text) = text {
-            *held.entry((*time, *text)).or_default() += 1;
         }
     }
     for (time, text, _) in &world.given {
@@ -449,9 +463,7 @@ pub(super) fn check(world: &World, horizon: i64) -> Result<Outcome, String> {
         if group.too_old > 0 {
             return Err(format!("{name}: from before the floor"));
         }
-        // A line that the store never had, because its node was restarting, is nobody's.
-        let was_stored = group.removed + held.get(&(time, text)).copied().unwrap_or_default();
-        let expected = group.expected.min(was_stored);
+        let expected = group.expected;
         if group.given >= expected || (group.removed > 0 && group.given > 0) {
             continue;
         }

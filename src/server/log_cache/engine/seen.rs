@@ -94,11 +94,17 @@ impl Seen {
         self.lines.len()
     }
 
-    /// Forgets the lines before `time`, but not those of the newest time: each poll begins with these.
+    /// The time of the newest line that is not newer than `time`.
+    pub(super) fn newest_until(&self, time: i64) -> Option<i64> {
+        self.lines.range(..=(time, u64::MAX)).next_back().map(|(key, _)| key.0)
+    }
+
+    /// Forgets the lines before `time`, but for the newest of them: the next reading from `time` on begins with it.
     pub(super) fn forget_before(&mut self, time: i64) {
-        let time = time.min(self.newest().unwrap_or(time));
-        if self.lines.first_key_value().is_some_and(|(key, _)| key.0 < time) {
-            self.lines = self.lines.split_off(&(time, 0));
+        if let Some(kept) = self.newest_until(time)
+            && self.lines.first_key_value().is_some_and(|(key, _)| key.0 < kept)
+        {
+            self.lines = self.lines.split_off(&(kept, 0));
         }
     }
 

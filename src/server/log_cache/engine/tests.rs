@@ -130,7 +130,9 @@ impl Case {
                     Envelope { arrives: written + late, time: (written + skew) / 1000 * 1000, text: Some(text) };
                 if let Some(last) = envelopes.last().filter(|_| dice.chance(self.twins)) {
                     envelope.time = last.time;
-                    envelope.text = if dice.chance(500) { last.text } else { envelope.text };
+                    // A line that is removed, and an equal one that comes after that, can't be told from one line.
+                    let is_equal = dice.chance(500) && self.is_deep();
+                    envelope.text = if is_equal { last.text } else { envelope.text };
                 }
                 // What is ahead of the server's clock gets there as well, and is readable when its time has come.
                 envelopes.push(envelope);
