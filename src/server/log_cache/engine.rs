@@ -182,6 +182,8 @@ pub(crate) struct Engine {
     /// The last front reading showed no anchor. Until one does, older windows are not read.
     is_in_doubt: bool,
     contradictions: u32,
+    /// What the oldest envelope last said: its time, and the server's clock then.
+    oldest: Option<(i64, i64)>,
     /// The server ignores `end_time`, as Korifi does. It reads the pods' files at each request, so that no line is
     /// late, and older windows would be read in vain.
     ignores_end: bool,
@@ -270,6 +272,7 @@ impl Engine {
             asked: None,
             is_in_doubt: false,
             contradictions: 0,
+            oldest: None,
             ignores_end: false,
             front_pages: 0,
         }
@@ -565,11 +568,11 @@ impl Engine {
         let expected = if has_anchor {
             self.first_expected(reading, &answer)
         } else {
-            self.seen.last_anchor(reading.from, answer.until)
+            self.seen.last_anchor(i64::MIN, answer.until)
         };
         // An older envelope is there, but not the anchor: the page was not read from this store, because the node was
         // away. Or that envelope came late, into a store that had removed the anchor.
-        let is_contradiction = expected.is_some_and(|expected| oldest <= expected.0);
+        let is_contradiction = expected.is_some_and(|(time, _)| reading.from <= time && oldest <= time);
         if is_contradiction && !has_anchor && self.contradictions < MOST_CONTRADICTIONS {
             self.contradictions += 1;
             self.asked = None;
@@ -577,14 +580,22 @@ impl Engine {
         }
         self.contradictions = 0;
         self.is_in_doubt = false;
-        // Only settled lines were removed, and everything since is still there.
-        let is_whole = oldest <= self.windows.settled() && !is_contradiction;
-        // Nothing has been read since the last gap, and nothing was removed since.
-        let is_named = expected.is_none() && self.gaps.is_named(oldest);
-        if !is_whole && !is_named {
+        let is_whole = if let Some((anchor, _)) = expected {
+            // Only settled lines were removed, or none since the anchor, which is before the page.
+            !is_contradiction && oldest <= self.windows.settled().max(anchor)
+        } else {
+            // No line has been read since the last gap. The store is still the same if it has the same oldest envelope, or
+            // another one from before this was last asked. A new line is no witness of that: it may have come late.
+            let is_new = answer.lines.iter().any(|line| line.timestamp <= oldest);
+            self.oldest
+                .is_some_and(|(before, clock)| oldest == before || (!is_new && (before..=clock).contains(&oldest)))
+        };
+        if !is_whole {
             self.gap(now);
         }
-        self.accept(poll, reading, answer, is_whole || has_anchor, now);
+        self.oldest = self.clock.earliest(now).map(|clock| (oldest, clock));
+        let moves_marks = has_anchor || is_whole;
+        self.accept(poll, reading, answer, moves_marks, now);
     }
 
     /// Does not use a page, as if it had not come. The marks stay, so it will be read again.
@@ -614,6 +625,7 @@ impl Engine {
         }
         match next {
             Some(from) if !reading.is_older || poll.spare > 0 => {
+                let from = from.max(self.floor);
                 self.step = Step::Read(poll, Reading { from, ..reading });
             }
             _ if reading.is_older => self.go_on(poll, now),

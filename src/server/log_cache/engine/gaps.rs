@@ -33,11 +33,6 @@ impl Gaps {
         waiting.until = gap.until;
     }
 
-    /// Returns true if all that is lost before `time` is in a gap that has been found already.
-    pub(super) fn is_named(&self, time: i64) -> bool {
-        self.named_until.is_some_and(|until| time <= until)
-    }
-
     /// Returns the next gap to report, if its time has come.
     pub(super) fn take(&mut self, now: Duration) -> Option<Gap> {
         if self.reported.is_some_and(|reported| now < reported.saturating_add(BETWEEN)) {
