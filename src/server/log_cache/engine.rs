@@ -564,6 +564,8 @@ impl Engine {
             // The node may be away.
             return self.drop_page(poll, reading, now);
         };
+        // It is not ahead of the server's clock either, and a gap must reach beyond it.
+        self.clock.reached(oldest, now);
         let has_anchor = self.has_anchor(&answer);
         let expected = if has_anchor {
             self.first_expected(reading, &answer)
