@@ -4,6 +4,9 @@
 //! March 2019): cloudfoundry/log-cache before commit 17bd844. Korifi, which has a Log Cache of its own:
 //! `api/handlers/log_cache.go`, `api/presenter/log_cache.go` and `api/repositories/log_repository.go`.
 
+// To be used by the polling source.
+#[cfg_attr(not(test), expect(dead_code))]
+mod engine;
 #[cfg(test)]
 mod tests;
 

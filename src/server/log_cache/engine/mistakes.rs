@@ -1,0 +1,534 @@
+//! One test for each mistake that was found while this was built, and for what servers do that is easily overlooked.
+
+use super::model::*;
+use super::*;
+
+/// A line that reaches the store `late_ms` after its time. Both are counted from the beginning of the run.
+fn at(time_ms: i64, late_ms: i64, text: u32) -> Envelope {
+    let time = EPOCH + time_ms * MS;
+    Envelope { arrives: time + late_ms * MS, time, text: Some(text) }
+}
+
+fn metric(time_ms: i64) -> Envelope {
+    Envelope { text: None, ..at(time_ms, 100, 0) }
+}
+
+/// A line in every `every` ms, from ten seconds before the run on.
+fn steady(every: i64, seconds: i64) -> Vec<Envelope> {
+    let count = (seconds + 10) * 1000 / every;
+    (0..count).map(|n| at(n * every - 10_000, 100, n as u32)).collect()
+}
+
+fn metrics(every: i64, seconds: i64) -> Vec<Envelope> {
+    (-30_000 / every..seconds * 1000 / every).map(|n| metric(n * every)).collect()
+}
+
+fn world(start: Start, lines: Vec<Envelope>) -> World {
+    let mut world = World::new(&Config::default(), start, lines);
+    world.log = Some(Vec::new());
+    world
+}
+
+fn fault(from_ms: i64, until_ms: i64, kind: FaultKind) -> Fault {
+    Fault { from: EPOCH + from_ms * MS, until: EPOCH + until_ms * MS, kind }
+}
+
+fn run(world: &mut World, seconds: i64) -> Outcome {
+    world.run(EPOCH + seconds * SECOND);
+    world.close();
+    let log = world.log.take().unwrap_or_default();
+    check(world, 10 * SECOND).unwrap_or_else(|error| panic!("{error}\n{}", log.join("\n")))
+}
+
+/// The lines of one second or more that `run` shows as given, sorted.
+fn sorted(world: &World) -> Vec<u32> {
+    let mut texts = world.texts();
+    texts.sort_unstable();
+    texts
+}
+
+// Marks.
+
+#[test]
+fn a_mark_does_not_pass_what_became_readable_while_the_page_was_on_its_way() {
+    let mut windows = Windows::new(10 * SECOND, 0, 20 * SECOND);
+    assert_eq!((windows.settled(), windows.get(1).mark), (10 * SECOND, 18 * SECOND));
+    // Sent at 21 s, received at 26 s.
+    windows.have_read(9 * SECOND, i64::MAX, 21 * SECOND);
+    assert_eq!((windows.settled(), windows.get(1).mark), (11 * SECOND, 19 * SECOND));
+
+    // The same with an engine: the last reading of the stretch is slow, and the line comes while it is under way.
+    let mut lines = steady(100, 60);
+    lines.extend((0..200).map(|n| at(10_000 + n * 100, 9_950, 10_000 + n as u32)));
+    let mut world = world(Start::Tail, lines);
+    world.round_trip = (2 * SECOND, 4 * SECOND);
+    assert_eq!(run(&mut world, 100).lost, 0);
+}
+
+#[test]
+fn a_mark_moves_only_if_no_hole_is_left_behind_it() {
+    let mut windows = Windows::new(10 * SECOND, 0, 20 * SECOND);
+    windows.have_read(11 * SECOND, i64::MAX, 30 * SECOND);
+    assert_eq!((windows.settled(), windows.get(1).mark), (10 * SECOND, 28 * SECOND));
+    windows.have_read(10 * SECOND, 15 * SECOND, 30 * SECOND);
+    assert_eq!(windows.settled(), 15 * SECOND);
+}
+
+#[test]
+fn no_mark_is_behind_the_settled_one() {
+    let mut windows = Windows::new(10 * SECOND, 0, 20 * SECOND);
+    windows.settle(19 * SECOND);
+    assert_eq!((windows.settled(), windows.get(1).mark), (19 * SECOND, 19 * SECOND));
+    // The young window is shed for a while and then read again. Its mark stayed where lines have been forgotten.
+    let mut windows = Windows::new(10 * SECOND, 0, 20 * SECOND);
+    windows.have_read(10 * SECOND, 35 * SECOND, 60 * SECOND);
+    assert_eq!((windows.settled(), windows.get(1).mark), (35 * SECOND, 35 * SECOND));
+}
+
+#[test]
+fn settled_goes_on_while_nothing_is_logged() {
+    let mut world = world(Start::Tail, vec![at(-1000, 10, 1), at(300_000, 10, 2)]);
+    run(&mut world, 200);
+    let settled = world.engine.complete_until().unwrap();
+    assert!(settled > EPOCH + 180 * SECOND, "{}", settled - EPOCH);
+    // One request in two seconds.
+    assert!(world.requests < 120, "{}", world.requests);
+}
+
+#[test]
+fn an_older_window_is_read_though_the_app_has_gone_silent() {
+    // Many lines, then none, so that the front never reaches back to them again.
+    let mut lines = steady(20, 10);
+    lines.extend([at(9_000, 8_000, 7000), at(9_500, 9_900, 7001)]);
+    let mut world = world(Start::Tail, lines);
+    assert_eq!(run(&mut world, 60).lost, 0);
+}
+
+#[test]
+fn an_error_on_the_last_page_of_an_older_window_does_not_begin_it_again() {
+    let config = Config { page: 20, ..Config::default() };
+    let mut world = World::new(&config, Start::Tail, steady(10, 30));
+    world.round_trip = (2 * MS, 2 * MS);
+    world.run(EPOCH + 20 * SECOND);
+    let mut failed_at = Vec::new();
+    // Every fourth request fails.
+    for n in 0..400 {
+        let Next::Read(range) = world.engine.next(Duration::from_nanos((world.now - EPOCH).unsigned_abs())) else {
+            world.step(i64::MAX);
+            continue;
+        };
+        if n % 4 == 3 && range.end.is_some() {
+            failed_at.push(world.engine.windows.settled());
+            world.errors = 1000;
+        }
+        world.step(i64::MAX);
+        world.errors = 0;
+    }
+    assert!(failed_at.len() > 5 && failed_at.is_sorted(), "{failed_at:?}");
+    assert!(failed_at.windows(5).all(|marks| marks[0] < marks[4]), "{failed_at:?}");
+}
+
+// Pauses.
+
+#[test]
+fn a_page_resets_the_pauses_that_failures_made() {
+    let mut pace = Pace::new(Duration::from_millis(250), Duration::from_secs(2), 7);
+    for full in [500, 1000, 2000, 4000, 8000, 8000] {
+        let pause = pace.after_failure(None).as_millis();
+        assert!((full / 2..=full).contains(&pause), "{pause} of {full}");
+    }
+    pace.succeeded();
+    assert!(pace.after_failure(None).as_millis() <= 500);
+    let retry_after = Some(Duration::from_secs(20));
+    assert_eq!(pace.after_failure(retry_after), Duration::from_secs(20));
+}
+
+#[test]
+fn a_server_with_many_errors_does_not_make_the_tail_fall_behind() {
+    let mut world = world(Start::Tail, steady(5, 120));
+    world.errors = 300;
+    world.run(EPOCH + 100 * SECOND);
+    let (time, ..) = world.given.last().unwrap();
+    assert!(world.now - time < 5 * SECOND, "{} ms behind", (world.now - time) / MS);
+}
+
+#[test]
+fn the_pause_grows_by_a_quarter_and_ends_with_a_line() {
+    let mut pace = Pace::new(Duration::from_millis(250), Duration::from_secs(2), 7);
+    let idle: Vec<_> = (0..11).map(|_| pace.after_poll(false).as_millis()).collect();
+    assert_eq!(idle, [312, 390, 488, 610, 762, 953, 1192, 1490, 1862, 2000, 2000]);
+    assert_eq!(pace.after_poll(true), Duration::from_millis(250));
+}
+
+#[test]
+fn the_young_window_is_shed_for_half_a_minute_when_polls_take_long() {
+    let (slow, fast, second) = (Duration::from_millis(900), Duration::from_millis(100), Duration::from_secs(1));
+    let mut load = Load::default();
+    load.poll_took(slow, second);
+    assert!(!load.is_shedding());
+    (0..10).for_each(|_| load.poll_took(slow, 10 * second));
+    assert!(load.is_shedding());
+    (0..50).for_each(|_| load.poll_took(fast, 39 * second));
+    assert!(load.is_shedding());
+    load.poll_took(fast, 40 * second);
+    assert!(!load.is_shedding());
+}
+
+// Gaps.
+
+#[test]
+fn the_gap_of_a_restart_comes_before_the_first_line_after_it_and_holds_what_is_lost() {
+    // The last lines before the restart were never read: they are later than the first line that comes after it.
+    let mut lines = steady(100, 20);
+    lines.push(at(19_000, 7_000, 8000));
+    lines.extend((0..100).map(|n| at(26_000 + n * 100, 100, 9000 + n as u32)));
+    let mut world = world(Start::Tail, lines);
+    world.faults = vec![fault(19_950, 23_000, FaultKind::Restart)];
+    let outcome = run(&mut world, 80);
+    assert!(outcome.lost > 0);
+    assert_eq!(outcome.gaps, 1, "{:?}", relative(&world.gaps));
+    assert_eq!(world.given[world.gap_positions[0]].1, 8000);
+}
+
+#[test]
+fn a_store_that_is_emptied_between_two_pages_of_an_older_window_is_a_gap() {
+    for restart in 0..40 {
+        let config = Config { page: 20, ..Config::default() };
+        let mut world = World::new(&config, Start::Tail, steady(50, 60));
+        let from = 20_000 + restart * 53;
+        world.faults = vec![fault(from, from + 1, FaultKind::Restart)];
+        let outcome = run(&mut world, 100);
+        assert_eq!(outcome.gaps, 1, "{:?}", relative(&world.gaps));
+    }
+}
+
+#[test]
+fn a_node_that_is_away_for_a_while_is_no_gap() {
+    for away in [1_000, 6_000, 40_000] {
+        let mut world = world(Start::Tail, steady(100, 60));
+        world.faults = vec![fault(10_000, 10_000 + away, FaultKind::Away)];
+        let outcome = run(&mut world, 100);
+        assert_eq!((outcome.lost, outcome.gaps, world.given.len()), (0, 0, 600));
+    }
+}
+
+#[test]
+fn late_lines_come_though_the_node_was_away_for_longer_than_the_horizon() {
+    let mut lines = steady(500, 60);
+    lines.extend((0..20).map(|n| at(11_000 + n * 100, 5_000, 7000 + n as u32)));
+    let mut world = world(Start::Tail, lines);
+    world.faults = vec![fault(12_000, 40_000, FaultKind::Away)];
+    let outcome = run(&mut world, 100);
+    assert_eq!((outcome.lost, outcome.gaps), (0, 0));
+}
+
+#[test]
+fn a_quiet_app_whose_lines_are_pruned_is_no_gap_in_a_day_if_it_has_metrics() {
+    let day = 86_400;
+    let mut lines: Vec<_> = (0..day / 200).map(|n| at(n * 200_000, 100, n as u32)).collect();
+    lines.extend(metrics(15_000, day));
+    let mut world = World::new(&Config::default(), Start::Tail, lines);
+    world.store.depth = 100 * SECOND;
+    let outcome = run(&mut world, day);
+    assert_eq!((outcome.lost, outcome.gaps), (0, 0));
+    assert!(world.requests < 70_000, "{}", world.requests);
+}
+
+#[test]
+fn without_metrics_the_lines_of_such_an_app_are_all_given() {
+    let lines = (0..20).map(|n| at(n * 200_000, 100, n as u32)).collect();
+    let mut world = world(Start::Tail, lines);
+    world.store.depth = 100 * SECOND;
+    run(&mut world, 4000);
+    assert_eq!(world.texts(), (0..20).collect::<Vec<_>>());
+    assert!(world.gaps.len() <= 20);
+}
+
+#[test]
+fn a_store_that_is_too_small_is_told_every_ten_seconds_and_not_more_often() {
+    let mut world = world(Start::Tail, steady(2, 60));
+    world.store.capacity = 60;
+    world.log = None;
+    let outcome = run(&mut world, 100);
+    assert!(outcome.lost > 0);
+    assert!((1..=8).contains(&outcome.gaps), "{:?}", relative(&world.gaps));
+}
+
+#[test]
+fn a_metric_after_a_restart_tells_of_it_though_the_app_is_silent() {
+    let mut lines = vec![at(-500, 10, 1)];
+    lines.extend(metrics(15_000, 200));
+    let mut world = world(Start::Tail, lines);
+    world.faults = vec![fault(50_000, 53_000, FaultKind::Restart)];
+    run(&mut world, 120);
+    assert_eq!(world.gaps.len(), 1, "{:?}", relative(&world.gaps));
+}
+
+#[test]
+fn an_empty_page_alone_moves_no_mark() {
+    let mut engine = Engine::new(&Config::default(), Start::Since(5), 1);
+    for n in 0..20 {
+        let now = Duration::from_secs(10 * n);
+        assert!(matches!(engine.next(now), Next::Read(Range { start: 5, end: None, .. })));
+        engine.page(Page::default(), now);
+    }
+    assert_eq!(engine.complete_until(), Some(5));
+}
+
+// Equal times.
+
+#[test]
+fn more_lines_of_one_time_than_a_page_are_all_given() {
+    for page in [1, 2, 10, 1000] {
+        let mut lines = steady(1000, 30);
+        lines.extend((0..300).map(|n| at(5_000, 50, 1000 + n)));
+        let config = Config { page, ..Config::default() };
+        let mut world = World::new(&config, Start::Tail, lines);
+        world.round_trip = (2 * MS, 2 * MS);
+        run(&mut world, 60);
+        assert_eq!(world.given.len(), 30 + 1 + 300 - 1, "pages of {page}");
+    }
+}
+
+#[test]
+fn of_equal_times_that_a_strict_server_holds_back_no_line_is_given_twice() {
+    for page in [1, 2, 7] {
+        let mut lines = steady(1000, 30);
+        lines.extend((0..5).map(|n| at(5_300, 50, 1000 + n)));
+        lines.extend((0..5).map(|n| at(6_500, 50 + 300 * i64::from(n), 2000 + n)));
+        let config = Config { page, ..Config::default() };
+        let mut world = World::new(&config, Start::Tail, lines);
+        world.store.is_strict = true;
+        world.round_trip = (2 * MS, 2 * MS);
+        world.run(EPOCH + 60 * SECOND);
+        let mut texts = sorted(&world);
+        let all = texts.len();
+        texts.dedup();
+        assert_eq!(texts.len(), all);
+        // What comes after such a time is given at any rate.
+        assert!((11..40).all(|text| texts.contains(&text)), "{texts:?}");
+        if page == 7 {
+            assert_eq!(texts.len(), 30 + 10, "{texts:?}");
+        }
+    }
+}
+
+#[test]
+fn the_second_of_two_equal_lines_is_given_though_it_is_late() {
+    for late in [60, 900, 3_000, 9_000] {
+        let mut lines = steady(500, 30);
+        lines.extend([at(5_100, 50, 1000), at(5_100, late, 1000), at(5_100, late, 1000)]);
+        let mut world = world(Start::Tail, lines);
+        run(&mut world, 60);
+        assert_eq!(world.texts().iter().filter(|text| **text == 1000).count(), 3, "late by {late} ms");
+    }
+}
+
+#[test]
+fn lines_of_one_time_that_differ_only_in_their_source_are_two() {
+    let mut seen = Seen::default();
+    let lines = ["0", "1"].map(|id| line(5, 1).source("APP", id));
+    let lines = [lines[0].clone(), lines[1].clone(), lines[0].clone().message_type(crate::MessageType::Err)].to_vec();
+    let keys: Vec<_> = lines.iter().map(|line| seen.key(line)).collect();
+    assert_eq!(seen.judge(lines.clone(), &keys).len(), 3);
+    assert_eq!(seen.judge(lines, &keys).len(), 0);
+}
+
+// The seams.
+
+#[test]
+fn follow_joins_the_newest_lines_and_the_rest() {
+    for limit in [1, 10, 100, 5000] {
+        let mut lines = steady(20, 30);
+        // Late ones from before the call, and what comes between its pages.
+        lines.extend((0..50).map(|n| at(n * 100 - 6_000, 6_000 + n * 20, 5000 + n as u32)));
+        let config = Config { recent_limit: limit, page: 100, ..Config::default() };
+        let mut world = World::new(&config, Start::Follow, lines);
+        let outcome = run(&mut world, 60);
+        assert_eq!((outcome.lost, outcome.gaps), (0, 0));
+        // The first are the newest when the call was made.
+        let first: Vec<_> = world.given.iter().take_while(|(.., at)| Some(*at) == world.began).collect();
+        assert!(first.len() == limit || (limit == 5000 && first.len() > 490), "{}", first.len());
+        assert!(world.given[..first.len()].is_sorted_by_key(|(time, ..)| *time));
+    }
+}
+
+#[test]
+fn tail_then_recent_misses_nothing() {
+    let mut lines = steady(7, 30);
+    lines.extend((0..50).map(|n| at(n * 100 - 4_000, 4_000 + n * 20, 9000 + n as u32)));
+    let config = Config { page: 50, ..Config::default() };
+    let mut world = World::new(&config, Start::Tail, lines);
+    while world.began.is_none() {
+        world.step(i64::MAX);
+    }
+    world.advance(world.now + 5 * MS);
+    let now = world.now;
+    let range = Range { start: 0, end: None, limit: 100_000, newest_first: true };
+    let mut texts: Vec<u32> = world.store.read(range, now).into_iter().map(|(_, text)| text).collect();
+    run(&mut world, 60);
+    texts.extend(world.texts());
+    texts.sort_unstable();
+    texts.dedup();
+    let logged = world.stored.iter().filter_map(|line| line.text).count();
+    assert_eq!(texts.len(), logged);
+}
+
+#[test]
+fn since_gives_all_that_is_held_and_goes_on() {
+    for ago in [0, 3, 1000] {
+        let mut world = world(Start::Since(EPOCH - ago * SECOND), steady(10, 30));
+        let outcome = run(&mut world, 60);
+        let expected = (30 + ago.min(10)) * 100;
+        assert_eq!((outcome.lost, outcome.gaps, world.given.len() as i64), (0, 0, expected));
+        assert!(world.given.is_sorted_by_key(|(time, ..)| *time));
+    }
+}
+
+#[test]
+fn complete_until_is_where_another_tail_can_go_on() {
+    let mut first = world(Start::Tail, steady(50, 60));
+    first.run(EPOCH + 20 * SECOND);
+    let until = first.engine.complete_until().unwrap();
+    let mut second = world(Start::Since(until), steady(50, 60));
+    second.advance(first.now);
+    run(&mut second, 100);
+    let mut texts = [first.texts(), second.texts()].concat();
+    texts.sort_unstable();
+    texts.dedup();
+    let began = first.texts()[0];
+    assert_eq!(texts, (began..1400).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_empty_seed_gives_nothing_of_the_past_later() {
+    // No line yet.
+    let mut lines: Vec<_> = (0..100).map(|n| at(3_000 + n * 100, 100, n as u32)).collect();
+    let mut new_app = world(Start::Tail, lines.clone());
+    let outcome = run(&mut new_app, 40);
+    assert_eq!((outcome.lost, outcome.gaps, new_app.given.len()), (0, 0, 100));
+
+    // A node that is away, and comes back with all of its past.
+    lines.extend((0..100).map(|n| at(n * 100 - 60_000, 100, 5000 + n as u32)));
+    let mut away = world(Start::Tail, lines.clone());
+    away.faults = vec![fault(0, 30_000, FaultKind::Away)];
+    let outcome = run(&mut away, 60);
+    assert_eq!((outcome.lost, outcome.gaps), (0, 0));
+    assert_eq!(sorted(&away), (0..100).collect::<Vec<_>>());
+
+    // The same, without a date to go by: it asks again.
+    let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+    assert!(matches!(engine.next(Duration::ZERO), Next::Read(_)));
+    engine.page(Page::default(), Duration::ZERO);
+    assert!(matches!(engine.next(Duration::ZERO), Next::Wait(_)));
+    assert_eq!(engine.complete_until(), None);
+}
+
+#[test]
+fn the_seed_of_a_tail_ends_after_ten_pages() {
+    let config = Config { page: 20, ..Config::default() };
+    let mut world = World::new(&config, Start::Tail, steady(5, 30));
+    run(&mut world, 60);
+    assert!(world.engine.floor > EPOCH - 2 * SECOND);
+}
+
+// Page sizes.
+
+#[test]
+fn a_response_that_is_too_large_is_asked_for_in_smaller_pages() {
+    for largest in [1, 3, 100] {
+        let mut world = world(Start::Follow, steady(500, 30));
+        world.largest = largest;
+        world.round_trip = (2 * MS, 2 * MS);
+        assert_eq!(run(&mut world, 60).lost, 0);
+    }
+    let mut sizes = PageSize::new(1000);
+    assert!(sizes.too_large(1000) && sizes.limit() == 500);
+    sizes.received(&[]);
+    assert_eq!(sizes.limit(), 1000);
+    assert!(!sizes.too_large(1));
+}
+
+#[test]
+fn long_lines_make_small_pages() {
+    let long = vec![LogMessage::new("", vec![b'x'; 65 << 10]); 10];
+    let mut sizes = PageSize::new(1000);
+    (0..20).for_each(|_| sizes.received(&long));
+    assert!((5..20).contains(&sizes.limit()), "{}", sizes.limit());
+    (0..20).for_each(|_| sizes.received(&[line(1, 1)]));
+    assert_eq!(sizes.limit(), 1000);
+}
+
+// Memory and time.
+
+#[test]
+fn memory_is_bounded_and_the_horizon_shorter_for_that() {
+    let config = Config { memory: 500, page: 20, ..Config::default() };
+    let mut world = World::new(&config, Start::Tail, steady(4, 60));
+    world.run(EPOCH + 60 * SECOND);
+    assert!(world.most_seen <= 500, "{}", world.most_seen);
+    assert_eq!(world.given.len(), world.texts().iter().collect::<std::collections::HashSet<_>>().len());
+    assert_eq!(size_of::<Key>() + 8, 24);
+
+    // All of one time, more than are remembered: none twice.
+    let mut world = World::new(&config, Start::Tail, (0..800).map(|n| at(1_000, 10, n)).collect());
+    world.run(EPOCH + 60 * SECOND);
+    let given = world.given.len();
+    assert_eq!(world.texts().into_iter().collect::<std::collections::HashSet<_>>().len(), given);
+}
+
+#[test]
+fn a_clock_that_runs_fast_does_not_outrun_the_server() {
+    let mut world = world(Start::Tail, vec![at(-1000, 10, 1), at(40_000_000, 100, 2), at(40_000_300, 100, 3)]);
+    world.drift = 900;
+    world.log = None;
+    run(&mut world, 40_060);
+    assert_eq!(world.texts(), [2, 3]);
+}
+
+#[test]
+fn a_caller_that_takes_nothing_for_a_minute_loses_nothing() {
+    let mut world = world(Start::Tail, steady(5, 100));
+    world.faults = vec![fault(10_000, 70_000, FaultKind::Blocked)];
+    let outcome = run(&mut world, 160);
+    assert_eq!((outcome.lost, outcome.gaps), (0, 0));
+}
+
+#[test]
+fn held_lines_are_sorted_and_released_in_time() {
+    let lines = vec![at(-2000, 10, 0), at(5_000, 400, 2), at(5_100, 20, 3), at(4_900, 700, 1)];
+    let config = Config { hold: Duration::from_secs(1), ..Config::default() };
+    let mut world = World::new(&config, Start::Tail, lines);
+    world.run(EPOCH + 20 * SECOND);
+    assert_eq!(world.texts(), [1, 2, 3]);
+    let (.., last) = world.given[2];
+    // A line that is read late makes the estimate of the server's clock late, too.
+    assert!((6_100..8_200).contains(&((last - EPOCH) / MS)), "{}", (last - EPOCH) / MS);
+}
+
+// Korifi.
+
+#[test]
+fn korifi_gives_the_newest_lines_and_ignores_the_end() {
+    // 10 lines/s: all fit into a page. Its lines are never late.
+    let config = Config { page: 100, recent_limit: 50, ..Config::default() };
+    for start in [Start::Tail, Start::Follow] {
+        let mut world = World::new(&config, start, steady(100, 60));
+        world.store.is_korifi = true;
+        let outcome = run(&mut world, 100);
+        assert_eq!((outcome.lost, outcome.gaps), (0, 0));
+    }
+    // A burst that does not fit: what it does not give can't be read, and is in a gap if no line is known any more.
+    let mut lines = steady(100, 60);
+    lines.extend((0..400).map(|n| at(20_000 + n / 40, 10, 7000 + n as u32)));
+    let mut world = World::new(&config, Start::Tail, lines);
+    world.store.is_korifi = true;
+    world.run(EPOCH + 100 * SECOND);
+    assert!((1..=2).contains(&world.gaps.len()), "{:?}", relative(&world.gaps));
+    let lost = world.stored.iter().filter(|line| line.time > EPOCH + SECOND).filter_map(|line| {
+        let is_given = world.given.iter().any(|(_, text, _)| Some(*text) == line.text);
+        (!is_given).then_some(line.time)
+    });
+    let in_gap = |time: i64| world.gaps.iter().any(|gap| (gap.from..gap.until).contains(&time));
+    assert!(lost.clone().count() > 100 && lost.clone().all(in_gap));
+}
