@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::debug::DebugPrinter;
 use crate::net::dial::{Dialer, Proxy};
 use crate::net::endpoint::{Endpoint, Scheme};
-use crate::server::foundation::{Addresses, Foundation};
+use crate::server::foundation::{Addresses, Foundation, Via};
 use crate::settings::{Polling, Reconnect, Settings};
 
 /// The upper bound of `max_message_size`, because room for a message is made as soon as a server announces its size.
@@ -51,6 +51,7 @@ pub struct Builder {
     proxy: Option<Proxy>,
     cf_session: Option<CfSession>,
     danger_allow_plain_servers: bool,
+    tail_via: Option<Via>,
     settings: Settings,
 }
 
@@ -216,6 +217,16 @@ impl Builder {
     /// [that is possible](crate#what-no-client-can-promise).
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.settings.reconnect = Some(policy);
+        self
+    }
+
+    /// Makes [`tail`](Consumer::tail) read from this kind of server, and from no other. By default it reads from the
+    /// [best one](Consumer#which-server-is-used).
+    ///
+    /// [`Via::LogCache`] makes a tail poll Log Cache, like [`follow`](Consumer::follow) but without the recent messages:
+    /// for foundations whose streams give no logs (`disable_logs` of the agents).
+    pub fn tail_via(mut self, via: Via) -> Self {
+        self.tail_via = Some(via);
         self
     }
 
@@ -430,7 +441,7 @@ impl Builder {
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         let dialer = Dialer::new(tls_connector, self.proxy.unwrap_or_default());
-        Ok(Consumer::assemble(self.settings, dialer, foundation, tokens))
+        Ok(Consumer::assemble(self.settings, dialer, foundation, tokens, self.tail_via))
     }
 }
 

@@ -12,12 +12,15 @@ use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
+use crate::net::http::Client;
 use crate::net::registry::Registry;
 use crate::recent::Recent;
 use crate::server::app_guid::{checked_guid, explain_guid};
 use crate::server::call::{Call, Requester};
 use crate::server::foundation::{Choice, Foundation, Purpose, Via};
 use crate::server::learned::Learned;
+use crate::server::log_cache::engine::Start;
+use crate::server::log_cache::polling::{self, PollingSource};
 use crate::server::source::LiveSource;
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::Settings;
@@ -100,6 +103,8 @@ struct Inner {
     foundation: Foundation,
     learned: Learned,
     tokens: Option<TokenSource>,
+    /// `None`: tails are read from the best server.
+    tail_via: Option<Via>,
     open: Arc<Registry>,
 }
 
@@ -109,9 +114,10 @@ impl Consumer {
         dialer: Dialer,
         foundation: Foundation,
         tokens: Option<TokenSource>,
+        tail_via: Option<Via>,
     ) -> Consumer {
         let (dialer, learned, open) = (Arc::new(dialer), Learned::default(), Arc::default());
-        let inner = Inner { settings, dialer, foundation, learned, tokens, open };
+        let inner = Inner { settings, dialer, foundation, learned, tokens, tail_via, open };
         Consumer { inner: Arc::new(inner) }
     }
 
@@ -301,6 +307,73 @@ impl Consumer {
         cancel.check().map(|()| tail)
     }
 
+    /// Returns the newest messages of an app, oldest first, and then all further ones: each once, and none is lost without
+    /// a word.
+    ///
+    /// The first [`recent_limit`](Builder::recent_limit) messages are those of [`recent`](Consumer::recent). Everything is
+    /// read from Log Cache, which is [polled](Builder::polling): a message arrives about 0.2 s after Log Cache has it. In
+    /// return, more can be promised than on a stream: every message that Log Cache makes readable within the
+    /// [horizon](crate::Polling::horizon) of its time, 10 s by default, is returned exactly once, however late and out of
+    /// order it is, if Log Cache still holds it. If Log Cache has dropped messages before they were read, an
+    /// [`ErrorKind::Gap`] item says between [which times](crate::Gap) some may be missing. Messages that are returned by
+    /// one poll are sorted by time.
+    ///
+    /// A broken connection is no gap, because Log Cache holds the messages: the next poll reads them. Without
+    /// [`Builder::reconnect`], the tail ends with an error when no request has succeeded for a minute (or for the
+    /// [idle timeout](Builder::idle_timeout)). With it, the tail goes on for ever, or up to
+    /// [`Reconnect::max_attempts`](crate::Reconnect::max_attempts) failures in a row. A tail whose token is rejected for
+    /// 15 s ends.
+    ///
+    /// `app_guid` and `auth_token` are those of [`tail`](Consumer::tail). Blocks until the first response has arrived, for
+    /// at most the [connect timeout](Builder::connect_timeout) and the [read timeout](Builder::read_timeout) of each of
+    /// its requests. Then one thread polls, over one connection that is kept open.
+    ///
+    /// ```
+    /// # use loggregator_consumer::testing::{Generation, TrafficController};
+    /// # use loggregator_consumer::{Builder, LogMessage, Proxy};
+    /// # const APP: &str = "11111111-1111-1111-1111-111111111111";
+    /// # let server = TrafficController::of(Generation::Today)?;
+    /// # let token = server.issue_token();
+    /// # server.add_recent(APP, [LogMessage::new(APP, "recent")]);
+    /// # let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let mut tail = consumer.follow(APP, &token)?;
+    /// println!("{}", tail.next().unwrap()?);
+    /// # server.send(LogMessage::new(APP, "live"));
+    /// println!("{}", tail.next().unwrap()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tail`](Consumer::tail). [`InvalidInput`](ErrorKind::InvalidInput) if no Log Cache is known: foundations
+    /// before 2018 have none.
+    pub fn follow(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
+        self.follow_from(Start::Follow, app_guid, auth_token)
+    }
+
+    /// Returns all messages of an app since a time that Log Cache holds, and then all further ones: to continue after a
+    /// restart. `since` is in nanoseconds since the Unix epoch, and is best taken from [`Tail::complete_until`].
+    ///
+    /// Otherwise like [`follow`](Consumer::follow). If Log Cache has dropped messages since that time, nothing says so,
+    /// because it is not known what was there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`follow`](Consumer::follow).
+    pub fn follow_since(&self, app_guid: &str, auth_token: &str, since: i64) -> Result<Tail> {
+        self.follow_from(Start::Since(since), app_guid, auth_token)
+    }
+
+    fn follow_from(&self, start: Start, app_guid: &str, auth_token: &str) -> Result<Tail> {
+        check(auth_token)?;
+        let app_guid = checked_guid(app_guid)?;
+        let (cancel, registration) = self.inner.open.register();
+        let source = self.inner.poll(Purpose::Follow, start, app_guid, auth_token, &cancel)?;
+        let tail = Tail::spawn(source, &self.inner.settings, None, Arc::clone(&cancel), registration)?;
+        self.inner.settings.connected();
+        cancel.check().map(|()| tail)
+    }
+
     /// Returns the messages that the server holds for an app, in the server's order. To sort them by time use
     /// [`sort_recent`](crate::sort_recent).
     ///
@@ -389,7 +462,7 @@ impl Consumer {
         let source = self.inner.authorized(app_guid, auth_token, &cancel, |token| {
             self.inner.foundation.with_server(Purpose::Recent, requester, deadline, |choice| {
                 let token = &*choice.via().token(token);
-                let call = Call { requester, server: choice.endpoint(), app_guid, token, timeouts };
+                let call = Call { requester, client: None, server: choice.endpoint(), app_guid, token, timeouts };
                 match choice.via() {
                     Via::Legacy => legacy::recent(&call),
                     Via::Doppler => doppler::recent(&call),
@@ -416,7 +489,7 @@ impl Consumer {
     /// address of a server for this call is known.
     pub fn tail_choice(&self) -> Result<Choice> {
         let (cancel, _registration) = self.inner.open.register();
-        self.inner.foundation.choose(Purpose::Tail, self.inner.requester(&cancel))
+        self.inner.foundation.choose(self.inner.tail_purpose(), self.inner.requester(&cancel))
     }
 
     /// Returns the server that [`recent`](Consumer::recent) would connect to now, and why. Like
@@ -466,21 +539,72 @@ impl Inner {
         Requester { dialer: &self.dialer, settings: &self.settings, learned: &self.learned, cancel }
     }
 
-    fn connect_tail(&self, app_guid: &str, auth_token: &str, cancel: &Arc<Cancel>) -> Result<Box<dyn LiveSource>> {
+    fn tail_purpose(&self) -> Purpose {
+        self.tail_via.map_or(Purpose::Tail, Purpose::TailVia)
+    }
+
+    fn connect_tail(
+        self: &Arc<Self>,
+        app_guid: &str,
+        auth_token: &str,
+        cancel: &Arc<Cancel>,
+    ) -> Result<Box<dyn LiveSource>> {
+        if self.tail_via == Some(Via::LogCache) {
+            return self.poll(self.tail_purpose(), Start::Tail, app_guid, auth_token, cancel);
+        }
         // For the RLP gateway, whose stream is one HTTP response. Websockets are timed by the reader thread.
         let idle = self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT);
         let timeouts = ReadTimeouts { idle, deadline: None };
         let requester = self.requester(cancel);
         self.authorized(app_guid, auth_token, cancel, |token| {
-            self.foundation.with_server(Purpose::Tail, requester, None, |choice| {
+            self.foundation.with_server(self.tail_purpose(), requester, None, |choice| {
                 let token = &*choice.via().token(token);
-                let call = Call { requester, server: choice.endpoint(), app_guid, token, timeouts };
+                let call = Call { requester, client: None, server: choice.endpoint(), app_guid, token, timeouts };
                 match choice.via() {
                     Via::Legacy => legacy::tail(&call),
                     Via::Doppler => doppler::tail(&call),
                     Via::RlpGateway | Via::LogCache => rlp_gateway::tail(&call),
                 }
                 .map_err(|error| explain(error, app_guid))
+            })
+        })
+    }
+
+    /// Opens a source that polls Log Cache.
+    fn poll(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        start: Start,
+        app_guid: &str,
+        auth_token: &str,
+        cancel: &Arc<Cancel>,
+    ) -> Result<Box<dyn LiveSource>> {
+        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
+        let requester = self.requester(cancel);
+        self.authorized(app_guid, auth_token, cancel, |token| {
+            self.foundation.with_server(purpose, requester, None, |choice| {
+                let token = &*choice.via().token(token);
+                let server = choice.endpoint();
+                let client = Arc::new(Client::keeping_alive(&self.dialer, server, cancel));
+                let first = |next| {
+                    polling::read(&Call { requester, client: Some(&client), server, app_guid, token, timeouts }, next)
+                };
+                // The further requests are made by the tail's thread, which owns what it needs.
+                let request = {
+                    let (inner, client, server) = (Arc::clone(self), Arc::clone(&client), server.clone());
+                    let (cancel, guid, given) = (Arc::clone(cancel), app_guid.to_owned(), auth_token.to_owned());
+                    move |next| {
+                        inner.authorized(&guid, &given, &cancel, |token| {
+                            let token = &*Via::LogCache.token(token);
+                            let (requester, client) = (inner.requester(&cancel), Some(&*client));
+                            let (server, app_guid) = (&server, &*guid);
+                            polling::read(&Call { requester, client, server, app_guid, token, timeouts }, next)
+                        })
+                    }
+                };
+                let source = PollingSource::open(&self.settings, start, cancel, first, Box::new(request))
+                    .map_err(|error| explain(error, app_guid))?;
+                Ok(Box::new(source) as Box<dyn LiveSource>)
             })
         })
     }

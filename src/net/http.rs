@@ -26,12 +26,14 @@ use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
 use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
 use crate::net::head::{ACCEPT_ENCODING, MAX_ERROR_BODY, coding};
-use crate::net::retry_after::retry_after;
+use crate::net::retry_after::{date_in_nanoseconds, retry_after};
 
 /// A response whose body has not been read yet.
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
+    /// The server's clock (`Date`), in nanoseconds since the Unix epoch.
+    pub(crate) date: Option<i64>,
     pub(crate) body: Body,
     is_encoded: bool,
     retry_after: Option<Duration>,
@@ -105,10 +107,6 @@ impl Client {
         Client { agent, endpoint: endpoint.clone(), cancel: Arc::clone(cancel), current }
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     /// Makes a GET request. `cancel` interrupts it, and reading its body, at any time.
     pub(crate) fn get(&self, path: &str, token: &str, timeouts: Timeouts) -> Result<Response> {
         let what = format!("the request for {}", self.endpoint.path(path));
@@ -133,7 +131,9 @@ impl Client {
             reason.push_str(&format!(" (redirects to {location}, not followed because the token is for this server)"));
         }
         let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let retry_after = retry_after(header("retry-after").as_deref(), header("date").as_deref());
+        let date = header("date");
+        let retry_after = retry_after(header("retry-after").as_deref(), date.as_deref());
+        let date = date.as_deref().and_then(date_in_nanoseconds);
         let coding = coding(headers).map(str::to_owned);
         if let Some(coding) = coding.as_ref().filter(|_| status == StatusCode::OK) {
             let text = format!("{what}: the response is encoded ({coding}), which was not requested");
@@ -147,6 +147,7 @@ impl Client {
             status: status.as_u16(),
             reason,
             content_type,
+            date,
             is_encoded,
             retry_after,
             router_error,

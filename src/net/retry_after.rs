@@ -31,6 +31,11 @@ pub(crate) fn retry_after(value: Option<&str>, date: Option<&str>) -> Option<Dur
     Some(wait.min(MAX))
 }
 
+/// Returns the time of a date in a header, in nanoseconds since the Unix epoch.
+pub(crate) fn date_in_nanoseconds(text: &str) -> Option<i64> {
+    parse_date(text)?.as_nanosecond().try_into().ok()
+}
+
 fn parse_date(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok().or_else(|| {

@@ -8,7 +8,7 @@ use crate::net::cancel::Cancel;
 use crate::net::deadline::ReadTimeouts;
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
-use crate::net::http::{self, Response, Timeouts};
+use crate::net::http::{self, Client, Response, Timeouts};
 use crate::net::websocket::{Request, WebSocket};
 use crate::server::app_guid::escaped_guid;
 use crate::server::learned::Learned;
@@ -26,8 +26,11 @@ pub(crate) struct Requester<'a> {
 impl Requester<'_> {
     /// Makes a GET request. Returns when the head of the response has arrived.
     pub(crate) fn get(&self, server: &Endpoint, path: &str, token: &str, timeouts: ReadTimeouts) -> Result<Response> {
-        let timeouts = Timeouts { head: self.head_deadline(timeouts), body: timeouts };
-        http::get(self.dialer, server, path, token, timeouts, self.cancel)
+        http::get(self.dialer, server, path, token, self.timeouts(timeouts), self.cancel)
+    }
+
+    fn timeouts(&self, timeouts: ReadTimeouts) -> Timeouts {
+        Timeouts { head: self.head_deadline(timeouts), body: timeouts }
     }
 
     /// Returns the deadline for the response head of a request that is made now.
@@ -39,6 +42,8 @@ impl Requester<'_> {
 /// One attempt at a call: its server, app, token and timeouts.
 pub(crate) struct Call<'a> {
     pub(crate) requester: Requester<'a>,
+    /// Keeps the connection open between the requests of the call. `None`: each request has its own.
+    pub(crate) client: Option<&'a Client>,
     pub(crate) server: &'a Endpoint,
     pub(crate) app_guid: &'a str,
     /// The value of the `Authorization` header. Empty: no such header.
@@ -61,7 +66,15 @@ impl Call<'_> {
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Response> {
-        self.requester.get(self.server, path, self.token, self.timeouts)
+        match self.client {
+            Some(client) => client.get(path, self.token, self.requester.timeouts(self.timeouts)),
+            None => self.requester.get(self.server, path, self.token, self.timeouts),
+        }
+    }
+
+    /// Returns a client that keeps its connection to the server open.
+    pub(crate) fn keeping_alive(&self) -> Client {
+        Client::keeping_alive(self.requester.dialer, self.server, self.cancel())
     }
 
     /// Opens a websocket.

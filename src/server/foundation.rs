@@ -15,28 +15,40 @@ use crate::server::call::Requester;
 /// How long a server without a route comes after the others, so that not every call tries it first.
 const ROUTE_MEMORY: Duration = Duration::from_secs(5 * 60);
 
+/// Why a server is used that the caller insists on.
+const FORCED: &str = "it is set by Builder::tail_via";
+
 /// What a server is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Tail,
     Recent,
+    /// Live messages from this server and no other.
+    TailVia(Via),
+    /// Recent messages, and then all further ones.
+    Follow,
 }
 
 impl Purpose {
     /// Returns the servers that are suitable, best first, each with the reason to use it if no better one is known.
-    fn servers(self) -> [(Via, &'static str); 3] {
+    fn servers(self) -> &'static [(Via, &'static str)] {
         match self {
-            Purpose::Tail => [
+            Purpose::Tail => &[
                 (Via::Doppler, "it reports when it disconnects a slow reader, and its streams have no time limit"),
                 (Via::RlpGateway, "the address of Doppler is not known"),
                 (Via::Legacy, "it is the only known server for tails"),
             ],
-            Purpose::Recent => [
+            Purpose::Recent => &[
                 (Via::LogCache, "it holds the recent messages of today's foundations"),
                 // Preferred to the legacy server, which the API listed for years after its removal.
                 (Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
                 (Via::Legacy, "it is the only known server for recent messages"),
             ],
+            Purpose::TailVia(Via::Doppler) => &[(Via::Doppler, FORCED)],
+            Purpose::TailVia(Via::RlpGateway) => &[(Via::RlpGateway, FORCED)],
+            Purpose::TailVia(Via::LogCache) => &[(Via::LogCache, FORCED)],
+            Purpose::TailVia(Via::Legacy) => &[(Via::Legacy, FORCED)],
+            Purpose::Follow => &[(Via::LogCache, "it holds messages, so none is lost between two requests")],
         }
     }
 
@@ -282,7 +294,7 @@ impl Foundation {
         let missing_routes = self.missing_routes.lock();
         let (mut with_route, mut without_route) = (Vec::new(), Vec::new());
         let (mut why_not_the_best, mut unusable) = (None, None);
-        for (via, why) in purpose.servers() {
+        for &(via, why) in purpose.servers() {
             let (address, is_given) = match (self.given.get(via), links.and_then(|links| links.get(via))) {
                 (Some(given), _) => (Ok(given.clone()), true),
                 (None, Some(Ok(listed))) => (Ok(listed.clone()), false),
@@ -330,8 +342,8 @@ impl Foundation {
         };
         let text = match (purpose, known(Via::LogCache), known(Via::RlpGateway)) {
             (Purpose::Tail, Some(log_cache), _) => format!(
-                "the only known log server is Log Cache ({log_cache}), which this version cannot tail: call \
-                 Consumer::recent again and again, or set the address of another server (see Builder::api, \
+                "the only known log server is Log Cache ({log_cache}), which cannot stream: use \
+                 Consumer::follow, which polls it, or set the address of another server (see Builder::api, \
                  Builder::doppler and Builder::rlp_gateway)"
             ),
             (Purpose::Recent, _, Some(gateway)) => format!(
@@ -340,6 +352,14 @@ impl Foundation {
             ),
             (Purpose::Tail, ..) => "no address of a server for `tail` is known: see Builder::api".to_owned(),
             (Purpose::Recent, ..) => "no address of a server for `recent` is known: see Builder::api".to_owned(),
+            (Purpose::TailVia(via), ..) => {
+                format!("no address of {} is known, which Builder::tail_via asks for: see Builder::api", via.name())
+            }
+            (Purpose::Follow, ..) => {
+                "`follow` needs the address of a Log Cache, which every foundation since 2018 has: \
+                                      see Builder::api and Builder::log_cache"
+                    .to_owned()
+            }
         };
         Error::new(ErrorKind::InvalidInput, text)
     }

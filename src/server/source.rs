@@ -41,6 +41,11 @@ pub(crate) trait LiveSource: Send {
     /// itself.
     fn default_idle_timeout(&self) -> Option<Duration>;
 
+    /// Returns true if it may run the caller's functions, such as a proxy function, which may need a large stack.
+    fn runs_callers_functions(&self) -> bool {
+        false
+    }
+
     /// Returns what a second thread needs to keep the connection alive and to close it with a close frame. `None`:
     /// there is no second thread, and a cancel shuts the connection down.
     fn write_half(&self) -> Option<&Arc<WriteHalf>>;

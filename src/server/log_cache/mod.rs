@@ -4,14 +4,13 @@
 //! March 2019): cloudfoundry/log-cache before commit 17bd844. Korifi, which has a Log Cache of its own:
 //! `api/handlers/log_cache.go`, `api/presenter/log_cache.go` and `api/repositories/log_repository.go`.
 
-// To be used by the polling source.
-#[cfg_attr(not(test), expect(dead_code))]
-mod engine;
+pub(crate) mod engine;
+pub(crate) mod polling;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -56,6 +55,8 @@ impl RecentSource for Lines {
 }
 
 fn read_newest(call: &Call<'_>) -> Result<Vec<LogMessage>> {
+    let client = call.keeping_alive();
+    let call = &Call { client: Some(&client), ..*call };
     let limit = call.settings().recent_limit;
     // Checked even if no page is requested.
     call.guid()?;
@@ -122,6 +123,15 @@ fn read_page(call: &Call<'_>, query: &str, page: &mut Page) -> Result<usize> {
         return Err(recent_timeout_error());
     }
     let response = request(call, query)?;
+    read_lines(call, response, |line| page.add(line))
+}
+
+/// Reads the lines of a response, to its end. Returns the number of envelopes in it.
+fn read_lines(
+    call: &Call<'_>,
+    mut response: Response,
+    mut each: impl FnMut(LogMessage) -> Result<()>,
+) -> Result<usize> {
     let app_guid = call.app_guid.trim();
     let mut count = 0;
     let mut skipped = Skipped::default();
@@ -135,19 +145,28 @@ fn read_page(call: &Call<'_>, query: &str, page: &mut Page) -> Result<usize> {
                 if line.app_id.is_empty() {
                     app_guid.clone_into(&mut line.app_id);
                 }
-                page.add(line)
+                each(line)
             }
             Ok(None) => skipped.add(None),
             Err(error) => skipped.add(Some(error)),
         }
     };
     let mut result = Ok(());
-    v2::read_response(response.body, call.settings().max_message_size, |envelope| {
+    v2::read_response(&mut response.body, call.settings().max_message_size, |envelope| {
         result = add(envelope);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .map_err(|error| explain_timeout(response_error(error, call.cancel()), call.timeouts))?;
+    if result.is_ok() {
+        finish(response.body);
+    }
     result.map(|()| count)
+}
+
+/// Reads the end of a body behind its JSON, so that the connection can be used again.
+fn finish(body: impl Read) {
+    // A longer rest costs more than another connection. A failure shows in the next request.
+    let _ = io::copy(&mut body.take(1024), &mut io::sink());
 }
 
 /// Adds a hint to an error response. Log Cache's auth proxy answers 404 with an empty body to every token that it

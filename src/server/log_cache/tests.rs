@@ -295,7 +295,7 @@ fn read(
     let dialer = Arc::new(Dialer::new(None, Proxy::none()));
     let learned = Learned::default();
     let requester = Requester { dialer: &dialer, settings, learned: &learned, cancel };
-    read_newest(&Call { requester, server, app_guid, token: TOKEN, timeouts })
+    read_newest(&Call { requester, client: None, server, app_guid, token: TOKEN, timeouts })
 }
 
 fn read_head(socket: &mut TcpStream) -> String {

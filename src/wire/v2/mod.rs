@@ -124,6 +124,26 @@ pub(crate) fn error_message(body: &str) -> Option<String> {
         .or_else(|| text(&body, "error").filter(|_| is_all))
 }
 
+/// Returns the timestamp of the first envelope in a response of Log Cache, of whatever type, in nanoseconds since the
+/// Unix epoch. `None`: there is no envelope.
+pub(crate) fn first_timestamp(json: &[u8]) -> serde_json::Result<Option<i64>> {
+    #[derive(Deserialize)]
+    struct Response {
+        envelopes: Option<Envelopes>,
+    }
+    #[derive(Deserialize)]
+    struct Envelopes {
+        batch: Option<Vec<Stamped>>,
+    }
+    #[derive(Deserialize)]
+    struct Stamped {
+        timestamp: Option<Int64>,
+    }
+    let response: Response = serde_json::from_slice(json)?;
+    let first = response.envelopes.and_then(|envelopes| envelopes.batch).and_then(|batch| batch.into_iter().next());
+    Ok(first.map(|envelope| envelope.timestamp.map_or(0, |timestamp| timestamp.0)))
+}
+
 /// Returns the gRPC code in the JSON of an error of Log Cache.
 pub(crate) fn grpc_code(body: &str) -> Option<i64> {
     let body: Value = serde_json::from_str(body).ok()?;

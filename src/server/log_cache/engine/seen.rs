@@ -90,6 +90,7 @@ impl Seen {
         self.lines.is_empty()
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lines.len()
     }

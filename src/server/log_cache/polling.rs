@@ -1,0 +1,267 @@
+//! [`PollingSource`]: live messages from Log Cache, which keeps lines and does not push them. The
+//! [engine](super::engine) decides what to request; this file makes the requests and waits between them.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::engine::{Config, Engine, Failure, Item, Next, Page, Range, Start};
+use super::{finish, is_too_large, read_lines, request};
+use crate::ending::Ending;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::cancel::Cancel;
+use crate::net::http::body_error;
+use crate::net::websocket::WriteHalf;
+use crate::server::call::Call;
+use crate::server::source::{Decoded, LiveSource};
+use crate::settings::Settings;
+use crate::wire::format::Format;
+use crate::wire::frames::{Frames, Progress};
+use crate::wire::v2;
+
+/// Without [`Builder::reconnect`](crate::Builder::reconnect), a tail ends when no request has succeeded for this long.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+
+/// A rejected tail ends after this time. Log Cache answers 404 to every token while its UAA or CAPI is away, which was
+/// seen for 6 s at a restart.
+const REJECTED_FOR: Duration = Duration::from_secs(15);
+
+/// While no lines arrive, the caller learns this often up to when the messages are complete.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// The largest response to the request for the oldest envelope, in bytes.
+const MAX_OLDEST: u64 = 16 << 20;
+
+/// A response to a request of the engine.
+pub(crate) enum Answer {
+    Page(Page),
+    Oldest(Option<i64>),
+}
+
+/// Makes a request of the engine with a valid token.
+type Request = Box<dyn Fn(Next) -> Result<Answer> + Send>;
+
+pub(crate) struct PollingSource {
+    engine: Engine,
+    request: Request,
+    cancel: Arc<Cancel>,
+    /// The engine's times count from here.
+    started: Instant,
+    last_success: Instant,
+    /// Since when the server has rejected every request.
+    rejected_since: Option<Instant>,
+    /// `None`: the tail never gives up.
+    give_up_after: Option<Duration>,
+    max_attempts: Option<u32>,
+    decoded: Decoded,
+    last_report: Instant,
+}
+
+impl PollingSource {
+    /// Makes the first request, by `first`. All further ones are made by `request`, in the thread that reads.
+    pub(crate) fn open(
+        settings: &Settings,
+        start: Start,
+        cancel: &Arc<Cancel>,
+        first: impl Fn(Next) -> Result<Answer>,
+        request: Request,
+    ) -> Result<Self> {
+        let config = Config {
+            every: settings.polling.every,
+            idle: settings.polling.idle,
+            horizon: settings.polling.horizon,
+            hold: settings.polling.hold,
+            recent_limit: settings.recent_limit,
+            recent_size: settings.max_recent_size,
+            ..Config::default()
+        };
+        // A random number from the standard library: each of these hashers has its own keys.
+        let random = RandomState::new().build_hasher().finish();
+        let now = Instant::now();
+        let mut source = PollingSource {
+            engine: Engine::new(&config, start, random),
+            request,
+            cancel: Arc::clone(cancel),
+            started: now,
+            last_success: now,
+            rejected_since: None,
+            give_up_after: settings.reconnect.is_none().then(|| settings.idle_timeout.unwrap_or(GIVE_UP_AFTER)),
+            max_attempts: settings.reconnect.and_then(|policy| policy.max_attempts),
+            decoded: Decoded::default(),
+            last_report: now,
+        };
+        let next = source.engine.next(Duration::ZERO);
+        match first(next) {
+            Ok(answer) => source.succeeded(answer),
+            Err(error) if is_too_large(&error) => source.engine.failed(Failure::TooLarge, source.started.elapsed()),
+            Err(error) => return Err(error),
+        }
+        Ok(source)
+    }
+
+    fn succeeded(&mut self, answer: Answer) {
+        (self.last_success, self.rejected_since) = (Instant::now(), None);
+        let now = self.started.elapsed();
+        match answer {
+            Answer::Page(page) => self.engine.page(page, now),
+            Answer::Oldest(oldest) => self.engine.oldest(oldest, now),
+        }
+    }
+
+    /// Returns the error if it ends the tail.
+    fn failed(&mut self, error: Error) -> Result<()> {
+        let now = Instant::now();
+        let failure = match error.kind() {
+            _ if self.cancel.is_cancelled() => return Err(Error::closed()),
+            _ if is_too_large(&error) => Failure::TooLarge,
+            ErrorKind::InvalidInput | ErrorKind::BadRequest => return Err(error),
+            kind if kind.is_refusal() && !error.is_from_router() => {
+                let since = *self.rejected_since.get_or_insert(now);
+                if now.duration_since(since) >= REJECTED_FOR {
+                    return Err(error);
+                }
+                Failure::Transient { retry_after: error.retry_after() }
+            }
+            _ => Failure::Transient { retry_after: error.retry_after() },
+        };
+        self.engine.failed(failure, self.started.elapsed());
+        let is_late = self.give_up_after.is_some_and(|limit| now.duration_since(self.last_success) >= limit);
+        let is_out_of_attempts = self.max_attempts.is_some_and(|most| self.engine.failures() > most);
+        if is_late || is_out_of_attempts {
+            return Err(error.with_hint(" (given up: no request has succeeded for too long)"));
+        }
+        log::info!("a poll of Log Cache failed: {error}");
+        Ok(())
+    }
+
+    /// Moves what the engine has to return to `decoded`.
+    fn take_items(&mut self) {
+        while let Some(item) = self.engine.take(self.started.elapsed()) {
+            self.decode(item);
+        }
+        self.decoded.complete_until = self.engine.complete_until();
+    }
+
+    fn decode(&mut self, item: Item) {
+        match item {
+            Item::Lines(lines) => self.decoded.messages.extend(lines.into_iter().map(Ok)),
+            Item::Gap(gap) => self.decoded.messages.push_back(Err(Error::forgotten(gap.from, gap.until))),
+        }
+    }
+
+    /// Ends the tail with an error, after everything that is held back.
+    fn give_up(&mut self, error: Error) -> Progress {
+        while let Some(item) = self.engine.take_last() {
+            self.decode(item);
+        }
+        Progress::Failed(error)
+    }
+}
+
+impl LiveSource for PollingSource {
+    fn receive(&mut self) -> Progress {
+        self.take_items();
+        if !self.decoded.messages.is_empty() {
+            return Progress::More;
+        }
+        match self.engine.next(self.started.elapsed()) {
+            Next::Wait(until) => {
+                // Nothing is ever sent: this waits for the time to pass, or for a cancel.
+                let _ = self.cancel.signal().recv_timeout(until.saturating_sub(self.started.elapsed()));
+            }
+            next => match (self.request)(next) {
+                Ok(answer) => self.succeeded(answer),
+                Err(error) => match self.failed(error) {
+                    Err(error) if error.kind() == ErrorKind::Closed => return Progress::Ended(Ending::Closed),
+                    Err(error) => return self.give_up(error),
+                    Ok(()) => {}
+                },
+            },
+        }
+        Progress::More
+    }
+
+    fn take(&mut self, _: &mut dyn FnMut() -> Frames) -> Option<Frames> {
+        None
+    }
+
+    fn take_decoded(&mut self) -> Option<Decoded> {
+        self.take_items();
+        if self.decoded.messages.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
+            return None;
+        }
+        self.last_report = Instant::now();
+        let complete_until = self.decoded.complete_until;
+        Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
+    }
+
+    fn format(&self) -> Format {
+        // It has no frames.
+        Format::default()
+    }
+
+    fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {
+        // `receive` waits itself, and is never idle.
+        Ok(())
+    }
+
+    fn default_idle_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn write_half(&self) -> Option<&Arc<WriteHalf>> {
+        None
+    }
+
+    fn runs_callers_functions(&self) -> bool {
+        true
+    }
+}
+
+/// Makes a request of the engine.
+pub(crate) fn read(call: &Call<'_>, next: Next) -> Result<Answer> {
+    match next {
+        Next::Read(range) => read_page(call, range).map(Answer::Page),
+        Next::Oldest | Next::Wait(_) => read_oldest(call).map(Answer::Oldest),
+    }
+}
+
+fn read_page(call: &Call<'_>, range: Range) -> Result<Page> {
+    let Range { start, end, limit, newest_first } = range;
+    let mut query = format!("envelope_types=LOG&start_time={start}&limit={limit}");
+    if let Some(end) = end {
+        query.push_str(&format!("&end_time={end}"));
+    }
+    if newest_first {
+        query.push_str("&descending=true");
+    }
+    let response = request(call, &query)?;
+    let date = response.date;
+    let mut lines = Vec::new();
+    let mut size = 0_usize;
+    let max_size = call.settings().max_recent_size;
+    let envelopes = read_lines(call, response, |line| {
+        size = size.saturating_add(line.size());
+        lines.push(line);
+        if size > max_size {
+            let text = format!("a page of Log Cache is larger than {max_size} bytes: see Builder::max_recent_size");
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
+        Ok(())
+    })?;
+    Ok(Page { lines, envelopes, date })
+}
+
+/// Returns the time of the oldest envelope of any type, in nanoseconds since the Unix epoch.
+fn read_oldest(call: &Call<'_>) -> Result<Option<i64>> {
+    let mut response = request(call, "limit=1")?;
+    let mut body = Vec::new();
+    let what = "the oldest envelope";
+    (&mut response.body)
+        .take(MAX_OLDEST)
+        .read_to_end(&mut body)
+        .map_err(|error| body_error(what, error, call.cancel()))?;
+    finish(response.body);
+    v2::first_timestamp(&body).map_err(|cause| Error::caused(ErrorKind::BadResponse, what, cause))
+}
