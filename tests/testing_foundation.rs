@@ -632,7 +632,11 @@ mod gateway {
     }
 
     fn begin(client: &mut TcpStream) {
-        request(client, &format!("GET /v2/read?log&source_id={APP}"), &["Accept: text/event-stream"]);
+        request(
+            client,
+            &format!("GET /v2/read?log&source_id={APP}"),
+            &["Accept: text/event-stream", "Connection: keep-alive"],
+        );
         let head = head(client);
         let (before, date) = head.split_once("Date: ").unwrap();
         let begin = "HTTP/1.1 200 OK\r\nCache-Control: no-cache\r\nConnection: keep-alive\r\n\

@@ -47,7 +47,8 @@
 //! server.add_recent("my-app", [LogMessage::new("my-app", "hello")]);
 //!
 //! let mut client = TcpStream::connect(server.address())?;
-//! client.write_all(b"GET /recent?app=my-app HTTP/1.1\r\nHost: x\r\nAuthorization: bearer secret\r\n\r\n")?;
+//! client.write_all(b"GET /recent?app=my-app HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+//!       Authorization: bearer secret\r\n\r\n")?;
 //! let mut response = Vec::new();
 //! client.read_to_end(&mut response)?;
 //! assert!(response.starts_with(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-protobuf; boundary="));

@@ -76,6 +76,16 @@ impl Generation {
         self != Generation::Korifi
     }
 
+    /// Returns true if a websocket handshake must be a GET.
+    pub(crate) fn checks_handshake_method(self) -> bool {
+        !self.has_legacy()
+    }
+
+    /// Returns true if the key of a websocket handshake must be 16 bytes in Base64.
+    pub(crate) fn checks_handshake_key(self) -> bool {
+        self >= Generation::Today
+    }
+
     /// Returns the code with which the server closes a websocket if nothing is wrong.
     pub(crate) fn close_code(self) -> Option<u16> {
         self.has_doppler().then_some(1000)

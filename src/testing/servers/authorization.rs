@@ -1,7 +1,8 @@
 //! Who may see what: tokens that are accepted, and apps that are hidden.
 
+use crate::testing::config::generation::Generation;
 use crate::testing::config::server::Server;
-use crate::testing::protocol::request::Request;
+use crate::testing::protocol::request::{Request, unescape};
 use crate::testing::state::SharedState;
 
 pub(super) enum Authorization {
@@ -17,7 +18,7 @@ pub(super) enum Authorization {
 
 /// Checks the token of a request, and whether it may see the apps of the request.
 pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorization {
-    let authorization = request.header("Authorization").unwrap_or_default();
+    let authorization = &given_token(shared.settings.generation, request);
     let ignores_case = !shared.settings.generation.has_legacy();
     shared.with(|state| {
         if state.tokens_to_reject > 0 {
@@ -41,13 +42,35 @@ pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorizatio
     })
 }
 
+/// Returns the token of a request as each generation finds it: `Authorization`, or else a cookie or the query.
+fn given_token(generation: Generation, request: &Request) -> String {
+    if let Some(token) = request.header("Authorization").filter(|token| !token.is_empty()) {
+        return token.to_owned();
+    }
+    if generation.is_of_2014() {
+        return match request.query_values("authorization").as_slice() {
+            [token] => token.clone(),
+            _ => String::new(),
+        };
+    }
+    match request.kind.server() {
+        Some(Server::Legacy | Server::Doppler) => {
+            request.cookie("authorization").and_then(|cookie| unescape(cookie).ok()).unwrap_or_default()
+        }
+        _ => String::new(),
+    }
+}
+
 fn matches(accepted: &str, given: &str, ignores_case: bool) -> bool {
     let is_same_token = || bearer_token(accepted).is_some_and(|accepted| bearer_token(given) == Some(accepted));
     accepted == given || ignores_case && is_same_token()
 }
 
-/// Returns what follows `bearer`.
+/// Returns the word after `bearer`, if there is only one, as the Cloud Controller reads it.
 fn bearer_token(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    let mut words = authorization.split_ascii_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some(scheme), Some(token), None) if scheme.eq_ignore_ascii_case("bearer") => Some(token),
+        _ => None,
+    }
 }

@@ -19,6 +19,8 @@ use crate::wire::v2;
 
 const DEFAULT_LIMIT: usize = 100;
 const LARGEST_LIMIT: i64 = 1000;
+/// The names of the types of envelopes, at the places of their numbers.
+const ENVELOPE_TYPES: [&str; 6] = ["ANY", "LOG", "COUNTER", "GAUGE", "TIMER", "EVENT"];
 
 // gRPC's status codes.
 const UNKNOWN: u8 = 2;
@@ -83,6 +85,10 @@ struct Rejection {
 }
 
 impl Rejection {
+    fn invalid(message: String) -> Self {
+        Rejection { status: 400, code: INVALID_ARGUMENT, message }
+    }
+
     fn unknown(message: String) -> Self {
         Rejection { status: 500, code: UNKNOWN, message }
     }
@@ -101,14 +107,20 @@ struct ReadQuery {
 
 impl ReadQuery {
     fn parse(request: &Request) -> Result<Self, Rejection> {
+        if let Some(message) = request.query_error() {
+            return Err(Rejection::invalid(message));
+        }
         let mut wants_logs = true;
         let types = request.query_values("envelope_types");
         for name in &types {
-            if !["ANY", "LOG", "COUNTER", "GAUGE", "TIMER", "EVENT"].contains(&name.as_str()) {
-                let message = format!("parsing list \"envelope_types\": {name:?} is not a valid value");
-                return Err(Rejection { status: 400, code: INVALID_ARGUMENT, message });
+            // By name or by number.
+            let is_type = |&(number, other): &(usize, &str)| other == name || number.to_string() == *name;
+            if !ENVELOPE_TYPES.iter().copied().enumerate().any(|envelope_type| is_type(&envelope_type)) {
+                return Err(Rejection::invalid(format!(
+                    "parsing list \"envelope_types\": {name:?} is not a valid value"
+                )));
             }
-            wants_logs = types.iter().any(|name| name == "LOG" || name == "ANY");
+            wants_logs = types.iter().any(|name| ["LOG", "ANY", "0", "1"].contains(&name.as_str()));
         }
         let descending = parse_parameter(request, "descending", "Bool", |text| match text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -153,7 +165,7 @@ impl ReadQuery {
     }
 }
 
-/// Parses the first value of a query parameter. `go_type` is the name of its type in the error message of Go's
+/// Parses a query parameter, which may be given only once. `go_type` is the name of its type in the error message of Go's
 /// `strconv`.
 fn parse_parameter<T>(
     request: &Request,
@@ -161,12 +173,18 @@ fn parse_parameter<T>(
     go_type: &str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<T>, Rejection> {
-    let Some(text) = request.query_values(name).into_iter().next() else { return Ok(None) };
-    let syntax_error = || {
-        let message = format!("parsing field \"{name}\": strconv.Parse{go_type}: parsing {text:?}: invalid syntax");
-        Rejection { status: 400, code: INVALID_ARGUMENT, message }
+    let values = request.query_values(name);
+    let text = match values.as_slice() {
+        [] => return Ok(None),
+        [text] => text,
+        _ => return Err(Rejection::invalid(format!("too many values for field \"{name}\": {}", values.join(", ")))),
     };
-    parse(&text).map(Some).ok_or_else(syntax_error)
+    parse(text).map(Some).ok_or_else(|| {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let problem = if go_type == "Int" && is_number { "value out of range" } else { "invalid syntax" };
+        Rejection::invalid(format!("parsing field \"{name}\": strconv.Parse{go_type}: parsing {text:?}: {problem}"))
+    })
 }
 
 /// A message in Log Cache, with the time under which it is stored there.

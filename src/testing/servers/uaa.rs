@@ -21,7 +21,7 @@ pub(crate) fn token(shared: &SharedState, request: &Request) -> Response {
         return error(401, "unauthorized", "Bad credentials").header("WWW-Authenticate", challenge);
     }
     let form = String::from_utf8_lossy(&request.body);
-    let field = |name| form_pairs(&form).find(|(key, _)| key == name).map(|(_, value)| value);
+    let field = |name| form_pairs(&form).flatten().find(|(key, _)| key == name).map(|(_, value)| value);
     match field("grant_type").as_deref() {
         Some("refresh_token") => refresh(shared, &field("refresh_token").unwrap_or_default()),
         Some(other) => error(400, "unsupported_grant_type", &format!("Unsupported grant type: {other}")),
