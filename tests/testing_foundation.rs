@@ -23,6 +23,32 @@ const TEXT: &str = "Content-Type: text/plain; charset=utf-8";
 const NO_SNIFF: &str = "X-Content-Type-Options: nosniff";
 const CLOSE: &str = "Connection: close";
 
+/// The header of a request that is to have no token.
+const NO_TOKEN: &str = "X: y";
+
+/// Adds a token to the headers of a request, unless it is to have none.
+fn with_token<'a>(headers: &[&'a str]) -> Vec<&'a str> {
+    let has_token = headers.iter().any(|header| header.starts_with("Authorization:") || *header == NO_TOKEN);
+    let token = if has_token { &[][..] } else { &["Authorization: bearer any"] };
+    [headers, token].concat()
+}
+
+fn request(client: &mut impl Write, line: &str, headers: &[&str]) {
+    bare::request(client, line, &with_token(headers));
+}
+
+fn get(server: &TrafficController, target: &str, headers: &[&str]) -> (String, Vec<u8>) {
+    bare::get(server, target, &with_token(headers))
+}
+
+fn get_text(server: &TrafficController, target: &str, headers: &[&str]) -> (String, Vec<String>, String) {
+    bare::get_text(server, target, &with_token(headers))
+}
+
+fn open_websocket(server: &TrafficController, target: &str) -> TcpStream {
+    open_websocket_with(server, target, &with_token(&[]))
+}
+
 fn today() -> Builder {
     TrafficController::builder().generation(Generation::Today)
 }
@@ -359,7 +385,7 @@ mod doppler {
     #[test]
     fn of_2015_behaves_like_the_legacy_paths() {
         let server = TrafficController::builder().token("bearer good").start().unwrap();
-        let (status, _, body) = get_text(&server, "/apps/any-app/stream", &HANDSHAKE);
+        let (status, _, body) = bare::get_text(&server, "/apps/any-app/stream", &HANDSHAKE);
         assert_eq!(status, "HTTP/1.1 401 Unauthorized");
         assert_eq!(body, "You are not authorized. Error: Authorization not provided");
         // Both kinds of tails get each message, in their own encoding.
@@ -433,8 +459,8 @@ mod log_cache {
     }
 
     #[test]
-    fn of_an_unknown_source_is_empty() {
-        let (_, body) = get(&today().start().unwrap(), "/api/v1/read/nobody", &[]);
+    fn of_an_app_without_logs_is_empty() {
+        let (_, body) = get(&today().start().unwrap(), &format!("/api/v1/read/{OTHER_APP}"), &[]);
         assert_eq!(body, b"{\"envelopes\":{\"batch\":[]}}\n");
     }
 
@@ -872,6 +898,85 @@ mod gateway {
         assert!(server.wait_for_tails(APP, 2, DEADLINE));
         server.send(message("hi", 1));
         assert_eq!(rest(&mut client).len(), 200);
+    }
+}
+
+/// Only apps that exist exist, and only requests with a token may see them.
+mod access {
+    use super::*;
+
+    const NOT_FOUND: &str = "{\"message\":\"resource not found\",\"error\":\"not_found\"}\n\n";
+
+    fn targets(app: &str) -> [String; 3] {
+        [format!("/apps/{app}/stream"), format!("/v2/read?log&source_id={app}"), format!("/api/v1/read/{app}")]
+    }
+
+    /// Returns the statuses and the bodies of the error responses of Doppler, the RLP gateway and Log Cache.
+    fn errors(server: &TrafficController, app: &str, header: &str) -> [(u16, String); 3] {
+        targets(app).map(|target| {
+            let (status, _, body) = bare::get_text(server, &target, &[&HANDSHAKE[..], &[header]].concat());
+            (status.split(' ').nth(1).unwrap().parse().unwrap(), body)
+        })
+    }
+
+    /// Returns the statuses of Doppler, the RLP gateway and Log Cache.
+    fn statuses(server: &TrafficController, app: &str) -> [u16; 3] {
+        targets(app).map(|target| {
+            let mut client = connect(server);
+            request(&mut client, &format!("GET {target}"), &HANDSHAKE);
+            head(&mut client).split(' ').nth(1).unwrap().parse().unwrap()
+        })
+    }
+
+    fn expected(doppler: u16) -> [(u16, String); 3] {
+        [(doppler, String::new()), (404, NOT_FOUND.to_owned()), (404, String::new())]
+    }
+
+    #[test]
+    fn needs_a_token() {
+        for server in [today().start().unwrap(), today().token("bearer any").start().unwrap()] {
+            assert_eq!(errors(&server, APP, NO_TOKEN), expected(401));
+            assert_eq!(errors(&server, APP, "Authorization: "), expected(401));
+            assert_response(&server, "/api/v1/meta", &[NO_TOKEN], ("404 Not Found", &[], ""));
+            assert_eq!(statuses(&server, APP), [101, 200, 200]);
+        }
+    }
+
+    #[test]
+    fn is_granted_to_every_guid_or_to_the_apps_that_exist() {
+        let server = today().start().unwrap();
+        assert_eq!(statuses(&server, OTHER_APP), [101, 200, 200]);
+        let server = today().apps([OTHER_APP]).apps([APP]).start().unwrap();
+        assert_eq!(statuses(&server, OTHER_APP), [101, 200, 200]);
+        assert_eq!(statuses(&server, APP), [101, 200, 200]);
+        let unknown = "33333333-aaaa-bbbb-cccc-000000000003";
+        assert_eq!(errors(&server, unknown, "Authorization: bearer any"), expected(404));
+        // Not even if it logs.
+        server.add_recent(unknown, [LogMessage::new(unknown, "x")]);
+        assert_eq!(errors(&server, unknown, "Authorization: bearer any"), expected(404));
+        server.hide_app(APP);
+        assert_eq!(errors(&server, APP, "Authorization: bearer any"), expected(404));
+    }
+
+    #[test]
+    fn is_not_granted_to_what_is_not_a_guid() {
+        let server = today().start().unwrap();
+        for app in ["my-app", "doppler", "11111111-aaaa-bbbb-cccc-00000000000", "11111111aaaabbbbcccc000000000001"] {
+            assert_eq!(errors(&server, app, "Authorization: bearer any"), expected(401), "{app}");
+        }
+    }
+
+    #[test]
+    fn of_older_generations_is_limited_to_the_apps_that_exist() {
+        for (generation, status, body) in [
+            (Generation::Y2015, 401, "You are not authorized. Error: Invalid authorization"),
+            (Generation::Y2016, 404, "Not Found"),
+        ] {
+            let server = TrafficController::builder().generation(generation).apps(["app"]).start().unwrap();
+            assert!(get(&server, "/recent?app=app", &[]).0.starts_with("HTTP/1.1 200 "));
+            let response = get_text(&server, "/recent?app=other", &[]);
+            assert_eq!((response.0.split(' ').nth(1).unwrap(), response.2.as_str()), (&*status.to_string(), body));
+        }
     }
 }
 

@@ -85,8 +85,12 @@ pub const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websoc
                          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 pub fn open_websocket(server: &TrafficController, target: &str) -> TcpStream {
+    open_websocket_with(server, target, &[])
+}
+
+pub fn open_websocket_with(server: &TrafficController, target: &str, headers: &[&str]) -> TcpStream {
     let mut client = connect(server);
-    request(&mut client, &format!("GET {target}"), &HANDSHAKE);
+    request(&mut client, &format!("GET {target}"), &[&HANDSHAKE[..], headers].concat());
     assert_eq!(head(&mut client), SWITCHING);
     client
 }

@@ -76,6 +76,11 @@ impl Generation {
         self != Generation::Korifi
     }
 
+    /// Returns true if a request without a token is always rejected, and an app's id must be a GUID everywhere.
+    pub(crate) fn is_strict(self) -> bool {
+        self.has_log_cache()
+    }
+
     /// Returns true if a websocket handshake must be a GET.
     pub(crate) fn checks_handshake_method(self) -> bool {
         !self.has_legacy()

@@ -1,5 +1,6 @@
 //! [`Settings`]: how a server behaves during its whole life, with the defaults.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -25,8 +26,10 @@ pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     pub(crate) generation: Generation,
     pub(crate) tls: bool,
-    /// The tokens that are accepted. `None`: any token, and requests without one.
+    /// The tokens that are accepted. `None`: any token, and requests without one if the generation is not strict.
     pub(crate) tokens: Option<Vec<String>>,
+    /// The GUIDs of the apps that exist. `None`: every app exists.
+    pub(crate) apps: Option<HashSet<String>>,
     pub(crate) ping: PingSettings,
     pub(crate) body_framing: BodyFraming,
     pub(crate) retain: usize,
@@ -69,6 +72,7 @@ impl Default for Settings {
             generation: Generation::Y2015,
             tls: false,
             tokens: None,
+            apps: None,
             ping: PING,
             body_framing: BodyFraming::ContentLength,
             retain: RETAIN,

@@ -2,8 +2,9 @@
 
 use crate::testing::config::generation::Generation;
 use crate::testing::config::server::Server;
-use crate::testing::protocol::request::{Request, unescape};
-use crate::testing::state::SharedState;
+use crate::testing::config::settings::Settings;
+use crate::testing::protocol::request::{Request, is_guid, unescape};
+use crate::testing::state::{SharedState, State};
 
 pub(super) enum Authorization {
     Granted,
@@ -18,8 +19,9 @@ pub(super) enum Authorization {
 
 /// Checks the token of a request, and whether it may see the apps of the request.
 pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorization {
-    let authorization = &given_token(shared.settings.generation, request);
-    let ignores_case = !shared.settings.generation.has_legacy();
+    let generation = shared.settings.generation;
+    let authorization = &given_token(generation, request);
+    let ignores_case = !generation.has_legacy();
     shared.with(|state| {
         if state.tokens_to_reject > 0 {
             state.tokens_to_reject -= 1;
@@ -27,8 +29,9 @@ pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorizatio
         }
         let is_accepted = match (state.tokens.is_valid(bearer_token(authorization)), &shared.settings.tokens) {
             (Some(is_valid), _) => is_valid,
-            (None, None) => true,
             (None, Some(_)) if authorization.is_empty() => return Authorization::NoToken,
+            (None, None) if authorization.is_empty() && generation.is_strict() => return Authorization::NoToken,
+            (None, None) => true,
             (None, Some(tokens)) => tokens.iter().any(|accepted| matches(accepted, authorization, ignores_case)),
         };
         match is_accepted {
@@ -36,10 +39,18 @@ pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorizatio
                 Authorization::Unavailable
             }
             false => Authorization::InvalidToken,
-            true if request.apps().iter().any(|app| state.hidden_apps.contains(app)) => Authorization::Hidden,
+            true if !request.apps().iter().all(|app| exists(shared, state, app)) => Authorization::Hidden,
             true => Authorization::Granted,
         }
     })
+}
+
+/// Returns true if an app exists and may be seen.
+pub(super) fn exists(shared: &SharedState, state: &State, app: &str) -> bool {
+    let Settings { generation, apps, .. } = &shared.settings;
+    !state.hidden_apps.contains(app)
+        && apps.as_ref().is_none_or(|apps| apps.contains(app))
+        && (!generation.is_strict() || is_guid(app))
 }
 
 /// Returns the token of a request as each generation finds it: `Authorization`, or else a cookie or the query.

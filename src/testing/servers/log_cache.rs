@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::authorization::{Authorization, authorize};
+use super::authorization::{Authorization, authorize, exists};
 use crate::testing::config::fault::Endless;
 use crate::testing::config::generation::Generation;
 use crate::testing::config::settings::EqualTimes;
@@ -229,7 +229,7 @@ pub(crate) fn meta(shared: &SharedState, request: &Request) -> Response {
         return response;
     }
     let apps = shared.with(|state| {
-        let mut apps: Vec<_> = state.recent.keys().filter(|app| !state.hidden_apps.contains(*app)).cloned().collect();
+        let mut apps: Vec<_> = state.recent.keys().filter(|app| exists(shared, state, app)).cloned().collect();
         apps.sort_unstable();
         apps
     });
