@@ -518,7 +518,11 @@ mod log_cache {
             batch.iter().map(|envelope| envelope["timestamp"].as_str().unwrap().to_owned()).collect()
         };
         for (equal_times, ascending, descending) in [
-            (EqualTimes::Together, &["1000", "2000", "2000", "2000"][..], &["3000", "2000", "2000", "2000"][..]),
+            (
+                EqualTimes::Together,
+                &["1000", "2000", "2000", "2000", "3000"][..],
+                &["3000", "2000", "2000", "2000"][..],
+            ),
             (EqualTimes::Parted, &["1000", "2000"], &["3000", "2000"]),
             (EqualTimes::Spread, &["1000", "2000"], &["3000", "2002"]),
         ] {
@@ -532,6 +536,91 @@ mod log_cache {
             assert_eq!(numbers(&server, ""), [1, 2, 3, 4, 5]);
             assert_eq!(numbers(&server, "&descending=true"), [5, 4, 3, 2, 1]);
         }
+    }
+
+    #[test]
+    fn ends_a_full_page_with_one_message_of_its_last_time_or_with_all_of_them() {
+        let server = today().start().unwrap();
+        // Five messages of each microsecond.
+        server.add_recent(APP, (0..500).map(|n| message(&n.to_string(), n / 5)));
+        for limit in [1, 7, 100, 333] {
+            let page = numbers(&server, &format!("&limit={limit}"));
+            assert_eq!(page, (0..page.len() as i64).collect::<Vec<_>>());
+            assert!(page.len() >= limit && page.len() % 5 == 1, "{}", page.len());
+            let page = numbers(&server, &format!("&limit={limit}&descending=true"));
+            assert!(page.len() >= limit && page.len() % 5 == 0, "{}", page.len());
+            assert_eq!(page, (500 - page.len() as i64..500).rev().collect::<Vec<_>>());
+        }
+        // The limit of a page in the middle of a run is no reason to end it: here 4000 of one time.
+        let server = today().retain(5000).start().unwrap();
+        server.add_recent(APP, (0..4000).map(|n| message(&n.to_string(), 7)));
+        assert_eq!(numbers(&server, "&limit=100&descending=true").len(), 4000);
+    }
+
+    #[test]
+    fn can_have_messages_that_come_late_and_out_of_order() {
+        let server = today().start().unwrap();
+        let mut client = open_websocket(&server, &format!("/apps/{APP}/stream"));
+        assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
+        let delay = Duration::from_millis(200);
+        let sent = Instant::now();
+        assert_eq!(server.send_late(message("late", 2), delay), 1);
+        server.send_late(message("never", 2), NEVER);
+        server.add_recent(APP, [message("first", 1), message("same", 2), message("last", 3)]);
+        // Streams are not late.
+        assert_eq!(frame(&mut client).0, 0x82);
+        let before = texts(&server, "");
+        assert!(sent.elapsed() > delay || before == ["first", "same", "last"], "{before:?}");
+        while texts(&server, "").len() < 4 {
+            assert!(sent.elapsed() < DEADLINE);
+        }
+        assert!(sent.elapsed() >= delay);
+        assert_eq!(texts(&server, ""), ["first", "same", "late", "last"]);
+
+        let server = today().log_cache_delay(delay).start().unwrap();
+        let sent = Instant::now();
+        server.send(message("1", 1));
+        while numbers(&server, "").is_empty() {
+            assert!(sent.elapsed() < DEADLINE);
+        }
+        assert!(sent.elapsed() >= delay);
+    }
+
+    #[test]
+    fn drops_the_oldest_times_and_can_be_emptied() {
+        let server = today().max_per_source(3).start().unwrap();
+        server.add_recent(APP, [5, 1, 4, 2, 3].map(|time| message(&time.to_string(), time)));
+        // 1 went for 2, and 2 for 3, as each was added.
+        assert_eq!(numbers(&server, ""), [3, 4, 5]);
+        // One that is older than all others stays until the next one comes.
+        server.send(message("0", 0));
+        assert_eq!(numbers(&server, ""), [0, 4, 5]);
+        let meta = get_meta(&server);
+        assert_eq!(
+            (&meta["count"], &meta["expired"], &meta["newestTimestamp"]),
+            (&json!("3"), &json!("3"), &json!("5000"))
+        );
+        server.empty_log_cache();
+        assert_eq!(numbers(&server, ""), [0; 0]);
+        assert!(get_meta(&server).is_null());
+        server.send(message("6", 6));
+        assert_eq!(numbers(&server, ""), [6]);
+    }
+
+    fn get_meta(server: &TrafficController) -> Value {
+        let (_, body) = get(server, "/api/v1/meta", &[]);
+        serde_json::from_slice::<Value>(&body).unwrap()["meta"][APP].take()
+    }
+
+    #[test]
+    fn is_empty_while_its_node_is_away() {
+        let server = server_with(2);
+        server.set_node_away(true);
+        assert_eq!(numbers(&server, ""), [0; 0]);
+        assert!(get_meta(&server).is_null());
+        server.send(message("2", 2));
+        server.set_node_away(false);
+        assert_eq!(numbers(&server, ""), [0, 1, 2]);
     }
 
     #[test]

@@ -170,6 +170,20 @@ impl Builder {
         self
     }
 
+    /// Sets how many messages Log Cache keeps of each app. When there are more, those with the oldest times are dropped.
+    /// Default: as many as [`retain`](Builder::retain) says. The real default is 100,000.
+    pub fn max_per_source(mut self, messages: usize) -> Self {
+        self.settings.max_per_source = Some(messages);
+        self
+    }
+
+    /// Sets how long it takes until Log Cache returns a message. The streams send it at once. Default: zero. On the real
+    /// servers it takes 0.2 to 0.5 s. See also [`send_late`](crate::testing::TrafficController::send_late).
+    pub fn log_cache_delay(mut self, delay: Duration) -> Self {
+        self.settings.log_cache_delay = Some(delay).filter(|delay| !delay.is_zero());
+        self
+    }
+
     /// Sets what Log Cache does with messages of equal timestamps. Default: [`EqualTimes::Together`].
     pub fn equal_times(mut self, equal_times: EqualTimes) -> Self {
         self.settings.equal_times = equal_times;

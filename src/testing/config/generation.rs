@@ -63,6 +63,11 @@ impl Generation {
         self >= Generation::LogCache1
     }
 
+    /// Returns true if Log Cache has a store of its own, and not just the log files of containers.
+    pub(crate) fn has_store(self) -> bool {
+        self.has_log_cache() && self != Generation::Korifi
+    }
+
     /// Returns how the paths of Log Cache begin.
     pub(crate) fn log_cache_root(self) -> &'static str {
         if self == Generation::LogCache1 { "/v1/" } else { "/api/v1/" }

@@ -3,18 +3,18 @@
 //! Source: log-cache-release 3.2. Its messages have passed through syslog, which changes them: timestamps are truncated
 //! to microseconds, white space around a message is removed, and NULs are removed.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::authorization::{Authorization, authorize, exists};
 use crate::testing::config::fault::Endless;
 use crate::testing::config::generation::Generation;
-use crate::testing::config::settings::EqualTimes;
 use crate::testing::protocol::log_entry::LogEntry;
 use crate::testing::protocol::request::Request;
 use crate::testing::protocol::response::Response;
 use crate::testing::state::SharedState;
+use crate::testing::state::log_store::{Meta, Range};
 use crate::wire::v2;
 
 const DEFAULT_LIMIT: usize = 100;
@@ -47,9 +47,15 @@ pub(crate) fn read(shared: &SharedState, endless: Option<Endless>, request: &Req
         }
         Err(rejection) => return error(rejection.status, rejection.code, &rejection.message),
     };
-    let messages = cached_messages(shared, &request.app());
-    let selected = query.select(&messages, shared.settings.equal_times);
-    let envelopes: Vec<_> = selected.iter().filter_map(|message| message.envelope()).collect();
+    let settings = &shared.settings;
+    let messages = shared.with(|state| {
+        let is_node_away = state.is_node_away;
+        let store = state.log_cache.get_mut(&request.app()).filter(|_| query.wants_logs && !is_node_away)?;
+        store.catch_up(settings.max_per_source());
+        Some(store.read(&query.range, settings.equal_times))
+    });
+    let envelopes: Vec<_> =
+        messages.unwrap_or_default().iter().filter_map(|(time, entry)| envelope(*time, entry)).collect();
     envelopes_response(shared, endless, &envelopes)
 }
 
@@ -94,14 +100,9 @@ impl Rejection {
     }
 }
 
-/// Which envelopes a request asks for. Times are in nanoseconds.
+/// What a request asks for.
 struct ReadQuery {
-    /// The first time that is included.
-    start: i64,
-    /// The first time that is not included any more.
-    end: i64,
-    limit: usize,
-    descending: bool,
+    range: Range,
     wants_logs: bool,
 }
 
@@ -138,30 +139,13 @@ impl ReadQuery {
         }
         let limit = usize::try_from(limit)
             .map_err(|_| Rejection::unknown(format!("limit ({limit}) must be greater than zero")))?;
-        Ok(ReadQuery {
+        let range = Range {
             start,
             end: if end == 0 { now() } else { end },
             limit: if limit == 0 { DEFAULT_LIMIT } else { limit },
             descending: descending.unwrap_or(false),
-            wants_logs,
-        })
-    }
-
-    /// Selects the messages that are asked for. `messages` must be sorted by time.
-    fn select<'a>(&self, messages: &'a [CachedMessage], equal_times: EqualTimes) -> Vec<&'a CachedMessage> {
-        let from = messages.partition_point(|message| message.time < self.start);
-        let to = messages.partition_point(|message| message.time < self.end);
-        let in_range = messages.get(from..to).filter(|_| self.wants_logs).unwrap_or_default();
-        let mut selected: Vec<_> = in_range.iter().collect();
-        if self.descending {
-            selected.reverse();
-        }
-        let mut limit = self.limit.min(selected.len());
-        if let (EqualTimes::Together, Some(last)) = (equal_times, limit.checked_sub(1)) {
-            limit += selected[limit..].iter().take_while(|message| message.time == selected[last].time).count();
-        }
-        selected.truncate(limit);
-        selected
+        };
+        Ok(ReadQuery { range, wants_logs })
     }
 }
 
@@ -187,40 +171,12 @@ fn parse_parameter<T>(
     })
 }
 
-/// A message in Log Cache, with the time under which it is stored there.
-struct CachedMessage {
-    /// In nanoseconds.
-    time: i64,
-    entry: Arc<LogEntry>,
-}
-
-/// Returns everything that Log Cache has of an app, sorted by time.
-fn cached_messages(shared: &SharedState, app: &str) -> Vec<CachedMessage> {
-    let entries = shared.stored(app).into_iter();
-    let mut messages: Vec<_> = entries
-        .filter_map(|entry| {
-            let time = entry.message()?.timestamp;
-            Some(CachedMessage { time: time.saturating_sub(time.rem_euclid(1000)), entry })
-        })
-        .collect();
-    messages.sort_by_key(|message| message.time);
-    if shared.settings.equal_times == EqualTimes::Spread {
-        let mut next_unused = i64::MIN;
-        for message in &mut messages {
-            message.time = message.time.max(next_unused);
-            next_unused = message.time.saturating_add(1);
-        }
-    }
-    messages
-}
-
-impl CachedMessage {
-    fn envelope(&self) -> Option<String> {
-        let mut message = self.entry.message()?.clone().timestamp(self.time);
-        message.message.retain(|&byte| byte != 0);
-        message.message = message.message.trim_ascii().to_vec();
-        Some(v2::encode(&message))
-    }
+/// Encodes a message as it has passed through syslog.
+fn envelope(time: i64, entry: &LogEntry) -> Option<String> {
+    let mut message = entry.message()?.clone().timestamp(time);
+    message.message.retain(|&byte| byte != 0);
+    message.message = message.message.trim_ascii().to_vec();
+    Some(v2::encode(&message))
 }
 
 /// Answers `/api/v1/meta`: how many messages of each app there are, and their times.
@@ -228,16 +184,22 @@ pub(crate) fn meta(shared: &SharedState, request: &Request) -> Response {
     if let Some(response) = rejection(shared, request) {
         return response;
     }
-    let apps = shared.with(|state| {
-        let mut apps: Vec<_> = state.recent.keys().filter(|app| exists(shared, state, app)).cloned().collect();
-        apps.sort_unstable();
-        apps
+    let metas = shared.with(|state| {
+        let apps: Vec<_> = state.log_cache.keys().filter(|app| exists(shared, state, app)).cloned().collect();
+        let is_node_away = state.is_node_away;
+        let mut metas = BTreeMap::new();
+        for app in apps.into_iter().filter(|_| !is_node_away) {
+            if let Some(store) = state.log_cache.get_mut(&app) {
+                store.catch_up(shared.settings.max_per_source());
+                metas.extend(store.meta().map(|meta| (app, meta)));
+            }
+        }
+        metas
     });
-    let sources = apps.iter().filter_map(|app| {
-        let messages = cached_messages(shared, app);
-        let (oldest, newest) = (messages.first()?.time, messages.last()?.time);
-        let (app, count) = (serde_json::Value::from(app.as_str()), messages.len());
-        Some(format!(r#"{app}:{{"count":"{count}", "oldestTimestamp":"{oldest}", "newestTimestamp":"{newest}"}}"#))
+    let sources = metas.into_iter().map(|(app, Meta { count, expired, oldest, newest })| {
+        let app = serde_json::Value::from(app);
+        let expired = if expired == 0 { String::new() } else { format!(r#""expired":"{expired}", "#) };
+        format!(r#"{app}:{{"count":"{count}", {expired}"oldestTimestamp":"{oldest}", "newestTimestamp":"{newest}"}}"#)
     });
     let sources: Vec<_> = sources.collect();
     Response::text(200, format!("{{\"meta\":{{{}}}}}\n", sources.join(", ")))
