@@ -35,7 +35,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
 
     // This stands in for Cloud Foundry: a foundation, a user who is logged in, and an app that has logged a few lines.
-    let foundation = TrafficController::of(Generation::Today)?;
+    let foundation = TrafficController::builder().generation(Generation::Today).apps([APP]).start()?;
     let token = foundation.issue_token();
     foundation.add_recent(
         APP,

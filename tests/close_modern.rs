@@ -139,7 +139,8 @@ fn in_a_stream_that_drips() {
 fn in_a_recent(fault: Fault) {
     let server = serve(TrafficController::builder());
     server.always(fault);
-    let consumer = without_timeouts(Builder::new().log_cache(&server.api())).build().unwrap();
+    let builder = Builder::new().log_cache(&server.api()).tokens(TokenSource::fixed("bearer a-token"));
+    let consumer = without_timeouts(builder).build().unwrap();
     close_call(&consumer, RECENT, || assert!(server.wait_for_requests(1, DEADLINE)));
     assert!(server.wait_until_idle(DEADLINE));
 }

@@ -23,6 +23,32 @@ const TEXT: &str = "Content-Type: text/plain; charset=utf-8";
 const NO_SNIFF: &str = "X-Content-Type-Options: nosniff";
 const CLOSE: &str = "Connection: close";
 
+/// The header of a request that is to have no token.
+const NO_TOKEN: &str = "X: y";
+
+/// Adds a token to the headers of a request, unless it is to have none.
+fn with_token<'a>(headers: &[&'a str]) -> Vec<&'a str> {
+    let has_token = headers.iter().any(|header| header.starts_with("Authorization:") || *header == NO_TOKEN);
+    let token = if has_token { &[][..] } else { &["Authorization: bearer any"] };
+    [headers, token].concat()
+}
+
+fn request(client: &mut impl Write, line: &str, headers: &[&str]) {
+    bare::request(client, line, &with_token(headers));
+}
+
+fn get(server: &TrafficController, target: &str, headers: &[&str]) -> (String, Vec<u8>) {
+    bare::get(server, target, &with_token(headers))
+}
+
+fn get_text(server: &TrafficController, target: &str, headers: &[&str]) -> (String, Vec<String>, String) {
+    bare::get_text(server, target, &with_token(headers))
+}
+
+fn open_websocket(server: &TrafficController, target: &str) -> TcpStream {
+    open_websocket_with(server, target, &with_token(&[]))
+}
+
 fn today() -> Builder {
     TrafficController::builder().generation(Generation::Today)
 }
@@ -359,7 +385,7 @@ mod doppler {
     #[test]
     fn of_2015_behaves_like_the_legacy_paths() {
         let server = TrafficController::builder().token("bearer good").start().unwrap();
-        let (status, _, body) = get_text(&server, "/apps/any-app/stream", &HANDSHAKE);
+        let (status, _, body) = bare::get_text(&server, "/apps/any-app/stream", &HANDSHAKE);
         assert_eq!(status, "HTTP/1.1 401 Unauthorized");
         assert_eq!(body, "You are not authorized. Error: Authorization not provided");
         // Both kinds of tails get each message, in their own encoding.
@@ -433,8 +459,8 @@ mod log_cache {
     }
 
     #[test]
-    fn of_an_unknown_source_is_empty() {
-        let (_, body) = get(&today().start().unwrap(), "/api/v1/read/nobody", &[]);
+    fn of_an_app_without_logs_is_empty() {
+        let (_, body) = get(&today().start().unwrap(), &format!("/api/v1/read/{OTHER_APP}"), &[]);
         assert_eq!(body, b"{\"envelopes\":{\"batch\":[]}}\n");
     }
 
@@ -492,7 +518,11 @@ mod log_cache {
             batch.iter().map(|envelope| envelope["timestamp"].as_str().unwrap().to_owned()).collect()
         };
         for (equal_times, ascending, descending) in [
-            (EqualTimes::Together, &["1000", "2000", "2000", "2000"][..], &["3000", "2000", "2000", "2000"][..]),
+            (
+                EqualTimes::Together,
+                &["1000", "2000", "2000", "2000", "3000"][..],
+                &["3000", "2000", "2000", "2000"][..],
+            ),
             (EqualTimes::Parted, &["1000", "2000"], &["3000", "2000"]),
             (EqualTimes::Spread, &["1000", "2000"], &["3000", "2002"]),
         ] {
@@ -506,6 +536,91 @@ mod log_cache {
             assert_eq!(numbers(&server, ""), [1, 2, 3, 4, 5]);
             assert_eq!(numbers(&server, "&descending=true"), [5, 4, 3, 2, 1]);
         }
+    }
+
+    #[test]
+    fn ends_a_full_page_with_one_message_of_its_last_time_or_with_all_of_them() {
+        let server = today().start().unwrap();
+        // Five messages of each microsecond.
+        server.add_recent(APP, (0..500).map(|n| message(&n.to_string(), n / 5)));
+        for limit in [1, 7, 100, 333] {
+            let page = numbers(&server, &format!("&limit={limit}"));
+            assert_eq!(page, (0..page.len() as i64).collect::<Vec<_>>());
+            assert!(page.len() >= limit && page.len() % 5 == 1, "{}", page.len());
+            let page = numbers(&server, &format!("&limit={limit}&descending=true"));
+            assert!(page.len() >= limit && page.len() % 5 == 0, "{}", page.len());
+            assert_eq!(page, (500 - page.len() as i64..500).rev().collect::<Vec<_>>());
+        }
+        // The limit of a page in the middle of a run is no reason to end it: here 4000 of one time.
+        let server = today().retain(5000).start().unwrap();
+        server.add_recent(APP, (0..4000).map(|n| message(&n.to_string(), 7)));
+        assert_eq!(numbers(&server, "&limit=100&descending=true").len(), 4000);
+    }
+
+    #[test]
+    fn can_have_messages_that_come_late_and_out_of_order() {
+        let server = today().start().unwrap();
+        let mut client = open_websocket(&server, &format!("/apps/{APP}/stream"));
+        assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
+        let delay = Duration::from_millis(200);
+        let sent = Instant::now();
+        assert_eq!(server.send_late(message("late", 2), delay), 1);
+        server.send_late(message("never", 2), NEVER);
+        server.add_recent(APP, [message("first", 1), message("same", 2), message("last", 3)]);
+        // Streams are not late.
+        assert_eq!(frame(&mut client).0, 0x82);
+        let before = texts(&server, "");
+        assert!(sent.elapsed() > delay || before == ["first", "same", "last"], "{before:?}");
+        while texts(&server, "").len() < 4 {
+            assert!(sent.elapsed() < DEADLINE);
+        }
+        assert!(sent.elapsed() >= delay);
+        assert_eq!(texts(&server, ""), ["first", "same", "late", "last"]);
+
+        let server = today().log_cache_delay(delay).start().unwrap();
+        let sent = Instant::now();
+        server.send(message("1", 1));
+        while numbers(&server, "").is_empty() {
+            assert!(sent.elapsed() < DEADLINE);
+        }
+        assert!(sent.elapsed() >= delay);
+    }
+
+    #[test]
+    fn drops_the_oldest_times_and_can_be_emptied() {
+        let server = today().max_per_source(3).start().unwrap();
+        server.add_recent(APP, [5, 1, 4, 2, 3].map(|time| message(&time.to_string(), time)));
+        // 1 went for 2, and 2 for 3, as each was added.
+        assert_eq!(numbers(&server, ""), [3, 4, 5]);
+        // One that is older than all others stays until the next one comes.
+        server.send(message("0", 0));
+        assert_eq!(numbers(&server, ""), [0, 4, 5]);
+        let meta = get_meta(&server);
+        assert_eq!(
+            (&meta["count"], &meta["expired"], &meta["newestTimestamp"]),
+            (&json!("3"), &json!("3"), &json!("5000"))
+        );
+        server.empty_log_cache();
+        assert_eq!(numbers(&server, ""), [0; 0]);
+        assert!(get_meta(&server).is_null());
+        server.send(message("6", 6));
+        assert_eq!(numbers(&server, ""), [6]);
+    }
+
+    fn get_meta(server: &TrafficController) -> Value {
+        let (_, body) = get(server, "/api/v1/meta", &[]);
+        serde_json::from_slice::<Value>(&body).unwrap()["meta"][APP].take()
+    }
+
+    #[test]
+    fn is_empty_while_its_node_is_away() {
+        let server = server_with(2);
+        server.set_node_away(true);
+        assert_eq!(numbers(&server, ""), [0; 0]);
+        assert!(get_meta(&server).is_null());
+        server.send(message("2", 2));
+        server.set_node_away(false);
+        assert_eq!(numbers(&server, ""), [0, 1, 2]);
     }
 
     #[test]
@@ -632,7 +747,11 @@ mod gateway {
     }
 
     fn begin(client: &mut TcpStream) {
-        request(client, &format!("GET /v2/read?log&source_id={APP}"), &["Accept: text/event-stream"]);
+        request(
+            client,
+            &format!("GET /v2/read?log&source_id={APP}"),
+            &["Accept: text/event-stream", "Connection: keep-alive"],
+        );
         let head = head(client);
         let (before, date) = head.split_once("Date: ").unwrap();
         let begin = "HTTP/1.1 200 OK\r\nCache-Control: no-cache\r\nConnection: keep-alive\r\n\
@@ -868,6 +987,85 @@ mod gateway {
         assert!(server.wait_for_tails(APP, 2, DEADLINE));
         server.send(message("hi", 1));
         assert_eq!(rest(&mut client).len(), 200);
+    }
+}
+
+/// Only apps that exist exist, and only requests with a token may see them.
+mod access {
+    use super::*;
+
+    const NOT_FOUND: &str = "{\"message\":\"resource not found\",\"error\":\"not_found\"}\n\n";
+
+    fn targets(app: &str) -> [String; 3] {
+        [format!("/apps/{app}/stream"), format!("/v2/read?log&source_id={app}"), format!("/api/v1/read/{app}")]
+    }
+
+    /// Returns the statuses and the bodies of the error responses of Doppler, the RLP gateway and Log Cache.
+    fn errors(server: &TrafficController, app: &str, header: &str) -> [(u16, String); 3] {
+        targets(app).map(|target| {
+            let (status, _, body) = bare::get_text(server, &target, &[&HANDSHAKE[..], &[header]].concat());
+            (status.split(' ').nth(1).unwrap().parse().unwrap(), body)
+        })
+    }
+
+    /// Returns the statuses of Doppler, the RLP gateway and Log Cache.
+    fn statuses(server: &TrafficController, app: &str) -> [u16; 3] {
+        targets(app).map(|target| {
+            let mut client = connect(server);
+            request(&mut client, &format!("GET {target}"), &HANDSHAKE);
+            head(&mut client).split(' ').nth(1).unwrap().parse().unwrap()
+        })
+    }
+
+    fn expected(doppler: u16) -> [(u16, String); 3] {
+        [(doppler, String::new()), (404, NOT_FOUND.to_owned()), (404, String::new())]
+    }
+
+    #[test]
+    fn needs_a_token() {
+        for server in [today().start().unwrap(), today().token("bearer any").start().unwrap()] {
+            assert_eq!(errors(&server, APP, NO_TOKEN), expected(401));
+            assert_eq!(errors(&server, APP, "Authorization: "), expected(401));
+            assert_response(&server, "/api/v1/meta", &[NO_TOKEN], ("404 Not Found", &[], ""));
+            assert_eq!(statuses(&server, APP), [101, 200, 200]);
+        }
+    }
+
+    #[test]
+    fn is_granted_to_every_guid_or_to_the_apps_that_exist() {
+        let server = today().start().unwrap();
+        assert_eq!(statuses(&server, OTHER_APP), [101, 200, 200]);
+        let server = today().apps([OTHER_APP]).apps([APP]).start().unwrap();
+        assert_eq!(statuses(&server, OTHER_APP), [101, 200, 200]);
+        assert_eq!(statuses(&server, APP), [101, 200, 200]);
+        let unknown = "33333333-aaaa-bbbb-cccc-000000000003";
+        assert_eq!(errors(&server, unknown, "Authorization: bearer any"), expected(404));
+        // Not even if it logs.
+        server.add_recent(unknown, [LogMessage::new(unknown, "x")]);
+        assert_eq!(errors(&server, unknown, "Authorization: bearer any"), expected(404));
+        server.hide_app(APP);
+        assert_eq!(errors(&server, APP, "Authorization: bearer any"), expected(404));
+    }
+
+    #[test]
+    fn is_not_granted_to_what_is_not_a_guid() {
+        let server = today().start().unwrap();
+        for app in ["my-app", "doppler", "11111111-aaaa-bbbb-cccc-00000000000", "11111111aaaabbbbcccc000000000001"] {
+            assert_eq!(errors(&server, app, "Authorization: bearer any"), expected(401), "{app}");
+        }
+    }
+
+    #[test]
+    fn of_older_generations_is_limited_to_the_apps_that_exist() {
+        for (generation, status, body) in [
+            (Generation::Y2015, 401, "You are not authorized. Error: Invalid authorization"),
+            (Generation::Y2016, 404, "Not Found"),
+        ] {
+            let server = TrafficController::builder().generation(generation).apps(["app"]).start().unwrap();
+            assert!(get(&server, "/recent?app=app", &[]).0.starts_with("HTTP/1.1 200 "));
+            let response = get_text(&server, "/recent?app=other", &[]);
+            assert_eq!((response.0.split(' ').nth(1).unwrap(), response.2.as_str()), (&*status.to_string(), body));
+        }
     }
 }
 

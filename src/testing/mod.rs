@@ -18,7 +18,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The same on one of today's foundations, where an app's id must be a GUID:
+//! The same on one of today's foundations, where an app's id must be a GUID, and a request needs a token. Only the apps
+//! that are named exist, and only the tokens of its UAA are accepted:
 //!
 //! ```
 //! use loggregator_consumer::testing::{Generation, TrafficController};
@@ -26,7 +27,9 @@
 //!
 //! const APP: &str = "11111111-1111-1111-1111-111111111111";
 //!
-//! let server = TrafficController::of(Generation::Today)?;
+//! let no_others: [&str; 0] = [];
+//! let server =
+//!     TrafficController::builder().generation(Generation::Today).apps([APP]).tokens(no_others).start()?;
 //! let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
 //! let mut tail = consumer.tail(APP, &server.issue_token())?; // over Doppler
 //! server.send(LogMessage::new(APP, "hello"));
@@ -47,7 +50,8 @@
 //! server.add_recent("my-app", [LogMessage::new("my-app", "hello")]);
 //!
 //! let mut client = TcpStream::connect(server.address())?;
-//! client.write_all(b"GET /recent?app=my-app HTTP/1.1\r\nHost: x\r\nAuthorization: bearer secret\r\n\r\n")?;
+//! client.write_all(b"GET /recent?app=my-app HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+//!       Authorization: bearer secret\r\n\r\n")?;
 //! let mut response = Vec::new();
 //! client.read_to_end(&mut response)?;
 //! assert!(response.starts_with(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-protobuf; boundary="));

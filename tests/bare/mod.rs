@@ -25,9 +25,12 @@ pub fn connect(server: &TrafficController) -> TcpStream {
     client
 }
 
-/// Sends the head of a request with these headers.
+/// Sends the head of a request with these headers. Unless they say otherwise, the connection ends after the response.
 pub fn request(client: &mut impl Write, line: &str, headers: &[&str]) {
     let mut head = format!("{line} HTTP/1.1\r\nHost: x\r\n");
+    if !headers.iter().any(|header| header.to_ascii_lowercase().starts_with("connection:")) {
+        head.push_str("Connection: close\r\n");
+    }
     for header in headers {
         head.push_str(header);
         head.push_str("\r\n");
@@ -46,10 +49,14 @@ pub fn head(client: &mut impl Read) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Sends a GET request, and returns the head and the body of the response.
+/// Sends a GET request, and returns the head and the body of the response. A handshake is not accepted.
 pub fn get(server: &TrafficController, target: &str, headers: &[&str]) -> (String, Vec<u8>) {
     let mut client = connect(server);
-    request(&mut client, &format!("GET {target}"), headers);
+    let mut headers = headers.to_vec();
+    for header in headers.iter_mut().filter(|header| **header == HANDSHAKE[1]) {
+        *header = "Connection: Upgrade, close";
+    }
+    request(&mut client, &format!("GET {target}"), &headers);
     let head = head(&mut client);
     let mut body = Vec::new();
     client.read_to_end(&mut body).unwrap();
@@ -78,8 +85,12 @@ pub const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websoc
                          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 pub fn open_websocket(server: &TrafficController, target: &str) -> TcpStream {
+    open_websocket_with(server, target, &[])
+}
+
+pub fn open_websocket_with(server: &TrafficController, target: &str, headers: &[&str]) -> TcpStream {
     let mut client = connect(server);
-    request(&mut client, &format!("GET {target}"), &HANDSHAKE);
+    request(&mut client, &format!("GET {target}"), &[&HANDSHAKE[..], headers].concat());
     assert_eq!(head(&mut client), SWITCHING);
     client
 }

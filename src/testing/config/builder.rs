@@ -89,7 +89,8 @@ impl Builder {
     }
 
     /// Accepts this `Authorization` (the whole header value, including `bearer `) in addition to those set before, and
-    /// rejects all others as the real servers do. Default: any token is accepted, and requests without one.
+    /// rejects all others as the real servers do. Default: any token is accepted. From [`Generation::LogCache1`] on, a
+    /// request without a token is rejected in any case, as by all real servers; by default, those before accept it.
     ///
     /// The [tokens of the server's own UAA](crate::testing::TrafficController::issue_token) are always accepted until
     /// they expire. Only the legacy paths compare the case of `bearer`.
@@ -101,6 +102,29 @@ impl Builder {
     /// request is rejected.
     pub fn tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.settings.tokens.get_or_insert_default().extend(tokens.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds these GUIDs to the apps that exist. Every server answers requests for any other app as the real ones do: with
+    /// 404, or, before 2016, as to a rejected token. Default: every app exists, but from [`Generation::LogCache1`] on its
+    /// id must be a GUID.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, ErrorKind, Proxy};
+    ///
+    /// const APP: &str = "11111111-1111-1111-1111-111111111111";
+    /// const UNKNOWN: &str = "22222222-2222-2222-2222-222222222222";
+    ///
+    /// let server = TrafficController::builder().generation(Generation::Today).apps([APP]).start()?;
+    /// let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let token = server.issue_token();
+    /// assert!(consumer.recent(APP, &token)?.is_empty());
+    /// assert_eq!(consumer.tail(UNKNOWN, &token).unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn apps(mut self, guids: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.settings.apps.get_or_insert_default().extend(guids.into_iter().map(Into::into));
         self
     }
 
@@ -143,6 +167,20 @@ impl Builder {
     /// Issues a new refresh token with each access token, and rejects the previous one from then on.
     pub fn rotate_refresh_tokens(mut self) -> Self {
         self.settings.rotate_refresh_tokens = true;
+        self
+    }
+
+    /// Sets how many messages Log Cache keeps of each app. When there are more, those with the oldest times are dropped.
+    /// Default: as many as [`retain`](Builder::retain) says. The real default is 100,000.
+    pub fn max_per_source(mut self, messages: usize) -> Self {
+        self.settings.max_per_source = Some(messages);
+        self
+    }
+
+    /// Sets how long it takes until Log Cache returns a message. The streams send it at once. Default: zero. On the real
+    /// servers it takes 0.2 to 0.5 s. See also [`send_late`](crate::testing::TrafficController::send_late).
+    pub fn log_cache_delay(mut self, delay: Duration) -> Self {
+        self.settings.log_cache_delay = Some(delay).filter(|delay| !delay.is_zero());
         self
     }
 

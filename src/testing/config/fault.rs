@@ -9,7 +9,8 @@ use super::server::RouterError;
 /// Faults are passed to [`TrafficController::fault`](crate::testing::TrafficController::fault) for the next connection,
 /// to [`fault_at`](crate::testing::TrafficController::fault_at) for the next request of some kind, or to
 /// [`always`](crate::testing::TrafficController::always) for all connections. One connection can have several:
-/// `[Fault::Drip { every }, Fault::Truncate]`. If two contradict each other, the later one applies.
+/// `[Fault::Drip { every }, Fault::Truncate]`. If two contradict each other, the later one applies. A connection that is
+/// kept open counts as the next one when it is used for another request.
 ///
 /// Positions are numbers of bytes that the server has sent on the connection, before encryption, counted from the first
 /// byte of the response head. A position after the end of the response has no effect.
@@ -23,7 +24,7 @@ use super::server::RouterError;
 /// server.fault(Fault::RefuseStatus { status: 503, body: "try again".into() });
 /// let get = |server: &TrafficController| -> std::io::Result<String> {
 ///     let mut client = TcpStream::connect(server.address())?;
-///     client.write_all(b"GET /recent?app=a HTTP/1.1\r\nHost: x\r\n\r\n")?;
+///     client.write_all(b"GET /recent?app=a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
 ///     let mut response = String::new();
 ///     client.read_to_string(&mut response)?;
 ///     Ok(response)

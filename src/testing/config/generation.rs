@@ -63,6 +63,11 @@ impl Generation {
         self >= Generation::LogCache1
     }
 
+    /// Returns true if Log Cache has a store of its own, and not just the log files of containers.
+    pub(crate) fn has_store(self) -> bool {
+        self.has_log_cache() && self != Generation::Korifi
+    }
+
     /// Returns how the paths of Log Cache begin.
     pub(crate) fn log_cache_root(self) -> &'static str {
         if self == Generation::LogCache1 { "/v1/" } else { "/api/v1/" }
@@ -74,6 +79,21 @@ impl Generation {
 
     pub(crate) fn has_uaa(self) -> bool {
         self != Generation::Korifi
+    }
+
+    /// Returns true if a request without a token is always rejected, and an app's id must be a GUID everywhere.
+    pub(crate) fn is_strict(self) -> bool {
+        self.has_log_cache()
+    }
+
+    /// Returns true if a websocket handshake must be a GET.
+    pub(crate) fn checks_handshake_method(self) -> bool {
+        !self.has_legacy()
+    }
+
+    /// Returns true if the key of a websocket handshake must be 16 bytes in Base64.
+    pub(crate) fn checks_handshake_key(self) -> bool {
+        self >= Generation::Today
     }
 
     /// Returns the code with which the server closes a websocket if nothing is wrong.

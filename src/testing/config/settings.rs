@@ -1,5 +1,6 @@
 //! [`Settings`]: how a server behaves during its whole life, with the defaults.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -25,8 +26,10 @@ pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     pub(crate) generation: Generation,
     pub(crate) tls: bool,
-    /// The tokens that are accepted. `None`: any token, and requests without one.
+    /// The tokens that are accepted. `None`: any token, and requests without one if the generation is not strict.
     pub(crate) tokens: Option<Vec<String>>,
+    /// The GUIDs of the apps that exist. `None`: every app exists.
+    pub(crate) apps: Option<HashSet<String>>,
     pub(crate) ping: PingSettings,
     pub(crate) body_framing: BodyFraming,
     pub(crate) retain: usize,
@@ -41,11 +44,20 @@ pub(crate) struct Settings {
     pub(crate) batch_window: Duration,
     pub(crate) has_streams: bool,
     pub(crate) disable_logs: bool,
+    /// `None`: as many as of every app.
+    pub(crate) max_per_source: Option<usize>,
+    /// How long it takes until Log Cache returns a message. `None`: it does at once.
+    pub(crate) log_cache_delay: Option<Duration>,
 }
 
 impl Settings {
     pub(crate) fn has_doppler(&self) -> bool {
         self.generation.has_doppler() && self.has_streams
+    }
+
+    /// Returns how many messages Log Cache keeps of each app.
+    pub(crate) fn max_per_source(&self) -> usize {
+        self.max_per_source.unwrap_or(self.retain)
     }
 
     pub(crate) fn has_rlp_gateway(&self) -> bool {
@@ -69,6 +81,7 @@ impl Default for Settings {
             generation: Generation::Y2015,
             tls: false,
             tokens: None,
+            apps: None,
             ping: PING,
             body_framing: BodyFraming::ContentLength,
             retain: RETAIN,
@@ -83,6 +96,8 @@ impl Default for Settings {
             batch_window: Duration::ZERO,
             has_streams: true,
             disable_logs: false,
+            max_per_source: None,
+            log_cache_delay: None,
         }
     }
 }
@@ -103,7 +118,11 @@ pub enum BodyFraming {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EqualTimes {
-    /// All of them are in one response, even if it then has more messages than its limit. Today's Log Cache does this.
+    /// As today's Log Cache, which does not end a response within a run of equal times, even if it then has more messages
+    /// than its limit. A response that is full ends, if its order is ascending, with exactly one message of its last
+    /// time: the first message after the run. If its order is descending, it ends with all messages of its last time. In
+    /// some places, an ascending one has one message more than needed. Of more than 4000 messages with the same time,
+    /// each overwrites the one before.
     Together,
     /// The limit of a response may separate them, so paging by time can skip or repeat messages.
     Parted,

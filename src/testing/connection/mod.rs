@@ -25,6 +25,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     pub(crate) socket: Socket,
     pub(crate) plan: FaultPlan,
+    /// What has been read from the client, but not used yet.
+    pub(crate) input: Vec<u8>,
     registration: Registration,
 }
 
@@ -63,7 +65,7 @@ impl Connection {
             Some(acceptor) if !plan.silent => tls_handshake(tcp, &acceptor, &registration)?,
             _ => Transport::Plain(tcp),
         };
-        Ok(Connection { socket: Socket::new(transport, &plan), plan, registration })
+        Ok(Connection { socket: Socket::new(transport, &plan), plan, input: Vec::new(), registration })
     }
 
     /// Replaces the faults. Their positions count from here.

@@ -1,11 +1,15 @@
 //! [`Reply`]: how the foundation answers a request.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use super::log_entry::WireFormat;
 use super::request::Request;
 use super::response::Response;
+use crate::testing::config::generation::Generation;
 
 pub(crate) enum Reply {
-    /// An HTTP response. The connection ends after it.
+    /// An HTTP response.
     Response(Response),
     /// These bytes. The connection ends after them.
     Raw(Vec<u8>),
@@ -38,15 +42,35 @@ pub(crate) enum WebsocketKind {
 }
 
 impl WebsocketUpgrade {
-    /// Accepts the request if it is a websocket handshake.
-    pub(crate) fn accept(request: Request, kind: WebsocketKind, format: WireFormat) -> Option<Self> {
-        let is_handshake = request.header("Sec-WebSocket-Key").is_some_and(|key| !key.is_empty())
-            && request.method == "GET"
-            && request.header_lists("Upgrade", "websocket")
-            && request.header_lists("Connection", "Upgrade")
-            && request.header("Sec-WebSocket-Version") == Some("13");
-        is_handshake.then_some(WebsocketUpgrade { request, kind, format })
+    /// Accepts the request if it is a websocket handshake, as gorilla/websocket does in the servers of this generation.
+    pub(crate) fn accept(
+        request: &Request,
+        kind: WebsocketKind,
+        format: WireFormat,
+        generation: Generation,
+    ) -> Result<Self, HandshakeError> {
+        if !request.header_lists("Upgrade", "websocket") || !request.header_lists("Connection", "Upgrade") {
+            return Err(HandshakeError::Malformed);
+        }
+        if generation.checks_handshake_method() && request.method != "GET" {
+            return Err(HandshakeError::NotGet);
+        }
+        let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
+        let is_valid_key = match generation.checks_handshake_key() {
+            true => BASE64_STANDARD.decode(key).is_ok_and(|key| key.len() == 16),
+            false => !key.is_empty(),
+        };
+        if !is_valid_key || request.header("Sec-WebSocket-Version") != Some("13") {
+            return Err(HandshakeError::Malformed);
+        }
+        Ok(WebsocketUpgrade { request: request.clone(), kind, format })
     }
+}
+
+/// Why a request is not an acceptable websocket handshake.
+pub(crate) enum HandshakeError {
+    Malformed,
+    NotGet,
 }
 
 /// A stream of the RLP gateway that the server grants.

@@ -21,13 +21,15 @@ const LOG_CACHE_READ: [&str; 2] = ["/api/v1/read/", "/v1/read/"];
 pub struct Request {
     /// The method, such as `GET`.
     pub method: String,
+    /// The minor version of HTTP/1: 0 or 1.
+    pub version: u8,
     /// The target as it was sent, such as `/tail/?app=my-app-guid`.
     pub target: String,
     /// The names and values of the headers, in order. Invalid UTF-8 in a value is replaced by U+FFFD.
     pub headers: Vec<(String, String)>,
     /// What the request asks for.
     pub kind: RequestKind,
-    /// The form of a request for a [token](RequestKind::Token). Bodies of other requests are not read.
+    /// The form of a request for a [token](RequestKind::Token). Bodies of other requests are discarded.
     pub body: Vec<u8>,
     /// When the request head was complete.
     pub at: Instant,
@@ -74,15 +76,17 @@ impl Request {
             httparse::Status::Partial => None,
             httparse::Status::Complete(length) => {
                 let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
-                Some((Request::new(method, target, parsed.headers), length))
+                let version = parsed.version.unwrap_or(1);
+                Some((Request::new(method, target, version, parsed.headers), length))
             }
         })
     }
 
-    fn new(method: &str, target: &str, headers: &[httparse::Header<'_>]) -> Self {
+    fn new(method: &str, target: &str, version: u8, headers: &[httparse::Header<'_>]) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         Request {
             method: method.to_owned(),
+            version,
             target: target.to_owned(),
             headers: headers.iter().map(|header| (header.name.to_owned(), text(header.value))).collect(),
             kind: RequestKind::of(target.split('?').next().unwrap_or_default()),
@@ -113,9 +117,31 @@ impl Request {
         in_path.map(|app| percent_decode_str(app).decode_utf8_lossy().into_owned()).into_iter().collect()
     }
 
-    /// Returns the decoded names and values in the query.
+    /// Returns the decoded names and values in the query. Malformed ones are left out.
     pub(crate) fn query(&self) -> impl Iterator<Item = (String, String)> {
-        form_pairs(self.target.split_once('?').map_or("", |(_, query)| query))
+        form_pairs(self.query_text()).flatten()
+    }
+
+    /// Returns what is wrong with the query.
+    pub(crate) fn query_error(&self) -> Option<String> {
+        form_pairs(self.query_text()).find_map(Result::err)
+    }
+
+    fn query_text(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// Returns true if the path has no malformed escapes.
+    pub(crate) fn has_valid_path(&self) -> bool {
+        malformed_escape(self.path()).is_none()
+    }
+
+    /// Returns the value of a cookie.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = self.headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case("Cookie"));
+        let mut pairs = cookies.flat_map(|(_, list)| list.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let (_, value) = pairs.find(|(other, _)| *other == name)?;
+        Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
     }
 
     /// Returns the decoded values of this name in the query.
@@ -180,12 +206,31 @@ impl RequestKind {
     }
 }
 
-/// Returns the decoded names and values in a form or a query.
-pub(crate) fn form_pairs(form: &str) -> impl Iterator<Item = (String, String)> {
-    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    form.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
+/// Returns the decoded names and values in a form or a query. An error is the message of Go's `net/url`.
+pub(crate) fn form_pairs(form: &str) -> impl Iterator<Item = Result<(String, String), String>> {
+    form.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        if pair.contains(';') {
+            return Err("invalid semicolon separator in query".to_owned());
+        }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
+        Ok((unescape(name)?, unescape(value)?))
+    })
+}
+
+/// Decodes a part of a form or a query. The error is the message of Go's `net/url`.
+pub(crate) fn unescape(text: &str) -> Result<String, String> {
+    match malformed_escape(text) {
+        Some(escape) => Err(format!("invalid URL escape {escape:?}")),
+        None => Ok(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()),
+    }
+}
+
+/// Returns the first `%` that is not followed by two hexadecimal digits, with the characters after it.
+fn malformed_escape(text: &str) -> Option<String> {
+    text.match_indices('%').find_map(|(at, _)| {
+        let escape: String = text[at..].chars().take(3).collect();
+        let is_valid = escape.len() == 3 && escape[1..].bytes().all(|byte| byte.is_ascii_hexdigit());
+        (!is_valid).then_some(escape)
     })
 }
 
@@ -197,7 +242,7 @@ pub(crate) fn is_guid(id: &str) -> bool {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Request { method, target, headers, kind, body, at } = self;
+        let Request { method, version, target, headers, kind, body, at } = self;
         let is_secret = |name: &str| {
             ["authorization", "proxy-authorization", "cookie"].iter().any(|other| name.eq_ignore_ascii_case(other))
         };
@@ -207,6 +252,7 @@ impl fmt::Debug for Request {
             .collect();
         f.debug_struct("Request")
             .field("method", method)
+            .field("version", version)
             .field("target", target)
             .field("headers", &headers)
             .field("kind", kind)

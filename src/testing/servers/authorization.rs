@@ -1,8 +1,10 @@
 //! Who may see what: tokens that are accepted, and apps that are hidden.
 
+use crate::testing::config::generation::Generation;
 use crate::testing::config::server::Server;
-use crate::testing::protocol::request::Request;
-use crate::testing::state::SharedState;
+use crate::testing::config::settings::Settings;
+use crate::testing::protocol::request::{Request, is_guid, unescape};
+use crate::testing::state::{SharedState, State};
 
 pub(super) enum Authorization {
     Granted,
@@ -17,8 +19,9 @@ pub(super) enum Authorization {
 
 /// Checks the token of a request, and whether it may see the apps of the request.
 pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorization {
-    let authorization = request.header("Authorization").unwrap_or_default();
-    let ignores_case = !shared.settings.generation.has_legacy();
+    let generation = shared.settings.generation;
+    let authorization = &given_token(generation, request);
+    let ignores_case = !generation.has_legacy();
     shared.with(|state| {
         if state.tokens_to_reject > 0 {
             state.tokens_to_reject -= 1;
@@ -26,8 +29,9 @@ pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorizatio
         }
         let is_accepted = match (state.tokens.is_valid(bearer_token(authorization)), &shared.settings.tokens) {
             (Some(is_valid), _) => is_valid,
-            (None, None) => true,
             (None, Some(_)) if authorization.is_empty() => return Authorization::NoToken,
+            (None, None) if authorization.is_empty() && generation.is_strict() => return Authorization::NoToken,
+            (None, None) => true,
             (None, Some(tokens)) => tokens.iter().any(|accepted| matches(accepted, authorization, ignores_case)),
         };
         match is_accepted {
@@ -35,10 +39,37 @@ pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorizatio
                 Authorization::Unavailable
             }
             false => Authorization::InvalidToken,
-            true if request.apps().iter().any(|app| state.hidden_apps.contains(app)) => Authorization::Hidden,
+            true if !request.apps().iter().all(|app| exists(shared, state, app)) => Authorization::Hidden,
             true => Authorization::Granted,
         }
     })
+}
+
+/// Returns true if an app exists and may be seen.
+pub(super) fn exists(shared: &SharedState, state: &State, app: &str) -> bool {
+    let Settings { generation, apps, .. } = &shared.settings;
+    !state.hidden_apps.contains(app)
+        && apps.as_ref().is_none_or(|apps| apps.contains(app))
+        && (!generation.is_strict() || is_guid(app))
+}
+
+/// Returns the token of a request as each generation finds it: `Authorization`, or else a cookie or the query.
+fn given_token(generation: Generation, request: &Request) -> String {
+    if let Some(token) = request.header("Authorization").filter(|token| !token.is_empty()) {
+        return token.to_owned();
+    }
+    if generation.is_of_2014() {
+        return match request.query_values("authorization").as_slice() {
+            [token] => token.clone(),
+            _ => String::new(),
+        };
+    }
+    match request.kind.server() {
+        Some(Server::Legacy | Server::Doppler) => {
+            request.cookie("authorization").and_then(|cookie| unescape(cookie).ok()).unwrap_or_default()
+        }
+        _ => String::new(),
+    }
 }
 
 fn matches(accepted: &str, given: &str, ignores_case: bool) -> bool {
@@ -46,8 +77,11 @@ fn matches(accepted: &str, given: &str, ignores_case: bool) -> bool {
     accepted == given || ignores_case && is_same_token()
 }
 
-/// Returns what follows `bearer`.
+/// Returns the word after `bearer`, if there is only one, as the Cloud Controller reads it.
 fn bearer_token(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    let mut words = authorization.split_ascii_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some(scheme), Some(token), None) if scheme.eq_ignore_ascii_case("bearer") => Some(token),
+        _ => None,
+    }
 }

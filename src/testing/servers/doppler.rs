@@ -4,23 +4,25 @@ use super::authorization::{Authorization, authorize};
 use super::multipart;
 use crate::testing::config::fault::Endless;
 use crate::testing::protocol::log_entry::WireFormat;
-use crate::testing::protocol::reply::{Reply, WebsocketKind, WebsocketUpgrade};
+use crate::testing::protocol::reply::{HandshakeError, Reply, WebsocketKind, WebsocketUpgrade};
 use crate::testing::protocol::request::{Request, is_guid};
 use crate::testing::protocol::response::Response;
 use crate::testing::state::SharedState;
 
 /// Answers `/apps/<guid>/stream`.
-pub(crate) fn stream(shared: &SharedState, request: Request) -> Reply {
-    if let Some(response) = rejection(shared, &request) {
+pub(crate) fn stream(shared: &SharedState, request: &Request) -> Reply {
+    if let Some(response) = rejection(shared, request) {
         return response.into();
     }
-    let bad_request = || {
-        Response::text(400, "Bad Request\n")
-            .header("Sec-Websocket-Version", "13")
-            .header("X-Content-Type-Options", "nosniff")
+    let error = |error| {
+        let (status, text) = match error {
+            HandshakeError::Malformed => (400, "Bad Request\n"),
+            HandshakeError::NotGet => (405, "Method Not Allowed\n"),
+        };
+        Response::text(status, text).header("Sec-Websocket-Version", "13").header("X-Content-Type-Options", "nosniff")
     };
-    WebsocketUpgrade::accept(request, WebsocketKind::Tail, WireFormat::Doppler)
-        .map_or_else(|| bad_request().into(), Reply::Websocket)
+    WebsocketUpgrade::accept(request, WebsocketKind::Tail, WireFormat::Doppler, shared.settings.generation)
+        .map_or_else(|problem| error(problem).into(), Reply::Websocket)
 }
 
 /// Answers `/apps/<guid>/recentlogs`.

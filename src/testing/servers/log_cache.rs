@@ -3,22 +3,24 @@
 //! Source: log-cache-release 3.2. Its messages have passed through syslog, which changes them: timestamps are truncated
 //! to microseconds, white space around a message is removed, and NULs are removed.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::authorization::{Authorization, authorize};
+use super::authorization::{Authorization, authorize, exists};
 use crate::testing::config::fault::Endless;
 use crate::testing::config::generation::Generation;
-use crate::testing::config::settings::EqualTimes;
 use crate::testing::protocol::log_entry::LogEntry;
 use crate::testing::protocol::request::Request;
 use crate::testing::protocol::response::Response;
 use crate::testing::state::SharedState;
+use crate::testing::state::log_store::{Meta, Range};
 use crate::wire::v2;
 
 const DEFAULT_LIMIT: usize = 100;
 const LARGEST_LIMIT: i64 = 1000;
+/// The names of the types of envelopes, at the places of their numbers.
+const ENVELOPE_TYPES: [&str; 6] = ["ANY", "LOG", "COUNTER", "GAUGE", "TIMER", "EVENT"];
 
 // gRPC's status codes.
 const UNKNOWN: u8 = 2;
@@ -45,9 +47,15 @@ pub(crate) fn read(shared: &SharedState, endless: Option<Endless>, request: &Req
         }
         Err(rejection) => return error(rejection.status, rejection.code, &rejection.message),
     };
-    let messages = cached_messages(shared, &request.app());
-    let selected = query.select(&messages, shared.settings.equal_times);
-    let envelopes: Vec<_> = selected.iter().filter_map(|message| message.envelope()).collect();
+    let settings = &shared.settings;
+    let messages = shared.with(|state| {
+        let is_node_away = state.is_node_away;
+        let store = state.log_cache.get_mut(&request.app()).filter(|_| query.wants_logs && !is_node_away)?;
+        store.catch_up(settings.max_per_source());
+        Some(store.read(&query.range, settings.equal_times))
+    });
+    let envelopes: Vec<_> =
+        messages.unwrap_or_default().iter().filter_map(|(time, entry)| envelope(*time, entry)).collect();
     envelopes_response(shared, endless, &envelopes)
 }
 
@@ -83,32 +91,37 @@ struct Rejection {
 }
 
 impl Rejection {
+    fn invalid(message: String) -> Self {
+        Rejection { status: 400, code: INVALID_ARGUMENT, message }
+    }
+
     fn unknown(message: String) -> Self {
         Rejection { status: 500, code: UNKNOWN, message }
     }
 }
 
-/// Which envelopes a request asks for. Times are in nanoseconds.
+/// What a request asks for.
 struct ReadQuery {
-    /// The first time that is included.
-    start: i64,
-    /// The first time that is not included any more.
-    end: i64,
-    limit: usize,
-    descending: bool,
+    range: Range,
     wants_logs: bool,
 }
 
 impl ReadQuery {
     fn parse(request: &Request) -> Result<Self, Rejection> {
+        if let Some(message) = request.query_error() {
+            return Err(Rejection::invalid(message));
+        }
         let mut wants_logs = true;
         let types = request.query_values("envelope_types");
         for name in &types {
-            if !["ANY", "LOG", "COUNTER", "GAUGE", "TIMER", "EVENT"].contains(&name.as_str()) {
-                let message = format!("parsing list \"envelope_types\": {name:?} is not a valid value");
-                return Err(Rejection { status: 400, code: INVALID_ARGUMENT, message });
+            // By name or by number.
+            let is_type = |&(number, other): &(usize, &str)| other == name || number.to_string() == *name;
+            if !ENVELOPE_TYPES.iter().copied().enumerate().any(|envelope_type| is_type(&envelope_type)) {
+                return Err(Rejection::invalid(format!(
+                    "parsing list \"envelope_types\": {name:?} is not a valid value"
+                )));
             }
-            wants_logs = types.iter().any(|name| name == "LOG" || name == "ANY");
+            wants_logs = types.iter().any(|name| ["LOG", "ANY", "0", "1"].contains(&name.as_str()));
         }
         let descending = parse_parameter(request, "descending", "Bool", |text| match text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -126,34 +139,17 @@ impl ReadQuery {
         }
         let limit = usize::try_from(limit)
             .map_err(|_| Rejection::unknown(format!("limit ({limit}) must be greater than zero")))?;
-        Ok(ReadQuery {
+        let range = Range {
             start,
             end: if end == 0 { now() } else { end },
             limit: if limit == 0 { DEFAULT_LIMIT } else { limit },
             descending: descending.unwrap_or(false),
-            wants_logs,
-        })
-    }
-
-    /// Selects the messages that are asked for. `messages` must be sorted by time.
-    fn select<'a>(&self, messages: &'a [CachedMessage], equal_times: EqualTimes) -> Vec<&'a CachedMessage> {
-        let from = messages.partition_point(|message| message.time < self.start);
-        let to = messages.partition_point(|message| message.time < self.end);
-        let in_range = messages.get(from..to).filter(|_| self.wants_logs).unwrap_or_default();
-        let mut selected: Vec<_> = in_range.iter().collect();
-        if self.descending {
-            selected.reverse();
-        }
-        let mut limit = self.limit.min(selected.len());
-        if let (EqualTimes::Together, Some(last)) = (equal_times, limit.checked_sub(1)) {
-            limit += selected[limit..].iter().take_while(|message| message.time == selected[last].time).count();
-        }
-        selected.truncate(limit);
-        selected
+        };
+        Ok(ReadQuery { range, wants_logs })
     }
 }
 
-/// Parses the first value of a query parameter. `go_type` is the name of its type in the error message of Go's
+/// Parses a query parameter, which may be given only once. `go_type` is the name of its type in the error message of Go's
 /// `strconv`.
 fn parse_parameter<T>(
     request: &Request,
@@ -161,48 +157,26 @@ fn parse_parameter<T>(
     go_type: &str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<T>, Rejection> {
-    let Some(text) = request.query_values(name).into_iter().next() else { return Ok(None) };
-    let syntax_error = || {
-        let message = format!("parsing field \"{name}\": strconv.Parse{go_type}: parsing {text:?}: invalid syntax");
-        Rejection { status: 400, code: INVALID_ARGUMENT, message }
+    let values = request.query_values(name);
+    let text = match values.as_slice() {
+        [] => return Ok(None),
+        [text] => text,
+        _ => return Err(Rejection::invalid(format!("too many values for field \"{name}\": {}", values.join(", ")))),
     };
-    parse(&text).map(Some).ok_or_else(syntax_error)
+    parse(text).map(Some).ok_or_else(|| {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let problem = if go_type == "Int" && is_number { "value out of range" } else { "invalid syntax" };
+        Rejection::invalid(format!("parsing field \"{name}\": strconv.Parse{go_type}: parsing {text:?}: {problem}"))
+    })
 }
 
-/// A message in Log Cache, with the time under which it is stored there.
-struct CachedMessage {
-    /// In nanoseconds.
-    time: i64,
-    entry: Arc<LogEntry>,
-}
-
-/// Returns everything that Log Cache has of an app, sorted by time.
-fn cached_messages(shared: &SharedState, app: &str) -> Vec<CachedMessage> {
-    let entries = shared.stored(app).into_iter();
-    let mut messages: Vec<_> = entries
-        .filter_map(|entry| {
-            let time = entry.message()?.timestamp;
-            Some(CachedMessage { time: time.saturating_sub(time.rem_euclid(1000)), entry })
-        })
-        .collect();
-    messages.sort_by_key(|message| message.time);
-    if shared.settings.equal_times == EqualTimes::Spread {
-        let mut next_unused = i64::MIN;
-        for message in &mut messages {
-            message.time = message.time.max(next_unused);
-            next_unused = message.time.saturating_add(1);
-        }
-    }
-    messages
-}
-
-impl CachedMessage {
-    fn envelope(&self) -> Option<String> {
-        let mut message = self.entry.message()?.clone().timestamp(self.time);
-        message.message.retain(|&byte| byte != 0);
-        message.message = message.message.trim_ascii().to_vec();
-        Some(v2::encode(&message))
-    }
+/// Encodes a message as it has passed through syslog.
+fn envelope(time: i64, entry: &LogEntry) -> Option<String> {
+    let mut message = entry.message()?.clone().timestamp(time);
+    message.message.retain(|&byte| byte != 0);
+    message.message = message.message.trim_ascii().to_vec();
+    Some(v2::encode(&message))
 }
 
 /// Answers `/api/v1/meta`: how many messages of each app there are, and their times.
@@ -210,16 +184,22 @@ pub(crate) fn meta(shared: &SharedState, request: &Request) -> Response {
     if let Some(response) = rejection(shared, request) {
         return response;
     }
-    let apps = shared.with(|state| {
-        let mut apps: Vec<_> = state.recent.keys().filter(|app| !state.hidden_apps.contains(*app)).cloned().collect();
-        apps.sort_unstable();
-        apps
+    let metas = shared.with(|state| {
+        let apps: Vec<_> = state.log_cache.keys().filter(|app| exists(shared, state, app)).cloned().collect();
+        let is_node_away = state.is_node_away;
+        let mut metas = BTreeMap::new();
+        for app in apps.into_iter().filter(|_| !is_node_away) {
+            if let Some(store) = state.log_cache.get_mut(&app) {
+                store.catch_up(shared.settings.max_per_source());
+                metas.extend(store.meta().map(|meta| (app, meta)));
+            }
+        }
+        metas
     });
-    let sources = apps.iter().filter_map(|app| {
-        let messages = cached_messages(shared, app);
-        let (oldest, newest) = (messages.first()?.time, messages.last()?.time);
-        let (app, count) = (serde_json::Value::from(app.as_str()), messages.len());
-        Some(format!(r#"{app}:{{"count":"{count}", "oldestTimestamp":"{oldest}", "newestTimestamp":"{newest}"}}"#))
+    let sources = metas.into_iter().map(|(app, Meta { count, expired, oldest, newest })| {
+        let app = serde_json::Value::from(app);
+        let expired = if expired == 0 { String::new() } else { format!(r#""expired":"{expired}", "#) };
+        format!(r#"{app}:{{"count":"{count}", {expired}"oldestTimestamp":"{oldest}", "newestTimestamp":"{newest}"}}"#)
     });
     let sources: Vec<_> = sources.collect();
     Response::text(200, format!("{{\"meta\":{{{}}}}}\n", sources.join(", ")))

@@ -9,7 +9,7 @@ use crate::testing::state::SharedState;
 /// The parameters of which a request must have at least one.
 const ENVELOPE_TYPES: [&str; 7] = ["log", "counter", "gauge", "timer", "event", "counter.name", "gauge.name"];
 
-/// Answers `/v2/read`.
+/// Answers `/v2/read`. Go's `url.Query` leaves out malformed parameters, and takes the others.
 pub(crate) fn read(shared: &SharedState, request: &Request) -> Reply {
     let apps = request.apps();
     let authorization = authorize(shared, request);

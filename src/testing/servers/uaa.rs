@@ -17,7 +17,7 @@ pub(crate) fn token(shared: &SharedState, request: &Request) -> Response {
     // The client `cf` has no secret.
     let client = format!("Basic {}", BASE64_STANDARD.encode("cf:"));
     let form = String::from_utf8_lossy(&request.body);
-    let field = |name| form_pairs(&form).find(|(key, _)| key == name).map(|(_, value)| value);
+    let field = |name| form_pairs(&form).flatten().find(|(key, _)| key == name).map(|(_, value)| value);
     let is_client = match request.header("Authorization") {
         Some(basic) => basic == client,
         None => field("client_id").as_deref() == Some("cf") && field("client_secret").is_none_or(|it| it.is_empty()),

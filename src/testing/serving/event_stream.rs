@@ -12,20 +12,27 @@ use crate::testing::connection::{Connection, Disconnect};
 use crate::testing::protocol::events::{BATCH_START, CLOSING, heartbeat, split_events};
 use crate::testing::protocol::log_entry::WireFormat;
 use crate::testing::protocol::reply::EventSubscription;
-use crate::testing::protocol::response::{date_header, write_chunk};
+use crate::testing::protocol::response::{Exchange, StreamFraming, date_header};
 use crate::testing::state::send_queue::{SendQueue, TailEnd};
 
 /// How many bytes of an endless stream are written at a time, at least.
 const FILLER: usize = 64 * 1024;
 
-/// Serves the stream until it ends. If it ends normally, the connection can be used for another request.
-pub(super) fn serve_events(connection: &mut Connection, subscription: EventSubscription) -> Result<(), Disconnect> {
-    EventStream::open(connection, subscription).run()
+/// Serves the stream until it ends. Returns true if the connection can be used for another request.
+pub(super) fn serve_events(
+    connection: &mut Connection,
+    subscription: EventSubscription,
+    exchange: Exchange,
+) -> Result<bool, Disconnect> {
+    EventStream::open(connection, subscription, exchange).run()?;
+    Ok(exchange.may_keep_alive() && exchange.may_chunk())
 }
 
 struct EventStream<'a> {
     connection: &'a mut Connection,
     apps: Vec<String>,
+    exchange: Exchange,
+    framing: StreamFraming,
     queue: Arc<SendQueue>,
     /// Encoded chunks that are to be written.
     out: Vec<u8>,
@@ -39,7 +46,8 @@ struct EventStream<'a> {
 }
 
 impl<'a> EventStream<'a> {
-    fn open(connection: &'a mut Connection, EventSubscription { apps }: EventSubscription) -> Self {
+    fn open(connection: &'a mut Connection, EventSubscription { apps }: EventSubscription, exchange: Exchange) -> Self {
+        let framing = if exchange.may_chunk() { StreamFraming::Chunked } else { StreamFraming::UntilClose };
         let shared = connection.shared();
         let settings = &shared.settings;
         let queue = Arc::new(SendQueue::new(WireFormat::RlpGateway, Arc::clone(connection.waker()), settings.backlog));
@@ -58,10 +66,12 @@ impl<'a> EventStream<'a> {
         EventStream {
             heartbeat: now.checked_add(settings.heartbeat),
             timeout: now.checked_add(settings.stream_timeout),
-            batch: EventBatch::new(settings.batch_window),
+            batch: EventBatch::new(settings.batch_window, framing),
             out: Vec::new(),
             connection,
             apps,
+            exchange,
+            framing,
             queue,
             is_unregistered: false,
         }
@@ -79,7 +89,7 @@ impl<'a> EventStream<'a> {
             }
             if is_due(self.timeout) {
                 self.batch.flush(&mut self.out);
-                write_chunk(CLOSING, &mut self.out);
+                self.framing.write(CLOSING, &mut self.out);
                 return self.end(TailEnd::Close);
             }
             self.connection.socket.discard_input()?;
@@ -97,9 +107,19 @@ impl<'a> EventStream<'a> {
 
     /// Sends the response head, and an endless body if a fault demands it.
     fn begin(&mut self) -> Result<(), Disconnect> {
+        // The gateway itself sets `keep-alive`; Go's server overrides it.
+        let connection = if self.exchange.may_keep_alive() {
+            "Connection: keep-alive\r\n"
+        } else {
+            self.exchange.connection_header(false)
+        };
+        let transfer = match self.framing {
+            StreamFraming::Chunked => "Transfer-Encoding: chunked\r\n",
+            StreamFraming::UntilClose => "",
+        };
         let head = format!(
-            "HTTP/1.1 200 OK\r\nCache-Control: no-cache\r\nConnection: keep-alive\r\n\
-             Content-Type: text/event-stream\r\n{}Transfer-Encoding: chunked\r\n\r\n",
+            "{} 200 OK\r\nCache-Control: no-cache\r\n{connection}Content-Type: text/event-stream\r\n{}{transfer}\r\n",
+            self.exchange.version(),
             date_header()
         );
         self.connection.send(head.as_bytes())?;
@@ -109,7 +129,7 @@ impl<'a> EventStream<'a> {
         let filler = match self.connection.plan.endless {
             None => return Ok(()),
             Some(Endless::Part) => {
-                write_chunk(BATCH_START, &mut self.out);
+                self.framing.write(BATCH_START, &mut self.out);
                 self.send_out()?;
                 vec![b'x'; FILLER]
             }
@@ -119,7 +139,7 @@ impl<'a> EventStream<'a> {
             return Ok(());
         }
         let mut chunk = Vec::new();
-        write_chunk(&filler.repeat(FILLER.div_ceil(filler.len())), &mut chunk);
+        self.framing.write(&filler.repeat(FILLER.div_ceil(filler.len())), &mut chunk);
         loop {
             self.send(&chunk)?;
         }
@@ -137,7 +157,7 @@ impl<'a> EventStream<'a> {
             self.batch.flush(&mut self.out);
         }
         if is_due(self.heartbeat) {
-            write_chunk(heartbeat(Timestamp::now().as_second()).as_bytes(), &mut self.out);
+            self.framing.write(heartbeat(Timestamp::now().as_second()).as_bytes(), &mut self.out);
         }
         // Heartbeats are sent only if nothing else is, so anything that is sent postpones the next one.
         if !self.out.is_empty() {
@@ -173,7 +193,7 @@ impl<'a> EventStream<'a> {
         self.unregister();
         self.batch.flush(&mut self.out);
         if end == TailEnd::Close {
-            write_chunk(b"", &mut self.out);
+            self.framing.write(b"", &mut self.out);
         }
         self.send_out()?;
         match end {

@@ -7,11 +7,12 @@ mod ping_timer;
 mod event_stream;
 mod event_batch;
 
+use self::request_reader::Incoming;
 use super::config::fault::ErrorResponse;
 use super::connection::{Connection, Disconnect};
 use super::protocol::reply::Reply;
 use super::protocol::request::Request;
-use super::protocol::response::Response;
+use super::protocol::response::{Exchange, Response};
 use super::routing::route;
 use super::servers::{api, router};
 
@@ -28,20 +29,45 @@ pub(crate) fn serve(mut connection: Connection) -> Result<(), Disconnect> {
 }
 
 fn serve_requests(connection: &mut Connection) -> Result<(), Disconnect> {
-    if connection.plan.silent {
-        return connection.wait_for_client_end();
-    }
+    let mut is_first = true;
     loop {
-        match next_reply(connection)? {
-            Reply::Response(response) => return response_writer::send_response(connection, response),
-            Reply::Raw(bytes) => {
-                connection.send(&bytes)?;
+        if !is_first {
+            // A connection that is used again counts as the next one.
+            request_reader::wait_for_request(connection)?;
+            let plan = connection.shared().next_fault_plan();
+            connection.set_plan(plan);
+        }
+        is_first = false;
+        if connection.plan.silent {
+            return connection.wait_for_client_end();
+        }
+        let request = match request_reader::read_request(connection)? {
+            Incoming::Request(request) => request,
+            Incoming::Invalid(reason) => {
+                connection.send(bad_request(reason).as_bytes())?;
                 return connection.hang_up();
             }
+        };
+        let exchange = Exchange::new(&request);
+        let keeps_alive = match reply(connection, &request)? {
+            Reply::Response(response) => response_writer::send_response(connection, response, exchange)?,
+            Reply::Raw(bytes) => {
+                connection.send(&bytes)?;
+                false
+            }
             Reply::Websocket(upgrade) => return websocket::serve_websocket(connection, upgrade),
-            Reply::EventStream(subscription) => event_stream::serve_events(connection, subscription)?,
+            Reply::EventStream(subscription) => event_stream::serve_events(connection, subscription, exchange)?,
+        };
+        if !keeps_alive || !request_reader::discard_body(connection, &request)? {
+            return connection.hang_up();
         }
     }
+}
+
+/// Returns the response of Go's servers to what is not a valid request.
+fn bad_request(reason: Option<&str>) -> String {
+    let status = reason.map_or("400 Bad Request".to_owned(), |reason| format!("400 Bad Request: {reason}"));
+    format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{status}")
 }
 
 /// Returns the response that a fault demands.
@@ -53,13 +79,10 @@ fn error_response(response: ErrorResponse, request: &Request) -> Response {
     }
 }
 
-/// Reads the next request, records it, and returns the reply: that of the connection's faults, or else of a server.
-fn next_reply(connection: &mut Connection) -> Result<Reply, Disconnect> {
-    let Some((request, has_early_data)) = request_reader::read_request(connection)? else {
-        return Ok(Response::text(400, "400 Bad Request").into());
-    };
+/// Records a request, and returns the reply: that of the faults, or else of a server.
+fn reply(connection: &mut Connection, request: &Request) -> Result<Reply, Disconnect> {
     connection.shared().update(|state| state.requests.push(request.clone()));
-    if let Some(plan) = connection.shared().fault_plan_at(&request, &connection.plan) {
+    if let Some(plan) = connection.shared().fault_plan_at(request, &connection.plan) {
         connection.set_plan(plan);
     }
     if connection.plan.silent {
@@ -70,12 +93,12 @@ fn next_reply(connection: &mut Connection) -> Result<Reply, Disconnect> {
         return Ok(Reply::Raw(bytes));
     }
     if let Some(response) = connection.plan.error_response.take() {
-        return Ok(error_response(response, &request).into());
+        return Ok(error_response(response, request).into());
     }
     let reply = route(connection.shared(), connection.plan.endless, request);
     let is_websocket = matches!(reply, Reply::Websocket(_));
     // The real servers, too, drop clients that send frames before the handshake is complete.
-    if is_websocket && (has_early_data || matches!(connection.socket.read(&mut [0]), Ok(Some(_)))) {
+    if is_websocket && (!connection.input.is_empty() || matches!(connection.socket.read(&mut [0]), Ok(Some(_)))) {
         return Err(Disconnect::Drop);
     }
     Ok(reply)

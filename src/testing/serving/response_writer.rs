@@ -2,18 +2,22 @@
 
 use crate::testing::config::fault::{Endless, FaultPlan, Interruption};
 use crate::testing::connection::{Connection, Disconnect};
-use crate::testing::protocol::response::{EncodedResponse, Response};
+use crate::testing::protocol::response::{EncodedResponse, Exchange, Response};
 
 /// How many bytes of an endless part are written at a time.
 const FILLER: usize = 16 * 1024;
 
-/// Sends the response and ends the connection.
-pub(super) fn send_response(connection: &mut Connection, mut response: Response) -> Result<(), Disconnect> {
+/// Sends the response. Returns true if the connection can be used for another request.
+pub(super) fn send_response(
+    connection: &mut Connection,
+    mut response: Response,
+    exchange: Exchange,
+) -> Result<bool, Disconnect> {
     let FaultPlan { endless, truncate, delayed_body, .. } = connection.plan;
     if endless == Some(Endless::Part) {
         response = response.repeat_forever(vec![b'x'; FILLER]);
     }
-    let EncodedResponse { head: mut bytes, body, repeated } = response.encode();
+    let EncodedResponse { keeps_alive, head: mut bytes, body, repeated } = response.encode(exchange);
     if truncate {
         connection.socket.interrupt_at((bytes.len() + body.len() / 2) as u64, Interruption::Drop);
     }
@@ -29,5 +33,5 @@ pub(super) fn send_response(connection: &mut Connection, mut response: Response)
             connection.send(&repeated)?;
         }
     }
-    connection.hang_up()
+    Ok(keeps_alive)
 }

@@ -1,5 +1,6 @@
 //! [`SharedState`]: what the test and the threads of the connections share, behind one lock.
 
+pub(crate) mod log_store;
 pub(crate) mod send_queue;
 pub(crate) mod tokens;
 pub(crate) mod waker;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use self::log_store::LogStore;
 use self::send_queue::SendQueue;
 use self::tokens::Tokens;
 use self::waker::Waker;
@@ -36,6 +38,10 @@ pub(crate) struct SharedState {
 pub(crate) struct State {
     /// What each app has logged, as far as it is kept.
     pub(crate) recent: HashMap<String, VecDeque<Arc<LogEntry>>>,
+    /// What Log Cache holds of each app.
+    pub(crate) log_cache: HashMap<String, LogStore>,
+    /// The node of Log Cache that holds all of it cannot be reached.
+    pub(crate) is_node_away: bool,
     /// The open tails of each app.
     pub(crate) tails: HashMap<String, Vec<Arc<SendQueue>>>,
     /// How many streams of the RLP gateway are open.
@@ -124,8 +130,21 @@ impl SharedState {
     }
 
     /// Keeps a log entry. Returns the tails of the app that are open at this moment and get logs.
-    pub(crate) fn store(&self, app: &str, entry: Arc<LogEntry>) -> Vec<Arc<SendQueue>> {
+    /// Log Cache returns it from `readable` on.
+    pub(crate) fn store(&self, app: &str, entry: Arc<LogEntry>, readable: Option<Instant>) -> Vec<Arc<SendQueue>> {
+        let settings = &self.settings;
         self.with(|state| {
+            if settings.generation.has_store()
+                && let Some(message) = entry.message()
+            {
+                // Syslog has microseconds.
+                let time = message.timestamp.saturating_sub(message.timestamp.rem_euclid(1000));
+                let store = state.log_cache.entry(app.to_owned()).or_default();
+                match readable.or_else(|| Instant::now().checked_add(settings.log_cache_delay?)) {
+                    Some(readable) => store.delay(readable, time, Arc::clone(&entry)),
+                    None => store.insert(time, Arc::clone(&entry), settings.max_per_source()),
+                }
+            }
             if !state.recent.contains_key(app) {
                 state.recent.insert(app.to_owned(), VecDeque::new());
             }

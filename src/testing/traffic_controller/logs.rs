@@ -1,7 +1,7 @@
 //! The logs of a [`TrafficController`]: adding messages, sending them to tails, and ending tails.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::TrafficController;
 use crate::message::LogMessage;
@@ -16,7 +16,7 @@ impl TrafficController {
     /// are kept.
     pub fn add_recent(&self, app: &str, messages: impl IntoIterator<Item = LogMessage>) {
         for message in messages {
-            self.shared.store(app, Arc::new(LogEntry::Message(message)));
+            self.shared.store(app, Arc::new(LogEntry::Message(message)), None);
         }
     }
 
@@ -29,7 +29,41 @@ impl TrafficController {
     /// If too many bytes [wait](crate::testing::Builder::backlog) for a tail whose client does not read, this blocks
     /// until the client reads, or until the tail or the server ends. (The real servers drop messages instead.)
     pub fn send(&self, message: LogMessage) -> usize {
-        self.log(&message.app_id.clone(), LogEntry::Message(message))
+        self.log(&message.app_id.clone(), LogEntry::Message(message), None)
+    }
+
+    /// [Logs](TrafficController::send) a message that Log Cache returns only after this delay. Until then, newer
+    /// messages, and messages with the same time, may be returned without it, as on the real servers.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, LogMessage, Proxy};
+    ///
+    /// const APP: &str = "11111111-1111-1111-1111-111111111111";
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let token = server.issue_token();
+    /// server.send_late(LogMessage::new(APP, "late").timestamp(1_000_000), Duration::from_secs(3600));
+    /// server.send(LogMessage::new(APP, "newer").timestamp(2_000_000));
+    /// assert_eq!(consumer.recent(APP, &token)?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_late(&self, message: LogMessage, delay: Duration) -> usize {
+        let readable = Instant::now().checked_add(delay);
+        self.log(&message.app_id.clone(), LogEntry::Message(message), readable)
+    }
+
+    /// Empties Log Cache, as its restart does.
+    pub fn empty_log_cache(&self) {
+        self.shared.update(|state| state.log_cache.clear());
+    }
+
+    /// Takes the node of Log Cache away that holds all messages, or brings it back. Meanwhile, every app has an empty
+    /// response with status 200. What is logged meanwhile is there when it is back.
+    pub fn set_node_away(&self, is_away: bool) {
+        self.shared.update(|state| state.is_node_away = is_away);
     }
 
     /// Sends logs to Doppler and the RLP gateway from now on, after [`disable_logs`](crate::testing::Builder::disable_logs).
@@ -49,12 +83,12 @@ impl TrafficController {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn send_raw(&self, app: &str, payload: impl Into<Vec<u8>>) -> usize {
-        self.log(app, LogEntry::Raw(payload.into()))
+        self.log(app, LogEntry::Raw(payload.into()), None)
     }
 
-    fn log(&self, app: &str, entry: LogEntry) -> usize {
+    fn log(&self, app: &str, entry: LogEntry, readable: Option<Instant>) -> usize {
         let entry = Arc::new(entry);
-        let mut tails = self.shared.store(app, Arc::clone(&entry));
+        let mut tails = self.shared.store(app, Arc::clone(&entry), readable);
         // The entry is encoded only once for each format.
         tails.sort_by_key(|tail| tail.format);
         let groups = tails.chunk_by(|one, other| one.format == other.format);

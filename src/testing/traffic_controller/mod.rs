@@ -92,7 +92,7 @@ impl TrafficController {
     /// let server = TrafficController::builder().tls().start()?;
     /// let socket = TcpStream::connect(server.address())?;
     /// let mut client = server.tls_connector().connect("localhost", socket)?;
-    /// client.write_all(b"GET /recent?app=a HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    /// client.write_all(b"GET /recent?app=a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
     /// let mut response = String::new();
     /// client.read_to_string(&mut response)?;
     /// assert!(response.starts_with("HTTP/1.1 200 OK\r\n"));

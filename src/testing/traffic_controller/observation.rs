@@ -49,7 +49,7 @@ impl TrafficController {
     /// Returns the number of open connections.
     ///
     /// After an HTTP response, and after a close frame of the client, a connection counts as open until the client has
-    /// closed its socket too.
+    /// closed its socket too. After an end without a close frame, it does so for a second at the most.
     pub fn connections(&self) -> usize {
         self.shared.with(|state| state.connections.len())
     }
