@@ -27,6 +27,8 @@
 //! if they were removed, older if a node was away for a moment, and there is none if the node is still away.
 
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod mistakes;
 #[cfg(test)]
 mod model;
@@ -622,16 +624,14 @@ impl Engine {
 
         if reading.is_older {
             poll.spare = poll.spare.saturating_sub(1);
-        } else {
-            poll.front_pages += 1;
+            // The mark has come to where the next page begins. That one is read if it is worth a request.
+            poll.window -= usize::from(next.is_some() && moves_marks);
+            return self.go_on(poll, now);
         }
+        poll.front_pages += 1;
         match next {
-            Some(from) if !reading.is_older || poll.spare > 0 => {
-                let from = from.max(self.floor);
-                self.step = Step::Read(poll, Reading { from, ..reading });
-            }
-            _ if reading.is_older => self.go_on(poll, now),
-            _ => self.end_poll(&poll, now),
+            Some(from) => self.step = Step::Read(poll, Reading { from: from.max(self.floor), ..reading }),
+            None => self.end_poll(&poll, now),
         }
     }
 

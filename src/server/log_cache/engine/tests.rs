@@ -322,6 +322,7 @@ fn each_line_is_given_once_or_is_in_a_gap() {
                     deep_cases += 1;
                     deep.lost += outcome.lost;
                     deep.gaps += outcome.gaps;
+                    deep.lines += outcome.lines;
                 }
                 sum.lines += outcome.lines;
                 sum.lost += outcome.lost;
