@@ -47,8 +47,10 @@ use crate::tail::{Reconnector, Tail};
 /// | what an app has logged | [`recent`](Consumer::recent), then [`sort_recent`](crate::sort_recent) to print it |
 /// | more of it than 1000 messages, or fewer | [`Builder::recent_limit`], then `recent` |
 /// | much of it from an old foundation, one message at a time | [`recent_iter`](Consumer::recent_iter) |
-/// | what an app logs from now on | [`tail`](Consumer::tail) |
-/// | the same for hours | `tail` with [`Builder::reconnect`] and [`Builder::tokens`] |
+/// | what an app has logged, and then all that it logs, with none lost without a word (since 2018) | [`follow`](Consumer::follow) |
+/// | the same after a restart of your tool | [`follow_since`](Consumer::follow_since) |
+/// | what an app logs from now on, as soon as it does | [`tail`](Consumer::tail) |
+/// | one of these for hours | it, with [`Builder::reconnect`] and [`Builder::tokens`] |
 /// | a line that has been logged already, or will be | `tail`, then `recent`, then [`Tail::recv_timeout`]: see the example `wait_for` |
 /// | the messages of several apps | one tail for each, and [`Tail::receiver`] |
 /// | to stop from another thread | [`Tail::closer`] for one tail, [`Consumer::close`] for everything |
@@ -73,6 +75,7 @@ use crate::tail::{Reconnector, Tail};
 /// |---|---|---|---|
 /// | `tail` | Doppler | RLP gateway | legacy |
 /// | `recent` | Log Cache | Doppler | legacy |
+/// | `follow` | Log Cache | | |
 ///
 /// The addresses come from the root of the API, on old foundations from its `/v2/info`. An address that is set on the
 /// [`Builder`] replaces the API's. The API is asked only if the first choice is not set on the builder, and is not in
@@ -88,7 +91,7 @@ use crate::tail::{Reconnector, Tail};
 /// | a server cannot be reached: an error such as [`Dial`](ErrorKind::Dial), [`Tls`](ErrorKind::Tls) or [`Timeout`](ErrorKind::Timeout), or no route | the API is asked again, once per call (per attempt of a tail that reconnects); if it names another address now, that one is tried |
 /// | the platform's router has no route to a server (its 404, 502 or 503, with the header `X-Cf-Routererror`), or answers 502 without that header | the next choice is tried, once; if it works, it is used for 5 minutes |
 /// | the API names an address that is not a URL, or has no TLS [while the API has it](Builder::danger_allow_plain_servers) | the next choice is used; without one, calls that need the server fail with [`BadResponse`](ErrorKind::BadResponse), which names the link and its value |
-/// | the API names no server for `tail`, but Log Cache | `recent` works; `tail` fails with [`InvalidInput`](ErrorKind::InvalidInput), because this version cannot tail Log Cache |
+/// | the API names no server for `tail`, but Log Cache | `recent` works; `tail` fails with [`InvalidInput`](ErrorKind::InvalidInput), because Log Cache has no streams; [`follow`](Consumer::follow) polls it, and so does `tail` with [`Builder::tail_via`] |
 ///
 /// [`Builder::rlp_gateway`] compares Doppler with the RLP gateway.
 #[derive(Clone)]

@@ -48,7 +48,8 @@
 //!  ├─► net/websocket ─► server/{legacy,doppler} ─► wire/frames ──┐
 //!  ├─► net/http ──────► server/rlp_gateway ──────► wire/sse ─────┴─► tail ─► channel ─► wire decodes ─► caller  tail
 //!  ├─► net/http ──────► server/{legacy,doppler} ─► wire/multipart ─────────► recent ──► wire decodes ─► caller  recent
-//!  └─► net/http ──────► server/log_cache ────────► wire/v2, page by page ──► recent ──────────────────► caller  recent
+//!  ├─► net/http ──────► server/log_cache ────────► wire/v2, page by page ──► recent ──────────────────► caller  recent
+//!  └─► net/http ──────► server/log_cache/polling ► wire/v2 ──► engine ─────► tail ─► channel ─────────► caller  follow
 //! ```
 //!
 //! These are the folders and files of the sources. `testing` is a server to test against, and `fuzzing` is for tests
@@ -59,7 +60,7 @@
 //! A tail over a websocket has two threads. One reads and sends frames on in batches. The other sends keep-alives, and
 //! closes the connection in the end. A tail over the RLP gateway has only the thread that reads. What waits between
 //! that thread and the caller is [bounded](Tail). When it is full, TCP slows the server down. Messages are decoded in
-//! the caller's thread. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy
+//! the caller's thread. A tail over Log Cache has one thread, which polls. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy
 //! function, a token function, the debug printer, `on_connect`.
 //!
 //! A call uses the caller's thread, and a short-lived thread that resolves the server's name. A token is renewed in
@@ -74,10 +75,10 @@
 //!
 //! The module [`faults`] has a table of everything that can go wrong, and what the caller sees of it.
 //!
-//! # What no client can promise
+//! # What can be promised, and what cannot
 //!
-//! That no message is lost. In none of the protocols does a message have a number or an id, and no server lets a client
-//! resume a stream. So:
+//! In none of the protocols does a message have a number or an id, and no server lets a client resume a stream. So **on a
+//! stream** ([`tail`](Consumer::tail)) no client can promise that no message is lost:
 //!
 //! * **A clean ending proves nothing.** Some servers of 2015 end a tail with the same close frame whether they are done
 //!   or have missed a pong, and the source code of Doppler has a path on which a slow reader's stream ends with a
@@ -86,10 +87,19 @@
 //!   number in it is not the number of lost messages. Doppler of today cuts off a reader that has been behind for about
 //!   5 s. The RLP gateway drops messages without notice.
 //! * **The moment of connecting is unknown.** A server may respond with 200 before it subscribes to the app's messages.
-//! * **`recent` is not an exact copy.** Log Cache cuts timestamps to the microsecond, spreads equal ones over the next
-//!   nanoseconds, and removes NULs and the whitespace around a message. It holds a limited number of messages. For an
-//!   app that it does not know, it returns an empty response instead of an error. To compare it with a tail, compare
-//!   timestamps cut to the microsecond, and trimmed texts.
+//! * **A stream can be mute.** Where the platform's agents have `disable_logs` set, Doppler and the RLP gateway accept a
+//!   tail and never send a log message. Log Cache has them all: see [`Builder::tail_via`].
+//!
+//! **Over Log Cache**, which holds messages, more can be promised: [`follow`](Consumer::follow) returns every message
+//! that becomes readable in time exactly once, and names the times between which some may be missing. What it cannot
+//! promise: messages that Log Cache never got, and those that become readable later than the
+//! [horizon](Polling::horizon).
+//!
+//! **The two are not exact copies of each other.** Log Cache may cut timestamps to the microsecond, and remove NULs and
+//! the whitespace around a message. It keeps equal timestamps equal. It holds a limited number of messages. For an app
+//! that has logged nothing, it returns an empty response; for an app that does not exist or that the token's user may not
+//! see, its auth proxy returns 404. To compare it with a tail, compare timestamps cut to the microsecond, and trimmed
+//! texts.
 //!
 //! A client can only make all of this visible. A bad ending is an error, a break is an item of the tail, and a partial
 //! response is not a success.
@@ -120,6 +130,9 @@
 //! | undecodable parts of recent messages (of Log Cache: in one page) | 1000 | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
 //! | an address, an app's GUID | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
+//! | lines that a tail over Log Cache remembers | 100,000, about 24 bytes each | | its [horizon](Polling::horizon) is shorter |
+//! | how long no poll of Log Cache may succeed, without [`Builder::reconnect`] | 1 minute | [`Builder::idle_timeout`] | the tail ends with the last error |
+//! | for how long Log Cache may reject a tail that polls | 15 s | | the tail ends with the rejection |
 //! | name look-ups that were abandoned and still hang | 64 in this process | | [`Dial`](ErrorKind::Dial) |
 //! | the time that a server asks to wait, [`Error::retry_after`] | 1 hour | | it counts as 1 hour |
 //! | rejections in a row of a tail that reconnects; if they may be a passing fault of the server | 3; 15 s, and at least 3 | see [`Reconnect`] | the tail ends with the last one |
