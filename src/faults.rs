@@ -112,6 +112,7 @@
 //! | invalid JSON | [`BadResponse`] or [`Truncated`] |  | `bad_input/log_cache::invalid_json_is_an_error_with_the_messages_before_it` |
 //! | a page of Log Cache that would be too large: 429, or 403, with gRPC's code 8 | nothing: smaller pages are requested; if one message is still too large, [`ServerError`] | 10 requests | `log_cache::a_response_that_is_too_large_is_requested_in_smaller_pages`, `rate_limits::a_rate_limit_is_told_apart_from_a_response_that_is_too_large` |
 //! | a Log Cache 1.x, which has another path | nothing: its path is found once | one more request | `log_cache::the_path_of_log_cache_1_is_found_once_and_remembered`, `log_cache::a_server_that_knows_neither_path_is_not_a_log_cache` |
+//! | a Log Cache that does not know one path, and fails at the other | the second error, and nothing is remembered |  | `log_cache::the_failure_of_the_second_request_is_not_taken_for_a_wrong_address`, `log_cache::a_rate_limit_or_a_router_does_not_tell_the_version` |
 //! | a Log Cache that ignores the end of a page, such as Korifi's | each message once, and a warning in the log |  | `log_cache::a_server_that_ignores_the_end_of_a_page_is_asked_twice_and_no_line_is_doubled` |
 //!
 //! # The caller's side

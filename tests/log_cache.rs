@@ -3,12 +3,14 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::messages::{APP, TOKEN, response, texts};
-use common::{DEADLINE, ScriptedServer, hang_up, read_head, send, within};
+use common::{DEADLINE, ScriptedServer, drain, hang_up, read_head, reset, send, within};
 use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy};
 
 /// The status and body of a response.
@@ -130,6 +132,51 @@ fn a_server_that_knows_neither_path_is_not_a_log_cache() {
             server.paths();
             consumer.recent(APP, TOKEN).unwrap_err();
             assert_eq!(server.paths(), [NEW, OLD]);
+        }
+    });
+}
+
+#[test]
+fn the_failure_of_the_second_request_is_not_taken_for_a_wrong_address() {
+    within(DEADLINE, || {
+        for (then, kind) in [(reset as fn(TcpStream), ErrorKind::ConnectionLost), (drain, ErrorKind::Timeout)] {
+            let server = ScriptedServer::always(move |mut socket| {
+                if read_head(&mut socket).starts_with(&format!("GET {OLD}")) {
+                    return then(socket);
+                }
+                send(&mut socket, &[&response("404 Not Found", &[], b"404 page not found\n")]);
+                hang_up(socket);
+            });
+            let builder = Builder::new().log_cache(&format!("http://{}", server.address)).proxy(Proxy::none());
+            let consumer = builder.connect_timeout(Duration::from_millis(200)).build().unwrap();
+            let error = consumer.recent(APP, TOKEN).unwrap_err();
+            assert_eq!((error.kind(), error.status()), (kind, None), "{error}");
+            assert!(!error.to_string().contains("Is this the address"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_rate_limit_or_a_router_does_not_tell_the_version() {
+    within(DEADLINE, || {
+        let no_route = "404 Not Found: Requested route ('log-cache.example.com') does not exist.\n";
+        for (status, body) in [("429 Too Many Requests", "slow down"), ("404 Not Found", no_route)] {
+            let (response, is_upgraded) = ((status, body.to_owned()), Arc::new(AtomicBool::new(false)));
+            let server = Server::start({
+                let is_upgraded = Arc::clone(&is_upgraded);
+                move |target| match is_upgraded.load(Ordering::SeqCst) {
+                    true => one_line(),
+                    false if target.starts_with(NEW) => unknown_path(),
+                    false => response.clone(),
+                }
+            });
+            let consumer = server.consumer();
+            let error = consumer.recent(APP, TOKEN).unwrap_err();
+            assert!(error.to_string().contains(body.trim()), "{error}");
+            assert_eq!(server.paths(), [NEW, OLD]);
+            is_upgraded.store(true, Ordering::SeqCst);
+            consumer.recent(APP, TOKEN).unwrap();
+            assert_eq!(server.paths(), [NEW], "{status}");
         }
     });
 }

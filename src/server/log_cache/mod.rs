@@ -93,15 +93,18 @@ fn request(call: &Call<'_>, query: &str) -> Result<Response> {
     log::debug!("{} has no {path}, trying {other_path}", call.server);
     match get(other_path) {
         Err(other) if is_unknown_path(&other) => Err(if was_old { other } else { error }),
-        // The server has answered, so it knows the path.
-        result if result.as_ref().err().is_none_or(|error| error.status().is_some_and(|status| status < 500)) => {
-            learned.set_old_log_cache(call.server, !was_old);
+        result => {
+            if result.as_ref().err().is_none_or(is_of_known_path) {
+                learned.set_old_log_cache(call.server, !was_old);
+            }
             result
         }
-        // What happened to the second request says less than the response to the first.
-        Err(other) if other.status().is_none() && !call.cancel().is_cancelled() => Err(error),
-        result => result,
     }
+}
+
+/// Returns true if the server itself has answered, and has looked at the path: not a router, a rate limit or a fault.
+fn is_of_known_path(error: &Error) -> bool {
+    !error.is_from_router() && error.status().is_some_and(|status| status < 500 && status != 429)
 }
 
 /// Returns true if the server has answered that it does not know the path, as servers written in Go do.

@@ -411,7 +411,8 @@ fn every_response_of_a_real_server_is_understood() {
 
 #[test]
 fn a_rejected_token_differs_from_a_wrong_address() {
-    let server = Server::responding([status("404 Not Found", ""), status("404 Not Found", "404 page not found\n")]);
+    let unknown_path = || status("404 Not Found", "404 page not found\n");
+    let server = Server::responding([status("404 Not Found", ""), unknown_path(), unknown_path()]);
     let error = server.recent(APP, 10).unwrap_err();
     assert_eq!((error.kind(), error.status(), error.body()), (ErrorKind::Unauthorized, Some(404), Some("")));
     assert!(error.to_string().contains("`cf oauth-token`"), "{error}");
