@@ -87,13 +87,13 @@
 //! | a caller that stalls while large messages arrive | every message; the memory stays bounded, and a close is prompt | 11 batches: see [`Tail`] | `slow_caller::a_caller_that_stalls_costs_bounded_memory_and_loses_nothing` |
 //! | a tail that reconnects loses its connection | a [`Gap`], then the messages of the next connection | [`Reconnect`] | `reconnect::each_break_is_one_item_between_the_messages_of_two_connections`, `reconnect::an_idle_timeout_is_a_break_too` |
 //! | a tail loses its connection while its caller pauses | it reconnects meanwhile, and the [`Gap`] waits in line |  | `close/caller_code::a_tail_whose_caller_pauses_reconnects_meanwhile` |
-//! | reconnecting fails | more attempts with growing delays, then the error of the last one | [`Reconnect`]; 3 rejections in a row | `reconnect::failed_attempts_back_off_and_the_error_of_the_last_ends_the_tail`, `reconnect::a_repeated_rejection_ends_the_tail` |
+//! | reconnecting fails | more attempts with growing delays, then the error of the last one | [`Reconnect`]; 3 rejections | `reconnect::failed_attempts_back_off_and_the_error_of_the_last_ends_the_tail`, `reconnect::a_repeated_rejection_ends_the_tail`, `reconnect::what_comes_between_rejections_does_not_save_a_tail_that_is_rejected` |
 //! | a line that becomes readable late, over Log Cache | it comes when it is readable | [`horizon`] | `follow::lines_that_become_readable_late_are_not_lost` |
 //! | Log Cache drops lines before they are read | a [`Gap`] with the times between which some may be missing |  | `follow::lines_that_log_cache_has_dropped_are_in_a_named_gap` |
 //! | a poll of Log Cache fails | nothing: the next one reads the same lines | [`idle_timeout`], 1 minute; with [`Reconnect`], none | `follow::a_broken_connection_a_503_and_a_server_that_is_away_are_no_gap`, `follow::attempts_and_time_are_limited` |
 //! | a server closes a connection that is kept open between two requests | nothing: it is dialled anew |  | `follow::a_kept_connection_that_the_server_has_closed_is_dialled_anew` |
 //! | a router that has no route for now, while connecting again | other attempts, however long it takes | [`Reconnect`] | `reconnect::a_router_without_a_route_for_now_does_not_end_it` |
-//! | an RLP gateway that answers every token with 404, while connecting again | other attempts, and then [`Unauthorized`] | 15 s and 3 attempts | `reconnect::a_gateway_that_can_not_check_tokens_for_now_does_not_end_it`, `reconnect::a_rejection_of_every_token_ends_it_after_fifteen_seconds` |
+//! | an RLP gateway that answers every token with 404, while connecting again | other attempts, and then [`Unauthorized`] | 15 s in a row or a minute in total, and 3 attempts | `reconnect::a_gateway_that_can_not_check_tokens_for_now_does_not_end_it`, `reconnect::a_rejection_of_every_token_ends_it_after_fifteen_seconds` |
 //! | the server has moved, while connecting again | the API is asked again | once per attempt | `reconnect::a_tail_whose_server_has_moved_finds_it_by_the_api`, `reconnect::the_api_is_asked_at_most_once_per_attempt`, `reconnect::an_api_that_is_away_does_not_end_a_tail_whose_server_comes_back` |
 //!
 //! # Recent messages

@@ -229,6 +229,31 @@ fn a_repeated_rejection_ends_the_tail() {
     });
 }
 
+#[test]
+fn what_comes_between_rejections_does_not_save_a_tail_that_is_rejected() {
+    within(DEADLINE, || {
+        let rejected = || Fault::RefuseStatus { status: 401, body: "no".into() };
+        let fault = || Fault::RefuseStatus { status: 500, body: "oops".into() };
+        for via in VIAS {
+            for (answers, requests) in [
+                (vec![rejected(), rejected(), fault(), rejected()], 4),
+                (vec![rejected(), Fault::Garbage(no_route()), rejected(), Fault::ResetAfter(0), rejected()], 5),
+            ] {
+                let server = serve(via);
+                let consumer = builder(via, &server).reconnect(at_once()).build().unwrap();
+                let mut tail = consumer.tail(APP, TOKEN).unwrap();
+                assert!(server.wait_for_tails(APP, 1, DEADLINE));
+                answers.into_iter().for_each(|answer| server.fault(answer));
+                server.drop_tails(APP);
+                assert_gap(&mut tail);
+                assert_eq!(next_error(&mut tail).kind(), ErrorKind::Unauthorized, "{via:?}");
+                assert!(tail.next().is_none());
+                assert_eq!(server.requests().len(), 1 + requests, "{via:?}");
+            }
+        }
+    });
+}
+
 /// A tail of the RLP gateway that breaks, and finds these answers before its next connection.
 fn passing_answers(answers: impl IntoIterator<Item = Vec<u8>>) {
     let server = serve(Via::RlpGateway);

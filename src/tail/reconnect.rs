@@ -8,12 +8,18 @@ use crate::net::cancel::Cancel;
 use crate::server::source::LiveSource;
 use crate::settings::Reconnect;
 
-/// A tail ends after this number of consecutive rejections.
+/// A tail ends after this number of rejections without a success in between.
 const MAX_REJECTIONS: u32 = 3;
 
-/// Ambiguous rejections end a tail only when they have lasted for this time. The RLP gateway and Log Cache reject every
-/// token while they cannot ask the UAA or the Cloud Controller: for 6 s at a restart (observed).
+/// Ambiguous rejections end a tail only when they have lasted for this time in a row. The RLP gateway and Log Cache
+/// reject every token while they cannot ask the UAA or the Cloud Controller: for 6 s at a restart (observed).
 const MAX_AMBIGUOUS_TIME: Duration = Duration::from_secs(15);
+
+/// The same with other failures in between, which do not count. Long enough for several restarts.
+const MAX_AMBIGUOUS_TOTAL: Duration = Duration::from_secs(60);
+
+/// What the error of a tail says that is out of attempts.
+pub(super) const GIVEN_UP: &str = " (given up: no attempts left)";
 
 /// How a tail reconnects.
 pub(crate) struct Reconnector {
@@ -40,7 +46,7 @@ impl Reconnector {
         loop {
             let Some(pause) = backoff.next() else {
                 let error = last_error.unwrap_or_else(|| Error::new(ErrorKind::ConnectionLost, "the connection ended"));
-                return Err(error.with_hint(" (given up: no attempts left)"));
+                return Err(error.with_hint(GIVEN_UP));
             };
             let pause = pause.max(last_error.as_ref().and_then(Error::retry_after).unwrap_or_default());
             // Nothing is ever sent: this waits for the time to pass, or for a cancel.
@@ -64,31 +70,40 @@ impl Reconnector {
     }
 }
 
-/// The rejections in a row, up to the last attempt.
+/// The rejections since the last connection.
 #[derive(Debug, Default)]
 struct Rejections {
     count: u32,
     unambiguous: u32,
-    since: Option<Instant>,
+    /// The time from each rejection to the attempt after it: since the last failure of another kind, and in total.
+    in_a_row: Duration,
+    total: Duration,
+    /// When the last attempt was rejected. `None` if it failed in another way.
+    rejected_at: Option<Instant>,
 }
 
 impl Rejections {
     /// Counts a failed attempt. Returns true if another one is pointless.
     ///
     /// Only a rejection by the server counts. A router without a route and a server with a fault of its own say nothing
-    /// about the token or the app, and neither does a connection that fails. They end the row.
+    /// about the token or the app, and neither does a connection that fails. They do not count, and neither does the
+    /// time after them. But what was counted stays: a server with faults must not keep a rejected tail alive for ever.
     fn are_final_with(&mut self, error: &Error, now: Instant) -> bool {
+        if let Some(last) = self.rejected_at.take() {
+            self.in_a_row += now.duration_since(last);
+            self.total += now.duration_since(last);
+        }
         if error.is_from_router() || !error.kind().is_refusal() {
-            *self = Rejections::default();
+            self.in_a_row = Duration::ZERO;
             return false;
         }
-        let since = *self.since.get_or_insert(now);
+        self.rejected_at = Some(now);
         self.count += 1;
         if !is_ambiguous(error) {
             self.unambiguous += 1;
         }
-        self.unambiguous >= MAX_REJECTIONS
-            || self.count >= MAX_REJECTIONS && now.duration_since(since) >= MAX_AMBIGUOUS_TIME
+        let has_lasted = self.in_a_row >= MAX_AMBIGUOUS_TIME || self.total >= MAX_AMBIGUOUS_TOTAL;
+        self.unambiguous >= MAX_REJECTIONS || self.count >= MAX_REJECTIONS && has_lasted
     }
 }
 
@@ -120,12 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn three_clear_rejections_in_a_row_are_final() {
+    fn three_clear_rejections_are_final_whatever_comes_between_them() {
         for status in [400, 401, 404] {
             assert_eq!(end((0..9).map(|at| (at, response(status)))), Some(2), "{status}");
         }
         let interrupted = [response(401), response(401), response(500), response(401), response(404)];
-        assert_eq!(end((0..).zip(interrupted)), None);
+        assert_eq!(end((0..).zip(interrupted)), Some(3));
+        let router = || response(404).with_router("unknown_route");
+        let lost = Error::new(ErrorKind::ConnectionLost, "reset");
+        let interrupted = [router(), response(404), router(), router(), response(401), lost, response(400)];
+        assert_eq!(end((0..).zip(interrupted)), Some(6));
     }
 
     #[test]
@@ -133,6 +152,16 @@ mod tests {
         assert_eq!(end((0..60).map(|at| (at, ambiguous()))), Some(15));
         assert_eq!(end([(0, ambiguous()), (60, ambiguous()), (120, ambiguous())]), Some(120));
         assert_eq!(end((0..60).map(|at| (at, if at == 10 { response(503) } else { ambiguous() }))), Some(26));
+        // Neither a fault nor the second after it counts.
+        assert_eq!(end((0..99).map(|at| (at, if at % 10 == 9 { response(503) } else { ambiguous() }))), Some(66));
+        let minutes = (0..60).map(|n| (n * 60, if n % 2 == 0 { ambiguous() } else { response(503) }));
+        assert_eq!(end(minutes), Some(4 * 60));
+        // Two restarts of a gateway, with a router without a route in between.
+        let restarts = (0..7).chain(3600..3607).map(|at| (at, ambiguous()));
+        let away = (10..3600).step_by(60).map(|at| (at, response(404).with_router("unknown_route")));
+        let mut both: Vec<_> = restarts.chain(away).collect();
+        both.sort_by_key(|(at, _)| *at);
+        assert_eq!(end(both), None);
         let failed = || Error::new(ErrorKind::Unauthorized, "the token function failed");
         assert_eq!(end((0..60).map(|at| (at, failed()))), Some(15));
     }
