@@ -342,7 +342,7 @@ impl Foundation {
         };
         let text = match (purpose, known(Via::LogCache), known(Via::RlpGateway)) {
             (Purpose::Tail, Some(log_cache), _) => format!(
-                "the only known log server is Log Cache ({log_cache}), which cannot stream: use \
+                "the only known log server is Log Cache ({log_cache}), which cannot stream: use Consumer::recent, or \
                  Consumer::follow, which polls it, or set the address of another server (see Builder::api, \
                  Builder::doppler and Builder::rlp_gateway)"
             ),
