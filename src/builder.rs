@@ -147,8 +147,13 @@ impl Builder {
     /// [`TokenSource::cf_cli`]. After `cf login --skip-ssl-validation` certificates are not verified here either.
     ///
     /// What is set by hand, before or after this call, comes before the session: addresses, [tokens](Builder::tokens)
-    /// and the [TLS connector](Builder::tls_connector). If another [API](Builder::api) is set by hand, the session's
-    /// addresses are not used, because they belong to another foundation. Its tokens and its TLS setting are.
+    /// and the [TLS connector](Builder::tls_connector).
+    ///
+    /// If another [API](Builder::api) is set by hand, nothing of the session is used, because it belongs to another
+    /// foundation: not its addresses, not its tokens, and certificates are verified. Then a call needs a token of its
+    /// own, or [tokens](Builder::tokens) set by hand; without them it fails with [`ErrorKind::InvalidInput`], and
+    /// nothing is sent. If both addresses are the same foundation, say so with `.tokens(TokenSource::cf_cli()?)`.
+    /// (Upper and lower case in the host and the scheme's default port make no other API.)
     ///
     /// # Errors
     ///
@@ -411,25 +416,27 @@ impl Builder {
         };
         let given_api = self.api.map(|url| Endpoint::parse_api(&url)).transpose()?;
         let (api, known, tokens, tls_connector) = match self.cf_session {
-            None => (given_api, Addresses::default(), self.tokens, self.tls_connector),
-            Some(session) => {
-                let (api, is_its_own) = match (given_api, Endpoint::parse_api(&session.api)) {
-                    (None, own) => (own?, true),
-                    (Some(given), own) => {
-                        let is_its_own = own.is_ok_and(|own| own == given);
-                        (given, is_its_own)
-                    }
-                };
-                let known = if is_its_own { session.addresses(&api, allows_plain) } else { Addresses::default() };
-                let tls_connector = self.tls_connector.or(session.tls_connector);
-                (Some(api), known, self.tokens.or(Some(session.tokens)), tls_connector)
-            }
+            None => (given_api, Addresses::default(), Ok(self.tokens), self.tls_connector),
+            Some(session) => match (given_api, Endpoint::parse_api(&session.api)) {
+                (Some(given), own) if own.as_ref().ok() != Some(&given) => {
+                    let no_tokens = session_of_another_api(own.as_ref().ok(), &given);
+                    let tokens = self.tokens.map_or(Err(no_tokens), |tokens| Ok(Some(tokens)));
+                    (Some(given), Addresses::default(), tokens, self.tls_connector)
+                }
+                (given, own) => {
+                    let api = given.map_or(own, Ok)?;
+                    let known = session.addresses(&api, allows_plain);
+                    let tls_connector = self.tls_connector.or(session.tls_connector);
+                    (Some(api), known, Ok(self.tokens.or(Some(session.tokens))), tls_connector)
+                }
+            },
         };
         let foundation = Foundation::new(given, api, known, allows_plain)?;
         if self.settings.keep_alive.is_zero() || self.settings.pong_every.is_zero() {
             return Err(Error::new(ErrorKind::InvalidInput, "keep_alive and pong_every must be longer than zero"));
         }
-        if let Some(uaa) = tokens.as_ref().and_then(TokenSource::uaa_endpoint)
+        if let Ok(Some(tokens)) = &tokens
+            && let Some(uaa) = tokens.uaa_endpoint()
             && !uaa.secure
             && foundation.uses_tls()
             && !allows_plain
@@ -443,6 +450,16 @@ impl Builder {
         let dialer = Dialer::new(tls_connector, self.proxy.unwrap_or_default());
         Ok(Consumer::assemble(self.settings, dialer, foundation, tokens, self.tail_via))
     }
+}
+
+/// The error of calls that would send the tokens of `cf` to the API of another foundation. `own` is that of the session.
+fn session_of_another_api(own: Option<&Endpoint>, given: &Endpoint) -> Error {
+    let own = own.map_or_else(|| "another API".to_owned(), Endpoint::to_string);
+    let text = format!(
+        "the session of cf is for {own} and not for {given}, so its tokens are not sent there: pass a token to the \
+         call, or set the source of tokens with Builder::tokens (TokenSource::cf_cli() if both are the same foundation)"
+    );
+    Error::new(ErrorKind::InvalidInput, text)
 }
 
 impl CfSession {

@@ -105,7 +105,8 @@ struct Inner {
     dialer: Arc<Dialer>,
     foundation: Foundation,
     learned: Learned,
-    tokens: Option<TokenSource>,
+    /// The error is that of calls that need them.
+    tokens: Result<Option<TokenSource>>,
     /// `None`: tails are read from the best server.
     tail_via: Option<Via>,
     open: Arc<Registry>,
@@ -116,7 +117,7 @@ impl Consumer {
         settings: Settings,
         dialer: Dialer,
         foundation: Foundation,
-        tokens: Option<TokenSource>,
+        tokens: Result<Option<TokenSource>>,
         tail_via: Option<Via>,
     ) -> Consumer {
         let (dialer, learned, open) = (Arc::new(dialer), Learned::default(), Arc::default());
@@ -622,7 +623,10 @@ impl Inner {
         call: impl Fn(&str) -> Result<T>,
     ) -> Result<T> {
         let attempt = |token: &str| call(token).map_err(|error| error.hiding(token));
-        let Some(tokens) = self.tokens.as_ref().filter(|_| given.is_empty()) else { return attempt(given) };
+        if !given.is_empty() {
+            return attempt(given);
+        }
+        let Some(tokens) = self.tokens.as_ref().map_err(Error::clone)? else { return attempt(given) };
         let attempt = |token: &str| attempt(token).inspect(|_| tokens.accepted(token, app_guid));
         let token = tokens.token(&self.dialer, cancel)?;
         match attempt(&token) {

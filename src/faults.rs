@@ -134,6 +134,7 @@
 //! | a token function, a proxy function or a logger that uses the consumer while its token is renewed | the old token while it is valid, or [`Unauthorized`]; nothing waits for itself |  | `reentry::a_token_function_that_uses_the_consumer_gets_an_error`, `reentry::a_proxy_function_that_uses_the_consumer_while_a_uaa_is_dialled_gets_an_error`, `reentering_logger::a_logger_may_use_the_consumer_whatever_is_logged_about_its_tokens` |
 //! | a proxy function that panics while a token is requested | an error, and the next call requests a token again |  | `reentry::a_proxy_function_that_panics_while_a_uaa_is_dialled_is_an_error` |
 //! | a UAA without TLS, while the servers have it | [`InvalidInput`] from `build` | [`danger_allow_plain_servers`] | `choosing::a_uaa_without_tls_is_refused_if_the_servers_have_it` |
+//! | a session of `cf` for another API than the one that is set by hand | nothing of it is used: a call without a token is [`InvalidInput`], and certificates are verified |  | `choosing::what_is_given_by_hand_comes_before_the_session_of_cf` |
 //!
 //! [`ConnectionLost`]: crate::ErrorKind::ConnectionLost
 //! [`Timeout`]: crate::ErrorKind::Timeout

@@ -48,7 +48,9 @@ fn a_given_address_is_used_without_asking_the_api_if_it_is_the_best() {
             .build()
             .unwrap();
         assert_eq!(choices(&consumer), (Via::Doppler, Via::LogCache));
-        assert_eq!(consumer.tail_choice().unwrap().address(), "ws://doppler.example.com");
+        let choice = consumer.tail_choice().unwrap();
+        assert_eq!(choice.address(), "ws://doppler.example.com");
+        assert!(choice.to_string().starts_with("Doppler at ws://doppler.example.com: "), "{choice}");
         api.assert_untouched();
     });
 }
@@ -377,6 +379,35 @@ fn give_by_hand() {
         assert_eq!(consumer.recent_choice().unwrap().address(), other.api());
     }
     for consumer in in_either_order(|builder| builder.api(&other.api()).tokens(TokenSource::fixed("bearer by-hand"))) {
+        assert_eq!(consumer.recent(APP, "").unwrap(), []);
+    }
+    // Its calls get the session's token only if that is said by hand.
+    let session_api = of_session.replace("wss://", "https://");
+    for consumer in in_either_order(|builder| builder.api(&other.api())) {
+        for error in [
+            consumer.tail(APP, "").map(drop).unwrap_err(),
+            consumer.recent(APP, "").unwrap_err(),
+            consumer.recent_iter(APP, "").map(drop).unwrap_err(),
+            consumer.follow(APP, "").map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&session_api) && text.contains(&other.api()), "{text}");
+            assert!(text.contains("Builder::tokens"), "{text}");
+        }
+        assert_eq!(consumer.recent(APP, "bearer by-hand").unwrap(), []);
+    }
+    for request in other.requests() {
+        let token = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        assert!(token.is_none_or(|(_, value)| value == "bearer by-hand"), "{request:?}");
+    }
+    // Its certificate is verified.
+    let strict = TrafficController::builder().generation(Generation::Today).tls().start().unwrap();
+    for consumer in in_either_order(|builder| builder.api(&strict.api())) {
+        assert_eq!(consumer.tail_choice().unwrap_err().kind(), ErrorKind::Tls);
+    }
+    // The session's own API, written in another way.
+    for consumer in in_either_order(|builder| builder.api(&session_api.replace("https", "HTTPS"))) {
         assert_eq!(consumer.recent(APP, "").unwrap(), []);
     }
     for consumer in in_either_order(|builder| builder.tls_connector(TlsConnector::new().unwrap())) {

@@ -13,7 +13,10 @@ use crate::secrets::printable;
 const MAX_LENGTH: usize = 1024;
 
 /// The address of a server: `wss://host:port` or `https://host:port`, optionally with a path prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Two are equal if they lead to the same place, however they are written: the case of the host does not matter, nor
+/// does a default port.
+#[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     scheme: Scheme,
     pub(crate) secure: bool,
@@ -141,6 +144,18 @@ impl Endpoint {
     }
 }
 
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        // The authority follows from the host and the port.
+        let Endpoint { scheme, secure, host, port, authority: _, prefix, is_api } = self;
+        (scheme, secure, port, prefix, is_api)
+            == (&other.scheme, &other.secure, &other.port, &other.prefix, &other.is_api)
+            && host.eq_ignore_ascii_case(&other.host)
+    }
+}
+
+impl Eq for Endpoint {}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An API names endpoints, too, and a path may contain any character above U+007F.
@@ -192,6 +207,24 @@ mod tests {
             Endpoint::parse("wss://example.com:443/x/", Scheme::WebSocket).unwrap().to_string(),
             "wss://example.com/x"
         );
+    }
+
+    #[test]
+    fn endpoints_that_lead_to_the_same_place_are_equal() {
+        let endpoint = |text: &str| Endpoint::parse(text, Scheme::Http).unwrap();
+        let one = endpoint("https://api.example.com/base");
+        for same in ["HTTPS://api.example.com/base", "https://API.Example.com:443/base/"] {
+            assert_eq!(endpoint(same), one);
+        }
+        for other in [
+            "http://api.example.com/base",
+            "http://api.example.com:443/base",
+            "https://api.example.com:4443/base",
+            "https://api.example.com/Base",
+            "https://api.example.org/base",
+        ] {
+            assert_ne!(endpoint(other), one);
+        }
     }
 
     #[test]
