@@ -68,10 +68,18 @@ fn wait_for(app: &str, text: &str, timeout: Duration) -> Result<Option<LogMessag
     // silent, the recent messages are searched for lines from before its start or from a gap.
     let mut tail = consumer.tail(app, "")?;
     loop {
-        if let Some(message) = consumer.recent(app, "")?.into_iter().find(matches_text) {
-            return Ok(Some(message));
-        }
-        let next_search = Instant::now() + SEARCH_INTERVAL;
+        let pause = match consumer.recent(app, "") {
+            Ok(messages) => match messages.into_iter().find(matches_text) {
+                Some(message) => return Ok(Some(message)),
+                None => SEARCH_INTERVAL,
+            },
+            // The server limits the number of requests, or is away, and says when to come back.
+            Err(error) => match error.retry_after() {
+                Some(pause) => pause.max(SEARCH_INTERVAL),
+                None => return Err(error.into()),
+            },
+        };
+        let next_search = Instant::now() + pause;
         loop {
             match tail.recv_timeout(next_search.min(deadline).saturating_duration_since(Instant::now())) {
                 Ok(Ok(message)) if matches_text(&message) => return Ok(Some(message)),

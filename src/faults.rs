@@ -60,7 +60,7 @@
 //!
 //! | fault | what the caller sees | bound | test |
 //! |---|---|---|---|
-//! | a 429 or a 503 with `Retry-After` | [`ServerError`] at once, with [`retry_after`]; a tail that reconnects waits for it | 1 hour | `rate_limits::a_call_fails_at_once_and_its_error_has_the_time`, `rate_limits::a_tail_that_reconnects_waits_for_the_time` |
+//! | an error response with `Retry-After`, such as a 429 or a 503 | [`ServerError`] at once, with [`retry_after`]; a tail that reconnects waits for it | 1 hour | `rate_limits::a_call_fails_at_once_and_its_error_has_the_time`, `rate_limits::a_tail_that_reconnects_waits_for_the_time` |
 //! | a 404 for a missing app, from a server of 2016 or a Cloud Controller | [`NotFound`], without a doubt about the address |  | `bad_input/error_responses::a_404_for_a_missing_app_on_a_server_of_2016_does_not_doubt_the_address`, `log_cache::an_error_of_a_cloud_controller_says_what_is_missing_and_does_not_doubt_the_address` |
 //! | a token that is rejected although it has just replaced a rejected one, as for an app that is gone | [`Unauthorized`], without another renewal | a tenth of the token's lifetime, at most 60 s: see [`TokenSource`] | `tokens::ten_calls_for_apps_that_are_gone_cost_one_refresh` |
 //! | an API whose router has no route to it | the router's status and message, and that it was the API | [`connect_timeout`] | `bad_input/api::an_api_behind_a_router_without_a_route_says_so` |

@@ -1,4 +1,5 @@
-//! The examples as programs: they end quietly when nobody reads their output any more, as with `| head`.
+//! The examples as programs: they end quietly when nobody reads their output any more, as with `| head`, and obey
+//! servers that limit their requests.
 
 mod common;
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::LogMessage;
-use loggregator_consumer::testing::TrafficController;
+use loggregator_consumer::testing::{Fault, Generation, RequestKind, TrafficController};
 
 /// Builds an example, unless `cargo test` has done so, and returns its program.
 fn program(example: &str) -> PathBuf {
@@ -74,5 +75,28 @@ fn sample_consumer_ends_quietly_when_its_reader_leaves() {
         server.send(LogMessage::new("app", "unread"));
         wait_until("the tail has ended", || server.open_tails("app") == 0);
         assert_ends_quietly(child);
+    });
+}
+
+#[test]
+fn wait_for_goes_on_when_log_cache_limits_its_searches() {
+    let program = within(BUILD, || program("wait_for"));
+    within(DEADLINE, move || {
+        const APP: &str = "11111111-1111-1111-1111-111111111111";
+        let home = std::env::temp_dir().join(format!("loggregator-consumer-{}-wait_for", std::process::id()));
+        let server = TrafficController::of(Generation::Today).unwrap();
+        server.cf_home(&home).unwrap();
+        server.always_at(RequestKind::LogCacheRead, Fault::RateLimit { status: 429, retry_after: "30".into() });
+        let (child, mut output) = start(Command::new(program).args([APP, "listening", "60"]).env("CF_HOME", &home));
+        wait_until("it has searched", || {
+            server.requests().iter().any(|request| request.kind == RequestKind::LogCacheRead)
+        });
+        assert!(server.wait_for_tails(APP, 1, DEADLINE));
+        server.send(LogMessage::new(APP, "listening on 8080"));
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert!(line.ends_with("listening on 8080\n"), "{line}");
+        assert_ends_quietly(child);
+        let _ = std::fs::remove_dir_all(&home);
     });
 }
