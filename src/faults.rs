@@ -69,6 +69,7 @@
 //! | a link of an API that cannot be used | the next server is used; without one, [`BadResponse`] with the link and its value, for the calls that need it |  | `choosing::an_unusable_link_costs_only_the_calls_that_need_it`, `choosing::the_next_server_takes_the_place_of_one_whose_link_is_unusable` |
 //! | an API with TLS that names servers without it | the same; no token is sent | [`danger_allow_plain_servers`] | `choosing::an_api_with_tls_can_not_have_the_token_sent_in_the_clear` |
 //! | a server without a route, at an address from the API | the next server is used, or both errors | one more server; 5 minutes | `choosing::the_next_server_takes_the_place_of_one_without_a_route_for_a_while`, `choosing::only_one_other_server_is_tried_and_both_are_named` |
+//! | a legacy server without a route, for now or for ever | [`NotFound`], which says both |  | `bad_input/error_responses::a_legacy_server_without_a_route_for_now_is_not_called_another_server` |
 //! | a server that has moved | the API is asked again | once per call | `choosing::a_call_whose_server_has_moved_asks_the_api_again`, `choosing::an_api_is_asked_again_only_once_in_a_call` |
 //!
 //! # Tails

@@ -36,10 +36,14 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
 }
 
 /// Adds a hint to a 404. A legacy server says `Resource Not Found.`, from June 2016 on `Not Found` for an app that does
-/// not exist or that the token's user may not see. Anything else is not from a legacy server, but for example from the
-/// router of a foundation that has none.
+/// not exist or that the token's user may not see. The platform's router answers for a server that has no route for now,
+/// and also for one that is gone. Anything else is not from a legacy server.
 fn advise(error: Error) -> Error {
     match (error.status(), error.body().map(str::trim)) {
+        (Some(404), _) if error.is_from_router() => error.with_hint(
+            " (or Cloud Foundry has no legacy server since September 2016: use \
+             Consumer::discover(\"https://api.<system domain>\") or Consumer::from_cf_cli())",
+        ),
         (Some(404), Some(NO_APP_BODY)) => error.with_hint(NO_APP),
         (Some(404), Some(body)) if body.starts_with("Resource Not Found") => error,
         (Some(404), _) => error.with_hint(

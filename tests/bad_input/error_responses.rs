@@ -7,6 +7,7 @@ use std::thread;
 
 use loggregator_consumer::{Builder, DebugPrinter, Error, ErrorKind, Proxy};
 
+use crate::common::foundation::no_route;
 use crate::common::messages::{APP, TOKEN, chunk, head, response};
 use crate::common::{
     CLOSE, DEADLINE, ScriptedServer, builder, consumer, drain, failures, frame, hang_up, header, read_head, send,
@@ -270,6 +271,19 @@ fn a_404_for_a_missing_app_on_a_server_of_2016_does_not_doubt_the_address() {
             assert_eq!(error.kind(), ErrorKind::NotFound);
             let hint = ": Not Found (there is no such app, or the token's user may not see it)";
             assert!(error.to_string().ends_with(hint), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_legacy_server_without_a_route_for_now_is_not_called_another_server() {
+    within(DEADLINE, || {
+        for error in errors_everywhere(no_route(), "").split_off(4) {
+            let text = error.to_string();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            assert!(text.contains("no route to this server, at least for now: unknown_route"), "{text}");
+            assert!(text.contains("(or Cloud Foundry has no legacy server since September 2016: use "), "{text}");
+            assert!(!text.contains("this is not a legacy"), "{text}");
         }
     });
 }
