@@ -96,12 +96,6 @@ impl Choice {
 
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.via {
-            Via::Legacy => "the legacy Traffic Controller",
-            Via::Doppler => "Doppler's stream",
-            Via::LogCache => "Log Cache",
-            Via::RlpGateway => "the RLP gateway",
-        };
-        write!(f, "{name} at {}: {}", self.endpoint, self.why)
+        write!(f, "{} at {}: {}", self.via.name(), self.endpoint, self.why)
     }
 }
