@@ -72,6 +72,11 @@ impl Ending {
         Some(Error::new(kind, self.to_string()))
     }
 
+    /// Returns the error for the caller if the connection ended because TLS failed.
+    pub(crate) fn tls_error(&self) -> Error {
+        Error::new(ErrorKind::Tls, self.to_string())
+    }
+
     /// Hides a secret that the server repeats in its reason.
     pub(crate) fn hiding(self, secret: &str) -> Self {
         match self {

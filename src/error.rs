@@ -77,8 +77,9 @@ pub enum ErrorKind {
     Dial,
     /// The proxy function failed, or the proxy rejected the connection. Check the proxy settings.
     Proxy,
-    /// The TLS handshake failed, often because the certificate does not verify. To trust another certificate see
-    /// [`Builder::tls_connector`](crate::Builder::tls_connector).
+    /// TLS failed: in the handshake, often because the certificate does not verify, or later, by an alert from the
+    /// server or a record that cannot be decrypted. To trust another certificate, or to send a client's, see
+    /// [`Builder::tls_connector`](crate::Builder::tls_connector). [`Error::recovered`] has the messages before it.
     Tls,
     /// A timeout expired. Try again, or set a longer timeout.
     Timeout,
@@ -345,7 +346,7 @@ impl Error {
     /// it would have returned them.
     ///
     /// Every error in the middle of a response may have some: [`Truncated`](ErrorKind::Truncated),
-    /// [`Timeout`](ErrorKind::Timeout), [`TooLarge`](ErrorKind::TooLarge),
+    /// [`Timeout`](ErrorKind::Timeout), [`Tls`](ErrorKind::Tls), [`TooLarge`](ErrorKind::TooLarge),
     /// [`ConnectionLost`](ErrorKind::ConnectionLost) and [`Closed`](ErrorKind::Closed). When several pages are read
     /// from Log Cache, so may every error of a request for a page.
     pub fn recovered(&self) -> &[LogMessage] {

@@ -22,7 +22,7 @@ use crate::net::cancel::Cancel;
 use crate::net::chunks::{ChunkFilter, Start};
 use crate::net::deadline::ReadTimeouts;
 use crate::net::dial::Dialer;
-use crate::net::dial::stream::Stream;
+use crate::net::dial::stream::{Stream, TlsFailure};
 use crate::net::endpoint::Endpoint;
 use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
 use crate::net::head::{ACCEPT_ENCODING, MAX_ERROR_BODY, coding};
@@ -190,6 +190,7 @@ pub(crate) fn body_error(what: &str, error: io::Error, cancel: &Cancel) -> Error
         return Error::closed();
     }
     let kind = match error.kind() {
+        _ if TlsFailure::is(&error) => ErrorKind::Tls,
         io::ErrorKind::TimedOut => ErrorKind::Timeout,
         _ => ErrorKind::Truncated,
     };

@@ -23,13 +23,14 @@ pub(crate) struct Dump {
     cancel: Arc<Cancel>,
     frames: Frames,
     next: usize,
-    ending: Option<Ending>,
+    /// How the connection ended: `None` within is a normal close.
+    end: Option<Option<Error>>,
 }
 
 impl Dump {
     pub(crate) fn new(call: &Call<'_>, websocket: WebSocket) -> Self {
         let (timeouts, cancel) = (call.timeouts, Arc::clone(call.cancel()));
-        Dump { websocket, timeouts, cancel, frames: Frames::default(), next: 0, ending: None }
+        Dump { websocket, timeouts, cancel, frames: Frames::default(), next: 0, end: None }
     }
 
     /// Returns the next frame, or `None` after the server has closed the connection normally.
@@ -37,8 +38,8 @@ impl Dump {
         // Starts now: the time that the caller spent between two calls does not count as silence of the server.
         let idle_deadline = self.timeouts.idle_deadline();
         while self.frames.get(self.next).is_none() {
-            if let Some(ending) = &self.ending {
-                return match ending.error() {
+            if let Some(end) = &self.end {
+                return match end.clone() {
                     None => Ok(None),
                     Some(_) if self.cancel.is_cancelled() => Err(Error::closed()),
                     Some(error) => Err(error),
@@ -49,7 +50,7 @@ impl Dump {
             }
             // Pings are not messages: a server that sends only pings counts as silent.
             if Instant::now() >= idle_deadline {
-                self.ending = Some(Ending::TimedOut);
+                self.end = Some(Ending::TimedOut.error());
                 continue;
             }
             let progress = self.websocket.receive();
@@ -59,12 +60,13 @@ impl Dump {
             }
             match progress {
                 Progress::More => {}
-                Progress::Ended(ending) => self.ending = Some(ending),
+                Progress::Ended(ending) => self.end = Some(ending.error()),
+                Progress::TlsFailed(ending) => self.end = Some(Some(ending.tls_error())),
                 Progress::Failed(error) => return Err(error),
                 Progress::Idle if !self.frames.is_empty() => {}
                 Progress::Idle => {
                     if self.websocket.wait(Some(idle_deadline)).is_err() {
-                        self.ending = Some(Ending::TimedOut);
+                        self.end = Some(Ending::TimedOut.error());
                     }
                 }
             }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::dial::stream::TlsFailure;
 use crate::net::http::Body;
 use crate::net::websocket::WriteHalf;
 use crate::secrets::hide;
@@ -94,6 +95,7 @@ impl LiveSource for EventStream {
         let read = match self.body.read(&mut self.buffer) {
             Ok(0) => return Progress::Ended(Ending::Eof),
             Ok(n) => n,
+            Err(error) if TlsFailure::is(&error) => return Progress::TlsFailed(Ending::of_read(&error)),
             Err(error) => return Progress::Ended(Ending::of_read(&error)),
         };
         let mut closing = None;

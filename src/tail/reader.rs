@@ -106,22 +106,19 @@ impl Reader {
         loop {
             let result = self.read(&mut *connection.source);
             drop(connection);
-            let (ending, had_data) = match result {
+            let (end, had_data) = match result {
                 Ok(end) => end,
                 Err(error) => return failed_with(error),
             };
             if self.shared.cancel.is_cancelled() {
                 return (Ending::Closed, None);
             }
-            let (Some(reconnector), Some(last)) = (&self.reconnector, backoff) else {
-                let error = ending.error();
-                return (ending, error);
-            };
+            let (Some(reconnector), Some(last)) = (&self.reconnector, backoff) else { return end };
             let mut next = last;
             if had_data {
                 next.reset();
             }
-            match self.reconnect(reconnector, next, ending) {
+            match self.reconnect(reconnector, next, end.0) {
                 Ok(reconnected) => (connection, backoff) = (reconnected.0, Some(reconnected.1)),
                 Err(end) => return end,
             }
@@ -183,7 +180,7 @@ impl Reader {
     /// # Errors
     ///
     /// The error with which the source gave up: no other connection is to be made.
-    fn read(&self, source: &mut dyn LiveSource) -> Result<(Ending, bool)> {
+    fn read(&self, source: &mut dyn LiveSource) -> Result<(End, bool)> {
         let idle_timeout = self.idle_timeout.or(source.default_idle_timeout());
         // After a cancel, a source with a write half is still read, up to the server's close frame.
         let ends_at_once = source.write_half().is_none();
@@ -191,7 +188,7 @@ impl Reader {
         let mut had_data = false;
         loop {
             if ends_at_once && self.shared.cancel.is_cancelled() {
-                return Ok((Ending::Closed, had_data));
+                return Ok((end(Ending::Closed), had_data));
             }
             let progress = source.receive();
             if let Some(frames) = source.take(&mut || self.recycled.try_recv().unwrap_or_default())
@@ -205,15 +202,19 @@ impl Reader {
             }
             match progress {
                 // The stream reached its time limit, so it counts as successful even if the app logged nothing.
-                Progress::Ended(ending @ Ending::Closing { .. }) => return Ok((ending, true)),
-                Progress::Ended(ending) => return Ok((ending, had_data)),
+                Progress::Ended(ending @ Ending::Closing { .. }) => return Ok((end(ending), true)),
+                Progress::Ended(ending) => return Ok((end(ending), had_data)),
+                Progress::TlsFailed(ending) => {
+                    let error = ending.tls_error();
+                    return Ok(((ending, Some(error)), had_data));
+                }
                 Progress::Failed(error) => return Err(error),
                 Progress::More => {}
                 Progress::Idle => {
                     // Other failures than a timeout show in the next read.
                     let waited = self.wait(source, idle_timeout);
                     if waited.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
-                        return Ok((Ending::TimedOut, had_data));
+                        return Ok((end(Ending::TimedOut), had_data));
                     }
                 }
             }
@@ -238,10 +239,13 @@ fn send_batch(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
     }
 }
 
-fn failed(why: &str) -> End {
-    let ending = Ending::Failed(why.into());
+fn end(ending: Ending) -> End {
     let error = ending.error();
     (ending, error)
+}
+
+fn failed(why: &str) -> End {
+    end(Ending::Failed(why.into()))
 }
 
 fn failed_with(error: Error) -> End {

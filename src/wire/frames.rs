@@ -45,6 +45,8 @@ pub(crate) enum Progress {
     Idle,
     /// The connection has ended.
     Ended(Ending),
+    /// The connection has ended because TLS failed, which the ending alone does not tell.
+    TlsFailed(Ending),
     /// The source has given up with this error. The tail ends with it, and does not reconnect.
     Failed(Error),
 }

@@ -7,13 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::thread;
 
-use loggregator_consumer::{Builder, Error, ErrorKind, Proxy};
+use loggregator_consumer::native_tls::TlsStream;
+use loggregator_consumer::{Builder, Ending, Error, ErrorKind, Proxy};
 
-use crate::common::messages::{APP, TOKEN, message, response};
+use crate::common::messages::{APP, CONTENT_TYPE, TOKEN, head, message, part, response, texts};
 use crate::common::proxy::ConnectProxy;
 use crate::common::{
-    BINARY, DEADLINE, Refusing, ScriptedServer, assert_dial_error, builder, consumer, drain, failures, frame, hang_up,
-    read_head, reset, send, switching_protocols, tls, within,
+    BINARY, DEADLINE, PING, Refusing, ScriptedServer, assert_dial_error, builder, consumer, drain, failures, frame,
+    hang_up, read_head, reset, send, switching_protocols, tls, within,
 };
 use crate::{SHORT, promptly};
 
@@ -334,8 +335,80 @@ fn a_tls_alert_in_a_tail_is_not_a_clean_end() {
         let mut tail = consumer.tail(APP, TOKEN).unwrap();
         assert_eq!(tail.next().unwrap().unwrap().text(), "hello");
         let error = tail.next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
         assert!(error.to_string().contains("alert"), "{error}");
-        assert!(!tail.ending().unwrap().is_clean());
+        assert!(matches!(tail.ending(), Some(Ending::Failed(_))), "{:?}", tail.ending());
+    });
+}
+
+/// A server that runs a script on each connection and then sends a fatal alert, when it reads the client's next bytes.
+fn alerting_after(script: impl Fn(&mut TlsStream<Changing>) + Send + Sync + 'static) -> ScriptedServer {
+    ScriptedServer::always(move |socket| {
+        let changes = Rc::new(Cell::new(false));
+        let mut stream = tls::acceptor().accept(Changing { socket, changes: Rc::clone(&changes) }).unwrap();
+        script(&mut stream);
+        changes.set(true);
+        while stream.read(&mut [0; 1000]).is_ok_and(|length| length > 0) {}
+        let _ = stream.get_ref().socket.shutdown(Shutdown::Write);
+        drain(stream.get_ref().socket.try_clone().unwrap());
+    })
+}
+
+/// A server that sends this, and then a fatal alert, to a client that has sent only the first record of its request.
+fn alerting_after_bytes(bytes: Vec<u8>) -> ScriptedServer {
+    alerting_after(move |stream| {
+        // A request comes in two records: its first line with the token, and the rest.
+        assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
+        send(stream, &[&bytes]);
+    })
+}
+
+#[test]
+fn a_tls_alert_in_a_body_is_a_tls_error_with_the_messages_before_it() {
+    within(DEADLINE, || {
+        let multipart = [head("200 OK", &[CONTENT_TYPE]), part(&message("hi")), part(&message("cut"))].concat();
+        let page = br#"{"envelopes":{"batch":[{"log":{"payload":"aGk="}},"#;
+        let page = [head("200 OK", &["Content-Type: application/json"]), page.to_vec()].concat();
+        for (bytes, is_log_cache) in [(multipart, false), (page, true)] {
+            let server = alerting_after_bytes(bytes);
+            let (http, websocket) = (format!("https://{}", server.address), server.tls_endpoint());
+            let builder = Builder::new().proxy(Proxy::none()).tls_connector(tls::trusting());
+            let builder = if is_log_cache { builder.log_cache(&http) } else { builder.legacy(&websocket) };
+            let error = promptly(|| builder.build().unwrap().recent(APP, TOKEN).unwrap_err());
+            assert_eq!((error.kind(), texts(error.recovered())), (ErrorKind::Tls, vec!["hi".to_owned()]), "{error}");
+            assert!(error.to_string().contains("alert"), "{error}");
+        }
+
+        // A stream of the RLP gateway.
+        let event = "data: {\"batch\":[{\"log\":{\"payload\":\"aGk=\"}}]}\n\n";
+        let stream = [head("200 OK", &["Content-Type: text/event-stream"]), event.into()].concat();
+        let server = alerting_after_bytes(stream);
+        let builder = Builder::new().proxy(Proxy::none()).tls_connector(tls::trusting());
+        let consumer = builder.rlp_gateway(&format!("https://{}", server.address)).build().unwrap();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap().text(), "hi");
+        let error = promptly(|| tail.next().unwrap().unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+        assert!(matches!(tail.ending(), Some(Ending::Failed(_))), "{:?}", tail.ending());
+    });
+}
+
+#[test]
+fn a_tls_alert_in_a_dump_is_a_tls_error_with_the_messages_before_it() {
+    within(DEADLINE, || {
+        let server = alerting_after(|stream| {
+            let request = read_head(stream);
+            if request.starts_with("GET /recent") {
+                send(stream, &[&response("400 Bad Request", &[], b"")]);
+            } else {
+                // The pong is changed on its way.
+                let frames = [frame(BINARY, &message("hi")), frame(PING, b"")].concat();
+                send(stream, &[&switching_protocols(&request), &frames]);
+            }
+        });
+        let consumer = builder(&server.tls_endpoint()).tls_connector(tls::trusting()).build().unwrap();
+        let error = promptly(|| consumer.recent(APP, TOKEN).unwrap_err());
+        assert_eq!((error.kind(), texts(error.recovered())), (ErrorKind::Tls, vec!["hi".to_owned()]), "{error}");
     });
 }
 

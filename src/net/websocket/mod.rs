@@ -27,7 +27,7 @@ use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use crate::ending::Ending;
-use crate::net::dial::stream::{Stream, wait};
+use crate::net::dial::stream::{Stream, TlsFailure, wait};
 use crate::secrets::hide;
 use crate::wire::frames::{Frames, Progress};
 use frame_reader::{FrameReader, LARGE, Parsed, SMALL};
@@ -88,6 +88,7 @@ impl WebSocket {
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => is_drained = true,
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) if TlsFailure::is(&error) => break Progress::TlsFailed(Ending::of_read(&error)),
                         Err(error) => break Progress::Ended(Ending::of_read(&error)),
                     }
                 }
