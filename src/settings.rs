@@ -64,13 +64,14 @@ impl Default for Settings {
 /// | an attempt to reconnect fails because | the tail |
 /// |---|---|
 /// | the server cannot be reached, or answers 500, 502, 503 or 429 | tries again, up to [`max_attempts`](Reconnect::max_attempts) |
+/// | the system cannot start the thread that connects, for now | the same |
 /// | the platform's router has no route to the server, for now (its 404, 502 or 503 with the header `X-Cf-Routererror`) | the same |
 /// | the server rejects the token, the app or the request: 400, 401 or 404 | ends with the third of these errors since it was connected |
 /// | the RLP gateway answers 404 `not_found`, which it does for a bad token, and also for every token while it cannot ask the UAA or the Cloud Controller | ends with this error when that has lasted for 15 s in a row, or for a minute in total, and for three attempts |
 /// | the [token function](crate::TokenSource::from_fn) fails, or nobody is logged in to `cf` any more | the same |
 /// | a UAA rejects the session | ends with the third of these errors since it was connected |
 ///
-/// Failures of the first two rows between rejections are not counted, and they do not reset the count of rejections.
+/// Failures of the first three rows between rejections are not counted, and they do not reset the count of rejections.
 /// Only a new connection does.
 ///
 /// If the server's address came from the [API](crate::Builder::api) and the server does not answer there, the API is

@@ -9,7 +9,7 @@ use crate::settings::Reconnect;
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 
 /// The pauses before consecutive attempts without success. Each is twice as long as the previous one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     policy: Reconnect,
     attempts: u32,

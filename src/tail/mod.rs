@@ -108,6 +108,7 @@ impl Tail {
         let intervals = Intervals { text: settings.keep_alive, pong: settings.pong_every };
         let reader = Reader {
             reconnector: reconnector.map(Arc::new),
+            start_large_thread: |name, run| start_large_thread(name, run),
             intervals,
             idle_timeout: settings.idle_timeout,
             shared: Arc::clone(&shared),

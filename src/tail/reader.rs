@@ -5,19 +5,20 @@ use std::convert::Infallible;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvError, Sender, after, bounded, select};
 
 use super::backoff::Backoff;
 use super::batch::Batch;
 use super::keep_alive::{Intervals, KeepAlive};
-use super::reconnect::Reconnector;
-use super::threads::{Shared, start_large_thread, start_thread};
+use super::reconnect::{GIVEN_UP, Reconnector};
+use super::threads::{Shared, start_thread};
 use crate::ending::Ending;
 use crate::error::{Error, Result};
 use crate::net::cancel::Cancel;
-use crate::net::deadline::after;
+use crate::net::deadline;
 use crate::net::registry::Registration;
 use crate::server::source::LiveSource;
 use crate::wire::frames::{Frames, Progress};
@@ -62,9 +63,14 @@ impl Connection {
     }
 }
 
+/// Starts a thread.
+type StartThread = fn(&str, Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>>;
+
 /// The thread that reads.
 pub(super) struct Reader {
     pub(super) reconnector: Option<Arc<Reconnector>>,
+    /// Starts the thread that reconnects. A field for the tests.
+    pub(super) start_large_thread: StartThread,
     pub(super) intervals: Intervals,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) shared: Arc<Shared>,
@@ -136,35 +142,30 @@ impl Reader {
         mut backoff: Backoff,
         ending: Ending,
     ) -> Result<(Connection, Backoff), End> {
-        let (send_result, result) = bounded(1);
-        let run = {
-            let (reconnector, shared, intervals) = (Arc::clone(reconnector), Arc::clone(&self.shared), self.intervals);
-            let (ending, running) = (ending.clone(), Arc::downgrade(&self.running));
-            move || {
-                log::info!("the connection of a tail ended, reconnecting: {ending}");
-                let open = |source| {
-                    let running = running.upgrade().ok_or_else(Error::closed)?;
-                    Connection::open(source, intervals, &shared, running)
-                };
-                let result = reconnector.reconnect(&mut backoff, &shared.cancel, open);
-                let _ = send_result.send(result.map(|connection| (connection, backoff)));
-            }
-        };
-        start_large_thread("loggregator-reconnect", run).map_err(failed_with)?;
-        let mut gap = Some(Batch::gap(Error::gap(ending)));
+        let mut gap = Some(Batch::gap(Error::gap(ending.clone())));
         let result = loop {
-            if gap.is_none() {
-                select! {
-                    recv(result) -> result => break result,
-                    recv(self.shared.cancel.signal()) -> _ => return Err((Ending::Closed, None)),
+            let (send_result, result) = bounded(1);
+            let run = {
+                let (reconnector, shared) = (Arc::clone(reconnector), Arc::clone(&self.shared));
+                let (intervals, running) = (self.intervals, Arc::downgrade(&self.running));
+                let (ending, mut backoff) = (ending.clone(), backoff.clone());
+                move || {
+                    log::info!("the connection of a tail ended, reconnecting: {ending}");
+                    let open = |source| {
+                        let running = running.upgrade().ok_or_else(Error::closed)?;
+                        Connection::open(source, intervals, &shared, running)
+                    };
+                    let result = reconnector.reconnect(&mut backoff, &shared.cancel, open);
+                    let _ = send_result.send(result.map(|connection| (connection, backoff)));
                 }
-            }
-            select! {
-                send(self.batches, gap.take().unwrap_or_default()) -> _ => {}
-                recv(result) -> result => break result,
-                recv(self.shared.cancel.signal()) -> _ => return Err((Ending::Closed, None)),
-            }
+            };
+            let Err(error) = (self.start_large_thread)("loggregator-reconnect", Box::new(run)) else { break result };
+            // The system may have a thread later. Until then, this counts as a failed attempt.
+            log::info!("reconnecting failed: {error}");
+            let Some(pause) = backoff.next() else { return Err(failed_with(error.with_hint(GIVEN_UP))) };
+            let _ = self.wait_for(&after(pause), &mut gap)?;
         };
+        let result = self.wait_for(&result, &mut gap)?;
         if let Some(gap) = gap {
             send_batch(&self.batches, &self.shared.cancel, gap);
         }
@@ -172,6 +173,25 @@ impl Reader {
             Ok(Ok(reconnected)) => Ok(reconnected),
             Ok(Err(error)) => Err(failed_with(error)),
             Err(_) => Err(failed("the thread that reconnects panicked")),
+        }
+    }
+
+    /// Waits for an event, and sends the gap meanwhile if there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// The end of the tail if it is cancelled.
+    fn wait_for<T>(&self, event: &Receiver<T>, gap: &mut Option<Batch>) -> Result<Result<T, RecvError>, End> {
+        while gap.is_some() {
+            select! {
+                send(self.batches, gap.take().unwrap_or_default()) -> _ => {}
+                recv(event) -> event => return Ok(event),
+                recv(self.shared.cancel.signal()) -> _ => return Err((Ending::Closed, None)),
+            }
+        }
+        select! {
+            recv(event) -> event => Ok(event),
+            recv(self.shared.cancel.signal()) -> _ => Err((Ending::Closed, None)),
         }
     }
 
@@ -223,7 +243,8 @@ impl Reader {
 
     /// Waits until there is something to read. `TimedOut` if nothing arrived within the idle timeout.
     fn wait(&self, source: &mut dyn LiveSource, idle_timeout: Option<Duration>) -> io::Result<()> {
-        let (deadline, free_at): (Option<Instant>, _) = (idle_timeout.map(after), after(FREE_BUFFERS_AFTER));
+        let (deadline, free_at): (Option<Instant>, _) =
+            (idle_timeout.map(deadline::after), deadline::after(FREE_BUFFERS_AFTER));
         source.wait(Some(deadline.map_or(free_at, |deadline| deadline.min(free_at)))).or_else(|_| {
             while self.recycled.try_recv().is_ok() {}
             source.wait(deadline)
@@ -250,4 +271,95 @@ fn failed(why: &str) -> End {
 
 fn failed_with(error: Error) -> End {
     (Ending::Failed(error.to_string()), Some(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::net::registry::Registry;
+    use crate::net::websocket::WriteHalf;
+    use crate::settings::Reconnect;
+    use crate::wire::format::Format;
+
+    /// A source whose connection has ended.
+    struct Ended;
+
+    impl LiveSource for Ended {
+        fn receive(&mut self) -> Progress {
+            Progress::Ended(Ending::Eof)
+        }
+
+        fn take(&mut self, _: &mut dyn FnMut() -> Frames) -> Option<Frames> {
+            None
+        }
+
+        fn format(&self) -> Format {
+            Format::Legacy
+        }
+
+        fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn default_idle_timeout(&self) -> Option<Duration> {
+            None
+        }
+
+        fn write_half(&self) -> Option<&Arc<WriteHalf>> {
+            None
+        }
+    }
+
+    /// Returns the errors of a tail whose connection ends, and which cannot connect again.
+    fn errors(policy: Reconnect, start_large_thread: StartThread) -> Vec<Error> {
+        let (cancel, registration) = Arc::new(Registry::default()).register();
+        let ((running, _ended), (batches, received), (recycle, recycled)) = (bounded(0), bounded(8), bounded(1));
+        let connect = || Err(Error::new(ErrorKind::InvalidInput, "there is a thread"));
+        let reconnector = Reconnector { policy, connect: Box::new(connect), connected: Box::new(|| ()) };
+        let intervals = Intervals { text: Duration::MAX, pong: Duration::MAX };
+        let (shared, running) = (Arc::new(Shared::new(cancel)), Arc::new(running));
+        let first = Connection::open(Box::new(Ended), intervals, &shared, Arc::clone(&running)).unwrap();
+        Reader {
+            reconnector: Some(Arc::new(reconnector)),
+            start_large_thread,
+            intervals,
+            idle_timeout: None,
+            shared,
+            registration,
+            running,
+            batches,
+            recycle,
+            recycled,
+        }
+        .run(first);
+        received.iter().flatten().map(Result::unwrap_err).collect()
+    }
+
+    fn no_thread() -> Error {
+        Error::new(ErrorKind::Dial, "there is no thread")
+    }
+
+    #[test]
+    fn a_thread_that_cannot_be_started_is_tried_again_and_counts_as_an_attempt() {
+        static STARTS: AtomicU32 = AtomicU32::new(0);
+        let policy = Reconnect::default().first(Duration::ZERO).longest(Duration::ZERO);
+        let errors_of = |policy, start| {
+            errors(policy, start).iter().map(|error| (error.kind(), error.to_string())).collect::<Vec<_>>()
+        };
+        let third_time: StartThread = |name, run| match STARTS.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => Err(no_thread()),
+            _ => start_thread(name, run),
+        };
+        let errors = errors_of(policy, third_time);
+        assert_eq!(errors.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [ErrorKind::Gap, ErrorKind::InvalidInput]);
+        assert_eq!(errors[1].1, "there is a thread");
+        assert_eq!(STARTS.load(Ordering::SeqCst), 3);
+
+        let errors = errors_of(policy.max_attempts(2), |_, _| Err(no_thread()));
+        assert_eq!(errors[1], (ErrorKind::Dial, "there is no thread (given up: no attempts left)".to_owned()));
+        assert_eq!(errors.len(), 2);
+    }
 }
