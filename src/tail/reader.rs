@@ -13,7 +13,7 @@ use super::backoff::Backoff;
 use super::batch::Batch;
 use super::keep_alive::{Intervals, KeepAlive};
 use super::reconnect::Reconnector;
-use super::threads::{Shared, start_large_thread, start_thread};
+use super::threads::{Shared, ThreadKind, start_thread};
 use crate::ending::Ending;
 use crate::error::{Error, Result};
 use crate::net::cancel::Cancel;
@@ -53,7 +53,7 @@ impl Connection {
             let _running = running;
             keep_alive.run();
         };
-        let thread = start_thread("loggregator-keep-alive", run)?;
+        let thread = start_thread(ThreadKind::KeepAlive, run)?;
         let last = shared.keep_alive.lock().replace(thread);
         if let Some(last) = last {
             let _ = last.join();
@@ -153,7 +153,7 @@ impl Reader {
                 let _ = send_result.send(result.map(|connection| (connection, backoff)));
             }
         };
-        start_large_thread("loggregator-reconnect", run).map_err(failed_with)?;
+        start_thread(ThreadKind::Reconnect, run).map_err(failed_with)?;
         let mut gap = Some(Batch::gap(Error::gap(ending)));
         let result = loop {
             if gap.is_none() {
