@@ -290,7 +290,13 @@ mod doppler {
     fn hi() -> Vec<u8> {
         let log =
             [b"\x0a\x02hi\x10\x01\x18\xe8\x07\x22\x24", APP.as_bytes(), b"\x2a\x0cAPP/PROC/WEB\x32\x010"].concat();
-        [b"\x0a\x14loggregator-consumer\x10\x05\x30\xe8\x07\x42", &[log.len() as u8][..], &log].concat()
+        let begin = [b"\x0a\x03rep\x10\x05\x30\xe8\x07\x42", &[log.len() as u8][..], &log].concat();
+        [&begin[..], b"\x6a\x02cf\x72\x0adiego-cell\x7a\x010\x82\x01\x0810.0.1.4"].concat()
+    }
+
+    /// The tags of an envelope that has been converted from version 2.
+    fn tags() -> Vec<u8> {
+        [b"\x8a\x01\x31\x0a\x09source_id\x12\x24", APP.as_bytes()].concat()
     }
 
     #[test]
@@ -300,12 +306,28 @@ mod doppler {
         assert_eq!(server.open_tails(APP), 1);
         assert_eq!(server.send(message("hi", 1)), 1);
         assert_eq!(server.send_raw(APP, "raw"), 1);
-        assert_eq!(frame(&mut client), (0x82, hi()));
+        assert_eq!(frame(&mut client), (0x82, [hi(), tags()].concat()));
         assert_eq!(frame(&mut client), (0x82, b"raw".to_vec()));
         assert_eq!(server.close_streams(APP), 0);
         assert_eq!(server.close_tails(APP, Some(1000), ""), 1);
         assert_eq!(frame(&mut client), (0x88, close_payload(1000, "")));
         assert_eq!(rest(&mut client), b"");
+    }
+
+    #[test]
+    fn says_which_component_a_message_is_from_and_leaves_out_empty_ones() {
+        let server = today().start().unwrap();
+        let mut client = stream(&server);
+        assert_eq!(server.send(message("", 1)), 0);
+        for (source, begin) in [
+            ("RTR", &b"\x0a\x08gorouter"[..]),
+            ("API", b"\x0a\x10cloud_controller"),
+            ("STG", b"\x0a\x03rep"),
+            ("APP/TASK/x", b"\x0a\x03rep"),
+        ] {
+            server.send(message("hi", 1).source(source, "0"));
+            assert!(frame(&mut client).1.starts_with(begin), "{source}");
+        }
     }
 
     #[test]
@@ -377,7 +399,8 @@ mod doppler {
             server.add_recent(APP, [message("hi", 1)]);
             server.send_raw(APP, "raw");
             let (head, body) = get(&server, &format!("/apps/{APP}/recentlogs"), &[]);
-            assert_eq!(body, multipart(boundary(&head), &[&hi(), b"raw"]));
+            let envelope = if generation == Generation::Y2018 { [hi(), tags()].concat() } else { hi() };
+            assert_eq!(body, multipart(boundary(&head), &[&envelope, b"raw"]));
             assert_eq!(server.requests()[0].kind, RequestKind::RecentLogs);
         }
     }
@@ -399,7 +422,7 @@ mod doppler {
         });
         assert_eq!(server.send(LogMessage::new("any-app", "hi")), 2);
         let [doppler, legacy] = clients.each_mut().map(|client| frame(client).1);
-        assert!(doppler.starts_with(b"\x0a\x14loggregator-consumer"));
+        assert!(doppler.starts_with(b"\x0a\x03rep"));
         assert!(legacy.starts_with(b"\x0a\x02hi"));
     }
 }
@@ -548,7 +571,7 @@ mod log_cache {
             assert_eq!(page, (0..page.len() as i64).collect::<Vec<_>>());
             assert!(page.len() >= limit && page.len() % 5 == 1, "{}", page.len());
             let page = numbers(&server, &format!("&limit={limit}&descending=true"));
-            assert!(page.len() >= limit && page.len() % 5 == 0, "{}", page.len());
+            assert!(page.len() >= limit && page.len().is_multiple_of(5), "{}", page.len());
             assert_eq!(page, (500 - page.len() as i64..500).rev().collect::<Vec<_>>());
         }
         // The limit of a page in the middle of a run is no reason to end it: here 4000 of one time.

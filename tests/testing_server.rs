@@ -404,17 +404,60 @@ mod websockets {
 
     #[test]
     fn are_closed_when_the_client_breaks_the_protocol() {
-        for frame in [b"\x81\x01a".to_vec(), masked(0x89, &[0; 126 - 1]), masked(0xc1, b"a"), masked(0x83, b"a")] {
-            let is_sound = frame[0] == 0x89;
-            let server = TrafficController::start().unwrap();
-            let mut client = tail(&server);
-            client.write_all(&frame).unwrap();
-            if is_sound {
-                assert_eq!(super::frame(&mut client), (0x8a, vec![0; 125]));
-                continue;
+        let server = TrafficController::start().unwrap();
+        let mut client = tail(&server);
+        client.write_all(&masked(0x89, &[0; 125])).unwrap();
+        assert_eq!(frame(&mut client), (0x8a, vec![0; 125]));
+
+        let fragment = masked(0x01, b"a");
+        let close_999 = masked(0x88, &close_payload(999, ""));
+        for (frames, of_2015, of_2018, of_today) in [
+            (b"\x81\x01a".to_vec(), "incorrect mask flag", "incorrect mask flag", "bad MASK"),
+            (masked(0xc1, b"a"), "unexpected reserved bits 4", "unexpected reserved bits 0x40", "RSV1 set"),
+            (
+                masked(0xb3, b"a"),
+                "unexpected reserved bits 3",
+                "unexpected reserved bits 0x30",
+                "RSV2 set, RSV3 set, bad opcode 3",
+            ),
+            (masked(0x83, b"a"), "unknown opcode 3", "unknown opcode 3", "bad opcode 3"),
+            (masked(0x09, b"a"), "control frame not final", "control frame not final", "FIN not set on control"),
+            (
+                b"\x89\xfe\0\x7e".to_vec(),
+                "control frame length > 125",
+                "control frame length > 125",
+                "len > 125 for control",
+            ),
+            (
+                masked(0x80, b"a"),
+                "continuation after final message frame",
+                "continuation after final message frame",
+                "continuation after FIN",
+            ),
+            (
+                [&fragment[..], &fragment].concat(),
+                "message start before final message frame",
+                "message start before final message frame",
+                "data before FIN",
+            ),
+            (close_999, "", "invalid close code", "bad close code 999"),
+        ] {
+            const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
+            for (generation, reason) in
+                [(Generation::Y2015, of_2015), (Generation::Y2018, of_2018), (Generation::Today, of_today)]
+            {
+                let server = TrafficController::builder().generation(generation).ping(NEVER, NEVER).start().unwrap();
+                let mut client =
+                    open_websocket_with(&server, &format!("/apps/{APP}/stream"), &["Authorization: bearer any"]);
+                assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
+                client.write_all(&frames).unwrap();
+                // The servers of 2015 accept any code.
+                let is_accepted = reason.is_empty();
+                let payload = if is_accepted { Vec::new() } else { close_payload(1002, reason) };
+                assert_eq!(frame(&mut client), (0x88, payload), "{generation:?} {frames:?}");
+                let expected = if is_accepted { Ending::ClosedByClient } else { Ending::ProtocolError };
+                assert_eq!(ending(&server), Some(expected));
             }
-            assert_eq!(rest(&mut client), b"\x88\x02\x03\xea");
-            assert_eq!(ending(&server), Some(Ending::ProtocolError));
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{events, frames};
+use super::{dropsonde, events, frames};
 use crate::message::LogMessage;
-use crate::wire::dropsonde::{encode_doppler, encode_legacy};
+use crate::wire::dropsonde::encode_legacy;
 use crate::wire::v2;
 
 pub(crate) enum LogEntry {
@@ -19,7 +19,10 @@ pub(crate) enum WireFormat {
     /// Websocket frames, or parts of a multipart body, with one legacy message each.
     Legacy,
     /// Websocket frames, or parts of a multipart body, with one dropsonde envelope each.
-    Doppler,
+    Doppler {
+        /// The envelopes were converted from version 2.
+        is_converted: bool,
+    },
     /// Server-sent events with a batch of v2 envelopes each.
     RlpGateway,
 }
@@ -31,18 +34,27 @@ impl LogEntry {
             LogEntry::Raw(payload) => payload.into(),
             LogEntry::Message(message) => match format {
                 WireFormat::Legacy => encode_legacy(message).into(),
-                WireFormat::Doppler => encode_doppler(message).into(),
+                WireFormat::Doppler { is_converted } => dropsonde::encode(message, is_converted).into(),
                 WireFormat::RlpGateway => format!(r#"{{"batch":[{}]}}"#, v2::encode(message)).into_bytes().into(),
             },
         }
     }
 
-    /// Returns the whole frame or event.
+    /// Returns true if clients with this format get it: an empty message has no form of version 1.
+    pub(crate) fn reaches(&self, format: WireFormat) -> bool {
+        let is_empty = self.message().is_some_and(|message| message.message.is_empty());
+        !is_empty || format != WireFormat::Doppler { is_converted: true }
+    }
+
+    /// Returns the whole frame or event. It is empty if clients with this format do not get it.
     pub(crate) fn frame(&self, format: WireFormat) -> Vec<u8> {
+        if !self.reaches(format) {
+            return Vec::new();
+        }
         let payload = self.payload(format);
         let mut frame = Vec::with_capacity(payload.len() + 10);
         match format {
-            WireFormat::Legacy | WireFormat::Doppler => frames::write_binary(&payload, &mut frame),
+            WireFormat::Legacy | WireFormat::Doppler { .. } => frames::write_binary(&payload, &mut frame),
             WireFormat::RlpGateway => events::write_event(&payload, &mut frame),
         }
         frame

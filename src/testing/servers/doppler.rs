@@ -9,6 +9,8 @@ use crate::testing::protocol::request::{Request, is_guid};
 use crate::testing::protocol::response::Response;
 use crate::testing::state::SharedState;
 
+const FORMAT: WireFormat = WireFormat::Doppler { is_converted: true };
+
 /// Answers `/apps/<guid>/stream`.
 pub(crate) fn stream(shared: &SharedState, request: &Request) -> Reply {
     if let Some(response) = rejection(shared, request) {
@@ -21,14 +23,13 @@ pub(crate) fn stream(shared: &SharedState, request: &Request) -> Reply {
         };
         Response::text(status, text).header("Sec-Websocket-Version", "13").header("X-Content-Type-Options", "nosniff")
     };
-    WebsocketUpgrade::accept(request, WebsocketKind::Tail, WireFormat::Doppler, shared.settings.generation)
+    WebsocketUpgrade::accept(request, WebsocketKind::Tail, FORMAT, shared.settings.generation)
         .map_or_else(|problem| error(problem).into(), Reply::Websocket)
 }
 
 /// Answers `/apps/<guid>/recentlogs`.
 pub(crate) fn recent(shared: &SharedState, endless: Option<Endless>, request: &Request) -> Response {
-    rejection(shared, request)
-        .unwrap_or_else(|| multipart::recent(shared, endless, &request.app(), WireFormat::Doppler))
+    rejection(shared, request).unwrap_or_else(|| multipart::recent(shared, endless, &request.app(), FORMAT))
 }
 
 /// Returns the error response to a request that is not allowed.

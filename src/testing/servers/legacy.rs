@@ -54,7 +54,7 @@ fn answer_of_2015(shared: &SharedState, endless: Option<Endless>, request: &Requ
     };
     let format = match request.kind {
         RequestKind::Recent | RequestKind::Tail | RequestKind::Dump => Some(WireFormat::Legacy),
-        RequestKind::Stream | RequestKind::RecentLogs => Some(WireFormat::Doppler),
+        RequestKind::Stream | RequestKind::RecentLogs => Some(WireFormat::Doppler { is_converted: false }),
         _ => None,
     };
     let Some(format) = format.filter(|_| !app.is_empty()) else {

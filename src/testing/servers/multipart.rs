@@ -22,7 +22,8 @@ pub(super) fn recent_with_boundary(
     boundary: &str,
     boundary_in_header: &str,
 ) -> Response {
-    let entries = shared.stored(app);
+    let mut entries = shared.stored(app);
+    entries.retain(|entry| entry.reaches(format));
     let delimiter = format!("\r\n--{boundary}\r\n\r\n");
     let mut body = Vec::new();
     for entry in &entries {

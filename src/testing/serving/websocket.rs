@@ -89,6 +89,7 @@ impl<'a> WebsocketSession<'a> {
             connection.socket.interrupt_at((head + (out.len() - head) / 2) as u64, Interruption::Drop);
         }
 
+        let generation = settings.generation;
         let queue = Arc::new(SendQueue::new(format, Arc::clone(connection.waker()), settings.backlog));
         let ping_timer = (!settings.generation.is_of_2014()).then(|| PingTimer::new(settings.ping));
         // From here on, messages are sent to this tail. The client does not know yet that the tail is open, so it
@@ -108,7 +109,7 @@ impl<'a> WebsocketSession<'a> {
             out,
             written: 0,
             filler,
-            reader: FrameReader::default(),
+            reader: FrameReader::new(generation),
             ping_timer,
             end,
             close_deadline: None,
@@ -180,7 +181,7 @@ impl<'a> WebsocketSession<'a> {
                 match self.reader.next() {
                     Ok(Some(frame)) => self.receive(frame),
                     Ok(None) => break,
-                    Err(ProtocolError) => self.close(Ending::ProtocolError, Some(1002), ""),
+                    Err(ProtocolError(reason)) => self.close(Ending::ProtocolError, Some(1002), &reason),
                 }
             }
         }
@@ -194,8 +195,13 @@ impl<'a> WebsocketSession<'a> {
             Frame::Ping(payload) => frames::write_pong(&payload, &mut self.out),
             Frame::Pong(_) => self.ping_timer.iter_mut().for_each(PingTimer::pong_received),
             Frame::Close(close) => {
+                let code = close.as_ref().map(|(code, _)| *code);
+                if let Some(reason) = code.and_then(|code| frames::close_code_error(self.generation(), code)) {
+                    self.close(Ending::ProtocolError, Some(1002), &reason);
+                    return;
+                }
                 self.is_closed_by_client = true;
-                let code = close.map(|(code, _)| code).filter(|_| self.generation().echoes_close_code());
+                let code = code.filter(|_| self.generation().echoes_close_code());
                 self.close(Ending::ClosedByClient, code, "");
             }
             Frame::Text(_) | Frame::Binary(_) | Frame::Fragment(_) => {}

@@ -23,6 +23,8 @@ impl TrafficController {
     /// Logs a message: sends it to every open tail of its app, both websockets and streams of the RLP gateway, and
     /// keeps it as a [recent](TrafficController::add_recent) one. Returns the number of tails to which it was sent.
     ///
+    /// An empty message reaches neither Doppler's streams of 2018 and later nor their recent logs.
+    ///
     /// A tail is open before its client can know it. A message that is sent after a client has connected is therefore
     /// never missed.
     ///
@@ -89,6 +91,7 @@ impl TrafficController {
     fn log(&self, app: &str, entry: LogEntry, readable: Option<Instant>) -> usize {
         let entry = Arc::new(entry);
         let mut tails = self.shared.store(app, Arc::clone(&entry), readable);
+        tails.retain(|tail| entry.reaches(tail.format));
         // The entry is encoded only once for each format.
         tails.sort_by_key(|tail| tail.format);
         let groups = tails.chunk_by(|one, other| one.format == other.format);
