@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loggregator_consumer::testing::{
-    BodyFraming, Ending, Fault, Frame, Generation, Received, RequestKind, Server, Target, TrafficController,
+    BodyFraming, Ending, Fault, Frame, Generation, Received, RequestKind, Server, SlowReader, Target, TrafficController,
 };
 use loggregator_consumer::{LogMessage, MessageType};
 
@@ -979,6 +979,93 @@ mod flow {
             }
             assert_eq!(sender.join().unwrap(), MESSAGES);
         });
+    }
+
+    /// Sends until a message is dropped, and returns how many were not.
+    fn send_until_one_is_dropped(server: &TrafficController, app: &str) -> usize {
+        let payload = vec![b'p'; 1 << 20];
+        (0..1000).position(|_| server.send_raw(app, &payload[..]) == 0).expect("a message should be dropped")
+    }
+
+    #[test]
+    fn messages_for_a_slow_reader_can_be_dropped_with_a_notice() {
+        let server = TrafficController::builder().backlog(1000).real_slow_readers().ping(NEVER, NEVER).start().unwrap();
+        let mut client = tail(&server);
+        let sent = send_until_one_is_dropped(&server, "app");
+        assert_eq!(server.open_tails("app"), 1);
+        for _ in 0..sent {
+            assert_eq!(frame(&mut client).1.len(), 1 << 20);
+        }
+        let (_, notice) = frame(&mut client);
+        assert!(
+            notice.starts_with(b"\x0a\x37Log message output too high. We've dropped 100 messages\x10\x02"),
+            "{notice:?}"
+        );
+        assert!(notice.ends_with(b"\x42\x03LGR"));
+        server.send(hi());
+        assert_eq!(frame(&mut client), (0x82, HI.to_vec()));
+    }
+
+    #[test]
+    fn a_slow_reader_can_be_cut_off() {
+        const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
+        let timeout = Duration::from_millis(300);
+        for (target, is_websocket) in
+            [(format!("/apps/{APP}/stream"), true), (format!("/v2/read?log&source_id={APP}"), false)]
+        {
+            let server = TrafficController::builder().generation(Generation::Today).backlog(1000).start().unwrap();
+            server.fault(Fault::SlowReader(SlowReader::CutOff(timeout)));
+            let mut client = connect(&server);
+            let headers = if is_websocket { &HANDSHAKE[..] } else { &[] };
+            request(&mut client, &format!("GET {target}"), &[headers, &["Authorization: bearer any"]].concat());
+            head(&mut client);
+            assert!(server.wait_for_tails(APP, 1, DEADLINE));
+            let started = Instant::now();
+            // A reader that stands still, but not one that has nothing to read.
+            let payload = vec![b'p'; 1 << 20];
+            while server.open_tails(APP) == 1 {
+                server.send_raw(APP, &payload[..]);
+                assert!(started.elapsed() < DEADLINE, "{target}");
+            }
+            assert!(started.elapsed() >= timeout);
+            let received = rest(&mut client);
+            assert!(received.len() > 1 << 20 && received.ends_with(b"pppp"));
+
+            server.fault(Fault::SlowReader(SlowReader::CutOff(timeout)));
+            let mut client = connect(&server);
+            request(&mut client, &format!("GET {target}"), &[headers, &["Authorization: bearer any"]].concat());
+            head(&mut client);
+            assert!(!server.wait_for_tails(APP, 0, timeout * 2));
+        }
+    }
+
+    #[test]
+    fn the_gateway_drops_messages_silently() {
+        const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
+        let server = TrafficController::builder()
+            .generation(Generation::Today)
+            .backlog(1000)
+            .real_slow_readers()
+            .start()
+            .unwrap();
+        let mut client = connect(&server);
+        request(&mut client, &format!("GET /v2/read?log&source_id={APP}"), &["Authorization: bearer any"]);
+        head(&mut client);
+        let sent = send_until_one_is_dropped(&server, APP);
+        assert_eq!(server.open_tails(APP), 1);
+        let mut received = 0;
+        let mut buffer = vec![0; 1 << 20];
+        while received < sent << 20 {
+            received += client.read(&mut buffer).unwrap();
+        }
+        server.send_raw(APP, "after");
+        server.close_tails(APP, None, "");
+        let rest = rest(&mut client);
+        assert!(
+            rest.ends_with(b"data: after\n\n\r\n0\r\n\r\n"),
+            "{}",
+            String::from_utf8_lossy(&rest[rest.len().saturating_sub(100)..])
+        );
     }
 
     #[test]

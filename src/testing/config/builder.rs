@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::generation::Generation;
-use super::settings::{BodyFraming, EqualTimes, PingSettings, Settings};
+use super::settings::{BodyFraming, EqualTimes, PingSettings, Settings, SlowReader};
 
 /// Configures and starts a [`TrafficController`](crate::testing::TrafficController).
 ///
@@ -150,10 +150,35 @@ impl Builder {
     }
 
     /// Sets how many bytes may wait for a tail whose client does not read. When there are more,
-    /// [`send`](crate::testing::TrafficController::send) blocks. Up to about twice this number may be held in total,
+    /// [`send`](crate::testing::TrafficController::send) blocks, unless [`slow_reader`](Builder::slow_reader) says
+    /// otherwise. Up to about twice this number may be held in total,
     /// plus the buffers of the operating system. Default: 8 MiB.
     pub fn backlog(mut self, bytes: usize) -> Self {
         self.settings.backlog = bytes.max(1);
+        self
+    }
+
+    /// Sets what happens to a tail whose client reads so slowly that more than the [backlog](Builder::backlog) waits.
+    /// Default: [`SlowReader::Wait`]. [`Fault::SlowReader`](crate::testing::Fault::SlowReader) sets it for one tail.
+    pub fn slow_reader(mut self, slow_reader: SlowReader) -> Self {
+        self.settings.slow_reader = Some(slow_reader);
+        self
+    }
+
+    /// Lets each server treat slow readers as the real one does: Doppler [cuts them off](SlowReader::CutOff) after 5 s,
+    /// the RLP gateway [drops](SlowReader::Drop) messages, and the servers until 2016
+    /// [say so](SlowReader::DropAndTell). The real servers do so much sooner than with the default
+    /// [backlog](Builder::backlog).
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    ///
+    /// let server =
+    ///     TrafficController::builder().generation(Generation::Today).real_slow_readers().backlog(64 << 10).start()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn real_slow_readers(mut self) -> Self {
+        self.settings.slow_reader = None;
         self
     }
 

@@ -1,9 +1,11 @@
 //! [`LogEntry`]: what an app has logged, and its encoding in each [`WireFormat`].
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::{dropsonde, events, frames};
-use crate::message::LogMessage;
+use crate::message::{LogMessage, MessageType};
+use crate::testing::config::settings::SlowReader;
 use crate::wire::dropsonde::encode_legacy;
 use crate::wire::v2;
 
@@ -25,6 +27,26 @@ pub(crate) enum WireFormat {
     },
     /// Server-sent events with a batch of v2 envelopes each.
     RlpGateway,
+}
+
+/// How long the real Doppler waits for a slow reader.
+const CUT_OFF: Duration = Duration::from_secs(5);
+
+impl WireFormat {
+    /// Returns what the real servers with this format do to slow readers.
+    pub(crate) fn slow_reader(self) -> SlowReader {
+        match self {
+            WireFormat::Legacy | WireFormat::Doppler { is_converted: false } => SlowReader::DropAndTell,
+            WireFormat::Doppler { is_converted: true } => SlowReader::CutOff(CUT_OFF),
+            WireFormat::RlpGateway => SlowReader::Drop,
+        }
+    }
+
+    /// Returns the frame or the event which says that messages were dropped.
+    pub(crate) fn drop_notice(self, app: &str) -> Vec<u8> {
+        let notice = LogMessage::new(app, "Log message output too high. We've dropped 100 messages");
+        LogEntry::Message(notice.source("LGR", "0").message_type(MessageType::Err)).frame(self)
+    }
 }
 
 impl LogEntry {

@@ -42,6 +42,8 @@ struct WebsocketSession<'a> {
     /// What was taken from the queue to be written, and how much of it has been written.
     out: Vec<u8>,
     written: usize,
+    /// When something could be written last, or when there was nothing to write.
+    last_written: Instant,
     /// What is sent again and again if nothing else is to be sent.
     filler: Vec<u8>,
     reader: FrameReader,
@@ -90,7 +92,13 @@ impl<'a> WebsocketSession<'a> {
         }
 
         let generation = settings.generation;
-        let queue = Arc::new(SendQueue::new(format, Arc::clone(connection.waker()), settings.backlog));
+        let queue = Arc::new(SendQueue::new(
+            format,
+            &app,
+            Arc::clone(connection.waker()),
+            settings,
+            connection.plan.slow_reader,
+        ));
         let ping_timer = (!settings.generation.is_of_2014()).then(|| PingTimer::new(settings.ping));
         // From here on, messages are sent to this tail. The client does not know yet that the tail is open, so it
         // misses no message that is logged after it knows.
@@ -108,6 +116,7 @@ impl<'a> WebsocketSession<'a> {
             record,
             out,
             written: 0,
+            last_written: Instant::now(),
             filler,
             reader: FrameReader::new(generation),
             ping_timer,
@@ -134,7 +143,8 @@ impl<'a> WebsocketSession<'a> {
             self.read()?;
             self.check_pings();
             self.connection.wait(!self.out.is_empty(), self.next_deadline())?;
-            if self.close_deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            let cut_off = self.cut_off_at();
+            if [self.close_deadline, cut_off].into_iter().flatten().any(|deadline| deadline <= Instant::now()) {
                 return Err(Disconnect::Drop);
             }
         }
@@ -145,7 +155,10 @@ impl<'a> WebsocketSession<'a> {
         self.refill();
         while self.written < self.out.len() {
             match self.connection.socket.write(&self.out[self.written..])? {
-                Some(written) => self.written += written,
+                Some(written) => {
+                    self.written += written;
+                    self.last_written = Instant::now();
+                }
                 None => return Ok(()),
             }
         }
@@ -159,6 +172,7 @@ impl<'a> WebsocketSession<'a> {
 
     fn refill(&mut self) {
         if self.out.is_empty() && self.end.is_none() {
+            self.last_written = Instant::now();
             self.end = self.queue.take(&mut self.out);
             if self.end.is_some() {
                 self.record_end(Ending::ClosedByServer);
@@ -253,7 +267,12 @@ impl<'a> WebsocketSession<'a> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let ping_timer = self.ping_timer.as_ref().filter(|_| self.end.is_none());
-        self.close_deadline.into_iter().chain(ping_timer.map(PingTimer::next)).min()
+        [self.close_deadline, ping_timer.map(PingTimer::next), self.cut_off_at()].into_iter().flatten().min()
+    }
+
+    /// Returns when the client is cut off if it goes on not to read.
+    fn cut_off_at(&self) -> Option<Instant> {
+        self.queue.cut_off_at(self.last_written).filter(|_| !self.out.is_empty())
     }
 }
 

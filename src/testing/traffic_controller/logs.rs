@@ -29,7 +29,8 @@ impl TrafficController {
     /// never missed.
     ///
     /// If too many bytes [wait](crate::testing::Builder::backlog) for a tail whose client does not read, this blocks
-    /// until the client reads, or until the tail or the server ends. (The real servers drop messages instead.)
+    /// until the client reads, or until the tail or the server ends. The real servers drop messages instead, as this one
+    /// does if [it is told to](crate::testing::Builder::slow_reader).
     pub fn send(&self, message: LogMessage) -> usize {
         self.log(&message.app_id.clone(), LogEntry::Message(message), None)
     }
