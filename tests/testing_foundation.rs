@@ -105,6 +105,53 @@ mod api {
     }
 
     #[test]
+    fn says_its_versions_and_has_one_organization_and_one_space() {
+        let server = today().start().unwrap();
+        let links = get_json(&server, "/")["links"].take();
+        assert!(links["cloud_controller_v3"]["meta"]["version"].as_str().unwrap().starts_with("3."));
+        assert!(links["cloud_controller_v2"]["meta"]["version"].as_str().unwrap().starts_with("2."));
+        let organization = get_json(&server, "/v3/organizations?names=org")["resources"][0].take();
+        let space = get_json(&server, "/v3/spaces")["resources"][0].take();
+        assert_eq!(space["relationships"]["organization"]["data"]["guid"], organization["guid"]);
+        assert_eq!(get_json(&server, &format!("/v3/spaces/{}", space["guid"].as_str().unwrap())), space);
+        assert_eq!(get_json(&server, "/v3/spaces?names=other")["resources"], json!([]));
+    }
+
+    #[test]
+    fn lists_the_apps_that_it_knows() {
+        let server = today().app(APP, "my-app").apps([OTHER_APP]).start().unwrap();
+        let resources = |query: &str| -> Vec<String> {
+            let list = get_json(&server, &format!("/v3/apps{query}"));
+            list["resources"].as_array().unwrap().iter().map(|app| app["guid"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(resources(""), [APP, OTHER_APP]);
+        assert_eq!(resources("?names=my-app,other"), [APP]);
+        assert_eq!(resources(&format!("?guids={OTHER_APP}")), [OTHER_APP]);
+        assert_eq!(resources("?space_guids=unknown"), [""; 0]);
+        let page = get_json(&server, "/v3/apps?per_page=1&page=2");
+        assert_eq!(page["resources"][0]["guid"], OTHER_APP);
+        assert_eq!((&page["pagination"]["total_pages"], &page["pagination"]["next"]), (&json!(2), &Value::Null));
+        let previous = page["pagination"]["previous"]["href"].as_str().unwrap();
+        assert_eq!(previous, format!("{}/v3/apps?page=1&per_page=1", server.api()));
+        assert_eq!(get_json(&server, &format!("/v3/apps/{APP}"))["name"], "my-app");
+        assert_eq!(get_json(&server, "/v2/apps?q=name:my-app")["resources"][0]["metadata"]["guid"], APP);
+        for (target, header, status, code) in [
+            ("/v3/apps/nope", "Authorization: bearer any", 404, 10010),
+            ("/v3/nope", "Authorization: bearer any", 404, 10000),
+            ("/v3/apps", NO_TOKEN, 401, 10002),
+        ] {
+            let (head, body) = get(&server, target, &[header]);
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["errors"][0]["code"], code);
+        }
+        // Without a list, those that have logged.
+        let server = today().start().unwrap();
+        server.add_recent(APP, [message("hi", 1)]);
+        server.add_recent("no GUID", [LogMessage::new("no GUID", "hi")]);
+        assert_eq!(get_json(&server, "/v3/apps")["pagination"]["total_results"], 1);
+    }
+
+    #[test]
     fn of_2018_has_no_log_cache() {
         let server = TrafficController::of(Generation::Y2018).unwrap();
         let links = get_json(&server, "/")["links"].take();
@@ -205,6 +252,56 @@ mod uaa {
         assert_eq!(server.refreshes(), 0);
         server.revoke_refresh_tokens();
         assert_eq!(refresh(&server, &token).0, "HTTP/1.1 401 Unauthorized");
+    }
+
+    #[test]
+    fn gives_tokens_to_clients_and_users_that_it_knows() {
+        let basic = |credentials: &str| {
+            use base64::Engine as _;
+            format!("Authorization: Basic {}", base64::prelude::BASE64_STANDARD.encode(credentials))
+        };
+        let builder = today().tokens([""; 0]).client("watcher", "s+c%t").user("marie", "pass word");
+        let server = builder.start().unwrap();
+        let client = "grant_type=client_credentials";
+        let marie = "grant_type=password&username=marie&password=pass+word";
+        // Since 2019 the UAA form-decodes user and password of Basic. It also takes them in the form.
+        for (authorization, form, has_refresh_token) in [
+            (basic("watcher:s%2Bc%25t"), client, false),
+            ("X: y".to_owned(), "grant_type=client_credentials&client_id=watcher&client_secret=s%2Bc%25t", false),
+            (CF.to_owned(), marie, true),
+        ] {
+            let (status, response) = ask(&server, &authorization, form);
+            assert_eq!(status, "HTTP/1.1 200 OK", "{form}: {response}");
+            assert_eq!(response["refresh_token"].is_string(), has_refresh_token);
+            assert!(accepts(&server, &format!("bearer {}", response["access_token"].as_str().unwrap())));
+        }
+        for (authorization, form, status, error) in [
+            (basic("watcher:s+c%t"), client, "401 Unauthorized", "unauthorized"),
+            (basic("watcher:wrong"), client, "401 Unauthorized", "unauthorized"),
+            (basic("nobody:s"), client, "401 Unauthorized", "unauthorized"),
+            (CF.to_owned(), client, "401 Unauthorized", "unauthorized_client"),
+            (basic("watcher:s%2Bc%25t"), marie, "401 Unauthorized", "unauthorized_client"),
+            (CF.to_owned(), "grant_type=password&username=marie&password=no", "401 Unauthorized", "unauthorized"),
+            (CF.to_owned(), "grant_type=password&username=x&password=", "401 Unauthorized", "unauthorized"),
+        ] {
+            let (is, response) = ask(&server, &authorization, form);
+            assert_eq!((is, &response["error"]), (format!("HTTP/1.1 {status}"), &json!(error)), "{form}");
+        }
+        // A UAA of before takes Basic as it is, unless the client says otherwise.
+        let server = TrafficController::builder().generation(Generation::Y2018).client("watcher", "s+c%t");
+        let server = server.start().unwrap();
+        assert_eq!(ask(&server, &basic("watcher:s+c%t"), client).0, "HTTP/1.1 200 OK");
+        let encoded = format!("{}\r\nX-CF-ENCODED-CREDENTIALS: true", basic("watcher:s%2Bc%25t"));
+        assert_eq!(ask(&server, &encoded, client).0, "HTTP/1.1 200 OK");
+        assert_eq!(ask(&server, &basic("watcher:s%2Bc%25t"), client).0, "HTTP/1.1 401 Unauthorized");
+    }
+
+    #[test]
+    fn says_what_a_user_is_asked_for() {
+        let server = today().start().unwrap();
+        let login = get_json(&server, "/login");
+        assert_eq!(login["prompts"]["password"], json!(["password", "Password"]));
+        assert_eq!(login["links"]["uaa"], server.api());
     }
 
     #[test]
@@ -1095,6 +1192,13 @@ mod access {
 mod cf_home {
     use super::*;
 
+    fn get_tls_json(server: &TrafficController, target: &str) -> Value {
+        let mut client = server.tls_connector().connect("localhost", connect(server)).unwrap();
+        request(&mut client, &format!("GET {target}"), &["Authorization: bearer x"]);
+        head(&mut client);
+        serde_json::from_slice(&rest(&mut client)).unwrap()
+    }
+
     fn session(server: &TrafficController, name: &str) -> Value {
         let home = std::env::temp_dir().join(format!("loggregator-consumer-{name}-{}", std::process::id()));
         server.cf_home(&home).unwrap();
@@ -1113,6 +1217,14 @@ mod cf_home {
         assert_eq!(session["DopplerEndPoint"], server.endpoint());
         assert_eq!((&session["UAAOAuthClient"], &session["SSLDisabled"]), (&json!("cf"), &json!(true)));
         assert!(session["AccessToken"].as_str().unwrap().starts_with("bearer "));
+        // What `cf` checks before it looks for an app.
+        let space = get_tls_json(&server, "/v3/spaces")["resources"][0].take();
+        assert_eq!(
+            (&session["SpaceFields"]["GUID"], &session["SpaceFields"]["Name"]),
+            (&space["guid"], &space["name"])
+        );
+        assert_eq!(session["OrganizationFields"]["GUID"], space["relationships"]["organization"]["data"]["guid"]);
+        assert!(session["APIVersion"].as_str().unwrap().starts_with("3."));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::config::generation::Generation;
 use super::protocol::reply::Reply;
 use super::protocol::request::{Request, RequestKind};
 use super::protocol::response::Response;
-use super::servers::{api, doppler, korifi, legacy, log_cache, rlp_gateway, router, uaa};
+use super::servers::{api, cloud_controller, doppler, korifi, legacy, log_cache, rlp_gateway, router, uaa};
 use super::state::SharedState;
 
 /// Has a request answered by the server to which it belongs. `endless` is a fault of responses with recent messages.
@@ -19,7 +19,9 @@ pub(crate) fn route(shared: &SharedState, endless: Option<Endless>, request: &Re
     match request.kind {
         _ if generation == Generation::Korifi => korifi::answer(shared, request).into(),
         RequestKind::Token if generation.has_uaa() => uaa::token(shared, request).into(),
+        RequestKind::Login if generation.has_uaa() => uaa::login(shared).into(),
         RequestKind::ApiInfo => api::info(shared).into(),
+        RequestKind::Api if !generation.has_legacy() => cloud_controller::answer(shared, request).into(),
         RequestKind::ApiRoot if !generation.has_legacy() => api::root(shared).into(),
         // The API answers, not the Traffic Controller of 2014, which would answer unknown paths with 401.
         RequestKind::ApiRoot if generation.is_of_2014() => Response::unknown_path().into(),

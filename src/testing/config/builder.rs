@@ -128,6 +128,40 @@ impl Builder {
         self
     }
 
+    /// Adds an [app that exists](Builder::apps), with the name that the API has for it. The name of other apps is their
+    /// GUID.
+    pub fn app(mut self, guid: impl Into<String>, name: impl Into<String>) -> Self {
+        let guid = guid.into();
+        self.settings.app_names.insert(guid.clone(), name.into());
+        self.apps([guid])
+    }
+
+    /// Adds a client of the UAA. It gets tokens for `grant_type=client_credentials` and this secret. Default: there is
+    /// only the client `cf`, which gets tokens for refresh tokens and passwords.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, Proxy, TokenSource, Uaa};
+    ///
+    /// const APP: &str = "11111111-1111-1111-1111-111111111111";
+    ///
+    /// let server = TrafficController::builder().generation(Generation::Today).client("watcher", "secret").start()?;
+    /// let tokens = TokenSource::uaa(Uaa::new(&server.api()).client("watcher", "secret"))?;
+    /// let consumer = Builder::new().api(&server.api()).tokens(tokens).proxy(Proxy::none()).build()?;
+    /// assert!(consumer.recent(APP, "")?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.settings.clients.push((id.into(), secret.into()));
+        self
+    }
+
+    /// Adds a user of the UAA, who gets tokens for `grant_type=password`. Default: there is none.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        self.settings.users.push((name.into(), password.into()));
+        self
+    }
+
     /// Sets how websockets are pinged: at once, and then `every` after each pong. If no pong arrives within `deadline`
     /// of a ping, the websocket is closed. Any pong counts, even an unsolicited one. Defaults: 15 s and 30 s, as on the
     /// real servers. The generations of 2014 do not ping.

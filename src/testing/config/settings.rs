@@ -1,6 +1,6 @@
 //! [`Settings`]: how a server behaves during its whole life, with the defaults.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -30,6 +30,11 @@ pub(crate) struct Settings {
     pub(crate) tokens: Option<Vec<String>>,
     /// The GUIDs of the apps that exist. `None`: every app exists.
     pub(crate) apps: Option<HashSet<String>>,
+    pub(crate) app_names: HashMap<String, String>,
+    /// The clients of the UAA, besides `cf`, with their secrets.
+    pub(crate) clients: Vec<(String, String)>,
+    /// The users of the UAA with their passwords.
+    pub(crate) users: Vec<(String, String)>,
     pub(crate) ping: PingSettings,
     pub(crate) body_framing: BodyFraming,
     pub(crate) retain: usize,
@@ -84,6 +89,9 @@ impl Default for Settings {
             tls: false,
             tokens: None,
             apps: None,
+            app_names: HashMap::new(),
+            clients: Vec::new(),
+            users: Vec::new(),
             ping: PING,
             body_framing: BodyFraming::ContentLength,
             retain: RETAIN,

@@ -61,8 +61,12 @@ pub enum RequestKind {
     ApiRoot,
     /// `/v2/info` of the API
     ApiInfo,
+    /// A path of the API that begins with `/v2/` or `/v3/`, such as `/v3/apps`
+    Api,
     /// `/oauth/token` of the UAA
     Token,
+    /// `/login` of the UAA
+    Login,
     /// Another path, which no server knows.
     Other,
 }
@@ -179,8 +183,8 @@ impl RequestKind {
             RequestKind::Stream | RequestKind::RecentLogs => Server::Doppler,
             RequestKind::LogCacheRead | RequestKind::LogCacheMeta | RequestKind::LogCacheInfo => Server::LogCache,
             RequestKind::Gateway => Server::RlpGateway,
-            RequestKind::ApiRoot | RequestKind::ApiInfo => Server::Api,
-            RequestKind::Token => Server::Uaa,
+            RequestKind::ApiRoot | RequestKind::ApiInfo | RequestKind::Api => Server::Api,
+            RequestKind::Token | RequestKind::Login => Server::Uaa,
             RequestKind::Other => return None,
         })
     }
@@ -196,7 +200,9 @@ impl RequestKind {
             "/" => RequestKind::ApiRoot,
             "/v2/info" => RequestKind::ApiInfo,
             "/oauth/token" => RequestKind::Token,
+            "/login" => RequestKind::Login,
             _ if source_in_path(path).is_some() => RequestKind::LogCacheRead,
+            _ if path.starts_with("/v3/") || path.starts_with("/v2/") => RequestKind::Api,
             _ => match app_in_path(path) {
                 Some((_, "stream")) => RequestKind::Stream,
                 Some((_, "recentlogs")) => RequestKind::RecentLogs,

@@ -6,7 +6,7 @@ pub(crate) mod tokens;
 pub(crate) mod waker;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -95,6 +95,10 @@ impl SharedState {
 
     pub(crate) fn websocket_url(&self) -> String {
         format!("{}://{}", if self.settings.tls { "wss" } else { "ws" }, self.address)
+    }
+
+    pub(crate) fn host(&self) -> IpAddr {
+        self.address.ip()
     }
 
     pub(crate) fn http_url(&self) -> String {
