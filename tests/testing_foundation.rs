@@ -476,8 +476,7 @@ mod doppler {
     fn has_no_legacy_paths_any_more() {
         for generation in [Generation::Y2018, Generation::Today] {
             let server = TrafficController::of(generation).unwrap();
-            for target in ["/recent?app=a", "/tail/?app=a", "/dump/?app=a", "/apps//stream", "/firehose/x", "/nowhere"]
-            {
+            for target in ["/recent?app=a", "/tail/?app=a", "/dump/?app=a", "/apps//stream", "/firehose/", "/nowhere"] {
                 assert_no_such_path(&server, target);
             }
         }
@@ -487,6 +486,55 @@ mod doppler {
         for target in ["/api/v1/info", "/api/v1/meta", &format!("/api/v1/read/{APP}"), "/v2/read?log"] {
             assert_no_such_path(&server, target);
         }
+    }
+
+    #[test]
+    fn has_a_firehose_for_admins() {
+        for (generation, no_token, bad_token) in [
+            (Generation::Y2015, "Error: Authorization not provided", "Error: Invalid authorization"),
+            (Generation::Today, "authorization not provided", "invalid authorization"),
+        ] {
+            let server = TrafficController::builder().generation(generation).tokens([""; 0]).start().unwrap();
+            let user = format!("Authorization: {}", server.issue_token());
+            for (header, text) in [(NO_TOKEN, no_token), (&user, bad_token), ("Authorization: x", bad_token)] {
+                let (status, headers, body) = get_text(&server, "/firehose/x", &[header]);
+                assert_eq!(status, "HTTP/1.1 401 Unauthorized");
+                assert_eq!(body, format!("You are not authorized. {text}"));
+                assert!(headers.contains(&"Www-Authenticate: Basic".to_owned()));
+            }
+            let admin = format!("Authorization: {}", server.issue_admin_token());
+            let open = |target: &str| {
+                let mut client = open_websocket_with(&server, target, &[&admin]);
+                assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
+                client
+            };
+            let (mut all, mut shared) = (open("/firehose/one"), [open("/firehose/two"), open("/firehose/two")]);
+            let metrics = open("/firehose/three?filter-type=metrics");
+            assert!(server.wait_for_tails("*", 3, DEADLINE));
+            for time in 0..10 {
+                assert_eq!(server.send(message("hi", time)) + server.send(LogMessage::new(OTHER_APP, "ho")), 4);
+            }
+            // One with its own subscription gets all, those with the same share them.
+            let mut count = |clients: &mut [TcpStream], frames: usize| {
+                let frames: Vec<_> =
+                    clients.iter_mut().flat_map(|client| (0..frames).map(|_| frame(client).1)).collect();
+                frames.iter().filter(|frame| frame.windows(36).any(|window| window == APP.as_bytes())).count()
+            };
+            assert_eq!(count(std::slice::from_mut(&mut all), 20), 10);
+            assert_eq!(count(&mut shared, 10), 10);
+            shared.iter().chain([&all, &metrics]).for_each(assert_quiet);
+            assert_eq!(server.close_tails("*", None, ""), 3);
+        }
+    }
+
+    #[test]
+    fn had_container_metrics_until_log_cache_came() {
+        for generation in [Generation::Y2015, Generation::Y2016, Generation::Y2018] {
+            let server = TrafficController::of(generation).unwrap();
+            let (head, body) = get(&server, &format!("/apps/{APP}/containermetrics"), &[]);
+            assert_eq!(body, multipart(boundary(&head), &[]));
+        }
+        assert_no_such_path(&today().start().unwrap(), &format!("/apps/{APP}/containermetrics"));
     }
 
     #[test]
@@ -821,6 +869,56 @@ mod log_cache {
     }
 
     #[test]
+    fn filters_names_which_logs_do_not_have() {
+        let server = server_with(2);
+        assert_eq!(numbers(&server, "&name_filter=.%2B%5B%5Da%5D"), [0; 0]);
+        assert_eq!(numbers(&server, "&name_filter="), [0, 1]);
+        let error = |problem: &str| {
+            let message = format!("name filter must be a valid regular expression: error parsing regexp: {problem}");
+            format!("{{\"code\":2,\"message\":\"{message}\",\"details\":[]}}\n")
+        };
+        for (pattern, problem) in [
+            ("%5B", "missing closing ]: `[`"),
+            ("(a", "missing closing ): `(a`"),
+            ("a)", "unexpected ): `a)`"),
+            ("*a", "missing argument to repetition operator: `*`"),
+        ] {
+            let (head, body) = get(&server, &read(&format!("&name_filter={pattern}")), &[]);
+            assert!(head.starts_with("HTTP/1.1 500 "), "{head}");
+            assert_eq!(String::from_utf8(body).unwrap(), error(problem));
+        }
+    }
+
+    #[test]
+    fn has_queries_that_must_name_a_source() {
+        let server = today().apps([APP]).start().unwrap();
+        let query = |path: &str, query: &str| {
+            let (head, body) = get(&server, &format!("/api/v1/{path}?query={query}"), &[]);
+            let status = head.split(' ').nth(1).unwrap().parse::<u16>().unwrap();
+            (status, serde_json::from_slice::<Value>(&body).unwrap_or_default())
+        };
+        for (path, kind) in [("query", "vector"), ("query_range", "matrix")] {
+            let success = json!({ "status": "success", "data": { "resultType": kind, "result": [] } });
+            assert_eq!(query(path, &format!("cpu%7Bsource_id=%22{APP}%22%7D")), (200, success));
+            assert_eq!(query(path, &format!("cpu%7Bsource_id=%22{OTHER_APP}%22%7D")), (404, Value::Null));
+            let error =
+                json!({ "status": "error", "errorType": "bad_data", "error": "query does not request any source_ids" });
+            assert_eq!(query(path, "cpu"), (400, error));
+            assert_eq!(query(path, "cpu%7B").0, 400);
+            assert_response(&server, &format!("/api/v1/{path}?query=x"), &[NO_TOKEN], ("404 Not Found", &[], ""));
+        }
+    }
+
+    #[test]
+    fn shows_admins_every_source() {
+        let server = today().apps([APP]).start().unwrap();
+        server.add_recent("doppler", [LogMessage::new("doppler", "hi").timestamp(1000)]);
+        let (head, body) =
+            get(&server, "/api/v1/read/doppler", &[&format!("Authorization: {}", server.issue_admin_token())]);
+        assert!(head.starts_with("HTTP/1.1 200 ") && body.windows(4).any(|window| window == b"aGk="), "{head}");
+    }
+
+    #[test]
     fn has_meta_of_its_sources() {
         let server = server_with(3);
         server.add_recent(OTHER_APP, [LogMessage::new(OTHER_APP, "x")]);
@@ -961,6 +1059,38 @@ mod gateway {
     }
 
     #[test]
+    fn shares_what_comes_among_the_streams_of_a_shard() {
+        let server = today().start().unwrap();
+        let open = |query: &str, token: &str| {
+            let mut client = connect(&server);
+            request(&mut client, &format!("GET /v2/read?{query}"), &[&format!("Authorization: {token}")]);
+            assert!(head(&mut client).starts_with("HTTP/1.1 200 "));
+            client
+        };
+        let shard = format!("log&source_id={APP}&shard_id=shard");
+        let mut shared = [open(&shard, "bearer any"), open(&shard, "bearer any")];
+        let mut alone = open(&format!("log&source_id={APP}&shard_id=other"), "bearer any");
+        // An admin may leave out the sources.
+        let mut all = open("log", &server.issue_admin_token());
+        assert!(server.wait_for_tails(APP, 3, DEADLINE));
+        for time in 0..6 {
+            assert_eq!(server.send(message("hi", time)), 3);
+        }
+        server.send(LogMessage::new(OTHER_APP, "ho"));
+        let mut times: Vec<_> =
+            shared.iter_mut().flat_map(|client| (0..3).map(|_| chunk(client))).map(|chunk| chunk.to_owned()).collect();
+        times.sort_unstable();
+        times.dedup();
+        assert_eq!(times.len(), 6);
+        for _ in 0..6 {
+            chunk(&mut alone);
+            chunk(&mut all);
+        }
+        assert!(chunk(&mut all).contains(OTHER_APP));
+        shared.iter().chain([&alone]).for_each(assert_quiet);
+    }
+
+    #[test]
     fn sends_heartbeats_while_there_is_nothing_else() {
         let server = today().heartbeat(Duration::from_millis(10)).start().unwrap();
         let mut client = stream(&server);
@@ -1072,6 +1202,9 @@ mod gateway {
         assert!(head(&mut client).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
         assert_eq!(rest(&mut client), b"{\"message\":\"method not allowed\",\"error\":\"method_not_allowed\"}\n\n");
         assert_no_such_path(&server, "/v1/read");
+        let admin = format!("Authorization: {}", server.issue_admin_token());
+        let body = "{\"message\":\"query cannot be empty\",\"error\":\"empty_query\"}\n\n";
+        assert_response(&server, "/v2/read", &[&admin], ("400 Bad Request", HEADERS, body));
     }
 
     #[test]

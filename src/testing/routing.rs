@@ -28,6 +28,11 @@ pub(crate) fn route(shared: &SharedState, endless: Option<Endless>, request: &Re
         _ if generation.has_legacy() => legacy::answer(shared, endless, request),
         RequestKind::Stream if settings.has_doppler() => doppler::stream(shared, request),
         RequestKind::RecentLogs if generation.has_recent_logs() => doppler::recent(shared, endless, request).into(),
+        RequestKind::ContainerMetrics if generation.has_recent_logs() => {
+            doppler::container_metrics(shared, request).into()
+        }
+        RequestKind::Firehose if settings.has_doppler() => doppler::firehose(shared, request),
+        RequestKind::LogCacheQuery if is_log_cache => log_cache::query(shared, request).into(),
         RequestKind::LogCacheRead if is_log_cache => log_cache::read(shared, endless, request).into(),
         RequestKind::LogCacheMeta if is_log_cache => log_cache::meta(shared, request).into(),
         RequestKind::LogCacheInfo if is_log_cache => log_cache::info(shared).into(),

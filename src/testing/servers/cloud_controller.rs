@@ -34,7 +34,7 @@ pub(crate) fn answer(shared: &SharedState, request: &Request) -> Response {
     let is_v2 = version == Some("v2");
     let error = |status, code, title: &str, detail: &str| error(is_v2, status, code, title, detail);
     match authorize(shared, request) {
-        Authorization::Granted | Authorization::Hidden => {}
+        Authorization::Granted | Authorization::Admin | Authorization::Hidden => {}
         Authorization::NoToken => return error(401, 10002, "CF-NotAuthenticated", "Authentication error"),
         Authorization::InvalidToken => return error(401, 1000, "CF-InvalidAuthToken", "Invalid Auth Token"),
         Authorization::Unavailable => {

@@ -87,7 +87,7 @@ fn refresh(shared: &SharedState, given: &str) -> Response {
 /// Issues an access token to a client, or to a user, who gets a refresh token, too.
 fn grant(shared: &SharedState, owner: TokenOwner) -> Response {
     let refresh_token = match owner {
-        TokenOwner::Client(_) => None,
+        TokenOwner::Client(_) | TokenOwner::Admin => None,
         TokenOwner::User(_) => Some(shared.update(|state| state.tokens.issue_refresh_token())),
     };
     issue(shared, &owner, refresh_token)

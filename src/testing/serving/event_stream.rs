@@ -46,13 +46,18 @@ struct EventStream<'a> {
 }
 
 impl<'a> EventStream<'a> {
-    fn open(connection: &'a mut Connection, EventSubscription { apps }: EventSubscription, exchange: Exchange) -> Self {
+    fn open(
+        connection: &'a mut Connection,
+        EventSubscription { apps, shard }: EventSubscription,
+        exchange: Exchange,
+    ) -> Self {
         let framing = if exchange.may_chunk() { StreamFraming::Chunked } else { StreamFraming::UntilClose };
         let shared = connection.shared();
         let settings = &shared.settings;
         let app = apps.first().map(String::as_str).unwrap_or_default();
         let (waker, slow_reader) = (Arc::clone(connection.waker()), connection.plan.slow_reader);
-        let queue = Arc::new(SendQueue::new(WireFormat::RlpGateway, app, waker, settings, slow_reader));
+        let queue = SendQueue::new(WireFormat::RlpGateway, app, waker, settings, slow_reader).of_shard(shard);
+        let queue = Arc::new(queue);
         // From here on, messages are sent to this stream. The client does not know yet that the stream is open, so it
         // misses no message that is logged after it knows.
         shared.update(|state| {

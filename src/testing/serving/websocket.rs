@@ -12,11 +12,14 @@ use crate::testing::connection::{Connection, Disconnect};
 use crate::testing::protocol::frames::{self, FrameReader, ProtocolError};
 use crate::testing::protocol::received::{Ending, Frame, Received, ReceivedFrame};
 use crate::testing::protocol::reply::{WebsocketKind, WebsocketUpgrade};
-use crate::testing::protocol::request::{Request, RequestKind};
+use crate::testing::protocol::request::{Request, RequestKind, subscription_in_path};
+use crate::testing::state::ALL_APPS;
 use crate::testing::state::send_queue::{SendQueue, TailEnd};
 
 /// How long a close frame may wait because the client does not read the data before it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The key of a firehose of metrics, which gets nothing.
+const NO_APP: &str = "-";
 /// How many bytes of an endless websocket are written at a time, at least.
 const FILLER: usize = 64 * 1024;
 
@@ -62,7 +65,14 @@ impl<'a> WebsocketSession<'a> {
         let WebsocketUpgrade { request, kind, format } = upgrade;
         let (shared, plan) = (Arc::clone(connection.shared()), &connection.plan);
         let settings = &shared.settings;
-        let app = request.app();
+        let subscription = subscription_in_path(request.path()).filter(|_| request.kind == RequestKind::Firehose);
+        let has_logs = request.query_values("filter-type").first().is_none_or(|filter| filter != "metrics");
+        let app = match subscription {
+            Some(_) if has_logs => ALL_APPS.to_owned(),
+            Some(_) => NO_APP.to_owned(),
+            None => request.app(),
+        };
+        let shard = subscription.map(str::to_owned);
         let mut stored = Vec::new();
         if request.kind == RequestKind::Dump || plan.endless == Some(Endless::Messages) {
             stored.extend(shared.stored(&app).iter().flat_map(|entry| entry.frame(format)));
@@ -92,13 +102,8 @@ impl<'a> WebsocketSession<'a> {
         }
 
         let generation = settings.generation;
-        let queue = Arc::new(SendQueue::new(
-            format,
-            &app,
-            Arc::clone(connection.waker()),
-            settings,
-            connection.plan.slow_reader,
-        ));
+        let (waker, slow_reader) = (Arc::clone(connection.waker()), connection.plan.slow_reader);
+        let queue = Arc::new(SendQueue::new(format, &app, waker, settings, slow_reader).of_shard(shard));
         let ping_timer = (!settings.generation.is_of_2014()).then(|| PingTimer::new(settings.ping));
         // From here on, messages are sent to this tail. The client does not know yet that the tail is open, so it
         // misses no message that is logged after it knows.

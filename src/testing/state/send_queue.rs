@@ -15,6 +15,8 @@ use crate::testing::protocol::log_entry::WireFormat;
 pub(crate) struct SendQueue {
     /// The format of the queued bytes.
     pub(crate) format: WireFormat,
+    /// Tails of the same shard share what comes.
+    pub(crate) shard: Option<String>,
     queue: Mutex<Queue>,
     /// Notified when there is room again, or when the queue is closed.
     drained: Condvar,
@@ -50,6 +52,12 @@ pub(crate) enum TailEnd {
 }
 
 impl SendQueue {
+    /// Adds the queue to a shard.
+    pub(crate) fn of_shard(mut self, shard: Option<String>) -> Self {
+        self.shard = shard;
+        self
+    }
+
     /// Creates a queue for a tail of `app`. `slow_reader`: what a fault says about it.
     pub(crate) fn new(
         format: WireFormat,
@@ -60,6 +68,7 @@ impl SendQueue {
     ) -> Self {
         SendQueue {
             format,
+            shard: None,
             queue: Mutex::default(),
             drained: Condvar::new(),
             waker,

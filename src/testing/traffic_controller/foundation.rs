@@ -49,6 +49,14 @@ impl TrafficController {
         format!("bearer {}", self.shared.update(|state| state.tokens.issue(life, &TokenOwner::default())).jwt)
     }
 
+    /// [Issues](TrafficController::issue_token) an access token of an admin, with the scopes `doppler.firehose` and
+    /// `logs.admin`. It may read the firehose (`/firehose/<subscription id>`), every source of Log Cache and of the RLP
+    /// gateway, and all sources of the RLP gateway at once.
+    pub fn issue_admin_token(&self) -> String {
+        let life = self.shared.settings.token_life;
+        format!("bearer {}", self.shared.update(|state| state.tokens.issue(life, &TokenOwner::Admin)).jwt)
+    }
+
     /// Issues a refresh token and returns it. For `POST /oauth/token` with `grant_type=refresh_token` and this token,
     /// the UAA issues access tokens to the client `cf`, which has no secret. It answers unknown refresh tokens with
     /// 401.

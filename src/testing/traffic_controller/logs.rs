@@ -169,7 +169,8 @@ impl TrafficController {
         self.shared.with(|state| state.tails.get(app).cloned()).unwrap_or_default()
     }
 
-    /// Returns the number of open tails of an app.
+    /// Returns the number of open tails of an app. Here and in the methods that end tails, `*` means the tails of all apps:
+    /// firehoses, and streams of an admin that name no app.
     pub fn open_tails(&self, app: &str) -> usize {
         self.tails(app).len()
     }
