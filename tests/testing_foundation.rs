@@ -515,7 +515,7 @@ mod doppler {
                 assert_eq!(server.send(message("hi", time)) + server.send(LogMessage::new(OTHER_APP, "ho")), 4);
             }
             // One with its own subscription gets all, those with the same share them.
-            let mut count = |clients: &mut [TcpStream], frames: usize| {
+            let count = |clients: &mut [TcpStream], frames: usize| {
                 let frames: Vec<_> =
                     clients.iter_mut().flat_map(|client| (0..frames).map(|_| frame(client).1)).collect();
                 frames.iter().filter(|frame| frame.windows(36).any(|window| window == APP.as_bytes())).count()
