@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::ending::Ending;
 use crate::message::LogMessage;
-use crate::secrets::{hide, printable};
+use crate::secrets::{all_forms, hide, printable};
 
 /// A boxed error of any type: what a [proxy function](crate::Proxy::custom) or a
 /// [token function](crate::TokenSource::from_fn) returns.
@@ -240,9 +240,10 @@ impl Error {
         self
     }
 
-    /// Hides the token, because the server may repeat it in its response.
+    /// Hides the token of a call, because the server may repeat it. Every error of a call with a token passes here.
     ///
-    /// Every error of a request that carried a secret passes here, with that secret.
+    /// An error response has been hidden before, by [`ErrorResponse`](crate::net::failure::ErrorResponse): hints that
+    /// follow a token which was cut off would prevent it here.
     pub(crate) fn hiding(mut self, secret: &str) -> Self {
         let Inner { text, cause, body, gap, kind: _, status: _, retry_after: _, recovered: _, is_from_router: _ } =
             &mut *self.0;
@@ -251,7 +252,7 @@ impl Error {
         *gap = gap.take().map(|gap| Gap { ending: gap.ending.hiding(secret), ..gap });
         // The text has what can be shown of it.
         *cause = cause.take().filter(|cause| {
-            let forms = format!("{cause} {cause:?}");
+            let forms = all_forms(&**cause);
             hide(&forms, secret) == forms
         });
         self
@@ -259,7 +260,7 @@ impl Error {
 
     /// Puts what was being done in front of the text.
     pub(crate) fn with_context(mut self, context: &str) -> Self {
-        self.0.text.insert_str(0, context);
+        self.0.text.insert_str(0, &printable(context));
         self
     }
 
@@ -270,7 +271,7 @@ impl Error {
             // No full stop comes directly before other punctuation.
             self.0.text.truncate(self.0.text.trim_end_matches('.').len());
         }
-        self.0.text.push_str(hint);
+        self.0.text.push_str(&printable(hint));
         self
     }
 

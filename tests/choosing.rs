@@ -111,7 +111,7 @@ fn a_foundation_with_only_a_log_cache_has_recent_messages_and_says_why_it_has_no
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             let text = error.to_string();
             assert!(text.contains(&format!("only known log server is Log Cache ({})", server.api())), "{text}");
-            assert!(text.contains("Consumer::recent"), "{text}");
+            assert!(text.contains("Consumer::follow"), "{text}");
         }
         assert_eq!(api.take_paths(), ["/v2/info"], "only the tail needs it, and it is asked once");
         assert_eq!(Consumer::discover(&api.url()).unwrap().recent(APP, TOKEN).unwrap().len(), 1);

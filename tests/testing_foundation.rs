@@ -105,6 +105,53 @@ mod api {
     }
 
     #[test]
+    fn says_its_versions_and_has_one_organization_and_one_space() {
+        let server = today().start().unwrap();
+        let links = get_json(&server, "/")["links"].take();
+        assert!(links["cloud_controller_v3"]["meta"]["version"].as_str().unwrap().starts_with("3."));
+        assert!(links["cloud_controller_v2"]["meta"]["version"].as_str().unwrap().starts_with("2."));
+        let organization = get_json(&server, "/v3/organizations?names=org")["resources"][0].take();
+        let space = get_json(&server, "/v3/spaces")["resources"][0].take();
+        assert_eq!(space["relationships"]["organization"]["data"]["guid"], organization["guid"]);
+        assert_eq!(get_json(&server, &format!("/v3/spaces/{}", space["guid"].as_str().unwrap())), space);
+        assert_eq!(get_json(&server, "/v3/spaces?names=other")["resources"], json!([]));
+    }
+
+    #[test]
+    fn lists_the_apps_that_it_knows() {
+        let server = today().app(APP, "my-app").apps([OTHER_APP]).start().unwrap();
+        let resources = |query: &str| -> Vec<String> {
+            let list = get_json(&server, &format!("/v3/apps{query}"));
+            list["resources"].as_array().unwrap().iter().map(|app| app["guid"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(resources(""), [APP, OTHER_APP]);
+        assert_eq!(resources("?names=my-app,other"), [APP]);
+        assert_eq!(resources(&format!("?guids={OTHER_APP}")), [OTHER_APP]);
+        assert_eq!(resources("?space_guids=unknown"), [""; 0]);
+        let page = get_json(&server, "/v3/apps?per_page=1&page=2");
+        assert_eq!(page["resources"][0]["guid"], OTHER_APP);
+        assert_eq!((&page["pagination"]["total_pages"], &page["pagination"]["next"]), (&json!(2), &Value::Null));
+        let previous = page["pagination"]["previous"]["href"].as_str().unwrap();
+        assert_eq!(previous, format!("{}/v3/apps?page=1&per_page=1", server.api()));
+        assert_eq!(get_json(&server, &format!("/v3/apps/{APP}"))["name"], "my-app");
+        assert_eq!(get_json(&server, "/v2/apps?q=name:my-app")["resources"][0]["metadata"]["guid"], APP);
+        for (target, header, status, code) in [
+            ("/v3/apps/nope", "Authorization: bearer any", 404, 10010),
+            ("/v3/nope", "Authorization: bearer any", 404, 10000),
+            ("/v3/apps", NO_TOKEN, 401, 10002),
+        ] {
+            let (head, body) = get(&server, target, &[header]);
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["errors"][0]["code"], code);
+        }
+        // Without a list, those that have logged.
+        let server = today().start().unwrap();
+        server.add_recent(APP, [message("hi", 1)]);
+        server.add_recent("no GUID", [LogMessage::new("no GUID", "hi")]);
+        assert_eq!(get_json(&server, "/v3/apps")["pagination"]["total_results"], 1);
+    }
+
+    #[test]
     fn of_2018_has_no_log_cache() {
         let server = TrafficController::of(Generation::Y2018).unwrap();
         let links = get_json(&server, "/")["links"].take();
@@ -208,6 +255,56 @@ mod uaa {
     }
 
     #[test]
+    fn gives_tokens_to_clients_and_users_that_it_knows() {
+        let basic = |credentials: &str| {
+            use base64::Engine as _;
+            format!("Authorization: Basic {}", base64::prelude::BASE64_STANDARD.encode(credentials))
+        };
+        let builder = today().tokens([""; 0]).client("watcher", "s+c%t").user("marie", "pass word");
+        let server = builder.start().unwrap();
+        let client = "grant_type=client_credentials";
+        let marie = "grant_type=password&username=marie&password=pass+word";
+        // Since 2019 the UAA form-decodes user and password of Basic. It also takes them in the form.
+        for (authorization, form, has_refresh_token) in [
+            (basic("watcher:s%2Bc%25t"), client, false),
+            ("X: y".to_owned(), "grant_type=client_credentials&client_id=watcher&client_secret=s%2Bc%25t", false),
+            (CF.to_owned(), marie, true),
+        ] {
+            let (status, response) = ask(&server, &authorization, form);
+            assert_eq!(status, "HTTP/1.1 200 OK", "{form}: {response}");
+            assert_eq!(response["refresh_token"].is_string(), has_refresh_token);
+            assert!(accepts(&server, &format!("bearer {}", response["access_token"].as_str().unwrap())));
+        }
+        for (authorization, form, status, error) in [
+            (basic("watcher:s+c%t"), client, "401 Unauthorized", "unauthorized"),
+            (basic("watcher:wrong"), client, "401 Unauthorized", "unauthorized"),
+            (basic("nobody:s"), client, "401 Unauthorized", "unauthorized"),
+            (CF.to_owned(), client, "401 Unauthorized", "unauthorized_client"),
+            (basic("watcher:s%2Bc%25t"), marie, "401 Unauthorized", "unauthorized_client"),
+            (CF.to_owned(), "grant_type=password&username=marie&password=no", "401 Unauthorized", "unauthorized"),
+            (CF.to_owned(), "grant_type=password&username=x&password=", "401 Unauthorized", "unauthorized"),
+        ] {
+            let (is, response) = ask(&server, &authorization, form);
+            assert_eq!((is, &response["error"]), (format!("HTTP/1.1 {status}"), &json!(error)), "{form}");
+        }
+        // A UAA of before takes Basic as it is, unless the client says otherwise.
+        let server = TrafficController::builder().generation(Generation::Y2018).client("watcher", "s+c%t");
+        let server = server.start().unwrap();
+        assert_eq!(ask(&server, &basic("watcher:s+c%t"), client).0, "HTTP/1.1 200 OK");
+        let encoded = format!("{}\r\nX-CF-ENCODED-CREDENTIALS: true", basic("watcher:s%2Bc%25t"));
+        assert_eq!(ask(&server, &encoded, client).0, "HTTP/1.1 200 OK");
+        assert_eq!(ask(&server, &basic("watcher:s%2Bc%25t"), client).0, "HTTP/1.1 401 Unauthorized");
+    }
+
+    #[test]
+    fn says_what_a_user_is_asked_for() {
+        let server = today().start().unwrap();
+        let login = get_json(&server, "/login");
+        assert_eq!(login["prompts"]["password"], json!(["password", "Password"]));
+        assert_eq!(login["links"]["uaa"], server.api());
+    }
+
+    #[test]
     fn rotates_refresh_tokens_when_told_to() {
         let server = today().rotate_refresh_tokens().start().unwrap();
         let first = server.issue_refresh_token();
@@ -290,7 +387,13 @@ mod doppler {
     fn hi() -> Vec<u8> {
         let log =
             [b"\x0a\x02hi\x10\x01\x18\xe8\x07\x22\x24", APP.as_bytes(), b"\x2a\x0cAPP/PROC/WEB\x32\x010"].concat();
-        [b"\x0a\x14loggregator-consumer\x10\x05\x30\xe8\x07\x42", &[log.len() as u8][..], &log].concat()
+        let begin = [b"\x0a\x03rep\x10\x05\x30\xe8\x07\x42", &[log.len() as u8][..], &log].concat();
+        [&begin[..], b"\x6a\x02cf\x72\x0adiego-cell\x7a\x010\x82\x01\x0810.0.1.4"].concat()
+    }
+
+    /// The tags of an envelope that has been converted from version 2.
+    fn tags() -> Vec<u8> {
+        [b"\x8a\x01\x31\x0a\x09source_id\x12\x24", APP.as_bytes()].concat()
     }
 
     #[test]
@@ -300,12 +403,28 @@ mod doppler {
         assert_eq!(server.open_tails(APP), 1);
         assert_eq!(server.send(message("hi", 1)), 1);
         assert_eq!(server.send_raw(APP, "raw"), 1);
-        assert_eq!(frame(&mut client), (0x82, hi()));
+        assert_eq!(frame(&mut client), (0x82, [hi(), tags()].concat()));
         assert_eq!(frame(&mut client), (0x82, b"raw".to_vec()));
         assert_eq!(server.close_streams(APP), 0);
         assert_eq!(server.close_tails(APP, Some(1000), ""), 1);
         assert_eq!(frame(&mut client), (0x88, close_payload(1000, "")));
         assert_eq!(rest(&mut client), b"");
+    }
+
+    #[test]
+    fn says_which_component_a_message_is_from_and_leaves_out_empty_ones() {
+        let server = today().start().unwrap();
+        let mut client = stream(&server);
+        assert_eq!(server.send(message("", 1)), 0);
+        for (source, begin) in [
+            ("RTR", &b"\x0a\x08gorouter"[..]),
+            ("API", b"\x0a\x10cloud_controller"),
+            ("STG", b"\x0a\x03rep"),
+            ("APP/TASK/x", b"\x0a\x03rep"),
+        ] {
+            server.send(message("hi", 1).source(source, "0"));
+            assert!(frame(&mut client).1.starts_with(begin), "{source}");
+        }
     }
 
     #[test]
@@ -357,8 +476,7 @@ mod doppler {
     fn has_no_legacy_paths_any_more() {
         for generation in [Generation::Y2018, Generation::Today] {
             let server = TrafficController::of(generation).unwrap();
-            for target in ["/recent?app=a", "/tail/?app=a", "/dump/?app=a", "/apps//stream", "/firehose/x", "/nowhere"]
-            {
+            for target in ["/recent?app=a", "/tail/?app=a", "/dump/?app=a", "/apps//stream", "/firehose/", "/nowhere"] {
                 assert_no_such_path(&server, target);
             }
         }
@@ -371,13 +489,63 @@ mod doppler {
     }
 
     #[test]
+    fn has_a_firehose_for_admins() {
+        for (generation, no_token, bad_token) in [
+            (Generation::Y2015, "Error: Authorization not provided", "Error: Invalid authorization"),
+            (Generation::Today, "authorization not provided", "invalid authorization"),
+        ] {
+            let server = TrafficController::builder().generation(generation).tokens([""; 0]).start().unwrap();
+            let user = format!("Authorization: {}", server.issue_token());
+            for (header, text) in [(NO_TOKEN, no_token), (&user, bad_token), ("Authorization: x", bad_token)] {
+                let (status, headers, body) = get_text(&server, "/firehose/x", &[header]);
+                assert_eq!(status, "HTTP/1.1 401 Unauthorized");
+                assert_eq!(body, format!("You are not authorized. {text}"));
+                assert!(headers.contains(&"Www-Authenticate: Basic".to_owned()));
+            }
+            let admin = format!("Authorization: {}", server.issue_admin_token());
+            let open = |target: &str| {
+                let mut client = open_websocket_with(&server, target, &[&admin]);
+                assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
+                client
+            };
+            let (mut all, mut shared) = (open("/firehose/one"), [open("/firehose/two"), open("/firehose/two")]);
+            let metrics = open("/firehose/three?filter-type=metrics");
+            assert!(server.wait_for_tails("*", 3, DEADLINE));
+            for time in 0..10 {
+                assert_eq!(server.send(message("hi", time)) + server.send(LogMessage::new(OTHER_APP, "ho")), 4);
+            }
+            // One with its own subscription gets all, those with the same share them.
+            let count = |clients: &mut [TcpStream], frames: usize| {
+                let frames: Vec<_> =
+                    clients.iter_mut().flat_map(|client| (0..frames).map(|_| frame(client).1)).collect();
+                frames.iter().filter(|frame| frame.windows(36).any(|window| window == APP.as_bytes())).count()
+            };
+            assert_eq!(count(std::slice::from_mut(&mut all), 20), 10);
+            assert_eq!(count(&mut shared, 10), 10);
+            shared.iter().chain([&all, &metrics]).for_each(assert_quiet);
+            assert_eq!(server.close_tails("*", None, ""), 3);
+        }
+    }
+
+    #[test]
+    fn had_container_metrics_until_log_cache_came() {
+        for generation in [Generation::Y2015, Generation::Y2016, Generation::Y2018] {
+            let server = TrafficController::of(generation).unwrap();
+            let (head, body) = get(&server, &format!("/apps/{APP}/containermetrics"), &[]);
+            assert_eq!(body, multipart(boundary(&head), &[]));
+        }
+        assert_no_such_path(&today().start().unwrap(), &format!("/apps/{APP}/containermetrics"));
+    }
+
+    #[test]
     fn had_recent_logs_until_log_cache_came() {
         for generation in [Generation::Y2015, Generation::Y2016, Generation::Y2018] {
             let server = TrafficController::of(generation).unwrap();
             server.add_recent(APP, [message("hi", 1)]);
             server.send_raw(APP, "raw");
             let (head, body) = get(&server, &format!("/apps/{APP}/recentlogs"), &[]);
-            assert_eq!(body, multipart(boundary(&head), &[&hi(), b"raw"]));
+            let envelope = if generation == Generation::Y2018 { [hi(), tags()].concat() } else { hi() };
+            assert_eq!(body, multipart(boundary(&head), &[&envelope, b"raw"]));
             assert_eq!(server.requests()[0].kind, RequestKind::RecentLogs);
         }
     }
@@ -399,7 +567,7 @@ mod doppler {
         });
         assert_eq!(server.send(LogMessage::new("any-app", "hi")), 2);
         let [doppler, legacy] = clients.each_mut().map(|client| frame(client).1);
-        assert!(doppler.starts_with(b"\x0a\x14loggregator-consumer"));
+        assert!(doppler.starts_with(b"\x0a\x03rep"));
         assert!(legacy.starts_with(b"\x0a\x02hi"));
     }
 }
@@ -548,7 +716,7 @@ mod log_cache {
             assert_eq!(page, (0..page.len() as i64).collect::<Vec<_>>());
             assert!(page.len() >= limit && page.len() % 5 == 1, "{}", page.len());
             let page = numbers(&server, &format!("&limit={limit}&descending=true"));
-            assert!(page.len() >= limit && page.len() % 5 == 0, "{}", page.len());
+            assert!(page.len() >= limit && page.len().is_multiple_of(5), "{}", page.len());
             assert_eq!(page, (500 - page.len() as i64..500).rev().collect::<Vec<_>>());
         }
         // The limit of a page in the middle of a run is no reason to end it: here 4000 of one time.
@@ -701,6 +869,56 @@ mod log_cache {
     }
 
     #[test]
+    fn filters_names_which_logs_do_not_have() {
+        let server = server_with(2);
+        assert_eq!(numbers(&server, "&name_filter=.%2B%5B%5Da%5D"), [0; 0]);
+        assert_eq!(numbers(&server, "&name_filter="), [0, 1]);
+        let error = |problem: &str| {
+            let message = format!("name filter must be a valid regular expression: error parsing regexp: {problem}");
+            format!("{{\"code\":2,\"message\":\"{message}\",\"details\":[]}}\n")
+        };
+        for (pattern, problem) in [
+            ("%5B", "missing closing ]: `[`"),
+            ("(a", "missing closing ): `(a`"),
+            ("a)", "unexpected ): `a)`"),
+            ("*a", "missing argument to repetition operator: `*`"),
+        ] {
+            let (head, body) = get(&server, &read(&format!("&name_filter={pattern}")), &[]);
+            assert!(head.starts_with("HTTP/1.1 500 "), "{head}");
+            assert_eq!(String::from_utf8(body).unwrap(), error(problem));
+        }
+    }
+
+    #[test]
+    fn has_queries_that_must_name_a_source() {
+        let server = today().apps([APP]).start().unwrap();
+        let query = |path: &str, query: &str| {
+            let (head, body) = get(&server, &format!("/api/v1/{path}?query={query}"), &[]);
+            let status = head.split(' ').nth(1).unwrap().parse::<u16>().unwrap();
+            (status, serde_json::from_slice::<Value>(&body).unwrap_or_default())
+        };
+        for (path, kind) in [("query", "vector"), ("query_range", "matrix")] {
+            let success = json!({ "status": "success", "data": { "resultType": kind, "result": [] } });
+            assert_eq!(query(path, &format!("cpu%7Bsource_id=%22{APP}%22%7D")), (200, success));
+            assert_eq!(query(path, &format!("cpu%7Bsource_id=%22{OTHER_APP}%22%7D")), (404, Value::Null));
+            let error =
+                json!({ "status": "error", "errorType": "bad_data", "error": "query does not request any source_ids" });
+            assert_eq!(query(path, "cpu"), (400, error));
+            assert_eq!(query(path, "cpu%7B").0, 400);
+            assert_response(&server, &format!("/api/v1/{path}?query=x"), &[NO_TOKEN], ("404 Not Found", &[], ""));
+        }
+    }
+
+    #[test]
+    fn shows_admins_every_source() {
+        let server = today().apps([APP]).start().unwrap();
+        server.add_recent("doppler", [LogMessage::new("doppler", "hi").timestamp(1000)]);
+        let (head, body) =
+            get(&server, "/api/v1/read/doppler", &[&format!("Authorization: {}", server.issue_admin_token())]);
+        assert!(head.starts_with("HTTP/1.1 200 ") && body.windows(4).any(|window| window == b"aGk="), "{head}");
+    }
+
+    #[test]
     fn has_meta_of_its_sources() {
         let server = server_with(3);
         server.add_recent(OTHER_APP, [LogMessage::new(OTHER_APP, "x")]);
@@ -841,6 +1059,38 @@ mod gateway {
     }
 
     #[test]
+    fn shares_what_comes_among_the_streams_of_a_shard() {
+        let server = today().start().unwrap();
+        let open = |query: &str, token: &str| {
+            let mut client = connect(&server);
+            request(&mut client, &format!("GET /v2/read?{query}"), &[&format!("Authorization: {token}")]);
+            assert!(head(&mut client).starts_with("HTTP/1.1 200 "));
+            client
+        };
+        let shard = format!("log&source_id={APP}&shard_id=shard");
+        let mut shared = [open(&shard, "bearer any"), open(&shard, "bearer any")];
+        let mut alone = open(&format!("log&source_id={APP}&shard_id=other"), "bearer any");
+        // An admin may leave out the sources.
+        let mut all = open("log", &server.issue_admin_token());
+        assert!(server.wait_for_tails(APP, 3, DEADLINE));
+        for time in 0..6 {
+            assert_eq!(server.send(message("hi", time)), 3);
+        }
+        server.send(LogMessage::new(OTHER_APP, "ho"));
+        let mut times: Vec<_> =
+            shared.iter_mut().flat_map(|client| (0..3).map(|_| chunk(client))).map(|chunk| chunk.to_owned()).collect();
+        times.sort_unstable();
+        times.dedup();
+        assert_eq!(times.len(), 6);
+        for _ in 0..6 {
+            chunk(&mut alone);
+            chunk(&mut all);
+        }
+        assert!(chunk(&mut all).contains(OTHER_APP));
+        shared.iter().chain([&alone]).for_each(assert_quiet);
+    }
+
+    #[test]
     fn sends_heartbeats_while_there_is_nothing_else() {
         let server = today().heartbeat(Duration::from_millis(10)).start().unwrap();
         let mut client = stream(&server);
@@ -952,6 +1202,9 @@ mod gateway {
         assert!(head(&mut client).starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
         assert_eq!(rest(&mut client), b"{\"message\":\"method not allowed\",\"error\":\"method_not_allowed\"}\n\n");
         assert_no_such_path(&server, "/v1/read");
+        let admin = format!("Authorization: {}", server.issue_admin_token());
+        let body = "{\"message\":\"query cannot be empty\",\"error\":\"empty_query\"}\n\n";
+        assert_response(&server, "/v2/read", &[&admin], ("400 Bad Request", HEADERS, body));
     }
 
     #[test]
@@ -1072,6 +1325,13 @@ mod access {
 mod cf_home {
     use super::*;
 
+    fn get_tls_json(server: &TrafficController, target: &str) -> Value {
+        let mut client = server.tls_connector().connect("localhost", connect(server)).unwrap();
+        request(&mut client, &format!("GET {target}"), &["Authorization: bearer x"]);
+        head(&mut client);
+        serde_json::from_slice(&rest(&mut client)).unwrap()
+    }
+
     fn session(server: &TrafficController, name: &str) -> Value {
         let home = std::env::temp_dir().join(format!("loggregator-consumer-{name}-{}", std::process::id()));
         server.cf_home(&home).unwrap();
@@ -1090,6 +1350,14 @@ mod cf_home {
         assert_eq!(session["DopplerEndPoint"], server.endpoint());
         assert_eq!((&session["UAAOAuthClient"], &session["SSLDisabled"]), (&json!("cf"), &json!(true)));
         assert!(session["AccessToken"].as_str().unwrap().starts_with("bearer "));
+        // What `cf` checks before it looks for an app.
+        let space = get_tls_json(&server, "/v3/spaces")["resources"][0].take();
+        assert_eq!(
+            (&session["SpaceFields"]["GUID"], &session["SpaceFields"]["Name"]),
+            (&space["guid"], &space["name"])
+        );
+        assert_eq!(session["OrganizationFields"]["GUID"], space["relationships"]["organization"]["data"]["guid"]);
+        assert!(session["APIVersion"].as_str().unwrap().starts_with("3."));
     }
 
     #[test]

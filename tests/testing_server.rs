@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loggregator_consumer::testing::{
-    BodyFraming, Ending, Fault, Frame, Generation, Received, RequestKind, Server, Target, TrafficController,
+    BodyFraming, Ending, Fault, Frame, Generation, Received, RequestKind, Server, SlowReader, Target, TrafficController,
 };
 use loggregator_consumer::{LogMessage, MessageType};
 
@@ -404,17 +404,60 @@ mod websockets {
 
     #[test]
     fn are_closed_when_the_client_breaks_the_protocol() {
-        for frame in [b"\x81\x01a".to_vec(), masked(0x89, &[0; 126 - 1]), masked(0xc1, b"a"), masked(0x83, b"a")] {
-            let is_sound = frame[0] == 0x89;
-            let server = TrafficController::start().unwrap();
-            let mut client = tail(&server);
-            client.write_all(&frame).unwrap();
-            if is_sound {
-                assert_eq!(super::frame(&mut client), (0x8a, vec![0; 125]));
-                continue;
+        let server = TrafficController::start().unwrap();
+        let mut client = tail(&server);
+        client.write_all(&masked(0x89, &[0; 125])).unwrap();
+        assert_eq!(frame(&mut client), (0x8a, vec![0; 125]));
+
+        let fragment = masked(0x01, b"a");
+        let close_999 = masked(0x88, &close_payload(999, ""));
+        for (frames, of_2015, of_2018, of_today) in [
+            (b"\x81\x01a".to_vec(), "incorrect mask flag", "incorrect mask flag", "bad MASK"),
+            (masked(0xc1, b"a"), "unexpected reserved bits 4", "unexpected reserved bits 0x40", "RSV1 set"),
+            (
+                masked(0xb3, b"a"),
+                "unexpected reserved bits 3",
+                "unexpected reserved bits 0x30",
+                "RSV2 set, RSV3 set, bad opcode 3",
+            ),
+            (masked(0x83, b"a"), "unknown opcode 3", "unknown opcode 3", "bad opcode 3"),
+            (masked(0x09, b"a"), "control frame not final", "control frame not final", "FIN not set on control"),
+            (
+                b"\x89\xfe\0\x7e".to_vec(),
+                "control frame length > 125",
+                "control frame length > 125",
+                "len > 125 for control",
+            ),
+            (
+                masked(0x80, b"a"),
+                "continuation after final message frame",
+                "continuation after final message frame",
+                "continuation after FIN",
+            ),
+            (
+                [&fragment[..], &fragment].concat(),
+                "message start before final message frame",
+                "message start before final message frame",
+                "data before FIN",
+            ),
+            (close_999, "", "invalid close code", "bad close code 999"),
+        ] {
+            const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
+            for (generation, reason) in
+                [(Generation::Y2015, of_2015), (Generation::Y2018, of_2018), (Generation::Today, of_today)]
+            {
+                let server = TrafficController::builder().generation(generation).ping(NEVER, NEVER).start().unwrap();
+                let mut client =
+                    open_websocket_with(&server, &format!("/apps/{APP}/stream"), &["Authorization: bearer any"]);
+                assert_eq!(frame(&mut client), (PING.0, PING.1.to_vec()));
+                client.write_all(&frames).unwrap();
+                // The servers of 2015 accept any code.
+                let is_accepted = reason.is_empty();
+                let payload = if is_accepted { Vec::new() } else { close_payload(1002, reason) };
+                assert_eq!(frame(&mut client), (0x88, payload), "{generation:?} {frames:?}");
+                let expected = if is_accepted { Ending::ClosedByClient } else { Ending::ProtocolError };
+                assert_eq!(ending(&server), Some(expected));
             }
-            assert_eq!(rest(&mut client), b"\x88\x02\x03\xea");
-            assert_eq!(ending(&server), Some(Ending::ProtocolError));
         }
     }
 
@@ -936,6 +979,93 @@ mod flow {
             }
             assert_eq!(sender.join().unwrap(), MESSAGES);
         });
+    }
+
+    /// Sends until a message is dropped, and returns how many were not.
+    fn send_until_one_is_dropped(server: &TrafficController, app: &str) -> usize {
+        let payload = vec![b'p'; 1 << 20];
+        (0..1000).position(|_| server.send_raw(app, &payload[..]) == 0).expect("a message should be dropped")
+    }
+
+    #[test]
+    fn messages_for_a_slow_reader_can_be_dropped_with_a_notice() {
+        let server = TrafficController::builder().backlog(1000).real_slow_readers().ping(NEVER, NEVER).start().unwrap();
+        let mut client = tail(&server);
+        let sent = send_until_one_is_dropped(&server, "app");
+        assert_eq!(server.open_tails("app"), 1);
+        for _ in 0..sent {
+            assert_eq!(frame(&mut client).1.len(), 1 << 20);
+        }
+        let (_, notice) = frame(&mut client);
+        assert!(
+            notice.starts_with(b"\x0a\x37Log message output too high. We've dropped 100 messages\x10\x02"),
+            "{notice:?}"
+        );
+        assert!(notice.ends_with(b"\x42\x03LGR"));
+        server.send(hi());
+        assert_eq!(frame(&mut client), (0x82, HI.to_vec()));
+    }
+
+    #[test]
+    fn a_slow_reader_can_be_cut_off() {
+        const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
+        let timeout = Duration::from_millis(300);
+        for (target, is_websocket) in
+            [(format!("/apps/{APP}/stream"), true), (format!("/v2/read?log&source_id={APP}"), false)]
+        {
+            let server = TrafficController::builder().generation(Generation::Today).backlog(1000).start().unwrap();
+            server.fault(Fault::SlowReader(SlowReader::CutOff(timeout)));
+            let mut client = connect(&server);
+            let headers = if is_websocket { &HANDSHAKE[..] } else { &[] };
+            request(&mut client, &format!("GET {target}"), &[headers, &["Authorization: bearer any"]].concat());
+            head(&mut client);
+            assert!(server.wait_for_tails(APP, 1, DEADLINE));
+            let started = Instant::now();
+            // A reader that stands still, but not one that has nothing to read.
+            let payload = vec![b'p'; 1 << 20];
+            while server.open_tails(APP) == 1 {
+                server.send_raw(APP, &payload[..]);
+                assert!(started.elapsed() < DEADLINE, "{target}");
+            }
+            assert!(started.elapsed() >= timeout);
+            let received = rest(&mut client);
+            assert!(received.len() > 1 << 20 && received.ends_with(b"pppp"));
+
+            server.fault(Fault::SlowReader(SlowReader::CutOff(timeout)));
+            let mut client = connect(&server);
+            request(&mut client, &format!("GET {target}"), &[headers, &["Authorization: bearer any"]].concat());
+            head(&mut client);
+            assert!(!server.wait_for_tails(APP, 0, timeout * 2));
+        }
+    }
+
+    #[test]
+    fn the_gateway_drops_messages_silently() {
+        const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
+        let server = TrafficController::builder()
+            .generation(Generation::Today)
+            .backlog(1000)
+            .real_slow_readers()
+            .start()
+            .unwrap();
+        let mut client = connect(&server);
+        request(&mut client, &format!("GET /v2/read?log&source_id={APP}"), &["Authorization: bearer any"]);
+        head(&mut client);
+        let sent = send_until_one_is_dropped(&server, APP);
+        assert_eq!(server.open_tails(APP), 1);
+        let mut received = 0;
+        let mut buffer = vec![0; 1 << 20];
+        while received < sent << 20 {
+            received += client.read(&mut buffer).unwrap();
+        }
+        server.send_raw(APP, "after");
+        server.close_tails(APP, None, "");
+        let rest = rest(&mut client);
+        assert!(
+            rest.ends_with(b"data: after\n\n\r\n0\r\n\r\n"),
+            "{}",
+            String::from_utf8_lossy(&rest[rest.len().saturating_sub(100)..])
+        );
     }
 
     #[test]

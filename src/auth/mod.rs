@@ -5,7 +5,6 @@
 pub(crate) mod cf_cli;
 pub(crate) mod token_source;
 mod lifetime;
-mod redact;
 mod token;
 mod uaa;
 

@@ -9,16 +9,15 @@ use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::redact::{Secrets, hide_tokens};
 use super::token::{Token, check};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
 use crate::net::deadline::after;
 use crate::net::dial::Dialer;
 use crate::net::endpoint::{Endpoint, Scheme};
-use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
-use crate::net::head::{Head, coding};
-use crate::net::retry_after::retry_after;
+use crate::net::failure::{self, io_error};
+use crate::net::head::{ACCEPT_ENCODING, Head, coding};
+use crate::secrets::{Secrets, hide_tokens};
 
 const PATH: &str = "/oauth/token";
 
@@ -307,7 +306,7 @@ impl Uaa {
         let headers = [
             ("Host", &*endpoint.authority),
             ("Accept", "application/json"),
-            ("Accept-Encoding", "identity"),
+            ("Accept-Encoding", ACCEPT_ENCODING),
             ("Content-Type", "application/x-www-form-urlencoded"),
             ("Content-Length", &form.len().to_string()),
             ("Connection", "close"),
@@ -391,9 +390,7 @@ impl Credentials {
         let message = response.error_description.or(response.error.clone()).unwrap_or_else(|| body.to_owned());
         let secrets = self.secrets(rejected);
         let shown = |text: &str| hide_tokens(&secrets.hide_in(text));
-        let error = error_response(head.status, &shown(&head.reason), what, shown(&message));
-        let error = error.with_retry_after(retry_after(head.header("retry-after"), head.header("date")));
-        let error = mark_router(error, head.header(ROUTER_ERROR));
+        let error = failure::ErrorResponse::of(head, message).into_error(what, shown);
         if !matches!(head.status, 400 | 401) {
             return error.into();
         }

@@ -52,7 +52,7 @@ const SHOWN: [&str; 16] = [
 
 /// Formats the head of a request or a response, with the values of unknown headers hidden.
 pub(crate) fn dump<'a>(first_line: &str, headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let mut dump = format!("{first_line}\n");
+    let mut dump = format!("{}\n", printable(first_line));
     for (name, value) in headers {
         let shown = SHOWN.iter().any(|shown| shown.eq_ignore_ascii_case(name));
         let _ = writeln!(dump, "{name}: {}", if shown { printable(value) } else { HIDDEN.into() });

@@ -24,9 +24,10 @@ use crate::net::deadline::ReadTimeouts;
 use crate::net::dial::Dialer;
 use crate::net::dial::stream::{Stream, TlsFailure};
 use crate::net::endpoint::Endpoint;
-use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
+use crate::net::failure::{ErrorResponse, ROUTER_ERROR, io_error};
 use crate::net::head::{ACCEPT_ENCODING, MAX_ERROR_BODY, coding};
 use crate::net::retry_after::{date_in_nanoseconds, retry_after};
+use crate::secrets::hide;
 
 /// A response whose body has not been read yet.
 pub(crate) struct Response {
@@ -40,6 +41,8 @@ pub(crate) struct Response {
     router_error: Option<String>,
     reason: String,
     what: String,
+    /// Hidden in the error, because the server may repeat it.
+    token: String,
 }
 
 /// A body that is read as it arrives. [`body_error`] converts its errors.
@@ -153,6 +156,7 @@ impl Client {
             router_error,
             body,
             what,
+            token: token.to_owned(),
         })
     }
 }
@@ -166,8 +170,14 @@ impl Response {
             let _ = self.body.take(MAX_ERROR_BODY as u64).read_to_end(&mut body);
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        let error = error_response(self.status, &self.reason, self.what, body).with_retry_after(self.retry_after);
-        mark_router(error, self.router_error.as_deref())
+        let response = ErrorResponse {
+            status: self.status,
+            reason: &self.reason,
+            body,
+            retry_after: self.retry_after,
+            router_error: self.router_error.as_deref(),
+        };
+        response.into_error(self.what, |text| hide(text, &self.token))
     }
 }
 

@@ -15,3 +15,7 @@ pub(crate) mod debug;
 pub(crate) mod failure;
 pub(crate) mod retry_after;
 pub(crate) mod on_behalf;
+
+/// The stack of a thread that runs the caller's functions: as large as a main thread's. Only what a function touches of
+/// it takes memory.
+pub(crate) const CALLER_STACK_SIZE: usize = 8 << 20;

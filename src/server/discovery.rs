@@ -123,8 +123,9 @@ impl Discovery<'_> {
         };
         let unusable = |why: &str| {
             let text = format!("the API {} lists an unusable address as `{name}`: {why}", self.api);
-            log::warn!("{text}");
-            Error::new(ErrorKind::BadResponse, text)
+            let error = Error::new(ErrorKind::BadResponse, text);
+            log::warn!("{error}");
+            error
         };
         let Some(url) = value.as_str() else {
             let mut shown: String = value.to_string().chars().take(100).collect();

@@ -23,7 +23,7 @@ pub use self::batch::Batch;
 use self::keep_alive::Intervals;
 use self::reader::{Connection, Reader};
 pub(crate) use self::reconnect::Reconnector;
-use self::threads::{Shared, start_large_thread, start_thread};
+use self::threads::{Shared, ThreadKind, start_thread};
 use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
@@ -108,7 +108,7 @@ impl Tail {
         let intervals = Intervals { text: settings.keep_alive, pong: settings.pong_every };
         let reader = Reader {
             reconnector: reconnector.map(Arc::new),
-            start_large_thread: |name, run| start_large_thread(name, run),
+            start_thread: |kind, run| start_thread(kind, run),
             intervals,
             idle_timeout: settings.idle_timeout,
             shared: Arc::clone(&shared),
@@ -118,9 +118,9 @@ impl Tail {
             recycle,
             recycled,
         };
-        let start = if source.runs_callers_functions() { start_large_thread } else { start_thread };
+        let kind = if source.runs_callers_functions() { ThreadKind::Poller } else { ThreadKind::Reader };
         let first = Connection::open(source, intervals, &shared, running)?;
-        let thread = start("loggregator-read", Box::new(move || reader.run(first)))?;
+        let thread = start_thread(kind, move || reader.run(first))?;
         Ok(Tail {
             batches,
             current: Batch::default(),

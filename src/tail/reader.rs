@@ -14,7 +14,7 @@ use super::backoff::Backoff;
 use super::batch::Batch;
 use super::keep_alive::{Intervals, KeepAlive};
 use super::reconnect::{GIVEN_UP, Reconnector};
-use super::threads::{Shared, start_thread};
+use super::threads::{Shared, ThreadKind, start_thread};
 use crate::ending::Ending;
 use crate::error::{Error, Result};
 use crate::net::cancel::Cancel;
@@ -54,7 +54,7 @@ impl Connection {
             let _running = running;
             keep_alive.run();
         };
-        let thread = start_thread("loggregator-keep-alive", run)?;
+        let thread = start_thread(ThreadKind::KeepAlive, run)?;
         let last = shared.keep_alive.lock().replace(thread);
         if let Some(last) = last {
             let _ = last.join();
@@ -64,13 +64,13 @@ impl Connection {
 }
 
 /// Starts a thread.
-type StartThread = fn(&str, Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>>;
+type StartThread = fn(ThreadKind, Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>>;
 
 /// The thread that reads.
 pub(super) struct Reader {
     pub(super) reconnector: Option<Arc<Reconnector>>,
     /// Starts the thread that reconnects. A field for the tests.
-    pub(super) start_large_thread: StartThread,
+    pub(super) start_thread: StartThread,
     pub(super) intervals: Intervals,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) shared: Arc<Shared>,
@@ -159,7 +159,7 @@ impl Reader {
                     let _ = send_result.send(result.map(|connection| (connection, backoff)));
                 }
             };
-            let Err(error) = (self.start_large_thread)("loggregator-reconnect", Box::new(run)) else { break result };
+            let Err(error) = (self.start_thread)(ThreadKind::Reconnect, Box::new(run)) else { break result };
             // The system may have a thread later. Until then, this counts as a failed attempt.
             log::info!("reconnecting failed: {error}");
             let Some(pause) = backoff.next() else { return Err(failed_with(error.with_hint(GIVEN_UP))) };
@@ -314,7 +314,7 @@ mod tests {
     }
 
     /// Returns the errors of a tail whose connection ends, and which cannot connect again.
-    fn errors(policy: Reconnect, start_large_thread: StartThread) -> Vec<Error> {
+    fn errors(policy: Reconnect, start_thread: StartThread) -> Vec<Error> {
         let (cancel, registration) = Arc::new(Registry::default()).register();
         let ((running, _ended), (batches, received), (recycle, recycled)) = (bounded(0), bounded(8), bounded(1));
         let connect = || Err(Error::new(ErrorKind::InvalidInput, "there is a thread"));
@@ -324,7 +324,7 @@ mod tests {
         let first = Connection::open(Box::new(Ended), intervals, &shared, Arc::clone(&running)).unwrap();
         Reader {
             reconnector: Some(Arc::new(reconnector)),
-            start_large_thread,
+            start_thread,
             intervals,
             idle_timeout: None,
             shared,
@@ -349,9 +349,9 @@ mod tests {
         let errors_of = |policy, start| {
             errors(policy, start).iter().map(|error| (error.kind(), error.to_string())).collect::<Vec<_>>()
         };
-        let third_time: StartThread = |name, run| match STARTS.fetch_add(1, Ordering::SeqCst) {
+        let third_time: StartThread = |kind, run| match STARTS.fetch_add(1, Ordering::SeqCst) {
             0 | 1 => Err(no_thread()),
-            _ => start_thread(name, run),
+            _ => start_thread(kind, run),
         };
         let errors = errors_of(policy, third_time);
         assert_eq!(errors.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [ErrorKind::Gap, ErrorKind::InvalidInput]);

@@ -7,14 +7,15 @@ use parking_lot::Mutex;
 
 use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::CALLER_STACK_SIZE;
 use crate::net::cancel::Cancel;
 
-/// The threads need little stack, and there can be two thousand of them. None of the caller's functions runs on it but
-/// the logger.
-const STACK_SIZE: usize = 256 * 1024;
+/// The stack of a thread that reads. Of the caller's functions only the logger runs on it. There can be a thousand of
+/// these threads, and a stack of 2 MiB could take a huge page each.
+const READER_STACK_SIZE: usize = 1 << 20;
 
-/// Only what a function touches of it takes memory.
-const LARGE_STACK_SIZE: usize = 8 << 20;
+/// The stack of a keep-alive thread, which runs none of the caller's functions.
+const KEEP_ALIVE_STACK_SIZE: usize = 256 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -32,19 +33,40 @@ impl Shared {
     }
 }
 
-/// Starts a thread of a tail that runs none of the caller's functions.
-pub(super) fn start_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    start(thread::Builder::new().stack_size(STACK_SIZE), name, run)
+/// The threads of a tail, by what runs on their stacks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ThreadKind {
+    /// Reads a stream.
+    Reader,
+    /// Reads a source that runs the caller's functions, such as a proxy function.
+    Poller,
+    KeepAlive,
+    /// Runs the caller's functions.
+    Reconnect,
 }
 
-/// Starts a thread that runs the caller's functions, with a stack as large as a main thread's.
-pub(super) fn start_large_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    start(thread::Builder::new().stack_size(LARGE_STACK_SIZE), name, run)
+impl ThreadKind {
+    fn name(self) -> &'static str {
+        match self {
+            ThreadKind::Reader | ThreadKind::Poller => "loggregator-read",
+            ThreadKind::KeepAlive => "loggregator-keep-alive",
+            ThreadKind::Reconnect => "loggregator-reconnect",
+        }
+    }
+
+    fn stack_size(self) -> usize {
+        match self {
+            ThreadKind::Reader => READER_STACK_SIZE,
+            ThreadKind::KeepAlive => KEEP_ALIVE_STACK_SIZE,
+            ThreadKind::Poller | ThreadKind::Reconnect => CALLER_STACK_SIZE,
+        }
+    }
 }
 
-fn start(builder: thread::Builder, name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    builder
-        .name(name.into())
+pub(super) fn start_thread(kind: ThreadKind, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(kind.name().into())
+        .stack_size(kind.stack_size())
         .spawn(run)
-        .map_err(|cause| Error::caused(ErrorKind::Dial, "starting a tail's thread", cause))
+        .map_err(|cause| Error::caused(ErrorKind::Dial, "starting a thread of the tail", cause))
 }

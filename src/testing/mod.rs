@@ -83,7 +83,7 @@ pub use config::builder::Builder;
 pub use config::fault::Fault;
 pub use config::generation::Generation;
 pub use config::server::{RouterError, Server};
-pub use config::settings::{BodyFraming, EqualTimes};
+pub use config::settings::{BodyFraming, EqualTimes, SlowReader};
 pub use protocol::received::{Ending, Frame, Received, ReceivedFrame};
 pub use protocol::request::{Request, RequestKind};
 pub use protocol::target::Target;

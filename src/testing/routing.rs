@@ -5,7 +5,7 @@ use super::config::generation::Generation;
 use super::protocol::reply::Reply;
 use super::protocol::request::{Request, RequestKind};
 use super::protocol::response::Response;
-use super::servers::{api, doppler, korifi, legacy, log_cache, rlp_gateway, router, uaa};
+use super::servers::{api, cloud_controller, doppler, korifi, legacy, log_cache, rlp_gateway, router, uaa};
 use super::state::SharedState;
 
 /// Has a request answered by the server to which it belongs. `endless` is a fault of responses with recent messages.
@@ -19,13 +19,20 @@ pub(crate) fn route(shared: &SharedState, endless: Option<Endless>, request: &Re
     match request.kind {
         _ if generation == Generation::Korifi => korifi::answer(shared, request).into(),
         RequestKind::Token if generation.has_uaa() => uaa::token(shared, request).into(),
+        RequestKind::Login if generation.has_uaa() => uaa::login(shared).into(),
         RequestKind::ApiInfo => api::info(shared).into(),
+        RequestKind::Api if !generation.has_legacy() => cloud_controller::answer(shared, request).into(),
         RequestKind::ApiRoot if !generation.has_legacy() => api::root(shared).into(),
         // The API answers, not the Traffic Controller of 2014, which would answer unknown paths with 401.
         RequestKind::ApiRoot if generation.is_of_2014() => Response::unknown_path().into(),
         _ if generation.has_legacy() => legacy::answer(shared, endless, request),
         RequestKind::Stream if settings.has_doppler() => doppler::stream(shared, request),
         RequestKind::RecentLogs if generation.has_recent_logs() => doppler::recent(shared, endless, request).into(),
+        RequestKind::ContainerMetrics if generation.has_recent_logs() => {
+            doppler::container_metrics(shared, request).into()
+        }
+        RequestKind::Firehose if settings.has_doppler() => doppler::firehose(shared, request),
+        RequestKind::LogCacheQuery if is_log_cache => log_cache::query(shared, request).into(),
         RequestKind::LogCacheRead if is_log_cache => log_cache::read(shared, endless, request).into(),
         RequestKind::LogCacheMeta if is_log_cache => log_cache::meta(shared, request).into(),
         RequestKind::LogCacheInfo if is_log_cache => log_cache::info(shared).into(),

@@ -18,14 +18,15 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, after, bounded, never, s
 use parking_lot::Mutex;
 
 use self::trial::Trial;
-use super::redact::{Secrets, hide_jwts};
 use super::token::{Token, check, normalised};
 use super::uaa::{Reload, Session, Uaa};
 use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::net::CALLER_STACK_SIZE;
 use crate::net::cancel::Cancel;
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
 use crate::net::on_behalf::OnBehalf;
+use crate::secrets::{Secrets, all_forms, hide_jwts};
 
 /// How long a call waits for a renewal while its old token is still valid.
 const WAIT_FOR_RENEWAL: Duration = Duration::from_secs(1);
@@ -94,7 +95,7 @@ impl TokenSource {
     ///
     /// If it fails or panics, calls without a valid token fail with [`ErrorKind::Unauthorized`]. The error text ends
     /// with the text of the function's error, in which the tokens of this source and all JWTs are hidden. If they are
-    /// in another form of the function's error, that error is not the [`source`](std::error::Error::source).
+    /// in another form of the function's error, that error is not available from [`Error::get_ref`].
     ///
     /// ```no_run
     /// use std::process::Command;
@@ -376,6 +377,7 @@ impl RenewableToken {
         };
         thread::Builder::new()
             .name("loggregator-token".into())
+            .stack_size(CALLER_STACK_SIZE)
             .spawn(run)
             .map_err(|cause| Error::caused(ErrorKind::Dial, "starting the thread that renews a token", cause))?;
         Ok(renewal)
@@ -481,17 +483,12 @@ impl Origin {
 }
 
 /// Returns the error of a token function that failed. The cause is left out if it contains one of these tokens or a
-/// JWT, because each caller of [`source`](std::error::Error::source) would see it.
+/// JWT, because [`Error::get_ref`] would show it.
 fn function_failed(cause: BoxError, tokens: [Option<&str>; 2]) -> Error {
     const WHAT: &str = "the token function failed";
     let mut secrets = Secrets::default();
     tokens.into_iter().flatten().for_each(|token| secrets.add_token(token));
-    let mut forms = String::new();
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&*cause);
-    while let Some(error) = next {
-        forms += &format!("{error}\n{error:?}\n");
-        next = error.source();
-    }
+    let forms = all_forms(&*cause);
     if secrets.are_in(&forms) || hide_jwts(&forms) != forms {
         let text = hide_jwts(&secrets.hide_in(&cause.to_string()));
         Error::new(ErrorKind::Unauthorized, format!("{WHAT}: {text}"))

@@ -15,9 +15,8 @@ use crate::net::debug::{DebugPrinter, dump};
 use crate::net::dial::Dialer;
 use crate::net::dial::stream::Stream;
 use crate::net::endpoint::Endpoint;
-use crate::net::failure::{ROUTER_ERROR, error_response, io_error, mark_router};
+use crate::net::failure::{ErrorResponse, io_error};
 use crate::net::head::{ACCEPT_ENCODING, Head};
-use crate::net::retry_after::retry_after;
 use crate::secrets::hide;
 
 /// The parameters of a websocket connection.
@@ -72,10 +71,8 @@ impl Request<'_> {
         });
         if response.status != 101 {
             let body = response.read_body(stream.until(deadline));
-            let error = error_response(response.status, &response.reason, what, body);
-            let retry_after = retry_after(response.header("retry-after"), response.header("date"));
-            let error = mark_router(error.with_retry_after(retry_after), response.header(ROUTER_ERROR));
-            return Err(error.hiding(self.token));
+            let error = ErrorResponse::of(&response, body).into_error(what, |text| hide(text, self.token));
+            return Err(error);
         }
         check_upgrade(&response, &key)
             .map_err(|why| Error::new(ErrorKind::BadResponse, format!("{what}: the 101 response {why}")))?;

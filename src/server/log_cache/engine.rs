@@ -67,7 +67,7 @@ const ASK_EVERY: Duration = Duration::from_secs(30);
 const MOST_CONTRADICTIONS: u32 = 3;
 /// An older window of so many lines is read before half its age has passed.
 const DUE_LINES: usize = 1000;
-/// A poll reads so many pages more of older windows than the last poll read of the newest lines.
+/// A poll reads so many pages more of older windows than of the front.
 const SPARE_PAGES: usize = 2;
 /// An empty Log Cache has a `Date` in full seconds.
 const DATE_PRECISION: i64 = 1_000_000_000;
@@ -189,8 +189,6 @@ pub(crate) struct Engine {
     /// The server ignores `end_time`, as Korifi does. It reads the pods' files at each request, so that no line is
     /// late, and older windows would be read in vain.
     ignores_end: bool,
-    /// The pages of the last front reading.
-    front_pages: usize,
 }
 
 #[derive(Debug)]
@@ -202,18 +200,18 @@ enum Step {
     Ask(Poll, Reading, Answer),
 }
 
-/// One round: the older windows that are due, then the front.
+/// One round: the front, then the older windows that are due.
 #[derive(Debug)]
 struct Poll {
     started: Duration,
     /// How long its requests took.
     busy: Duration,
-    /// The window to look at next.
-    window: usize,
-    /// How many pages of older windows may still be read.
-    spare: usize,
+    /// Where the front begins, and how many pages it had.
     front: i64,
-    front_pages: usize,
+    pages: usize,
+    /// The older window to look at next, and how many pages of such have been read.
+    window: usize,
+    older_pages: usize,
     has_new: bool,
 }
 
@@ -276,7 +274,6 @@ impl Engine {
             contradictions: 0,
             oldest: None,
             ignores_end: false,
-            front_pages: 0,
         }
     }
 
@@ -421,16 +418,21 @@ impl Engine {
         if let Some(clock) = clock.filter(|_| self.load.is_shedding()) {
             self.windows.skip_young(clock);
         }
-        let poll = Poll {
-            started: now,
-            busy: Duration::ZERO,
-            window: 0,
-            spare: self.front_pages + SPARE_PAGES,
-            front: self.front(clock),
-            front_pages: 0,
-            has_new: false,
-        };
-        self.go_on(poll, now);
+        let mut front = self.front(clock);
+        for index in 0..self.windows.count() {
+            let window = self.windows.get(index);
+            let from = self.with_anchor(window.mark);
+            // Alone it would have no anchor, and an empty answer would prove nothing. With the front it has one, and
+            // costs no request.
+            if let Some(end) = self.due(window.mark, window.age, front, now)
+                && self.seen.first_anchor(from, end).is_none()
+            {
+                front = front.min(from);
+            }
+        }
+        let poll =
+            Poll { started: now, busy: Duration::ZERO, front, pages: 0, window: 0, older_pages: 0, has_new: false };
+        self.step = Step::Read(poll, Reading { is_older: false, from: front, end: None });
     }
 
     /// Where the front begins: a second ago, and with the newest line if that is older, so that it has an anchor. In
@@ -445,24 +447,19 @@ impl Engine {
         start.max(self.floor)
     }
 
-    /// Begins the next reading of a poll, if only the front is left, that one.
+    /// Begins the next reading of an older window, if one is due, or ends the poll.
     fn go_on(&mut self, mut poll: Poll, now: Duration) {
         while poll.window < self.windows.count() {
             let window = self.windows.get(poll.window);
             poll.window += 1;
             let Some(end) = self.due(window.mark, window.age, poll.front, now) else { continue };
             let from = self.with_anchor(window.mark);
-            if self.seen.first_anchor(from, end).is_none() {
-                // Alone it would have no anchor, and an empty answer would prove nothing. With the front it has one,
-                // and costs no request.
-                poll.front = poll.front.min(from);
-            } else if poll.spare > 0 {
+            if poll.older_pages < poll.pages + SPARE_PAGES && self.seen.first_anchor(from, end).is_some() {
                 self.step = Step::Read(poll, Reading { is_older: true, from, end: Some(end) });
                 return;
             }
         }
-        let reading = Reading { is_older: false, from: poll.front, end: None };
-        self.step = Step::Read(poll, reading);
+        self.end_poll(&poll, now);
     }
 
     /// Returns where a reading from `mark` on begins. One of all that is not settled begins with the line before that. If
@@ -483,7 +480,6 @@ impl Engine {
 
     fn end_poll(&mut self, poll: &Poll, now: Duration) {
         self.load.poll_took(poll.busy, now);
-        self.front_pages = poll.front_pages;
         self.not_before = poll.started.saturating_add(self.pace.after_poll(poll.has_new));
         self.step = Step::Pause;
     }
@@ -533,7 +529,7 @@ impl Engine {
             let has_lines = !answer.lines.is_empty();
             self.accept(poll, reading, answer, has_lines, now);
         } else if answer.lines.is_empty() && self.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_EVERY) {
-            self.drop_page(poll, reading, now);
+            self.drop_page(&poll, now);
         } else {
             self.asked = Some(now);
             self.step = Step::Ask(poll, reading, answer);
@@ -564,7 +560,7 @@ impl Engine {
     fn decide(&mut self, poll: Poll, reading: Reading, answer: Answer, oldest: Option<i64>, now: Duration) {
         let Some(oldest) = oldest else {
             // The node may be away.
-            return self.drop_page(poll, reading, now);
+            return self.drop_page(&poll, now);
         };
         // It is not ahead of the server's clock either, and a gap must reach beyond it.
         self.clock.reached(oldest, now);
@@ -580,7 +576,7 @@ impl Engine {
         if is_contradiction && !has_anchor && self.contradictions < MOST_CONTRADICTIONS {
             self.contradictions += 1;
             self.asked = None;
-            return self.drop_page(poll, reading, now);
+            return self.drop_page(&poll, now);
         }
         self.contradictions = 0;
         self.is_in_doubt = false;
@@ -603,9 +599,9 @@ impl Engine {
     }
 
     /// Does not use a page, as if it had not come. The marks stay, so it will be read again.
-    fn drop_page(&mut self, poll: Poll, reading: Reading, now: Duration) {
+    fn drop_page(&mut self, poll: &Poll, now: Duration) {
         self.is_in_doubt = true;
-        if reading.is_older { self.go_on(poll, now) } else { self.end_poll(&poll, now) }
+        self.end_poll(poll, now);
     }
 
     fn accept(&mut self, mut poll: Poll, reading: Reading, answer: Answer, moves_marks: bool, now: Duration) {
@@ -623,15 +619,15 @@ impl Engine {
         self.forget();
 
         if reading.is_older {
-            poll.spare = poll.spare.saturating_sub(1);
+            poll.older_pages += 1;
             // The mark has come to where the next page begins. That one is read if it is worth a request.
             poll.window -= usize::from(next.is_some() && moves_marks);
             return self.go_on(poll, now);
         }
-        poll.front_pages += 1;
+        poll.pages += 1;
         match next {
             Some(from) => self.step = Step::Read(poll, Reading { from: from.max(self.floor), ..reading }),
-            None => self.end_poll(&poll, now),
+            None => self.go_on(poll, now),
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::generation::Generation;
-use super::settings::{BodyFraming, EqualTimes, PingSettings, Settings};
+use super::settings::{BodyFraming, EqualTimes, PingSettings, Settings, SlowReader};
 
 /// Configures and starts a [`TrafficController`](crate::testing::TrafficController).
 ///
@@ -128,6 +128,40 @@ impl Builder {
         self
     }
 
+    /// Adds an [app that exists](Builder::apps), with the name that the API has for it. The name of other apps is their
+    /// GUID.
+    pub fn app(mut self, guid: impl Into<String>, name: impl Into<String>) -> Self {
+        let guid = guid.into();
+        self.settings.app_names.insert(guid.clone(), name.into());
+        self.apps([guid])
+    }
+
+    /// Adds a client of the UAA. It gets tokens for `grant_type=client_credentials` and this secret. Default: there is
+    /// only the client `cf`, which gets tokens for refresh tokens and passwords.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, Proxy, TokenSource, Uaa};
+    ///
+    /// const APP: &str = "11111111-1111-1111-1111-111111111111";
+    ///
+    /// let server = TrafficController::builder().generation(Generation::Today).client("watcher", "secret").start()?;
+    /// let tokens = TokenSource::uaa(Uaa::new(&server.api()).client("watcher", "secret"))?;
+    /// let consumer = Builder::new().api(&server.api()).tokens(tokens).proxy(Proxy::none()).build()?;
+    /// assert!(consumer.recent(APP, "")?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.settings.clients.push((id.into(), secret.into()));
+        self
+    }
+
+    /// Adds a user of the UAA, who gets tokens for `grant_type=password`. Default: there is none.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        self.settings.users.push((name.into(), password.into()));
+        self
+    }
+
     /// Sets how websockets are pinged: at once, and then `every` after each pong. If no pong arrives within `deadline`
     /// of a ping, the websocket is closed. Any pong counts, even an unsolicited one. Defaults: 15 s and 30 s, as on the
     /// real servers. The generations of 2014 do not ping.
@@ -150,10 +184,35 @@ impl Builder {
     }
 
     /// Sets how many bytes may wait for a tail whose client does not read. When there are more,
-    /// [`send`](crate::testing::TrafficController::send) blocks. Up to about twice this number may be held in total,
+    /// [`send`](crate::testing::TrafficController::send) blocks, unless [`slow_reader`](Builder::slow_reader) says
+    /// otherwise. Up to about twice this number may be held in total,
     /// plus the buffers of the operating system. Default: 8 MiB.
     pub fn backlog(mut self, bytes: usize) -> Self {
         self.settings.backlog = bytes.max(1);
+        self
+    }
+
+    /// Sets what happens to a tail whose client reads so slowly that more than the [backlog](Builder::backlog) waits.
+    /// Default: [`SlowReader::Wait`]. [`Fault::SlowReader`](crate::testing::Fault::SlowReader) sets it for one tail.
+    pub fn slow_reader(mut self, slow_reader: SlowReader) -> Self {
+        self.settings.slow_reader = Some(slow_reader);
+        self
+    }
+
+    /// Lets each server treat slow readers as the real one does: Doppler [cuts them off](SlowReader::CutOff) after 5 s,
+    /// the RLP gateway [drops](SlowReader::Drop) messages, and the servers until 2016
+    /// [say so](SlowReader::DropAndTell). The real servers do so much sooner than with the default
+    /// [backlog](Builder::backlog).
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    ///
+    /// let server =
+    ///     TrafficController::builder().generation(Generation::Today).real_slow_readers().backlog(64 << 10).start()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn real_slow_readers(mut self) -> Self {
+        self.settings.slow_reader = None;
         self
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::server::RouterError;
+use super::settings::SlowReader;
 
 /// A fault of a connection.
 ///
@@ -79,6 +80,9 @@ pub enum Fault {
     ResetAfter(u64),
     /// Nothing is sent after this many bytes, but the connection stays open.
     StallAfter(u64),
+    /// What happens to a tail whose client does not read fast enough, instead of what
+    /// [`Builder::slow_reader`](crate::testing::Builder::slow_reader) says.
+    SlowReader(SlowReader),
     /// The bytes are sent one at a time.
     Drip {
         /// The pause between two bytes.
@@ -109,6 +113,7 @@ pub(crate) struct FaultPlan {
     pub(crate) interruption: Option<(u64, Interruption)>,
     /// The pause between two bytes.
     pub(crate) drip: Option<Duration>,
+    pub(crate) slow_reader: Option<SlowReader>,
 }
 
 /// An error response that does not depend on the request.
@@ -160,6 +165,7 @@ impl From<Vec<Fault>> for FaultPlan {
                 Fault::DropAfter(bytes) => plan.interruption = Some((bytes, Interruption::Drop)),
                 Fault::ResetAfter(bytes) => plan.interruption = Some((bytes, Interruption::Reset)),
                 Fault::StallAfter(bytes) => plan.interruption = Some((bytes, Interruption::Stall)),
+                Fault::SlowReader(slow_reader) => plan.slow_reader = Some(slow_reader),
                 Fault::Drip { every } => plan.drip = Some(every),
             }
         }

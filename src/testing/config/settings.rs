@@ -1,6 +1,6 @@
 //! [`Settings`]: how a server behaves during its whole life, with the defaults.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -30,10 +30,17 @@ pub(crate) struct Settings {
     pub(crate) tokens: Option<Vec<String>>,
     /// The GUIDs of the apps that exist. `None`: every app exists.
     pub(crate) apps: Option<HashSet<String>>,
+    pub(crate) app_names: HashMap<String, String>,
+    /// The clients of the UAA, besides `cf`, with their secrets.
+    pub(crate) clients: Vec<(String, String)>,
+    /// The users of the UAA with their passwords.
+    pub(crate) users: Vec<(String, String)>,
     pub(crate) ping: PingSettings,
     pub(crate) body_framing: BodyFraming,
     pub(crate) retain: usize,
     pub(crate) backlog: usize,
+    /// `None`: each server does what the real one does.
+    pub(crate) slow_reader: Option<SlowReader>,
     pub(crate) token_life: Duration,
     pub(crate) rotate_refresh_tokens: bool,
     pub(crate) equal_times: EqualTimes,
@@ -82,10 +89,14 @@ impl Default for Settings {
             tls: false,
             tokens: None,
             apps: None,
+            app_names: HashMap::new(),
+            clients: Vec::new(),
+            users: Vec::new(),
             ping: PING,
             body_framing: BodyFraming::ContentLength,
             retain: RETAIN,
             backlog: BACKLOG,
+            slow_reader: Some(SlowReader::Wait),
             token_life: TOKEN_LIFE,
             rotate_refresh_tokens: false,
             equal_times: EqualTimes::Together,
@@ -128,4 +139,22 @@ pub enum EqualTimes {
     Parted,
     /// Each is moved to the next unused nanosecond.
     Spread,
+}
+
+/// What happens to a tail whose client does not read fast enough. See
+/// [`Builder::slow_reader`](crate::testing::Builder::slow_reader).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SlowReader {
+    /// [`send`](crate::testing::TrafficController::send) waits until the client reads. No real server does this, but no
+    /// message is lost.
+    Wait,
+    /// Messages are dropped while too many bytes wait. When nothing could be sent for this long, the stream ends without
+    /// a close frame. Doppler does this, since 2018, after about 5 s.
+    CutOff(Duration),
+    /// Messages are dropped while too many bytes wait. The RLP gateway does this.
+    Drop,
+    /// Messages are dropped while too many bytes wait. Then a message of the source `LGR` says so; the number in it is not
+    /// the number of dropped messages. The servers until 2016 do this.
+    DropAndTell,
 }

@@ -85,18 +85,18 @@ impl Connection {
     /// Writes all the bytes. Discards what the client sends meanwhile.
     pub(crate) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Disconnect> {
         while !bytes.is_empty() {
-            self.send_some(&mut bytes)?;
+            self.send_some(&mut bytes, None)?;
         }
         self.check()
     }
 
     /// Writes some of the bytes and advances the slice. If nothing can be written, waits until that may have changed,
-    /// or until the client has ended.
-    pub(crate) fn send_some(&mut self, bytes: &mut &[u8]) -> Result<(), Disconnect> {
+    /// until the client has ended, or until the deadline.
+    pub(crate) fn send_some(&mut self, bytes: &mut &[u8], deadline: Option<Instant>) -> Result<(), Disconnect> {
         match self.socket.write(bytes)? {
             Some(written) => *bytes = &bytes[written..],
             None => {
-                self.wait(true, None)?;
+                self.wait(true, deadline)?;
                 self.socket.discard_input()?;
             }
         }

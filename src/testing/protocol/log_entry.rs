@@ -1,10 +1,12 @@
 //! [`LogEntry`]: what an app has logged, and its encoding in each [`WireFormat`].
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use super::{events, frames};
-use crate::message::LogMessage;
-use crate::wire::dropsonde::{encode_doppler, encode_legacy};
+use super::{dropsonde, events, frames};
+use crate::message::{LogMessage, MessageType};
+use crate::testing::config::settings::SlowReader;
+use crate::wire::dropsonde::encode_legacy;
 use crate::wire::v2;
 
 pub(crate) enum LogEntry {
@@ -19,9 +21,32 @@ pub(crate) enum WireFormat {
     /// Websocket frames, or parts of a multipart body, with one legacy message each.
     Legacy,
     /// Websocket frames, or parts of a multipart body, with one dropsonde envelope each.
-    Doppler,
+    Doppler {
+        /// The envelopes were converted from version 2.
+        is_converted: bool,
+    },
     /// Server-sent events with a batch of v2 envelopes each.
     RlpGateway,
+}
+
+/// How long the real Doppler waits for a slow reader.
+const CUT_OFF: Duration = Duration::from_secs(5);
+
+impl WireFormat {
+    /// Returns what the real servers with this format do to slow readers.
+    pub(crate) fn slow_reader(self) -> SlowReader {
+        match self {
+            WireFormat::Legacy | WireFormat::Doppler { is_converted: false } => SlowReader::DropAndTell,
+            WireFormat::Doppler { is_converted: true } => SlowReader::CutOff(CUT_OFF),
+            WireFormat::RlpGateway => SlowReader::Drop,
+        }
+    }
+
+    /// Returns the frame or the event which says that messages were dropped.
+    pub(crate) fn drop_notice(self, app: &str) -> Vec<u8> {
+        let notice = LogMessage::new(app, "Log message output too high. We've dropped 100 messages");
+        LogEntry::Message(notice.source("LGR", "0").message_type(MessageType::Err)).frame(self)
+    }
 }
 
 impl LogEntry {
@@ -31,18 +56,27 @@ impl LogEntry {
             LogEntry::Raw(payload) => payload.into(),
             LogEntry::Message(message) => match format {
                 WireFormat::Legacy => encode_legacy(message).into(),
-                WireFormat::Doppler => encode_doppler(message).into(),
+                WireFormat::Doppler { is_converted } => dropsonde::encode(message, is_converted).into(),
                 WireFormat::RlpGateway => format!(r#"{{"batch":[{}]}}"#, v2::encode(message)).into_bytes().into(),
             },
         }
     }
 
-    /// Returns the whole frame or event.
+    /// Returns true if clients with this format get it: an empty message has no form of version 1.
+    pub(crate) fn reaches(&self, format: WireFormat) -> bool {
+        let is_empty = self.message().is_some_and(|message| message.message.is_empty());
+        !is_empty || format != WireFormat::Doppler { is_converted: true }
+    }
+
+    /// Returns the whole frame or event. It is empty if clients with this format do not get it.
     pub(crate) fn frame(&self, format: WireFormat) -> Vec<u8> {
+        if !self.reaches(format) {
+            return Vec::new();
+        }
         let payload = self.payload(format);
         let mut frame = Vec::with_capacity(payload.len() + 10);
         match format {
-            WireFormat::Legacy | WireFormat::Doppler => frames::write_binary(&payload, &mut frame),
+            WireFormat::Legacy | WireFormat::Doppler { .. } => frames::write_binary(&payload, &mut frame),
             WireFormat::RlpGateway => events::write_event(&payload, &mut frame),
         }
         frame

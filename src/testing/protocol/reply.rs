@@ -77,4 +77,6 @@ pub(crate) enum HandshakeError {
 pub(crate) struct EventSubscription {
     /// The apps whose logs are sent.
     pub(crate) apps: Vec<String>,
+    /// Streams of the same shard share what comes.
+    pub(crate) shard: Option<String>,
 }

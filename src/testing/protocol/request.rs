@@ -49,20 +49,30 @@ pub enum RequestKind {
     Stream,
     /// `/apps/<guid>/recentlogs`
     RecentLogs,
+    /// `/apps/<guid>/containermetrics`
+    ContainerMetrics,
+    /// `/firehose/<subscription id>`
+    Firehose,
     /// `/api/v1/read/<guid>` of Log Cache, or `/v1/read/<guid>` of its versions 1.x
     LogCacheRead,
     /// `/api/v1/meta` of Log Cache, or `/v1/meta`
     LogCacheMeta,
     /// `/api/v1/info` of Log Cache, or `/v1/info`
     LogCacheInfo,
+    /// `/api/v1/query` or `/api/v1/query_range` of Log Cache
+    LogCacheQuery,
     /// `/v2/read` of the RLP gateway
     Gateway,
     /// `/` of the API
     ApiRoot,
     /// `/v2/info` of the API
     ApiInfo,
+    /// A path of the API that begins with `/v2/` or `/v3/`, such as `/v3/apps`
+    Api,
     /// `/oauth/token` of the UAA
     Token,
+    /// `/login` of the UAA
+    Login,
     /// Another path, which no server knows.
     Other,
 }
@@ -110,7 +120,9 @@ impl Request {
     pub(crate) fn apps(&self) -> Vec<String> {
         let in_path = match self.kind {
             RequestKind::Gateway => return self.query_values("source_id"),
-            RequestKind::Stream | RequestKind::RecentLogs => app_in_path(self.path()).map(|(app, _)| app),
+            RequestKind::Stream | RequestKind::RecentLogs | RequestKind::ContainerMetrics => {
+                app_in_path(self.path()).map(|(app, _)| app)
+            }
             RequestKind::LogCacheRead => source_in_path(self.path()),
             _ => return self.query_values("app"),
         };
@@ -165,6 +177,11 @@ fn source_in_path(path: &str) -> Option<&str> {
     LOG_CACHE_READ.iter().find_map(|prefix| path.strip_prefix(prefix)).filter(|source| !source.is_empty())
 }
 
+/// Returns the subscription id in the path of a firehose.
+pub(crate) fn subscription_in_path(path: &str) -> Option<&str> {
+    path.strip_prefix("/firehose/").filter(|id| !id.is_empty() && !id.contains('/'))
+}
+
 /// Splits one of Doppler's paths, `/apps/<app>/<what>`, into the app and what is asked for.
 fn app_in_path(path: &str) -> Option<(&str, &str)> {
     let (app, what) = path.strip_prefix("/apps/")?.split_once('/')?;
@@ -176,11 +193,16 @@ impl RequestKind {
     pub(crate) fn server(self) -> Option<Server> {
         Some(match self {
             RequestKind::Recent | RequestKind::Tail | RequestKind::Dump => Server::Legacy,
-            RequestKind::Stream | RequestKind::RecentLogs => Server::Doppler,
-            RequestKind::LogCacheRead | RequestKind::LogCacheMeta | RequestKind::LogCacheInfo => Server::LogCache,
+            RequestKind::Stream | RequestKind::RecentLogs | RequestKind::ContainerMetrics | RequestKind::Firehose => {
+                Server::Doppler
+            }
+            RequestKind::LogCacheRead
+            | RequestKind::LogCacheMeta
+            | RequestKind::LogCacheInfo
+            | RequestKind::LogCacheQuery => Server::LogCache,
             RequestKind::Gateway => Server::RlpGateway,
-            RequestKind::ApiRoot | RequestKind::ApiInfo => Server::Api,
-            RequestKind::Token => Server::Uaa,
+            RequestKind::ApiRoot | RequestKind::ApiInfo | RequestKind::Api => Server::Api,
+            RequestKind::Token | RequestKind::Login => Server::Uaa,
             RequestKind::Other => return None,
         })
     }
@@ -192,14 +214,19 @@ impl RequestKind {
             "/dump/" => RequestKind::Dump,
             "/api/v1/meta" | "/v1/meta" => RequestKind::LogCacheMeta,
             "/api/v1/info" | "/v1/info" => RequestKind::LogCacheInfo,
+            "/api/v1/query" | "/api/v1/query_range" => RequestKind::LogCacheQuery,
             "/v2/read" => RequestKind::Gateway,
             "/" => RequestKind::ApiRoot,
             "/v2/info" => RequestKind::ApiInfo,
             "/oauth/token" => RequestKind::Token,
+            "/login" => RequestKind::Login,
             _ if source_in_path(path).is_some() => RequestKind::LogCacheRead,
+            _ if path.starts_with("/v3/") || path.starts_with("/v2/") => RequestKind::Api,
             _ => match app_in_path(path) {
                 Some((_, "stream")) => RequestKind::Stream,
                 Some((_, "recentlogs")) => RequestKind::RecentLogs,
+                Some((_, "containermetrics")) => RequestKind::ContainerMetrics,
+                None if subscription_in_path(path).is_some() => RequestKind::Firehose,
                 _ => RequestKind::Other,
             },
         }

@@ -3,11 +3,13 @@
 use crate::testing::config::generation::Generation;
 use crate::testing::config::server::Server;
 use crate::testing::config::settings::Settings;
-use crate::testing::protocol::request::{Request, is_guid, unescape};
+use crate::testing::protocol::request::{Request, RequestKind, is_guid, unescape};
 use crate::testing::state::{SharedState, State};
 
 pub(super) enum Authorization {
     Granted,
+    /// The token is an admin's.
+    Admin,
     NoToken,
     /// The token is not accepted.
     InvalidToken,
@@ -39,10 +41,19 @@ pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorizatio
                 Authorization::Unavailable
             }
             false => Authorization::InvalidToken,
+            // Log Cache and the RLP gateway let an admin see everything, even what does not exist.
+            true if state.tokens.is_of_admin(bearer_token(authorization)) && !needs_app(request.kind) => {
+                Authorization::Admin
+            }
             true if !request.apps().iter().all(|app| exists(shared, state, app)) => Authorization::Hidden,
             true => Authorization::Granted,
         }
     })
+}
+
+/// Returns true if a server asks the Cloud Controller about the app, even if the token is an admin's.
+fn needs_app(kind: RequestKind) -> bool {
+    matches!(kind.server(), Some(Server::Legacy | Server::Doppler)) && kind != RequestKind::Firehose
 }
 
 /// Returns true if an app exists and may be seen.

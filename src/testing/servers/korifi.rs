@@ -51,11 +51,11 @@ fn root(shared: &SharedState) -> Response {
 fn read(shared: &SharedState, request: &Request) -> Response {
     let app = request.app();
     match authorize(shared, request) {
-        Authorization::Granted if is_guid(&app) => {}
+        Authorization::Granted | Authorization::Admin if is_guid(&app) => {}
         Authorization::NoToken => return error(401, 10002, "CF-NotAuthenticated", "Authentication error"),
         Authorization::InvalidToken => return error(401, 1000, "CF-InvalidAuthToken", "Invalid Auth Token"),
         Authorization::Unavailable => return error(500, 10001, "UnknownError", "An unknown error occurred."),
-        Authorization::Granted | Authorization::Hidden => {
+        Authorization::Granted | Authorization::Admin | Authorization::Hidden => {
             let message = "App not found. Ensure it exists and you have access to it.";
             return error(404, 10010, "CF-ResourceNotFound", message);
         }

@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 
 use super::authorization::{Authorization, authorize};
-use super::multipart::{recent, recent_with_boundary};
+use super::doppler;
+use super::multipart::{self, recent, recent_with_boundary};
 use crate::testing::config::fault::Endless;
 use crate::testing::config::generation::Generation;
 use crate::testing::config::server::Server;
@@ -54,9 +55,14 @@ fn answer_of_2015(shared: &SharedState, endless: Option<Endless>, request: &Requ
     };
     let format = match request.kind {
         RequestKind::Recent | RequestKind::Tail | RequestKind::Dump => Some(WireFormat::Legacy),
-        RequestKind::Stream | RequestKind::RecentLogs => Some(WireFormat::Doppler),
+        RequestKind::Stream | RequestKind::RecentLogs | RequestKind::ContainerMetrics => {
+            Some(WireFormat::Doppler { is_converted: false })
+        }
         _ => None,
     };
+    if request.kind == RequestKind::Firehose && request.method != "HEAD" {
+        return doppler::firehose(shared, request);
+    }
     let Some(format) = format.filter(|_| !app.is_empty()) else {
         let path = if is_2016 { "" } else { request.path() };
         return Response::text(404, format!("Resource Not Found. {path}").trim_end()).into();
@@ -66,7 +72,7 @@ fn answer_of_2015(shared: &SharedState, endless: Option<Endless>, request: &Requ
     }
     if is_2016 {
         match authorize(shared, request) {
-            Authorization::Granted => {}
+            Authorization::Granted | Authorization::Admin => {}
             Authorization::NoToken | Authorization::InvalidToken => return Response::text(401, "Unauthorized").into(),
             Authorization::Hidden => return Response::text(404, "Not Found").into(),
             Authorization::Unavailable => return Response::text(500, "Internal Server Error").into(),
@@ -76,6 +82,8 @@ fn answer_of_2015(shared: &SharedState, endless: Option<Endless>, request: &Requ
         return response.header("Www-Authenticate", "Basic").into();
     }
     match request.kind {
+        // The apps of this foundation have no metrics.
+        RequestKind::ContainerMetrics => multipart::empty(shared).into(),
         RequestKind::Tail | RequestKind::Stream => {
             WebsocketUpgrade::accept(request, WebsocketKind::Tail, format, shared.settings.generation)
                 .map_or_else(|_| Response::go_error(400, "Bad Request").into(), Reply::Websocket)
@@ -87,7 +95,7 @@ fn answer_of_2015(shared: &SharedState, endless: Option<Endless>, request: &Requ
 /// Returns why the request is not allowed.
 fn rejection(shared: &SharedState, request: &Request) -> Option<&'static str> {
     match authorize(shared, request) {
-        Authorization::Granted => None,
+        Authorization::Granted | Authorization::Admin => None,
         Authorization::NoToken => Some("Error: Authorization not provided"),
         // The servers of 2015 and before do not tell why the API refuses.
         Authorization::InvalidToken | Authorization::Hidden | Authorization::Unavailable => {

@@ -5,6 +5,7 @@ pub(crate) mod doppler;
 pub(crate) mod log_cache;
 pub(crate) mod rlp_gateway;
 pub(crate) mod api;
+pub(crate) mod cloud_controller;
 pub(crate) mod uaa;
 pub(crate) mod korifi;
 pub(crate) mod router;

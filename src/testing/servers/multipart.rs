@@ -12,6 +12,13 @@ pub(super) fn recent(shared: &SharedState, endless: Option<Endless>, app: &str, 
     recent_with_boundary(shared, endless, app, format, &boundary, &boundary)
 }
 
+/// Creates a response without parts.
+pub(super) fn empty(shared: &SharedState) -> Response {
+    let boundary = hex_digits(60);
+    Response::with_body(200, &format!("multipart/x-protobuf; boundary={boundary}"), format!("\r\n--{boundary}--\r\n"))
+        .framing(shared.settings.body_framing)
+}
+
 /// Creates the same response with this boundary. The `Content-Type` contains it as `boundary_in_header`, which may be
 /// quoted.
 pub(super) fn recent_with_boundary(
@@ -22,7 +29,8 @@ pub(super) fn recent_with_boundary(
     boundary: &str,
     boundary_in_header: &str,
 ) -> Response {
-    let entries = shared.stored(app);
+    let mut entries = shared.stored(app);
+    entries.retain(|entry| entry.reaches(format));
     let delimiter = format!("\r\n--{boundary}\r\n\r\n");
     let mut body = Vec::new();
     for entry in &entries {

@@ -46,11 +46,18 @@ struct EventStream<'a> {
 }
 
 impl<'a> EventStream<'a> {
-    fn open(connection: &'a mut Connection, EventSubscription { apps }: EventSubscription, exchange: Exchange) -> Self {
+    fn open(
+        connection: &'a mut Connection,
+        EventSubscription { apps, shard }: EventSubscription,
+        exchange: Exchange,
+    ) -> Self {
         let framing = if exchange.may_chunk() { StreamFraming::Chunked } else { StreamFraming::UntilClose };
         let shared = connection.shared();
         let settings = &shared.settings;
-        let queue = Arc::new(SendQueue::new(WireFormat::RlpGateway, Arc::clone(connection.waker()), settings.backlog));
+        let app = apps.first().map(String::as_str).unwrap_or_default();
+        let (waker, slow_reader) = (Arc::clone(connection.waker()), connection.plan.slow_reader);
+        let queue = SendQueue::new(WireFormat::RlpGateway, app, waker, settings, slow_reader).of_shard(shard);
+        let queue = Arc::new(queue);
         // From here on, messages are sent to this stream. The client does not know yet that the stream is open, so it
         // misses no message that is logged after it knows.
         shared.update(|state| {
@@ -179,8 +186,14 @@ impl<'a> EventStream<'a> {
     }
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Disconnect> {
+        let mut progress = (Instant::now(), bytes.len());
         while !bytes.is_empty() {
-            self.connection.send_some(&mut bytes)?;
+            self.connection.send_some(&mut bytes, self.queue.cut_off_at(progress.0))?;
+            if bytes.len() < progress.1 {
+                progress = (Instant::now(), bytes.len());
+            } else if is_due(self.queue.cut_off_at(progress.0)) {
+                return Err(Disconnect::Drop);
+            }
             // The client may never read what waits for it, and no sender may wait for that.
             if self.connection.socket.ended() {
                 self.unregister();

@@ -12,11 +12,14 @@ use crate::testing::connection::{Connection, Disconnect};
 use crate::testing::protocol::frames::{self, FrameReader, ProtocolError};
 use crate::testing::protocol::received::{Ending, Frame, Received, ReceivedFrame};
 use crate::testing::protocol::reply::{WebsocketKind, WebsocketUpgrade};
-use crate::testing::protocol::request::{Request, RequestKind};
+use crate::testing::protocol::request::{Request, RequestKind, subscription_in_path};
+use crate::testing::state::ALL_APPS;
 use crate::testing::state::send_queue::{SendQueue, TailEnd};
 
 /// How long a close frame may wait because the client does not read the data before it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The key of a firehose of metrics, which gets nothing.
+const NO_APP: &str = "-";
 /// How many bytes of an endless websocket are written at a time, at least.
 const FILLER: usize = 64 * 1024;
 
@@ -42,6 +45,8 @@ struct WebsocketSession<'a> {
     /// What was taken from the queue to be written, and how much of it has been written.
     out: Vec<u8>,
     written: usize,
+    /// When something could be written last, or when there was nothing to write.
+    last_written: Instant,
     /// What is sent again and again if nothing else is to be sent.
     filler: Vec<u8>,
     reader: FrameReader,
@@ -60,7 +65,14 @@ impl<'a> WebsocketSession<'a> {
         let WebsocketUpgrade { request, kind, format } = upgrade;
         let (shared, plan) = (Arc::clone(connection.shared()), &connection.plan);
         let settings = &shared.settings;
-        let app = request.app();
+        let subscription = subscription_in_path(request.path()).filter(|_| request.kind == RequestKind::Firehose);
+        let has_logs = request.query_values("filter-type").first().is_none_or(|filter| filter != "metrics");
+        let app = match subscription {
+            Some(_) if has_logs => ALL_APPS.to_owned(),
+            Some(_) => NO_APP.to_owned(),
+            None => request.app(),
+        };
+        let shard = subscription.map(str::to_owned);
         let mut stored = Vec::new();
         if request.kind == RequestKind::Dump || plan.endless == Some(Endless::Messages) {
             stored.extend(shared.stored(&app).iter().flat_map(|entry| entry.frame(format)));
@@ -89,7 +101,9 @@ impl<'a> WebsocketSession<'a> {
             connection.socket.interrupt_at((head + (out.len() - head) / 2) as u64, Interruption::Drop);
         }
 
-        let queue = Arc::new(SendQueue::new(format, Arc::clone(connection.waker()), settings.backlog));
+        let generation = settings.generation;
+        let (waker, slow_reader) = (Arc::clone(connection.waker()), connection.plan.slow_reader);
+        let queue = Arc::new(SendQueue::new(format, &app, waker, settings, slow_reader).of_shard(shard));
         let ping_timer = (!settings.generation.is_of_2014()).then(|| PingTimer::new(settings.ping));
         // From here on, messages are sent to this tail. The client does not know yet that the tail is open, so it
         // misses no message that is logged after it knows.
@@ -107,8 +121,9 @@ impl<'a> WebsocketSession<'a> {
             record,
             out,
             written: 0,
+            last_written: Instant::now(),
             filler,
-            reader: FrameReader::default(),
+            reader: FrameReader::new(generation),
             ping_timer,
             end,
             close_deadline: None,
@@ -133,7 +148,8 @@ impl<'a> WebsocketSession<'a> {
             self.read()?;
             self.check_pings();
             self.connection.wait(!self.out.is_empty(), self.next_deadline())?;
-            if self.close_deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            let cut_off = self.cut_off_at();
+            if [self.close_deadline, cut_off].into_iter().flatten().any(|deadline| deadline <= Instant::now()) {
                 return Err(Disconnect::Drop);
             }
         }
@@ -144,7 +160,10 @@ impl<'a> WebsocketSession<'a> {
         self.refill();
         while self.written < self.out.len() {
             match self.connection.socket.write(&self.out[self.written..])? {
-                Some(written) => self.written += written,
+                Some(written) => {
+                    self.written += written;
+                    self.last_written = Instant::now();
+                }
                 None => return Ok(()),
             }
         }
@@ -158,6 +177,7 @@ impl<'a> WebsocketSession<'a> {
 
     fn refill(&mut self) {
         if self.out.is_empty() && self.end.is_none() {
+            self.last_written = Instant::now();
             self.end = self.queue.take(&mut self.out);
             if self.end.is_some() {
                 self.record_end(Ending::ClosedByServer);
@@ -180,7 +200,7 @@ impl<'a> WebsocketSession<'a> {
                 match self.reader.next() {
                     Ok(Some(frame)) => self.receive(frame),
                     Ok(None) => break,
-                    Err(ProtocolError) => self.close(Ending::ProtocolError, Some(1002), ""),
+                    Err(ProtocolError(reason)) => self.close(Ending::ProtocolError, Some(1002), &reason),
                 }
             }
         }
@@ -194,8 +214,13 @@ impl<'a> WebsocketSession<'a> {
             Frame::Ping(payload) => frames::write_pong(&payload, &mut self.out),
             Frame::Pong(_) => self.ping_timer.iter_mut().for_each(PingTimer::pong_received),
             Frame::Close(close) => {
+                let code = close.as_ref().map(|(code, _)| *code);
+                if let Some(reason) = code.and_then(|code| frames::close_code_error(self.generation(), code)) {
+                    self.close(Ending::ProtocolError, Some(1002), &reason);
+                    return;
+                }
                 self.is_closed_by_client = true;
-                let code = close.map(|(code, _)| code).filter(|_| self.generation().echoes_close_code());
+                let code = code.filter(|_| self.generation().echoes_close_code());
                 self.close(Ending::ClosedByClient, code, "");
             }
             Frame::Text(_) | Frame::Binary(_) | Frame::Fragment(_) => {}
@@ -247,7 +272,12 @@ impl<'a> WebsocketSession<'a> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let ping_timer = self.ping_timer.as_ref().filter(|_| self.end.is_none());
-        self.close_deadline.into_iter().chain(ping_timer.map(PingTimer::next)).min()
+        [self.close_deadline, ping_timer.map(PingTimer::next), self.cut_off_at()].into_iter().flatten().min()
+    }
+
+    /// Returns when the client is cut off if it goes on not to read.
+    fn cut_off_at(&self) -> Option<Instant> {
+        self.queue.cut_off_at(self.last_written).filter(|_| !self.out.is_empty())
     }
 }
 

@@ -5,8 +5,8 @@ pub(crate) mod send_queue;
 pub(crate) mod tokens;
 pub(crate) mod waker;
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +24,9 @@ use super::protocol::log_entry::LogEntry;
 use super::protocol::received::Received;
 use super::protocol::request::Request;
 use super::protocol::target::Target;
+
+/// The key of the tails that get the logs of all apps.
+pub(crate) const ALL_APPS: &str = "*";
 
 pub(crate) struct SharedState {
     pub(crate) settings: Settings,
@@ -44,6 +47,7 @@ pub(crate) struct State {
     pub(crate) is_node_away: bool,
     /// The open tails of each app.
     pub(crate) tails: HashMap<String, Vec<Arc<SendQueue>>>,
+    pub(crate) shards: Shards,
     /// How many streams of the RLP gateway are open.
     pub(crate) open_streams: usize,
     /// The apps that no token may see.
@@ -67,6 +71,31 @@ pub(crate) struct State {
     pub(crate) default_faults_at: Vec<(Target, Vec<Fault>)>,
     pub(crate) requests: Vec<Request>,
     pub(crate) received: Vec<Received>,
+}
+
+/// Which of the tails of a shard gets the next message.
+#[derive(Default)]
+pub(crate) struct Shards {
+    /// How many messages were shared so far.
+    count: usize,
+}
+
+impl Shards {
+    /// Leaves one tail of each shard, another one each time, and all tails that belong to none.
+    fn choose(&mut self, tails: Vec<Arc<SendQueue>>) -> Vec<Arc<SendQueue>> {
+        let (sharing, mut chosen): (Vec<_>, Vec<_>) = tails.into_iter().partition(|tail| tail.shard.is_some());
+        if sharing.is_empty() {
+            return chosen;
+        }
+        let mut shards: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for tail in sharing {
+            shards.entry((tail.format, tail.shard.clone())).or_default().push(tail);
+        }
+        let turn = self.count;
+        self.count = turn.wrapping_add(1);
+        chosen.extend(shards.into_values().map(|mut tails| tails.swap_remove(turn % tails.len())));
+        chosen
+    }
 }
 
 impl State {
@@ -95,6 +124,10 @@ impl SharedState {
 
     pub(crate) fn websocket_url(&self) -> String {
         format!("{}://{}", if self.settings.tls { "wss" } else { "ws" }, self.address)
+    }
+
+    pub(crate) fn host(&self) -> IpAddr {
+        self.address.ip()
     }
 
     pub(crate) fn http_url(&self) -> String {
@@ -157,7 +190,8 @@ impl SharedState {
             if state.are_logs_disabled {
                 return Vec::new();
             }
-            state.tails.get(app).cloned().unwrap_or_default()
+            let tails = state.tails.get(app).into_iter().chain(state.tails.get(ALL_APPS)).flatten().cloned().collect();
+            state.shards.choose(tails)
         })
     }
 

@@ -9,6 +9,9 @@ use serde_json::json;
 use super::TrafficController;
 use crate::testing::config::generation::Generation;
 use crate::testing::config::server::{RouterError, Server};
+use crate::testing::servers::api::V3_VERSION;
+use crate::testing::servers::cloud_controller::{ORGANIZATION, ORGANIZATION_NAME, SPACE, SPACE_NAME};
+use crate::testing::state::tokens::TokenOwner;
 
 impl TrafficController {
     /// Returns the address of the API, for [`Consumer::discover`](crate::Consumer::discover):
@@ -43,7 +46,15 @@ impl TrafficController {
     /// ```
     pub fn issue_token(&self) -> String {
         let life = self.shared.settings.token_life;
-        format!("bearer {}", self.shared.update(|state| state.tokens.issue(life)).jwt)
+        format!("bearer {}", self.shared.update(|state| state.tokens.issue(life, &TokenOwner::default())).jwt)
+    }
+
+    /// [Issues](TrafficController::issue_token) an access token of an admin, with the scopes `doppler.firehose` and
+    /// `logs.admin`. It may read the firehose (`/firehose/<subscription id>`), every source of Log Cache and of the RLP
+    /// gateway, and all sources of the RLP gateway at once.
+    pub fn issue_admin_token(&self) -> String {
+        let life = self.shared.settings.token_life;
+        format!("bearer {}", self.shared.update(|state| state.tokens.issue(life, &TokenOwner::Admin)).jwt)
     }
 
     /// Issues a refresh token and returns it. For `POST /oauth/token` with `grant_type=refresh_token` and this token,
@@ -148,6 +159,20 @@ impl TrafficController {
         let mut session = json!({
             "ConfigVersion": 4,
             "Target": self.api(),
+            "APIVersion": V3_VERSION,
+            "MinCLIVersion": "",
+            "MinRecommendedCLIVersion": "",
+            "RoutingAPIEndpoint": url_if(!generation.has_legacy(), format!("{}/routing", self.api())),
+            "NetworkPolicyV1Endpoint": url_if(!generation.has_legacy(), format!("{}/networking/v1/external", self.api())),
+            "OrganizationFields": { "GUID": ORGANIZATION, "Name": ORGANIZATION_NAME },
+            "SpaceFields": { "GUID": SPACE, "Name": SPACE_NAME, "AllowSSH": true },
+            "SSHOAuthClient": "ssh-proxy",
+            "UAAGrantType": "",
+            "AsyncTimeout": 0,
+            "ColorEnabled": "",
+            "Locale": "",
+            "PluginRepos": null,
+            "Trace": "",
             "AuthorizationEndpoint": self.api(),
             "UaaEndpoint": self.api(),
             "DopplerEndPoint": url_if(settings.has_doppler(), self.endpoint()),

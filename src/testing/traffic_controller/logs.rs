@@ -23,11 +23,14 @@ impl TrafficController {
     /// Logs a message: sends it to every open tail of its app, both websockets and streams of the RLP gateway, and
     /// keeps it as a [recent](TrafficController::add_recent) one. Returns the number of tails to which it was sent.
     ///
+    /// An empty message reaches neither Doppler's streams of 2018 and later nor their recent logs.
+    ///
     /// A tail is open before its client can know it. A message that is sent after a client has connected is therefore
     /// never missed.
     ///
     /// If too many bytes [wait](crate::testing::Builder::backlog) for a tail whose client does not read, this blocks
-    /// until the client reads, or until the tail or the server ends. (The real servers drop messages instead.)
+    /// until the client reads, or until the tail or the server ends. The real servers drop messages instead, as this one
+    /// does if [it is told to](crate::testing::Builder::slow_reader).
     pub fn send(&self, message: LogMessage) -> usize {
         self.log(&message.app_id.clone(), LogEntry::Message(message), None)
     }
@@ -89,6 +92,7 @@ impl TrafficController {
     fn log(&self, app: &str, entry: LogEntry, readable: Option<Instant>) -> usize {
         let entry = Arc::new(entry);
         let mut tails = self.shared.store(app, Arc::clone(&entry), readable);
+        tails.retain(|tail| entry.reaches(tail.format));
         // The entry is encoded only once for each format.
         tails.sort_by_key(|tail| tail.format);
         let groups = tails.chunk_by(|one, other| one.format == other.format);
@@ -165,7 +169,8 @@ impl TrafficController {
         self.shared.with(|state| state.tails.get(app).cloned()).unwrap_or_default()
     }
 
-    /// Returns the number of open tails of an app.
+    /// Returns the number of open tails of an app. Here and in the methods that end tails, `*` means the tails of all apps:
+    /// firehoses, and streams of an admin that name no app.
     pub fn open_tails(&self, app: &str) -> usize {
         self.tails(app).len()
     }

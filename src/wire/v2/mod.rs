@@ -176,9 +176,20 @@ fn decode(json: &str) -> Result<Option<LogMessage>> {
 }
 
 fn undecodable(what: impl fmt::Display, cause: &dyn fmt::Display) -> Error {
-    // Truncated below, because the cause may quote its whole input.
-    let cause = cause.to_string();
-    Error::new(ErrorKind::Undecodable, format!("{what}: {cause:.200}"))
+    Error::new(ErrorKind::Undecodable, format!("{what}: {}", without_quotes(&cause.to_string())))
+}
+
+/// Returns the message of a parser without what it quotes of its input, which may be a secret or very long: from the
+/// first double quote to the last, and from the first backtick to the last if that is a name in the input.
+fn without_quotes(message: &str) -> String {
+    let cut = |message: String, quote: char| match (message.find(quote), message.rfind(quote)) {
+        (Some(first), Some(last)) if first < last => format!("{}{quote}…{}", &message[..first], &message[last..]),
+        _ => message,
+    };
+    let message = cut(message.to_owned(), '"');
+    // The other names in backticks are our own: those of missing fields and of types.
+    let is_input = message.starts_with("unknown variant") || message.starts_with("invalid value");
+    if is_input { cut(message, '`') } else { message }
 }
 
 /// The fields of an envelope that are used.

@@ -111,13 +111,14 @@ fn an_error_on_the_last_page_of_an_older_window_does_not_begin_it_again() {
     world.round_trip = (2 * MS, 2 * MS);
     world.run(EPOCH + 20 * SECOND);
     let mut failed_at = Vec::new();
-    // Every fourth request fails.
-    for n in 0..400 {
+    // Every third request fails.
+    let mut dice = Dice(3);
+    for _ in 0..2000 {
         let Next::Read(range) = world.engine.next(Duration::from_nanos((world.now - EPOCH).unsigned_abs())) else {
             world.step(i64::MAX);
             continue;
         };
-        if n % 4 == 3 && range.end.is_some() {
+        if range.end.is_some() && dice.chance(300) {
             failed_at.push(world.engine.windows.settled());
             world.errors = 1000;
         }
@@ -125,7 +126,7 @@ fn an_error_on_the_last_page_of_an_older_window_does_not_begin_it_again() {
         world.errors = 0;
     }
     assert!(failed_at.len() > 5 && failed_at.is_sorted(), "{failed_at:?}");
-    assert!(failed_at.windows(5).all(|marks| marks[0] < marks[4]), "{failed_at:?}");
+    assert!(failed_at.windows(8).all(|marks| marks[0] < marks[7]), "{failed_at:?}");
 }
 
 // Pauses.
@@ -141,6 +142,31 @@ fn a_page_resets_the_pauses_that_failures_made() {
     assert!(pace.after_failure(None).as_millis() <= 500);
     let retry_after = Some(Duration::from_secs(20));
     assert_eq!(pace.after_failure(retry_after), Duration::from_secs(20));
+}
+
+#[test]
+fn each_request_may_fail_and_is_made_again() {
+    let transient = Failure::Transient { retry_after: None };
+    let second = Duration::from_secs(1);
+    let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+    let seed = engine.next(Duration::ZERO);
+    assert_eq!(engine.next(second), seed);
+    engine.failed(transient, second);
+    let Next::Wait(until) = engine.next(second) else { panic!("no pause") };
+    assert!((second..2 * second).contains(&until));
+    assert_eq!((engine.failures(), engine.next(until)), (1, seed));
+    engine.failed(Failure::Transient { retry_after: Some(30 * second) }, until);
+    assert_eq!(engine.next(until), Next::Wait(until + 30 * second));
+    assert_eq!((engine.failures(), engine.next(until + 30 * second)), (2, seed));
+    // Too large, and that for a single line, too.
+    for limit in [1000, 500, 250, 125, 62, 31, 15, 7, 3, 1] {
+        assert!(matches!(engine.next(40 * second), Next::Read(range) if range.limit == limit));
+        engine.failed(Failure::TooLarge, 40 * second);
+    }
+    assert!(matches!(engine.next(40 * second), Next::Wait(_)));
+    engine.next(60 * second);
+    engine.page(Page { lines: vec![line(EPOCH, 1)], envelopes: 1, date: None }, 60 * second);
+    assert_eq!((engine.failures(), engine.complete_until()), (0, None));
 }
 
 #[test]

@@ -19,9 +19,10 @@ pub(super) struct Window {
 impl Windows {
     /// The windows of a tail that gives lines from `floor` on and has read everything at the server's time `clock`.
     pub(super) fn new(horizon: i64, floor: i64, clock: i64) -> Self {
-        let ages = [horizon, YOUNG];
-        let all = ages.into_iter().take_while(|age| *age <= horizon);
-        Windows { all: all.map(|age| Window { age, mark: clock.saturating_sub(age).max(floor) }).collect() }
+        let ages = if horizon > YOUNG { vec![horizon, YOUNG] } else { vec![horizon] };
+        Windows {
+            all: ages.into_iter().map(|age| Window { age, mark: clock.saturating_sub(age).max(floor) }).collect(),
+        }
     }
 
     pub(super) fn count(&self) -> usize {
