@@ -178,6 +178,8 @@ proptest! {
         match theirs.2 {
             // We check the UTF-8 of a text message only at its end.
             End::Broken => prop_assert!(ours.0.starts_with(&theirs.0) && ours.1.starts_with(&theirs.1)),
+            // We check a header before its payload has arrived, tungstenite after that.
+            End::Eof if ours.2 == End::Broken => prop_assert_eq!((ours.0, ours.1), (theirs.0, theirs.1)),
             // The tests of close frames below compare the codes.
             End::Closed(_) => prop_assert_eq!((ours.0, ours.1), (theirs.0, theirs.1)),
             _ => prop_assert_eq!(ours, theirs),
