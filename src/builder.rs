@@ -22,8 +22,9 @@ const LARGEST_MESSAGE_SIZE: usize = 1 << 30;
 ///
 /// It needs at least one address: [`api`](Builder::api), [`cf_cli`](Builder::cf_cli), [`doppler`](Builder::doppler),
 /// [`log_cache`](Builder::log_cache), [`rlp_gateway`](Builder::rlp_gateway) or [`legacy`](Builder::legacy). An address
-/// that is set by hand replaces the one that the API, or the session of `cf`, names. If the API names a better server, that server is used
-/// instead: see [`Consumer`](Consumer#which-server-is-used). Without an API only the addresses set by hand are used.
+/// that is set by hand replaces the one that the API, or the session of `cf`, names. If the API names a better server,
+/// that server is used instead: see [`Consumer`](Consumer#which-server-is-used). Without an API only the addresses set
+/// by hand are used.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,8 +74,8 @@ impl Builder {
     /// Sets the address of the foundation's API, such as `https://api.example.com`.
     ///
     /// The API is asked when the first address is needed, and again when a server that it named cannot be reached: see
-    /// [`Consumer`](Consumer#which-server-is-used). Its root names the servers, on old foundations `/v2/info` does. Both
-    /// requests together take at most the [connect timeout](Builder::connect_timeout).
+    /// [`Consumer`](Consumer#which-server-is-used). Its root names the servers, on old foundations `/v2/info` does.
+    /// Both requests together take at most the [connect timeout](Builder::connect_timeout).
     ///
     /// An API at an `https://` address may not name servers at `ws://` or `http://` addresses, because they would get
     /// the token in the clear: see [`danger_allow_plain_servers`](Builder::danger_allow_plain_servers).
@@ -228,8 +229,8 @@ impl Builder {
     /// Makes [`tail`](Consumer::tail) read from this kind of server, and from no other. By default it reads from the
     /// [best one](Consumer#which-server-is-used).
     ///
-    /// [`Via::LogCache`] makes a tail poll Log Cache, like [`follow`](Consumer::follow) but without the recent messages:
-    /// for foundations whose streams give no logs (`disable_logs` of the agents).
+    /// [`Via::LogCache`] makes a tail poll Log Cache, like [`follow`](Consumer::follow) but without the recent
+    /// messages: for foundations whose streams give no logs (`disable_logs` of the agents).
     pub fn tail_via(mut self, via: Via) -> Self {
         self.tail_via = Some(via);
         self
@@ -275,12 +276,14 @@ impl Builder {
     ///
     /// **Dangerous**: a server at a `ws://` or `http://` address gets the token in the clear, and a UAA at an `http://`
     /// address gets the refresh token or the client's secret in the clear. Everybody on the way can read them, and can
-    /// act as their owner. Without this setting, a call that would need such a server fails with
-    /// [`ErrorKind::BadResponse`] and names the address, and [`build`](Builder::build) rejects such a UAA. Use it only
-    /// if the network on the way is trusted.
+    /// act as their owner. Use it only if the network on the way is trusted.
     ///
-    /// It is not needed for a server whose `ws://` or `http://` address is set on this builder, or if the API itself has
-    /// an `http://` address.
+    /// Without this setting, such a server is not used. Often the [next choice](Consumer#which-server-is-used) is used
+    /// instead, which [`Choice::why`](crate::Choice::why) tells. Only where there is none, a call that needs the server
+    /// fails with [`ErrorKind::BadResponse`] and names the address. [`build`](Builder::build) rejects such a UAA.
+    ///
+    /// It is not needed for a server whose `ws://` or `http://` address is set on this builder, or if the API itself
+    /// has an `http://` address.
     pub fn danger_allow_plain_servers(mut self, allow: bool) -> Self {
         self.danger_allow_plain_servers = allow;
         self
@@ -452,7 +455,8 @@ impl Builder {
     }
 }
 
-/// The error of calls that would send the tokens of `cf` to the API of another foundation. `own` is that of the session.
+/// The error of calls that would send the tokens of `cf` to another foundation, whose API is `given`. `own` is that of
+/// the session.
 fn session_of_another_api(own: Option<&Endpoint>, given: &Endpoint) -> Error {
     let own = own.map_or_else(|| "another API".to_owned(), Endpoint::to_string);
     let text = format!(

@@ -88,7 +88,7 @@ use crate::tail::{Reconnector, Tail};
 ///
 /// | what | then |
 /// |---|---|
-/// | a server cannot be reached: an error such as [`Dial`](ErrorKind::Dial), [`Tls`](ErrorKind::Tls) or [`Timeout`](ErrorKind::Timeout), or no route | the API is asked again, once per call (per attempt of a tail that reconnects); if it names another address now, that one is tried |
+/// | a server cannot be reached: an error such as [`Dial`](ErrorKind::Dial), [`Tls`](ErrorKind::Tls) or [`Timeout`](ErrorKind::Timeout), or no route | the API is asked again, once per call (per attempt of a tail that reconnects); if it names another address now, that one is tried. Only one call asks at a time: another one that fails meanwhile goes on without the answer, and later ones have it |
 /// | the platform's router has no route to a server (its 404, 502 or 503, with the header `X-Cf-Routererror`), or answers 502 without that header | the next choice is tried, once; if it works, it is used for 5 minutes |
 /// | the API names an address that is not a URL, or has no TLS [while the API has it](Builder::danger_allow_plain_servers) | the next choice is used; without one, calls that need the server fail with [`BadResponse`](ErrorKind::BadResponse), which names the link and its value |
 /// | the API names no server for `tail`, but Log Cache | `recent` works; `tail` fails with [`InvalidInput`](ErrorKind::InvalidInput), because Log Cache has no streams; [`follow`](Consumer::follow) polls it, and so does `tail` with [`Builder::tail_via`] |

@@ -319,9 +319,9 @@ impl Error {
         self.0.body.as_deref()
     }
 
-    /// Returns how long the server asks to wait before another attempt, if its response says so: the `Retry-After` of an
-    /// error response, whatever its status (usually 429, too many requests, or 503), which is a number of seconds or a
-    /// date. At most one hour, even if the server asks for more.
+    /// Returns how long the server asks to wait before another attempt, if its response says so: the `Retry-After` of
+    /// an error response, whatever its status (usually 429, too many requests, or 503), which is a number of seconds or
+    /// a date. At most one hour, even if the server asks for more.
     ///
     /// No call waits for that time: it fails at once, so that the caller decides. A tail that
     /// [reconnects](crate::Builder::reconnect) waits for it before its next attempt.

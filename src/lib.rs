@@ -60,8 +60,8 @@
 //! A tail over a websocket has two threads. One reads and sends frames on in batches. The other sends keep-alives, and
 //! closes the connection in the end. A tail over the RLP gateway has only the thread that reads. What waits between
 //! that thread and the caller is [bounded](Tail). When it is full, TCP slows the server down. Messages are decoded in
-//! the caller's thread. A tail over Log Cache has one thread, which polls. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy
-//! function, a token function, the debug printer, `on_connect`.
+//! the caller's thread. A tail over Log Cache has one thread, which polls. A tail reconnects in a short-lived thread,
+//! because that may run the caller's functions: a proxy function, a token function, the debug printer, `on_connect`.
 //!
 //! A call uses the caller's thread, and a short-lived thread that resolves the server's name. A token is renewed in
 //! another short-lived thread, for all callers that wait for it.
@@ -152,8 +152,9 @@
 //! # Testing a tool
 //!
 //! The feature `testing` adds the module [`testing`]: a server in the test's own process that behaves like a Traffic
-//! Controller of 2014, 2015 or 2016, or like a whole foundation of 2018 or today, with an API, a UAA, Doppler, Log
-//! Cache and the RLP gateway. It has TLS, tokens and pings, and fails on demand.
+//! Controller of 2014, 2015 or 2016, or like a whole foundation: of 2018, without Log Cache or with Log Cache 1.x; of
+//! today, with an API, a UAA, Doppler, Log Cache and the RLP gateway; or Korifi, with an API and a Log Cache of its own.
+//! It has TLS, tokens and pings, and fails on demand.
 //!
 //! ```
 //! use loggregator_consumer::testing::{Fault, Generation, TrafficController};

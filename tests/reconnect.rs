@@ -237,7 +237,16 @@ fn what_comes_between_rejections_does_not_save_a_tail_that_is_rejected() {
         for via in VIAS {
             for (answers, requests) in [
                 (vec![rejected(), rejected(), fault(), rejected()], 4),
-                (vec![rejected(), Fault::Garbage(no_route()), rejected(), fault(), rejected()], 5),
+                (
+                    vec![
+                        rejected(),
+                        Fault::Garbage(no_route()),
+                        rejected(),
+                        Fault::Garbage(failing_endpoint()),
+                        rejected(),
+                    ],
+                    5,
+                ),
             ] {
                 let server = serve(via);
                 let consumer = builder(via, &server).reconnect(at_once()).build().unwrap();

@@ -8,8 +8,11 @@ use crate::secrets::{HIDDEN, printable};
 ///
 /// The title is `WEBSOCKET REQUEST:` for a request and `WEBSOCKET RESPONSE:` for a response. Messages are never
 /// printed. The value of a header is printed only if the header is known to hold no secret, so the token is never
-/// printed. Control characters in a server's headers are escaped. The printer is called in the thread that called [`tail`](crate::Consumer::tail) or
-/// [`recent`](crate::Consumer::recent).
+/// printed. Control characters in a server's headers are escaped.
+///
+/// The printer is called in the thread that called [`tail`](crate::Consumer::tail) or
+/// [`recent`](crate::Consumer::recent). After a [reconnect](crate::Builder::reconnect) it is called in a thread of the
+/// tail.
 ///
 /// ```
 /// use loggregator_consumer::{Consumer, DebugPrinter};

@@ -40,8 +40,8 @@ const WAITING_BATCHES: usize = 8;
 /// The maximum number of buffers of decoded batches that are kept for reuse.
 const RECYCLED_BUFFERS: usize = 2;
 
-/// How long a drop or a close waits for the tail's threads. They end within 0.1 s, unless the caller's logger, which runs
-/// in them, blocks.
+/// How long a drop or a close waits for the tail's threads. They end within 0.1 s, unless a function of the caller that
+/// runs in them blocks: the logger, and in a thread that polls also a proxy function or a token function.
 const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// An app's log messages as they arrive: an iterator that blocks until the next one.
@@ -61,8 +61,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// `LGR`; today's Doppler closes the connection after about 5 s; the RLP gateway drops messages without a report.
 ///
 /// A tail over a websocket has two threads: one reads, the other keeps the connection alive and closes it. A tail from
-/// the RLP gateway has only the first. Dropping a tail closes it and waits for its threads, for at most 0.1 s. No
-/// socket is left open.
+/// the RLP gateway has only the first. Dropping a tail closes it and waits for its threads: for at most 0.1 s, or 0.5 s
+/// if a function of the caller blocks in one of them (the logger; over Log Cache also a proxy function or a token
+/// function). No socket is left open.
 ///
 /// ```
 /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
@@ -200,7 +201,8 @@ impl Tail {
 
     /// Closes the connection and waits for the threads. Messages that still wait are dropped.
     ///
-    /// On a websocket a close frame is sent, and the server has 0.1 s to answer it.
+    /// On a websocket a close frame is sent, and the server has 0.1 s to answer it. Waits as long as a drop does: for
+    /// at most 0.1 s, or 0.5 s if a function of the caller blocks in one of the threads.
     ///
     /// # Errors
     ///
