@@ -439,12 +439,11 @@ impl Engine {
     /// doubt it is all that is read, so it begins where lines are still looked for.
     fn front(&self, clock: Option<i64>) -> i64 {
         let settled = self.windows.settled();
-        let start = match (self.seen.newest(), clock) {
+        match (self.seen.newest(), clock) {
             _ if self.is_in_doubt => self.with_anchor(settled),
             (Some(newest), Some(clock)) => newest.min(clock.saturating_sub(OVERLAP).max(settled)),
             _ => settled,
-        };
-        start.max(self.floor)
+        }
     }
 
     /// Begins the next reading of an older window, if one is due, or ends the poll.

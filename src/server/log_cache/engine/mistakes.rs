@@ -129,6 +129,138 @@ fn an_error_on_the_last_page_of_an_older_window_does_not_begin_it_again() {
     assert!(failed_at.windows(8).all(|marks| marks[0] < marks[7]), "{failed_at:?}");
 }
 
+/// An engine that has read a line of each of the first `seconds` and is to begin a poll at the time returned.
+fn after_polls(seconds: u64) -> (Engine, Duration) {
+    let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+    for second in 0..seconds {
+        let now = Duration::from_secs(second);
+        while let Next::Read(range) = engine.next(now) {
+            let end = range.end.unwrap_or(i64::MAX);
+            let times = (0..=second).map(|second| EPOCH + second as i64 * SECOND);
+            let lines: Vec<_> =
+                times.filter(|time| (range.start..end).contains(time)).map(|time| line(time, 0)).collect();
+            engine.page(Page { envelopes: lines.len(), lines, date: None }, now);
+        }
+    }
+    while engine.take(Duration::ZERO).is_some() {}
+    (engine, Duration::from_secs(seconds))
+}
+
+fn respond(engine: &mut Engine, times: &[i64], now: Duration) {
+    let lines: Vec<_> = times.iter().map(|time| line(*time, 0)).collect();
+    engine.page(Page { envelopes: lines.len(), lines, date: None }, now);
+}
+
+#[test]
+fn a_page_counts_from_when_it_was_asked_for() {
+    let (mut engine, now) = after_polls(14);
+    let newest = EPOCH + 13 * SECOND;
+    // After an idle while, all of it is in one reading. It takes 20 s.
+    let now = now + Duration::from_secs(60);
+    let mut marks = Vec::new();
+    for n in 0..4 {
+        let sent = now + Duration::from_secs(40 * n);
+        let Next::Read(range) = engine.next(sent) else { panic!("no reading") };
+        let all: Vec<_> = (0..14).map(|second| EPOCH + second * SECOND).filter(|time| *time >= range.start).collect();
+        let all: Vec<_> = all.into_iter().filter(|time| range.end.is_none_or(|end| *time < end)).collect();
+        respond(&mut engine, &all, sent + Duration::from_secs(20));
+        marks.push(engine.windows.settled() - (newest + nanoseconds(sent) - 13 * SECOND));
+    }
+    assert!(marks.iter().all(|behind| *behind <= -10 * SECOND), "{marks:?}");
+    assert!(marks.iter().any(|behind| *behind > -11 * SECOND), "{marks:?}");
+}
+
+#[test]
+fn the_line_before_the_marks_is_missed_though_the_first_one_after_them_is_there() {
+    let (mut engine, mut now) = after_polls(30);
+    let settled = engine.windows.settled();
+    let before = engine.seen.newest_until(settled).unwrap();
+    assert!(before >= EPOCH && before <= settled);
+    loop {
+        now += Duration::from_millis(300);
+        let Next::Read(range) = engine.next(now) else { continue };
+        let times = (0..30).map(|second| EPOCH + second * SECOND);
+        let inside = |time: &i64| *time >= range.start && range.end.is_none_or(|end| *time < end);
+        let is_last = range.start == before;
+        // In the end all but the line before the marks are there.
+        let lines: Vec<_> = times.filter(inside).filter(|time| *time > before).collect();
+        respond(&mut engine, &lines, now);
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(engine.next(now), Next::Oldest);
+    engine.oldest(Some(settled + 1), now);
+    assert!(matches!(engine.take(now), Some(Item::Gap(gap)) if gap.from == settled));
+}
+
+#[test]
+fn a_line_from_before_the_range_is_not_given() {
+    let (mut engine, now) = after_polls(30);
+    let Next::Read(range) = engine.next(now) else { panic!("no reading") };
+    respond(&mut engine, &[EPOCH, range.start, EPOCH + 29 * SECOND], now);
+    let Some(Item::Lines(lines)) = engine.take(now) else { return };
+    assert!(lines.iter().all(|line| line.timestamp >= range.start));
+}
+
+#[test]
+fn the_end_of_a_gap_is_a_second_after_the_clock() {
+    let mut clock = ServerClock::default();
+    assert_eq!((clock.earliest(Duration::ZERO), clock.latest(Duration::ZERO)), (None, None));
+    clock.reached(5 * SECOND, Duration::ZERO);
+    clock.reached(4 * SECOND, Duration::ZERO);
+    assert_eq!((clock.earliest(Duration::ZERO), clock.latest(Duration::ZERO)), (Some(5 * SECOND), Some(6 * SECOND)));
+    let later = Duration::from_secs(1000);
+    assert_eq!((clock.earliest(later), clock.latest(later)), (Some(1004 * SECOND), Some(1007 * SECOND)));
+    assert!(clock.when(1004 * SECOND).unwrap().abs_diff(later) < Duration::from_micros(1));
+}
+
+#[test]
+fn gaps_are_merged_for_ten_seconds_and_the_last_one_is_told_at_the_end() {
+    let second = Duration::from_secs;
+    let mut gaps = Gaps::default();
+    gaps.add(Gap { from: 1, until: 5 });
+    assert_eq!(gaps.take(second(0)), Some(Gap { from: 1, until: 5 }));
+    gaps.add(Gap { from: 1, until: 7 });
+    gaps.add(Gap { from: 2, until: 6 });
+    gaps.add(Gap { from: 3, until: 9 });
+    assert_eq!(gaps.take(second(9)), None);
+    assert_eq!(gaps.take(second(10)), Some(Gap { from: 5, until: 9 }));
+    gaps.add(Gap { from: 4, until: 12 });
+    assert_eq!((gaps.take(second(11)), gaps.take_last()), (None, Some(Gap { from: 9, until: 12 })));
+    assert_eq!(gaps.take_last(), None);
+}
+
+#[test]
+fn lines_that_are_half_a_second_late_come_with_the_next_poll() {
+    let mut lines = steady(100, 60);
+    lines.extend((0..50).map(|n| at(n * 1000 + 1_050, 600, 5000 + n as u32)));
+    let mut world = world(Start::Tail, lines);
+    run(&mut world, 80);
+    let late = world.given.iter().filter(|(_, text, _)| *text >= 5000);
+    assert!(late.clone().count() == 50 && late.clone().all(|(time, _, at)| at - time < 1000 * MS));
+}
+
+#[test]
+fn older_windows_keep_up_though_pages_are_small() {
+    let config = Config { page: 100, ..Config::default() };
+    let mut world = World::new(&config, Start::Tail, steady(2, 60));
+    world.round_trip = (2 * MS, 2 * MS);
+    world.per_line = 0;
+    world.run(EPOCH + 60 * SECOND);
+    let behind = world.now - world.engine.complete_until().unwrap();
+    assert!(behind < 17 * SECOND, "{} ms", behind / MS);
+}
+
+#[test]
+fn a_quiet_app_costs_one_request_a_poll() {
+    let lines = (0..100).map(|n| at(n * 10_000 + 500, 100, n as u32)).collect();
+    let mut world = world(Start::Tail, lines);
+    run(&mut world, 1000);
+    // 12 polls in 10 s.
+    assert!(world.requests < 1300, "{}", world.requests);
+}
+
 // Pauses.
 
 #[test]
@@ -235,6 +367,7 @@ fn a_node_that_is_away_for_a_while_is_no_gap() {
         world.faults = vec![fault(10_000, 10_000 + away, FaultKind::Away)];
         let outcome = run(&mut world, 100);
         assert_eq!((outcome.lost, outcome.gaps, world.given.len()), (0, 0, 600));
+        assert!(world.asks < 5, "{}", world.asks);
     }
 }
 
@@ -354,10 +487,13 @@ fn the_second_of_two_equal_lines_is_given_though_it_is_late() {
 fn lines_of_one_time_that_differ_only_in_their_source_are_two() {
     let mut seen = Seen::default();
     let lines = ["0", "1"].map(|id| line(5, 1).source("APP", id));
-    let lines = [lines[0].clone(), lines[1].clone(), lines[0].clone().message_type(crate::MessageType::Err)].to_vec();
-    let keys: Vec<_> = lines.iter().map(|line| seen.key(line)).collect();
-    assert_eq!(seen.judge(lines.clone(), &keys).len(), 3);
-    assert_eq!(seen.judge(lines, &keys).len(), 0);
+    let lines = [lines[0].clone(), lines[1].clone(), lines[0].clone().message_type(crate::MessageType::Err)];
+    for count in [1, 0] {
+        for line in &lines {
+            let key = seen.key(line);
+            assert_eq!(seen.judge(vec![line.clone()], &[key]).len(), count);
+        }
+    }
 }
 
 // The seams.
@@ -505,11 +641,14 @@ fn memory_is_bounded_and_the_horizon_shorter_for_that() {
 
 #[test]
 fn a_clock_that_runs_fast_does_not_outrun_the_server() {
-    let mut world = world(Start::Tail, vec![at(-1000, 10, 1), at(40_000_000, 100, 2), at(40_000_300, 100, 3)]);
+    let mut world = world(
+        Start::Tail,
+        vec![at(-1000, 10, 1), at(40_000_000, 100, 2), at(40_000_300, 100, 3), at(40_000_100, 5_000, 4)],
+    );
     world.drift = 900;
     world.log = None;
     run(&mut world, 40_060);
-    assert_eq!(world.texts(), [2, 3]);
+    assert_eq!(world.texts(), [2, 3, 4]);
 }
 
 #[test]
@@ -522,14 +661,39 @@ fn a_caller_that_takes_nothing_for_a_minute_loses_nothing() {
 
 #[test]
 fn held_lines_are_sorted_and_released_in_time() {
-    let lines = vec![at(-2000, 10, 0), at(5_000, 400, 2), at(5_100, 20, 3), at(4_900, 700, 1)];
-    let config = Config { hold: Duration::from_secs(1), ..Config::default() };
-    let mut world = World::new(&config, Start::Tail, lines);
-    world.run(EPOCH + 20 * SECOND);
-    assert_eq!(world.texts(), [1, 2, 3]);
-    let (.., last) = world.given[2];
-    // A line that is read late makes the estimate of the server's clock late, too.
-    assert!((6_100..8_200).contains(&((last - EPOCH) / MS)), "{}", (last - EPOCH) / MS);
+    let mut lines = steady(100, 30);
+    lines.extend((0..20).map(|n| at(n * 1000 + 1_050, 600, 5000 + n as u32)));
+    for hold in [0, 1000] {
+        let config = Config { hold: Duration::from_millis(hold), ..Config::default() };
+        let mut world = World::new(&config, Start::Tail, lines.clone());
+        run(&mut world, 60);
+        assert_eq!(world.given.is_sorted_by_key(|(time, ..)| *time), hold > 0);
+        let slowest =
+            world.given.iter().filter(|(time, ..)| *time < EPOCH + 25 * SECOND).map(|(time, _, at)| at - time);
+        assert!(slowest.max().unwrap() < 1600 * MS);
+    }
+}
+
+#[test]
+fn lines_are_sorted_by_time_and_then_as_the_server_has_them() {
+    let mut outbox = Outbox::new(0);
+    outbox.push(vec![line(5, 1), line(7, 2), line(5, 3)]);
+    let Some(Item::Lines(lines)) = outbox.take() else { panic!("no lines") };
+    assert_eq!(lines, [line(5, 1), line(5, 3), line(7, 2)]);
+    assert!(outbox.take().is_none());
+
+    // Pages that a strict server ends between lines of one time.
+    let lines: Vec<_> = (0..40).map(|n| at(-10_000 + i64::from(n / 4) * 100, 50, n)).collect();
+    for page in [5, 6, 7, 1000] {
+        let config = Config { page, ..Config::default() };
+        let mut world = World::new(&config, Start::Follow, lines.clone());
+        world.store.is_strict = true;
+        world.run(EPOCH + 5 * SECOND);
+        assert_eq!(sorted(&world), (0..40).collect::<Vec<_>>(), "pages of {page}");
+        if page == 1000 {
+            assert_eq!(world.texts(), sorted(&world));
+        }
+    }
 }
 
 // Korifi.
