@@ -56,7 +56,7 @@
 //! | an API response that names no log server, or is endless | [`BadResponse`] | 1 MiB | `bad_input/api::a_response_that_names_no_server_is_a_bad_response`, `bad_input/api::an_endless_response_is_a_bad_response` |
 //! | a rejected token | a new token is fetched once, if there is a source; otherwise [`Unauthorized`] |  | `tokens::a_refused_token_is_refreshed_once` |
 //!
-//! # Answers
+//! # Rejections, limits and the API
 //!
 //! | fault | what the caller sees | bound | test |
 //! |---|---|---|---|
