@@ -3,7 +3,7 @@
 //! Source: log-cache-release 702107c (v3.2.12), its gateway, its auth proxy and its store.
 
 // To be used by the polling source.
-#[cfg_attr(not(test), expect(dead_code))]
+#[cfg_attr(not(test), expect(dead_code, unused_imports))]
 mod engine;
 #[cfg(test)]
 mod tests;
