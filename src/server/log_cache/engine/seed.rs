@@ -43,10 +43,6 @@ impl Seed {
     }
 
     pub(super) fn range(&self, limit: usize) -> Range {
-        let start = match (self.goal, self.newest) {
-            (Goal::Horizon(horizon), Some(newest)) => newest.saturating_sub(horizon).max(0),
-            _ => 0,
-        };
         let repeated = if self.end.is_some_and(|end| end > self.oldest) { self.at_oldest } else { 0 };
         let limit = match self.goal {
             Goal::Horizon(_) => limit,
@@ -54,7 +50,14 @@ impl Seed {
                 limit.min(count.saturating_sub(self.newest_first.len()).saturating_add(repeated)).max(1)
             }
         };
-        Range { start, end: self.end, limit, newest_first: true }
+        Range { start: self.start(), end: self.end, limit, newest_first: true }
+    }
+
+    fn start(&self) -> i64 {
+        match (self.goal, self.newest) {
+            (Goal::Horizon(horizon), Some(newest)) => newest.saturating_sub(horizon).max(0),
+            _ => 0,
+        }
     }
 
     /// Adds the lines of a page that are new, newest first. Returns true if it was the last page.
@@ -80,7 +83,7 @@ impl Seed {
         let is_stuck = !has_new && self.end == Some(self.oldest);
         self.end = Some(if has_new && !is_one_time { self.oldest.saturating_add(1) } else { self.oldest });
 
-        !is_full || is_stuck || self.end <= Some(0) || self.has_enough()
+        !is_full || is_stuck || self.end <= Some(self.start()) || self.has_enough()
     }
 
     fn has_enough(&self) -> bool {

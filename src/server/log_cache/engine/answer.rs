@@ -1,0 +1,214 @@
+//! [`Answer`]: a page, what it proves, and what is returned of it.
+
+use std::time::Duration;
+
+use super::gaps::Gap;
+use super::poll::{Poll, Reading};
+use super::seen::Key;
+use super::{Engine, Step};
+use crate::message::LogMessage;
+
+/// How often the oldest envelope is asked for while nothing changes.
+const ASK_EVERY: Duration = Duration::from_secs(30);
+/// So many times in a row the oldest envelope may say that an anchor is still there while it is in no page.
+const MOST_CONTRADICTIONS: u32 = 3;
+
+/// A page that has been read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    lines: Vec<LogMessage>,
+    keys: Vec<Key>,
+    /// All lines of `[from, until)` are in it.
+    until: i64,
+    is_full: bool,
+    /// A lower bound of the server's clock when it made this answer.
+    clock: i64,
+}
+
+impl Engine {
+    /// Takes the lines of a page that were asked for and says how far it reaches.
+    pub(super) fn open(
+        &mut self,
+        reading: Reading,
+        mut lines: Vec<LogMessage>,
+        full: bool,
+        sent: Duration,
+        now: Duration,
+    ) -> Answer {
+        let end = reading.end.unwrap_or(i64::MAX);
+        if reading.end.is_some() && lines.iter().any(|line| line.timestamp >= end) {
+            self.ignores_end = true;
+        }
+        // What is before the beginning may have been forgotten, and would be returned once more.
+        lines.retain(|line| (reading.from..end).contains(&line.timestamp));
+        let newest = lines.iter().map(|line| line.timestamp).max();
+        if let Some(newest) = newest {
+            self.clock.reached(newest, now);
+        }
+        let clock = self.clock.earliest(sent).into_iter().chain(newest).max().unwrap_or(i64::MIN);
+        let keys = lines.iter().map(|line| self.seen.key(line)).collect();
+        let is_full = full && newest.is_some() && !(self.ignores_end && reading.is_older);
+        let until = newest.filter(|_| is_full).unwrap_or(end);
+        Answer { lines, keys, until, is_full, clock }
+    }
+
+    /// Looks for the anchors of a page.
+    pub(super) fn judge(&mut self, poll: Poll, reading: Reading, answer: Answer, now: Duration) {
+        let has_anchor = self.has_anchor(&answer);
+        if has_anchor {
+            self.asked = None;
+            self.is_in_doubt = false;
+            self.contradictions = 0;
+        }
+        let is_sound = if has_anchor {
+            self.first_expected(reading, &answer).is_none_or(|first| answer.keys.contains(&first))
+        } else {
+            !self.expects_anchor(reading, &answer)
+        };
+        if is_sound {
+            let has_lines = !answer.lines.is_empty();
+            self.accept(poll, reading, answer, has_lines, now);
+        } else if answer.lines.is_empty() && self.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_EVERY) {
+            self.drop_page(&poll, now);
+        } else {
+            self.asked = Some(now);
+            self.step = Step::Ask(poll, reading, answer);
+        }
+    }
+
+    fn has_anchor(&self, answer: &Answer) -> bool {
+        answer.keys.iter().any(|key| self.seen.is_anchor(key))
+    }
+
+    /// Returns true if the page should show a line that was seen before.
+    fn expects_anchor(&self, reading: Reading, answer: &Answer) -> bool {
+        let has_anchor = |until| self.seen.first_anchor(reading.from, until).is_some();
+        // After a gap there may be no anchor at all. Then only the oldest envelope tells of another one.
+        has_anchor(answer.until) || (!self.seen.is_empty() && !has_anchor(i64::MAX))
+    }
+
+    /// Returns the line that proves that none of those which are still looked for has been removed: the one before them
+    /// or, right after a gap, the first of them. Only a page that begins there can show it.
+    fn first_expected(&self, reading: Reading, answer: &Answer) -> Option<Key> {
+        let settled = self.windows.settled();
+        let before = self.seen.last_anchor(reading.from, settled.saturating_add(1));
+        let first = before.or_else(|| self.seen.first_anchor(settled, answer.until));
+        first.filter(|first| reading.from <= settled && first.0 < answer.until)
+    }
+
+    /// Decides by the oldest envelope what it means that a page does not show the anchor that it should.
+    pub(super) fn decide(&mut self, poll: Poll, reading: Reading, answer: Answer, oldest: Option<i64>, now: Duration) {
+        let Some(oldest) = oldest else {
+            // The node may be away.
+            return self.drop_page(&poll, now);
+        };
+        // It is not ahead of the server's clock either, and a gap must reach beyond it.
+        self.clock.reached(oldest, now);
+        let has_anchor = self.has_anchor(&answer);
+        let expected = if has_anchor {
+            self.first_expected(reading, &answer)
+        } else {
+            self.seen.last_anchor(i64::MIN, answer.until)
+        };
+        // An older envelope is there, but not the anchor: the page was not read from this store, because the node was
+        // away. Or that envelope came late, into a store that had removed the anchor.
+        let is_contradiction = expected.is_some_and(|(time, _)| reading.from <= time && oldest <= time);
+        if is_contradiction && !has_anchor && self.contradictions < MOST_CONTRADICTIONS {
+            self.contradictions += 1;
+            self.asked = None;
+            return self.drop_page(&poll, now);
+        }
+        self.contradictions = 0;
+        self.is_in_doubt = false;
+        let is_whole = if let Some((anchor, _)) = expected {
+            // Only settled lines were removed, or none since the anchor, which is before the page.
+            !is_contradiction && oldest <= self.windows.settled().max(anchor)
+        } else {
+            // No line has been read since the last gap. The store is still the same if it has the same oldest envelope, or
+            // another one from before this was last asked. A new line is no witness of that: it may have come late.
+            let is_new = answer.lines.iter().any(|line| line.timestamp <= oldest);
+            self.oldest
+                .is_some_and(|(before, clock)| oldest == before || (!is_new && (before..=clock).contains(&oldest)))
+        };
+        if !is_whole {
+            self.gap(now);
+        }
+        self.oldest = self.clock.earliest(now).map(|clock| (oldest, clock));
+        let moves_marks = has_anchor || is_whole;
+        self.accept(poll, reading, answer, moves_marks, now);
+    }
+
+    /// Does not use a page, as if it had not come. The marks stay, so it will be read again.
+    fn drop_page(&mut self, poll: &Poll, now: Duration) {
+        self.is_in_doubt = true;
+        self.end_poll(poll, now);
+    }
+
+    /// Returns the new lines of a page, moves the marks and goes on to the next page.
+    fn accept(&mut self, mut poll: Poll, reading: Reading, answer: Answer, moves_marks: bool, now: Duration) {
+        self.report_gap(now);
+        let next = next_start(reading, &answer);
+        let new = self.seen.judge(answer.lines, &answer.keys);
+        poll.has_new |= !new.is_empty();
+        self.outbox.push(new);
+        if moves_marks && self.ignores_end {
+            self.windows.settle(answer.clock.saturating_sub(self.horizon));
+        }
+        if moves_marks {
+            self.windows.have_read(reading.from, answer.until, answer.clock);
+        }
+        self.forget();
+
+        if reading.is_older {
+            poll.older_pages += 1;
+            // The mark has come to where the next page begins. That one is read if it is worth a request.
+            poll.window -= usize::from(next.is_some() && moves_marks);
+            return self.go_on(poll, now);
+        }
+        poll.pages += 1;
+        match next {
+            Some(from) => self.step = Step::Read(poll, Reading { from: from.max(self.floor), ..reading }),
+            None => self.go_on(poll, now),
+        }
+    }
+
+    /// Notes that lines which are still looked for have been removed.
+    fn gap(&mut self, now: Duration) {
+        let from = self.windows.settled();
+        if let Some(until) = self.clock.latest(now) {
+            self.gaps.add(Gap { from, until });
+        }
+        self.seen.begin_era();
+    }
+
+    /// Returns a gap to the caller, if one is to be reported now.
+    pub(super) fn report_gap(&mut self, now: Duration) {
+        if let Some(gap) = self.gaps.take(now) {
+            log::warn!(
+                "lines of {} to {} (nanoseconds since 1970) may be missing: Log Cache removed them before they were read",
+                gap.from,
+                gap.until
+            );
+            self.outbox.push_gap(gap);
+        }
+    }
+
+    /// Forgets what is never read again, and what is too much.
+    pub(super) fn forget(&mut self) {
+        if let Some(time) = self.seen.shrink_to(self.memory) {
+            self.windows.settle(time);
+            if self.seen.is_empty() {
+                self.floor = self.floor.max(time);
+            }
+        }
+        self.seen.forget_before(self.windows.settled());
+    }
+}
+
+/// Where the next page begins, if there is one: with the last time of this page, of which it may not have all lines.
+fn next_start(reading: Reading, answer: &Answer) -> Option<i64> {
+    let last = answer.is_full.then_some(answer.until)?;
+    // If the page has no other time, the rest of that time is out of reach.
+    let from = if last > reading.from { last } else { last.saturating_add(1) };
+    (from < reading.end.unwrap_or(i64::MAX)).then_some(from)
+}
