@@ -45,6 +45,7 @@ mod page_size;
 mod poll;
 mod seed;
 mod seen;
+mod step;
 mod windows;
 
 use std::time::Duration;
@@ -54,15 +55,14 @@ pub(crate) use self::driver::{Config, Failure, Next, Page, Range, Start};
 use self::gaps::Gap;
 pub(crate) use self::outbox::Item;
 
-use self::answer::Answer;
 use self::clock::{ServerClock, nanoseconds};
 use self::gaps::Gaps;
 use self::outbox::Outbox;
 use self::pace::{Load, Pace};
 use self::page_size::PageSize;
-use self::poll::{Poll, Reading};
 use self::seed::{Goal, Seed};
 use self::seen::{Key, Seen};
+use self::step::Step;
 use self::windows::Windows;
 
 /// An empty Log Cache has a `Date` in full seconds.
@@ -97,15 +97,6 @@ pub(crate) struct Engine {
     /// The server ignores `end_time`, as Korifi does. It reads the pods' files at each request, so that no line is
     /// late, and older windows would be read in vain.
     ignores_end: bool,
-}
-
-#[derive(Debug)]
-enum Step {
-    Seed(Seed),
-    Pause,
-    Read(Poll, Reading),
-    /// A page without the expected anchors waits for the oldest envelope.
-    Ask(Poll, Reading, Answer),
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,29 +1,17 @@
-//! [`Answer`]: a page, what it proves, and what is returned of it.
+//! What an [`Engine`] makes of a page: what it proves, and what is returned of it.
 
 use std::time::Duration;
 
+use super::Engine;
 use super::gaps::Gap;
-use super::poll::{Poll, Reading};
 use super::seen::Key;
-use super::{Engine, Step};
+use super::step::{Answer, Poll, Reading, Step};
 use crate::message::LogMessage;
 
 /// How often the oldest envelope is asked for while nothing changes.
 const ASK_EVERY: Duration = Duration::from_secs(30);
 /// So many times in a row the oldest envelope may say that an anchor is still there while it is in no page.
 const MOST_CONTRADICTIONS: u32 = 3;
-
-/// A page that has been read.
-#[derive(Debug)]
-pub(super) struct Answer {
-    lines: Vec<LogMessage>,
-    keys: Vec<Key>,
-    /// All lines of `[from, until)` are in it.
-    until: i64,
-    is_full: bool,
-    /// A lower bound of the server's clock when it made this answer.
-    clock: i64,
-}
 
 impl Engine {
     /// Takes the lines of a page that were asked for and says how far it reaches.

@@ -1,8 +1,9 @@
-//! [`Poll`]: which stretches of time are read, and in which order.
+//! The polls of an [`Engine`]: which stretches of time are read, and in which order.
 
 use std::time::Duration;
 
-use super::{Engine, Step};
+use super::Engine;
+use super::step::{Poll, Reading, Step};
 
 /// The stretch before the server's clock that every poll reads.
 const OVERLAP: i64 = 1_000_000_000;
@@ -10,30 +11,6 @@ const OVERLAP: i64 = 1_000_000_000;
 const DUE_LINES: usize = 1000;
 /// A poll reads so many pages more of older windows than of the front.
 const SPARE_PAGES: usize = 2;
-
-/// One round: the front, then the older windows that are due.
-#[derive(Debug)]
-pub(super) struct Poll {
-    pub(super) started: Duration,
-    /// How long its requests took.
-    pub(super) busy: Duration,
-    /// Where the front begins, and how many pages it had.
-    pub(super) front: i64,
-    pub(super) pages: usize,
-    /// The older window to look at next, and how many pages of such have been read.
-    pub(super) window: usize,
-    pub(super) older_pages: usize,
-    pub(super) has_new: bool,
-}
-
-/// A page that is to be read.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
-    /// Of an older window; else it is the front.
-    pub(super) is_older: bool,
-    pub(super) from: i64,
-    pub(super) end: Option<i64>,
-}
 
 impl Engine {
     pub(super) fn begin_poll(&mut self, now: Duration) {

@@ -1,6 +1,6 @@
 //! [`Seed`]: the first reading of a tail, backwards from the newest line.
 
-use super::Range;
+use super::driver::Range;
 use crate::message::LogMessage;
 
 /// A tail that does not return old lines reads no further back than this many pages.
