@@ -157,6 +157,22 @@ fn the_failure_of_the_second_request_is_not_taken_for_a_wrong_address() {
 }
 
 #[test]
+fn a_timeout_on_a_connection_that_was_kept_names_the_request() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::always(|mut socket| {
+            read_head(&mut socket);
+            send(&mut socket, &[&response("404 Not Found", &[], b"404 page not found\n")]);
+            drain(socket);
+        });
+        let builder = Builder::new().log_cache(&format!("http://{}", server.address)).proxy(Proxy::none());
+        let consumer = builder.connect_timeout(Duration::from_millis(200)).build().unwrap();
+        let error = consumer.recent(APP, TOKEN).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        assert!(error.to_string().contains(&format!("the request for {OLD}{APP}")), "{error}");
+    });
+}
+
+#[test]
 fn a_rate_limit_or_a_router_does_not_tell_the_version() {
     within(DEADLINE, || {
         let no_route = "404 Not Found: Requested route ('log-cache.example.com') does not exist.\n";

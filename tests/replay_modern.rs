@@ -116,10 +116,7 @@ fn an_error_response_gives_its_kind_its_body_and_the_right_advice() {
             // A Log Cache that does not know the path may be an old one.
             let again = (call == Call::LogCache && advice == Some(NO_LOG_CACHE) && is_unknown_path(capture))
                 .then_some(Call::OldLogCache);
-            let requests = calls.iter().flat_map(|(split, app)| {
-                [call].into_iter().chain(again).map(|call| capture.response(call, app, split))
-            });
-            let scripts = requests.collect();
+            let scripts = calls.iter().flat_map(|(split, app)| capture.responses(call, again, app, split)).collect();
             let consumer = call.consumer(&ScriptedServer::start(scripts));
             for (split, app) in calls {
                 progress.at(split);
@@ -268,8 +265,21 @@ impl Capture {
     /// Returns the script of a server that sends this in response to a call, and ends as the real one did.
     fn response(&self, call: Call, app: &str, split: &Split) -> Script {
         // A response that leaves the connection open must be understood while it is open.
-        let closes = self.kind() == Kind::Websocket || self.contains("\r\nConnection: close\r\n");
-        self.script(split, call.check(app), if closes { common::hang_up } else { common::drain })
+        self.script(split, call.check(app), if self.closes() { common::hang_up } else { common::drain })
+    }
+
+    /// Returns the scripts for a call that may make a second request, over the same connection if that is left open.
+    fn responses(&self, call: Call, again: Option<Call>, app: &str, split: &Split) -> Vec<Script> {
+        let first = call.check(app);
+        match again.map(|again| self.response(again, app, split)) {
+            Some(second) if self.closes() => vec![self.script(split, first, common::hang_up), second],
+            Some(second) => vec![self.script(split, first, second)],
+            None => vec![self.response(call, app, split)],
+        }
+    }
+
+    fn closes(&self) -> bool {
+        self.kind() == Kind::Websocket || self.contains("\r\nConnection: close\r\n")
     }
 }
 

@@ -119,7 +119,13 @@ impl Client {
         };
         let response = match call() {
             // The server closed the kept connection before it saw the request. A GET can be repeated.
-            Err(UreqError::Io(_)) if self.current.is_on_stale_connection() && !self.cancel.is_cancelled() => call(),
+            Err(UreqError::Io(error))
+                if error.kind() != io::ErrorKind::TimedOut
+                    && self.current.is_on_stale_connection()
+                    && !self.cancel.is_cancelled() =>
+            {
+                call()
+            }
             response => response,
         };
         let response = response.map_err(|error| self.endpoint.explain(head_error(&what, error), &self.cancel))?;
