@@ -54,12 +54,12 @@ pub(crate) enum Start {
 /// What the driver is to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Read a page of log lines, and call [`Engine::page`] or [`Engine::failed`].
+    /// Read a page of log lines, and call [`Engine::page`](super::Engine::page) or [`Engine::failed`].
     Read(Range),
-    /// Read the oldest envelope of any type (`limit=1` and no `envelope_types`), and call [`Engine::oldest`] or
-    /// [`Engine::failed`].
+    /// Read the oldest envelope of any type (`limit=1` and no `envelope_types`), and call [`Engine::oldest`](super::Engine::oldest) or
+    /// [`Engine::failed`](super::Engine::failed).
     Oldest,
-    /// Call [`Engine::next`] again at this time.
+    /// Call [`Engine::next`](super::Engine::next) again at this time.
     Wait(Duration),
 }
 
