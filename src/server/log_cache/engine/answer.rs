@@ -56,6 +56,9 @@ impl Engine {
         if is_sound {
             let has_lines = !answer.lines.is_empty();
             self.accept(poll, reading, answer, has_lines, now);
+        } else if reading.is_older && !has_anchor {
+            // The next front begins where this page does. It shows the anchors that are left.
+            self.drop_page(&poll, now);
         } else if answer.lines.is_empty() && self.asked.is_some_and(|asked| now.saturating_sub(asked) < ASK_EVERY) {
             self.drop_page(&poll, now);
         } else {
