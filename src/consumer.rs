@@ -644,7 +644,7 @@ impl Inner {
     }
 }
 
-/// Adds a hint to a server's error if the app's GUID is none. A router has not looked at the GUID.
+/// Adds a hint to a server's error if the app was not given by a GUID. A router has not looked at it.
 fn explain(error: Error, app_guid: &str) -> Error {
     if error.is_from_router() { error } else { explain_guid(error, app_guid) }
 }
