@@ -165,6 +165,9 @@ impl Engine {
         let Some(sent) = self.sent.take() else { return };
         self.pace.succeeded();
         self.sizes.received(&page.lines);
+        if let Some(date) = page.date {
+            self.clock.dated(date, sent.at);
+        }
         let is_full = page.envelopes >= sent.limit;
         match std::mem::replace(&mut self.step, Step::Pause) {
             Step::Seed(seed) => self.seed(seed, page, is_full, now),

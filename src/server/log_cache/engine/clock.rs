@@ -5,8 +5,11 @@ use std::time::Duration;
 /// How much slower than the client's monotonic clock the estimate runs: 1 ms a second, twice what NTP may correct. So
 /// a fast clock can't push the estimate ahead of the server's time, not even while an app is silent for a month.
 const DRIFT: u32 = 1000;
-/// How late a line usually becomes readable, at most. So much is the estimate behind the server's time.
+/// How late a line usually becomes readable, at most. So much is the estimate behind the server's time. It is also the
+/// precision of a `Date`.
 const USUAL_DELAY: i64 = 1_000_000_000;
+/// A `Date` that is further ahead of the estimate than this, in nanoseconds, is not believed.
+const MOST_AHEAD: i64 = 600_000_000_000;
 
 /// A lower bound of the server's clock, in nanoseconds since the epoch.
 ///
@@ -16,6 +19,8 @@ const USUAL_DELAY: i64 = 1_000_000_000;
 pub(super) struct ServerClock {
     /// A time of the server, and the monotonic time when it had certainly come.
     known: Option<(i64, Duration)>,
+    /// A response's `Date`, and when its request was sent.
+    date: Option<(i64, Duration)>,
 }
 
 impl ServerClock {
@@ -34,12 +39,21 @@ impl ServerClock {
         })
     }
 
-    /// Returns a time that the server's clock has hardly passed: the end of a gap.
+    /// Notes the `Date` of a response to a request that was sent at `sent`.
+    pub(super) fn dated(&mut self, date: i64, sent: Duration) {
+        self.date = Some((date, sent));
+    }
+
+    /// Returns a time that the server's clock has not passed: the end of a gap. If all lines come late, the estimate is
+    /// too early for that, so the last `Date` counts, too.
     pub(super) fn latest(&self, now: Duration) -> Option<i64> {
-        self.known.map(|(time, at)| {
+        let later = |(time, at): (i64, Duration)| {
             let elapsed = now.saturating_sub(at);
             time.saturating_add(nanoseconds(elapsed + elapsed / DRIFT)).saturating_add(USUAL_DELAY)
-        })
+        };
+        let estimate = later(self.known?);
+        let date = self.date.map(later).filter(|date| date.saturating_sub(estimate) <= MOST_AHEAD);
+        Some(date.map_or(estimate, |date| date.max(estimate)))
     }
 
     /// Returns when the lower bound reaches `time`.

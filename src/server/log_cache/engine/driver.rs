@@ -79,7 +79,8 @@ pub(crate) struct Page {
     pub(crate) lines: Vec<LogMessage>,
     /// The number of envelopes in the response, with those that are no log line.
     pub(crate) envelopes: usize,
-    /// The `Date` of the response, in nanoseconds since the epoch.
+    /// The `Date` of the response, in nanoseconds since the epoch: where a tail begins if there are no lines, and how far
+    /// a gap reaches at most.
     pub(crate) date: Option<i64>,
 }
 

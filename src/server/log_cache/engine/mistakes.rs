@@ -213,6 +213,11 @@ fn the_end_of_a_gap_is_a_second_after_the_clock() {
     assert_eq!((clock.earliest(Duration::ZERO), clock.latest(Duration::ZERO)), (Some(5 * SECOND), Some(6 * SECOND)));
     let later = Duration::from_secs(1000);
     assert_eq!((clock.earliest(later), clock.latest(later)), (Some(1004 * SECOND), Some(1007 * SECOND)));
+    // Lines that are all late make the estimate late, but not the date.
+    clock.dated(1010 * SECOND, later);
+    assert_eq!((clock.earliest(later), clock.latest(later)), (Some(1004 * SECOND), Some(1011 * SECOND)));
+    clock.dated(9010 * SECOND, later);
+    assert_eq!(clock.latest(later), Some(1007 * SECOND));
     assert!(clock.when(1004 * SECOND).unwrap().abs_diff(later) < Duration::from_micros(1));
 }
 
