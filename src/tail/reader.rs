@@ -136,6 +136,8 @@ impl Reader {
     /// A thread of its own makes the connection, because that runs functions of the caller: the proxy function, the
     /// token function, the debug printer, `on_connect` and the logger. They may need stack, block or panic. After a
     /// cancel, nobody waits for them.
+    // Its frame is not a part of the frame that an idle tail keeps on its stack.
+    #[inline(never)]
     fn reconnect(
         &self,
         reconnector: &Arc<Reconnector>,
