@@ -88,7 +88,8 @@
 //!   5 s. The RLP gateway drops messages without notice.
 //! * **The moment of connecting is unknown.** A server may respond with 200 before it subscribes to the app's messages.
 //! * **A stream can be mute.** Where the platform's agents have `disable_logs` set, Doppler and the RLP gateway accept a
-//!   tail and never send a log message. Log Cache has them all: see [`Builder::tail_via`].
+//!   tail and never send a log message. Log Cache has them all, and a tail [goes on
+//!   there](Consumer#which-server-is-used). If only some cells are mute, that is not noticed: see [`Builder::tail_via`].
 //!
 //! **Over Log Cache**, which holds messages, more can be promised: [`follow`](Consumer::follow) returns every message
 //! that becomes readable in time exactly once, and names the times between which some may be missing. What it cannot

@@ -1,6 +1,7 @@
 //! [`Inner`]: what the clones of a consumer share. It opens the source that a call reads.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -8,11 +9,13 @@ use parking_lot::Mutex;
 use crate::auth::TokenSource;
 use crate::auth::token_source::is_no_replacement;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::CALLER_STACK_SIZE;
 use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
 use crate::net::http::Client;
+use crate::net::on_behalf::OnBehalf;
 use crate::net::registry::Registry;
 use crate::recent::Recent;
 use crate::server::app_guid::explain_guid;
@@ -23,11 +26,15 @@ use crate::server::learned::Learned;
 use crate::server::log_cache::engine::{Next, Start};
 use crate::server::log_cache::polling::{self, Answer, PollingSource};
 use crate::server::source::{LiveSource, RecentSource};
+use crate::server::watched::WatchedStream;
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::Settings;
 
 /// How long the recent messages may take that are joined with a stream. A server waits longer for the pong to its ping.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a tail waits for what Log Cache has when its stream is opened.
+const SEED_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) struct Inner {
     pub(super) settings: Settings,
@@ -73,6 +80,7 @@ impl Inner {
                 match choice.via() {
                     Via::LogCache => self.poll(live, choice.endpoint(), token),
                     via if purpose == Purpose::Follow => self.joined(live, via, choice.endpoint(), token),
+                    via if purpose == Purpose::Tail => self.watched(live, via, choice.endpoint(), token),
                     via => self.stream(live, via, choice.endpoint(), token),
                 }
                 .map_err(|error| explain(error, &live.app_guid))
@@ -91,6 +99,36 @@ impl Inner {
             Via::Doppler => doppler::tail(&call),
             Via::RlpGateway | Via::LogCache => rlp_gateway::tail(&call),
         }
+    }
+
+    /// Opens a stream. If it may be mute, Log Cache is read beside it, from before this returns.
+    fn watched(self: &Arc<Self>, live: &Live, via: Via, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
+        let streams = self.foundation.streams();
+        let log_cache = if streams.are_unknown() { self.foundation.known_log_cache() } else { None };
+        let Some(log_cache) = log_cache else { return self.stream(live, via, server, token) };
+        let watcher = Live { cancel: live.cancel.child(), ..live.clone() };
+        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: Some(after(SEED_TIMEOUT)) };
+        let caller = OnBehalf::current();
+        thread::scope(|scope| {
+            let seed = || caller.run(|| self.polling_source(&watcher, &log_cache, token, timeouts));
+            let seed = thread::Builder::new().stack_size(CALLER_STACK_SIZE).spawn_scoped(scope, seed);
+            let stream = self.stream(live, via, server, token);
+            if stream.is_err() {
+                watcher.cancel.cancel();
+            }
+            match (stream?, seed.map(|seed| seed.join())) {
+                (stream, Ok(Ok(Ok(seed)))) => {
+                    Ok(Box::new(WatchedStream::new(stream, seed, streams, &live.cancel, Arc::clone(&watcher.cancel)))
+                        as Box<dyn LiveSource>)
+                }
+                (stream, seed) => {
+                    if let Ok(Ok(Err(error))) = seed {
+                        log::debug!("Log Cache cannot be read beside a stream, which may be mute: {error}");
+                    }
+                    Ok(stream)
+                }
+            }
+        })
     }
 
     /// Opens a stream, and joins it with the recent messages of the same server.
@@ -116,15 +154,25 @@ impl Inner {
     /// Opens a source that polls Log Cache.
     fn poll(self: &Arc<Self>, live: &Live, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
         let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
+        Ok(Box::new(self.polling_source(live, server, token, timeouts)?))
+    }
+
+    /// Opens a source that polls Log Cache. The timeouts apply until this returns.
+    fn polling_source(
+        self: &Arc<Self>,
+        live: &Live,
+        server: &Endpoint,
+        token: &str,
+        timeouts: ReadTimeouts,
+    ) -> Result<PollingSource> {
         let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
         let first = |next| {
             let requester = self.requester(&live.cancel);
             let call = Call { requester, client: Some(&client), server, app_guid: &live.app_guid, token, timeouts };
             polling::read(&call, next)
         };
-        let further = self.further_polls(live, server, Arc::clone(&client), timeouts);
-        let source = PollingSource::open(&self.settings, live.start, &live.cancel, first, Box::new(further))?;
-        Ok(Box::new(source))
+        let further = self.further_polls(live, server, Arc::clone(&client));
+        PollingSource::open(&self.settings, live.start, &live.cancel, first, Box::new(further))
     }
 
     /// Returns the function that makes further requests, in the tail's thread.
@@ -133,9 +181,9 @@ impl Inner {
         live: &Live,
         server: &Endpoint,
         client: Arc<Client>,
-        timeouts: ReadTimeouts,
     ) -> impl Fn(Next) -> Result<Answer> + use<> {
         let (inner, live, server) = (Arc::clone(self), live.clone(), server.clone());
+        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
         move |next| {
             let Live { app_guid, token, cancel, .. } = &live;
             inner.authorized(app_guid, token, cancel, |token| {

@@ -79,13 +79,22 @@ use crate::tail::{Reconnector, Tail};
 /// [`tail_choice`](Consumer::tail_choice) and [`recent_choice`](Consumer::recent_choice) tell which server is used, and
 /// why. The log (level DEBUG) has it, too.
 ///
-/// A server whose address is set on the builder is never replaced. With the others, this can go wrong:
+/// A server whose address is set on the builder is only replaced if its streams are mute. With the others, this can go
+/// wrong:
 ///
 /// | what | then |
 /// |---|---|
 /// | a server cannot be reached: an error such as [`Dial`](ErrorKind::Dial), [`Tls`](ErrorKind::Tls) or [`Timeout`](ErrorKind::Timeout), or no route | the API is asked again, once per call (per attempt of a tail that reconnects); if it names another address now, that one is tried. Only one call asks at a time: another one that fails meanwhile goes on without the answer, and later ones have it |
 /// | the platform's router has no route to a server (its 404, 502 or 503, with the header `X-Cf-Routererror`), or answers 502 without that header, or nothing listens at its address | the next choice is tried, then the one after it; one that works is used for 10 minutes |
 /// | the API names an address that is not a URL, or has no TLS [while the API has it](Builder::danger_allow_plain_servers) | the next choice is used; without one, calls that need the server fail with [`BadResponse`](ErrorKind::BadResponse), which names the link and its value |
+///
+/// A stream can be mute: with `disable_logs` of the platform's agents, Doppler and the RLP gateway accept a tail and never
+/// give a line, while Log Cache has them all. So as long as no stream has given this consumer a line, and the address of
+/// Log Cache is known, `tail` reads Log Cache beside the stream: at its opening, after 1, 2, 4 and 8 s of silence, and
+/// then every 15 s. If a line is there and the stream is still silent 3 s later, the tail goes on over Log Cache, without
+/// a gap and with a warning in the log. When two lines at least 1 s apart have shown it, all further tails of the consumer
+/// are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only some cells
+/// are mute is not noticed. [`Builder::tail_via`] forbids all of that.
 ///
 /// [`Builder::rlp_gateway`] compares Doppler with the RLP gateway.
 #[derive(Clone)]
@@ -191,7 +200,9 @@ impl Consumer {
     /// A token of the consumer's own may have to be requested first ([`Uaa::timeout`](crate::Uaa::timeout) limits
     /// that). If the server rejects it, it is renewed, and the steps are repeated once.
     ///
-    /// Then one or two threads read the connection and keep it alive until the [`Tail`] is closed or dropped.
+    /// Then one or two threads read the connection and keep it alive until the [`Tail`] is closed or dropped. A third one
+    /// reads Log Cache while it is not known whether [streams give lines](Consumer#which-server-is-used); what Log Cache
+    /// has at first is read before this returns, for at most 2 s.
     ///
     /// ```
     /// use loggregator_consumer::{Consumer, Error, ErrorKind};

@@ -28,6 +28,18 @@ struct State {
     live: Option<Sender<Infallible>>,
     socket: Weak<TcpStream>,
     on_cancel: Option<OnCancel>,
+    children: Vec<Weak<Cancel>>,
+}
+
+impl State {
+    fn shut_down(&self) {
+        if let Some(socket) = self.socket.upgrade() {
+            // Linger 0: without a reset, a server that we stopped reading from would take a minute to notice. Errors
+            // mean that the connection is already gone.
+            let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 struct OnCancel(Box<dyn FnOnce() + Send>);
@@ -41,25 +53,40 @@ impl fmt::Debug for OnCancel {
 impl Cancel {
     pub(crate) fn new() -> Arc<Self> {
         let (live, signal) = bounded(0);
-        let state = State { live: Some(live), socket: Weak::new(), on_cancel: None };
+        let state = State { live: Some(live), socket: Weak::new(), on_cancel: None, children: Vec::new() };
         Arc::new(Cancel { state: Mutex::new(state), signal })
+    }
+
+    /// Returns a handle that is cancelled together with this one, but can be cancelled alone. It has a socket of its own.
+    pub(crate) fn child(&self) -> Arc<Self> {
+        let child = Cancel::new();
+        let mut state = self.state.lock();
+        if state.live.is_none() {
+            drop(state);
+            child.cancel();
+        } else {
+            state.children.retain(|child| child.strong_count() > 0);
+            state.children.push(Arc::downgrade(&child));
+        }
+        child
     }
 
     /// Cancels. A second call does nothing. Never blocks.
     pub(crate) fn cancel(&self) {
         let mut state = self.state.lock();
         state.live = None;
-        if let Some(socket) = state.socket.upgrade() {
-            // Linger 0: without a reset, a server that we stopped reading from would take a minute to notice. Errors
-            // mean that the connection is already gone.
-            let _ = SockRef::from(&*socket).set_linger(Some(Duration::ZERO));
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-        let hook = state.on_cancel.take();
+        state.shut_down();
+        let (hook, children) = (state.on_cancel.take(), std::mem::take(&mut state.children));
         drop(state);
         if let Some(OnCancel(hook)) = hook {
             hook();
         }
+        children.iter().filter_map(Weak::upgrade).for_each(|child| child.cancel());
+    }
+
+    /// Shuts the socket down that is registered. Nothing is cancelled.
+    pub(crate) fn disconnect(&self) {
+        self.state.lock().shut_down();
     }
 
     /// Registers a hook that `cancel` runs. Runs it at once if this is already cancelled. A hook that was registered

@@ -29,6 +29,11 @@ impl Via {
         }
     }
 
+    /// Returns true if this server may give no lines while Log Cache has some.
+    pub(super) fn streams(self) -> bool {
+        matches!(self, Via::Doppler | Via::RlpGateway)
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Via::Legacy => "the legacy Traffic Controller",

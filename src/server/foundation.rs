@@ -1,6 +1,7 @@
 //! [`Foundation`]: the log servers of a foundation, and the choice between them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -11,12 +12,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::deadline::after;
 use crate::net::endpoint::Endpoint;
 use crate::server::call::Requester;
+use crate::server::watched::Streams;
 
 /// How long a server without a route comes after the others, so that not every call tries it first.
 const ROUTE_MEMORY: Duration = Duration::from_secs(10 * 60);
 
 /// Why a server is used that the caller insists on.
 const FORCED: &str = "it is set by Builder::tail_via";
+
+/// Why a server with streams is not used, if those of the foundation give no lines.
+const MUTE: &str = "the streams of this foundation give no lines, but Log Cache has some";
 
 /// What a server is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +109,7 @@ pub(crate) struct Foundation {
     allows_plain: bool,
     links: Mutex<Option<Links>>,
     missing_routes: Mutex<MissingRoutes>,
+    streams: Arc<Streams>,
     /// Held while the API is asked again. Nobody waits for it.
     asking_again: Mutex<()>,
 }
@@ -128,6 +134,7 @@ impl Foundation {
             allows_plain,
             links: Mutex::default(),
             missing_routes: Mutex::default(),
+            streams: Arc::default(),
             asking_again: Mutex::default(),
         })
     }
@@ -135,6 +142,17 @@ impl Foundation {
     /// Returns true if one of the addresses that were set is reached over TLS.
     pub(crate) fn uses_tls(&self) -> bool {
         self.given.all().chain(&self.api).any(|endpoint| endpoint.secure)
+    }
+
+    /// Returns whether the streams give lines, as far as that is known.
+    pub(crate) fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
+    /// Returns the address of Log Cache, if it is known without asking the API.
+    pub(crate) fn known_log_cache(&self) -> Option<Endpoint> {
+        let links = self.links.lock().clone();
+        self.plan(Purpose::TailVia(Via::LogCache), links.as_ref()).ok().map(|plan| plan.first.endpoint().clone())
     }
 
     /// Asks the API for its log servers.
@@ -326,7 +344,11 @@ impl Foundation {
             };
             match address {
                 Ok(endpoint) => {
-                    let missing = missing_routes.why(&endpoint, now).filter(|_| !is_given);
+                    let is_mute = purpose == Purpose::Tail && via.streams() && self.streams.are_mute();
+                    let missing = match missing_routes.why(&endpoint, now).filter(|_| !is_given) {
+                        None if is_mute => Some(MUTE),
+                        missing => missing,
+                    };
                     let why = why_not_the_best.clone().map_or(Cow::Borrowed(why), Cow::Owned);
                     let choice = Choice::new(via, endpoint, why, is_given);
                     match missing {

@@ -17,4 +17,5 @@ pub(crate) mod rlp_gateway;
 pub(crate) mod app_guid;
 mod dump;
 mod multipart;
+pub(crate) mod watched;
 mod websocket;

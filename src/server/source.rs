@@ -54,6 +54,16 @@ pub(crate) trait LiveSource: Send {
     /// Returns what a second thread needs to keep the connection alive and to close it with a close frame. `None`:
     /// there is no second thread, and a cancel shuts the connection down.
     fn write_half(&self) -> Option<&Arc<WriteHalf>>;
+
+    /// Returns work for a further thread, which runs while this source is read and ends soon after it is dropped.
+    fn background(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        None
+    }
+
+    /// Returns the source that goes on without a gap where this one has ended. `None`: there is none.
+    fn successor(&mut self) -> Option<Box<dyn LiveSource>> {
+        None
+    }
 }
 
 /// How often the caller learns up to when the messages are complete, while no messages arrive.

@@ -38,28 +38,37 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn open(
-        source: Box<dyn LiveSource>,
+        mut source: Box<dyn LiveSource>,
         intervals: Intervals,
         shared: &Arc<Shared>,
         running: Running,
     ) -> Result<Self> {
-        let Some(write_half) = source.write_half().map(Arc::clone) else {
-            return Ok(Connection { source, _reader_done: None });
+        let start = |kind, run: Box<dyn FnOnce() + Send>| {
+            let running = Arc::clone(&running);
+            start_thread(kind, move || {
+                let _running = running;
+                run();
+            })
         };
-        // From now on it is the keep-alive thread that closes the connection, with a close frame.
-        shared.cancel.keep_open_on_cancel()?;
-        let (done, reader_done) = bounded(0);
-        let keep_alive = KeepAlive { write_half, intervals, cancel: Arc::clone(&shared.cancel), reader_done };
-        let run = move || {
-            let _running = running;
-            keep_alive.run();
-        };
-        let thread = start_thread(ThreadKind::KeepAlive, run)?;
-        let last = shared.keep_alive.lock().replace(thread);
-        if let Some(last) = last {
-            let _ = last.join();
+        let mut reader_done = None;
+        if let Some(write_half) = source.write_half().map(Arc::clone) {
+            // From now on it is the keep-alive thread that closes the connection, with a close frame.
+            shared.cancel.keep_open_on_cancel()?;
+            let (done, is_done) = bounded(0);
+            reader_done = Some(done);
+            let keep_alive =
+                KeepAlive { write_half, intervals, cancel: Arc::clone(&shared.cancel), reader_done: is_done };
+            let thread = start(ThreadKind::KeepAlive, Box::new(move || keep_alive.run()))?;
+            let last = shared.keep_alive.lock().replace(thread);
+            if let Some(last) = last {
+                let _ = last.join();
+            }
         }
-        Ok(Connection { source, _reader_done: Some(done) })
+        if let Some(work) = source.background() {
+            // Nobody joins it, because it may run functions of the caller, which may block.
+            start(ThreadKind::Background, work)?;
+        }
+        Ok(Connection { source, _reader_done: reader_done })
     }
 }
 
@@ -111,6 +120,7 @@ impl Reader {
         let mut backoff = self.reconnector.as_ref().map(|reconnector| Backoff::new(reconnector.policy));
         loop {
             let result = self.read(&mut *connection.source);
+            let successor = connection.source.successor();
             drop(connection);
             let (end, had_data) = match result {
                 Ok(end) => end,
@@ -118,6 +128,13 @@ impl Reader {
             };
             if self.shared.cancel.is_cancelled() {
                 return (Ending::Closed, None);
+            }
+            if let Some(source) = successor {
+                match Connection::open(source, self.intervals, &self.shared, Arc::clone(&self.running)) {
+                    Ok(next) => connection = next,
+                    Err(error) => return failed_with(error),
+                }
+                continue;
             }
             let (Some(reconnector), Some(last)) = (&self.reconnector, backoff) else { return end };
             let mut next = last;

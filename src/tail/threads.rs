@@ -41,6 +41,8 @@ pub(super) enum ThreadKind {
     /// Reads a source that runs the caller's functions, such as a proxy function.
     Poller,
     KeepAlive,
+    /// Watches a stream. Runs the caller's functions.
+    Background,
     /// Runs the caller's functions.
     Reconnect,
 }
@@ -50,6 +52,7 @@ impl ThreadKind {
         match self {
             ThreadKind::Reader | ThreadKind::Poller => "loggregator-read",
             ThreadKind::KeepAlive => "loggregator-keep-alive",
+            ThreadKind::Background => "loggregator-watch",
             ThreadKind::Reconnect => "loggregator-reconnect",
         }
     }
@@ -58,7 +61,7 @@ impl ThreadKind {
         match self {
             ThreadKind::Reader => READER_STACK_SIZE,
             ThreadKind::KeepAlive => KEEP_ALIVE_STACK_SIZE,
-            ThreadKind::Poller | ThreadKind::Reconnect => CALLER_STACK_SIZE,
+            ThreadKind::Poller | ThreadKind::Background | ThreadKind::Reconnect => CALLER_STACK_SIZE,
         }
     }
 }

@@ -27,6 +27,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// seen for 6 s at a restart.
 const REJECTED_FOR: Duration = Duration::from_secs(15);
 
+/// How many lines are held for a tail that may go on with this source.
+const MAX_HELD: usize = 10_000;
+
 /// The largest response to the request for the oldest envelope, in bytes.
 const MAX_OLDEST: u64 = 16 << 20;
 
@@ -56,7 +59,7 @@ pub(crate) struct PollingSource {
 }
 
 impl PollingSource {
-    /// Makes the first request, by `first`. All further ones are made by `request`, in the thread that reads.
+    /// Makes the first requests, by `first`. All further ones are made by `request`, in the thread that reads.
     pub(crate) fn open(
         settings: &Settings,
         start: Start,
@@ -88,13 +91,55 @@ impl PollingSource {
             decoded: Decoded::default(),
             last_report: now,
         };
-        let next = source.engine.next(Duration::ZERO);
-        match first(next) {
-            Ok(answer) => source.succeeded(answer),
-            Err(error) if is_too_large(&error) => source.engine.failed(Failure::TooLarge, source.started.elapsed()),
-            Err(error) => return Err(error),
+        loop {
+            let next = source.engine.next(source.started.elapsed());
+            match first(next) {
+                Ok(answer) => source.succeeded(answer),
+                Err(error) if is_too_large(&error) => source.engine.failed(Failure::TooLarge, source.started.elapsed()),
+                Err(error) => return Err(error),
+            }
+            // What is there now is not returned by a tail, so it must all be known before the call returns.
+            let must_go_on = matches!(start, Start::Tail) && source.engine.complete_until().is_none();
+            if !must_go_on || matches!(source.engine.next(source.started.elapsed()), Next::Wait(_)) {
+                return Ok(source);
+            }
         }
-        Ok(source)
+    }
+
+    /// Makes the requests that are due, without waiting. The lines are held for the tail that goes on with this source.
+    ///
+    /// # Errors
+    ///
+    /// The error with which a tail would end.
+    pub(crate) fn poll(&mut self) -> Result<()> {
+        loop {
+            self.take_items();
+            match self.engine.next(self.started.elapsed()) {
+                Next::Wait(_) => return Ok(()),
+                _ if self.decoded.messages.len() >= MAX_HELD => return Ok(()),
+                next => self.request(next)?,
+            }
+        }
+    }
+
+    /// Returns true if one of the lines that are held was logged at least this long after another one. Empty lines do not
+    /// count: streams do not give them.
+    pub(crate) fn has_line_apart(&self, apart: Duration) -> bool {
+        let lines = self.decoded.messages.iter().filter_map(|item| item.as_ref().ok());
+        let times = lines.filter(|line| !line.message.trim_ascii().is_empty()).map(|line| line.timestamp);
+        let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), time| (first.min(time), last.max(time)));
+        last.saturating_sub(first) >= i64::try_from(apart.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    /// Makes a request of the engine. Returns the error if it ends the tail.
+    fn request(&mut self, next: Next) -> Result<()> {
+        match (self.request)(next) {
+            Ok(answer) => {
+                self.succeeded(answer);
+                Ok(())
+            }
+            Err(error) => self.failed(error),
+        }
     }
 
     fn succeeded(&mut self, answer: Answer) {
@@ -167,13 +212,10 @@ impl LiveSource for PollingSource {
                 // Nothing is ever sent: this waits for the time to pass, or for a cancel.
                 let _ = self.cancel.signal().recv_timeout(until.saturating_sub(self.started.elapsed()));
             }
-            next => match (self.request)(next) {
-                Ok(answer) => self.succeeded(answer),
-                Err(error) => match self.failed(error) {
-                    Err(error) if error.kind() == ErrorKind::Closed => return Progress::Ended(Ending::Closed),
-                    Err(error) => return self.give_up(error),
-                    Ok(()) => {}
-                },
+            next => match self.request(next) {
+                Err(error) if error.kind() == ErrorKind::Closed => return Progress::Ended(Ending::Closed),
+                Err(error) => return self.give_up(error),
+                Ok(()) => {}
             },
         }
         Progress::More

@@ -1,0 +1,275 @@
+//! [`WatchedStream`]: a stream that may be mute, and Log Cache beside it to find out.
+//!
+//! With `disable_logs` of the platform's agents, Doppler and the RLP gateway accept a tail, ping, and never give a line,
+//! while Log Cache has them all. So as long as no stream of a foundation has given a line, Log Cache is read from the
+//! opening of a stream on. If a line is there and the stream stays silent, the tail goes on over Log Cache. As this is
+//! read from the opening on, no line is lost.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
+
+use crate::error::{Missing, Result};
+use crate::net::cancel::Cancel;
+use crate::net::websocket::{NORMAL_CLOSE, WriteHalf};
+use crate::server::log_cache::polling::PollingSource;
+use crate::server::source::{Decoded, LiveSource};
+use crate::wire::format::Format;
+use crate::wire::frames::{Frames, Progress};
+
+/// After how much silence of a stream Log Cache is read, and then how often.
+const READ_AFTER: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+const READ_EVERY: Duration = Duration::from_secs(15);
+
+/// How much later than Log Cache a stream may give a line.
+const LATENESS: Duration = Duration::from_secs(3);
+
+/// The lines that prove that all streams are mute are at least this far apart. A single one may have been logged between
+/// the first reading of Log Cache and the moment at which the server subscribed to the app.
+const APART: Duration = Duration::from_secs(1);
+
+/// Whether the streams of a foundation give lines, as far as its tails have shown.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(AtomicU8);
+
+const SPEAK: u8 = 1;
+const MUTE: u8 = 2;
+
+impl Streams {
+    pub(crate) fn are_unknown(&self) -> bool {
+        !self.speak() && !self.are_mute()
+    }
+
+    pub(crate) fn are_mute(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == MUTE
+    }
+
+    fn speak(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == SPEAK
+    }
+
+    /// A line is a proof. It also refutes that they are mute.
+    fn set_speaking(&self) {
+        self.0.store(SPEAK, Ordering::Relaxed);
+    }
+
+    fn set_mute(&self) {
+        // A line of another stream may have come meanwhile.
+        let _ = self.0.compare_exchange(0, MUTE, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// What became of a watch.
+enum Verdict {
+    Open,
+    /// The stream has given a line, or has ended.
+    Over,
+    /// The stream is mute. The tail goes on with this source.
+    Mute(Option<Box<PollingSource>>),
+}
+
+pub(crate) struct WatchedStream {
+    stream: Box<dyn LiveSource>,
+    format: Format,
+    streams: Arc<Streams>,
+    verdict: Arc<Mutex<Verdict>>,
+    /// Not started yet.
+    watcher: Option<Watcher>,
+    /// Dropped with the stream, or when it has given a line. Then the watcher ends.
+    watched: Option<Sender<Infallible>>,
+    /// Interrupts a request of the watcher.
+    watcher_cancel: Arc<Cancel>,
+}
+
+/// Reads Log Cache while a stream is silent.
+struct Watcher {
+    log_cache: Box<PollingSource>,
+    streams: Arc<Streams>,
+    verdict: Arc<Mutex<Verdict>>,
+    watched: Receiver<Infallible>,
+    /// How the stream is ended.
+    write_half: Option<Arc<WriteHalf>>,
+    cancel: Arc<Cancel>,
+}
+
+impl WatchedStream {
+    /// `log_cache` has read what was there when the stream was opened, and uses `watcher_cancel`. `cancel` is that of the
+    /// stream.
+    pub(crate) fn new(
+        stream: Box<dyn LiveSource>,
+        log_cache: PollingSource,
+        streams: &Arc<Streams>,
+        cancel: &Arc<Cancel>,
+        watcher_cancel: Arc<Cancel>,
+    ) -> Self {
+        let (sender, watched) = bounded(0);
+        let verdict = Arc::new(Mutex::new(Verdict::Open));
+        let watcher = Watcher {
+            log_cache: Box::new(log_cache),
+            streams: Arc::clone(streams),
+            verdict: Arc::clone(&verdict),
+            watched,
+            write_half: stream.write_half().map(Arc::clone),
+            cancel: Arc::clone(cancel),
+        };
+        WatchedStream {
+            format: stream.format(),
+            stream,
+            streams: Arc::clone(streams),
+            verdict,
+            watcher: Some(watcher),
+            watched: Some(sender),
+            watcher_cancel,
+        }
+    }
+
+    /// Ends the watch, unless its verdict is that the stream is mute. Returns false then.
+    fn end_watch(&mut self) -> bool {
+        let mut verdict = self.verdict.lock();
+        if let Verdict::Mute(_) = *verdict {
+            return false;
+        }
+        *verdict = Verdict::Over;
+        drop(verdict);
+        self.watched = None;
+        self.watcher_cancel.cancel();
+        true
+    }
+}
+
+impl LiveSource for WatchedStream {
+    fn receive(&mut self) -> Progress {
+        self.stream.receive()
+    }
+
+    fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames> {
+        let frames = self.stream.take(recycled)?;
+        if self.watched.is_some() && has_line(&frames, self.format) {
+            self.streams.set_speaking();
+            if !self.end_watch() {
+                // Too late. Log Cache has this line, too.
+                return None;
+            }
+        }
+        Some(frames)
+    }
+
+    fn take_decoded(&mut self) -> Option<Decoded> {
+        self.stream.take_decoded()
+    }
+
+    fn format(&self) -> Format {
+        self.format
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        self.stream.wait(deadline)
+    }
+
+    fn default_idle_timeout(&self) -> Option<Duration> {
+        self.stream.default_idle_timeout()
+    }
+
+    fn missing(&self) -> Option<Missing> {
+        self.stream.missing()
+    }
+
+    fn runs_callers_functions(&self) -> bool {
+        // The reader may go on with Log Cache.
+        true
+    }
+
+    fn write_half(&self) -> Option<&Arc<WriteHalf>> {
+        self.stream.write_half()
+    }
+
+    fn background(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        let watcher = self.watcher.take()?;
+        Some(Box::new(move || watcher.run()))
+    }
+
+    fn successor(&mut self) -> Option<Box<dyn LiveSource>> {
+        match &mut *self.verdict.lock() {
+            Verdict::Mute(source) => source.take().map(|source| source as Box<dyn LiveSource>),
+            Verdict::Open | Verdict::Over => None,
+        }
+    }
+}
+
+impl Drop for WatchedStream {
+    fn drop(&mut self) {
+        self.end_watch();
+    }
+}
+
+/// Returns true if one of the frames has a log message.
+fn has_line(frames: &Frames, format: Format) -> bool {
+    let mut messages = VecDeque::new();
+    (0..).map_while(|n| frames.get(n)).any(|frame| {
+        messages.clear();
+        format.decode(frame, &mut messages);
+        messages.iter().any(Result::is_ok)
+    })
+}
+
+impl Watcher {
+    fn run(mut self) {
+        let opened = Instant::now();
+        let every = (1..).map(|n| READ_AFTER[READ_AFTER.len() - 1] + READ_EVERY * n);
+        let mut found = None;
+        for next in READ_AFTER.into_iter().chain(every) {
+            let decision = found.map(|at: Instant| at + LATENESS);
+            let wake = decision.map_or(opened + next, |decision| decision.min(opened + next));
+            if !self.sleep_until(wake) {
+                return;
+            }
+            if decision.is_some_and(|decision| Instant::now() >= decision) {
+                return self.go_over();
+            }
+            if let Err(error) = self.log_cache.poll() {
+                log::debug!("a silent stream is no longer watched: {error}");
+                return;
+            }
+            if found.is_none() && self.log_cache.has_line_apart(Duration::ZERO) {
+                found = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Returns false if the watch is over.
+    fn sleep_until(&self, wake: Instant) -> bool {
+        self.watched.recv_deadline(wake) == Err(RecvTimeoutError::Timeout) && !self.streams.speak()
+    }
+
+    /// Lets the tail go on over Log Cache.
+    fn go_over(self) {
+        let Watcher { log_cache, streams, verdict, write_half, cancel, .. } = self;
+        let are_mute = log_cache.has_line_apart(APART);
+        {
+            let mut verdict = verdict.lock();
+            if !matches!(*verdict, Verdict::Open) {
+                return;
+            }
+            *verdict = Verdict::Mute(Some(log_cache));
+        }
+        if are_mute {
+            streams.set_mute();
+        }
+        log::warn!("a stream gives no lines, though Log Cache has some: its tail goes on over Log Cache");
+        // This wakes the reader.
+        match write_half {
+            Some(write_half) => {
+                write_half.close(Some(NORMAL_CLOSE));
+                write_half.shutdown();
+            }
+            None => cancel.disconnect(),
+        }
+    }
+}

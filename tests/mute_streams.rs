@@ -1,0 +1,226 @@
+//! Foundations whose streams give no lines (`disable_logs`), while Log Cache has them all.
+
+mod common;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::messages::{APP, TOKEN, message_of_now};
+use common::{DEADLINE, wait_until, within};
+use loggregator_consumer::testing::{Fault, Generation, RequestKind, Server, TrafficController};
+use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Reconnect, Tail, Via};
+
+const STREAMS: [Via; 2] = [Via::Doppler, Via::RlpGateway];
+
+fn serve() -> TrafficController {
+    TrafficController::builder().generation(Generation::Today).disable_logs().start().unwrap()
+}
+
+/// Reads from this kind of stream, and knows Log Cache.
+fn builder(server: &TrafficController, via: Via) -> Builder {
+    let builder = Builder::new().log_cache(&server.api()).proxy(Proxy::none());
+    match via {
+        Via::Doppler => builder.doppler(&server.endpoint()),
+        _ => builder.rlp_gateway(&server.api()),
+    }
+}
+
+fn consumer(server: &TrafficController, via: Via) -> Consumer {
+    builder(server, via).build().unwrap()
+}
+
+#[track_caller]
+fn assert_next(tail: &mut Tail, text: &str) {
+    assert_eq!(tail.next().unwrap().unwrap().text(), text);
+}
+
+fn reads_of_log_cache(server: &TrafficController) -> usize {
+    server.requests().iter().filter(|request| request.kind == RequestKind::LogCacheRead).count()
+}
+
+#[test]
+fn a_mute_stream_is_noticed_within_seconds_and_no_line_is_lost() {
+    within(2 * DEADLINE, || {
+        for via in STREAMS {
+            let server = serve();
+            server.add_recent(APP, [message_of_now(APP, "of the past")]);
+            let consumer = consumer(&server, via);
+            assert_eq!(consumer.tail_choice().unwrap().via(), via);
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            let began = Instant::now();
+            let (count, logging) = (40, Duration::from_millis(100));
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for n in 0..count {
+                        server.send(message_of_now(APP, &n.to_string()));
+                        thread::sleep(logging);
+                    }
+                });
+                for n in 0..count {
+                    assert_next(&mut tail, &n.to_string());
+                    assert!(n > 0 || began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+                }
+            });
+            // From now on, all tails of the consumer are read from Log Cache.
+            let choice = consumer.tail_choice().unwrap();
+            assert_eq!(choice.via(), Via::LogCache);
+            assert!(choice.why().contains("give no lines"), "{choice}");
+            wait_until("the stream is closed", || server.open_tails(APP) == 0);
+            let mut other = consumer.tail(APP, TOKEN).unwrap();
+            assert_eq!(server.open_tails(APP), 0);
+            server.send(message_of_now(APP, "more"));
+            assert_next(&mut other, "more");
+            assert_next(&mut tail, "more");
+            drop((tail, other));
+            assert!(server.wait_until_idle(DEADLINE));
+        }
+    });
+}
+
+#[test]
+fn one_line_lets_a_tail_go_over_but_proves_nothing_for_the_others() {
+    within(DEADLINE, || {
+        let server = serve();
+        let consumer = consumer(&server, Via::Doppler);
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        server.send(message_of_now(APP, "one"));
+        assert_next(&mut tail, "one");
+        assert_eq!(server.open_tails(APP), 0, "it is read from Log Cache");
+        assert_eq!(consumer.tail_choice().unwrap().via(), Via::Doppler);
+    });
+}
+
+#[test]
+fn a_stream_of_an_app_that_logs_nothing_is_kept() {
+    within(DEADLINE, || {
+        for via in STREAMS {
+            let server = serve();
+            server.add_recent(APP, [message_of_now(APP, "of the past")]);
+            let mut tail = consumer(&server, via).tail(APP, TOKEN).unwrap();
+            // An empty line reaches no stream.
+            server.send(message_of_now(APP, " "));
+            assert!(tail.recv_timeout(Duration::from_millis(5500)).is_err());
+            assert_eq!(server.open_tails(APP), 1);
+            // When it is opened, and after 1, 2 and 4 s; the last time, what is 2 s old is read once more.
+            assert!((4..=6).contains(&reads_of_log_cache(&server)));
+            drop(tail);
+            assert!(server.wait_until_idle(DEADLINE));
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_has_given_a_line_is_never_watched_again() {
+    within(DEADLINE, || {
+        for via in STREAMS {
+            let server = TrafficController::of(Generation::Today).unwrap();
+            let consumer = consumer(&server, via);
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            server.send(message_of_now(APP, "hello"));
+            assert_next(&mut tail, "hello");
+            let mut other = consumer.tail(APP, TOKEN).unwrap();
+            assert!(other.recv_timeout(Duration::from_millis(1500)).is_err());
+            assert_eq!(reads_of_log_cache(&server), 1, "only when the first one was opened");
+            // What only Log Cache has is not missed by a stream that speaks.
+            server.add_recent(APP, [message_of_now(APP, "only in Log Cache")]);
+            server.send(message_of_now(APP, "again"));
+            assert_next(&mut tail, "again");
+            assert_next(&mut other, "again");
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_speaks_after_seconds_is_kept_and_gives_each_line_once() {
+    within(DEADLINE, || {
+        let server = serve();
+        let consumer = consumer(&server, Via::Doppler);
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        thread::sleep(Duration::from_millis(2500));
+        server.enable_logs();
+        server.send(message_of_now(APP, "late"));
+        assert_next(&mut tail, "late");
+        assert!(tail.recv_timeout(Duration::from_millis(4000)).is_err());
+        assert_eq!(server.open_tails(APP), 1);
+        assert_eq!(consumer.tail_choice().unwrap().via(), Via::Doppler);
+    });
+}
+
+#[test]
+fn without_log_cache_or_with_a_forced_server_nothing_is_watched() {
+    within(DEADLINE, || {
+        let server = serve();
+        let forced = builder(&server, Via::Doppler).tail_via(Via::Doppler).build().unwrap();
+        let alone = Builder::new().doppler(&server.endpoint()).proxy(Proxy::none()).build().unwrap();
+        let mut tails = [forced, alone].map(|consumer| consumer.tail(APP, TOKEN).unwrap());
+        server.send(message_of_now(APP, "hello"));
+        assert!(tails[0].recv_timeout(Duration::from_millis(4500)).is_err());
+        assert!(tails[1].try_recv().is_err());
+        assert_eq!(reads_of_log_cache(&server), 0);
+        assert_eq!(server.open_tails(APP), 2);
+    });
+}
+
+#[test]
+fn a_tail_goes_without_log_cache_if_that_is_away_or_hangs() {
+    within(DEADLINE, || {
+        for fault in [Fault::RefuseStatus { status: 503, body: "no".into() }, Fault::StallAfter(0)] {
+            let server = TrafficController::of(Generation::Today).unwrap();
+            server.always_at(Server::LogCache, fault);
+            let began = Instant::now();
+            let mut tail = consumer(&server, Via::Doppler).tail(APP, TOKEN).unwrap();
+            assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+            server.send(message_of_now(APP, "hello"));
+            assert_next(&mut tail, "hello");
+        }
+    });
+}
+
+#[test]
+fn a_break_of_a_watched_stream_is_a_gap_and_the_next_one_is_watched() {
+    within(DEADLINE, || {
+        let server = serve();
+        let pause = Duration::from_millis(10);
+        let reconnect = Reconnect::default().first(pause).longest(pause);
+        let consumer = builder(&server, Via::RlpGateway).reconnect(reconnect).build().unwrap();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        server.drop_tails(APP);
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
+        server.send(message_of_now(APP, "hello"));
+        assert_next(&mut tail, "hello");
+        assert_eq!(server.open_tails(APP), 0, "it is read from Log Cache");
+    });
+}
+
+#[test]
+fn a_close_is_prompt_while_a_stream_is_watched() {
+    within(DEADLINE, || {
+        for via in STREAMS {
+            let server = serve();
+            let mut tail = consumer(&server, via).tail(APP, TOKEN).unwrap();
+            // The first reading after the opening gets no answer.
+            let requests = server.requests().len();
+            server.always_at(Server::LogCache, Fault::StallAfter(0));
+            assert!(server.wait_for_requests(requests + 1, DEADLINE));
+            let began = Instant::now();
+            tail.closer().close().unwrap();
+            assert!(tail.next().is_none());
+            drop(tail);
+            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            assert!(server.wait_until_idle(DEADLINE));
+        }
+    });
+}
+
+#[test]
+fn metrics_of_a_stream_are_no_lines() {
+    within(DEADLINE, || {
+        let server = serve();
+        let mut tail = consumer(&server, Via::Doppler).tail(APP, TOKEN).unwrap();
+        // An envelope with a counter event, and nothing else.
+        server.send_raw(APP, b"\x0a\x01x\x30\x07".to_vec());
+        server.send(LogMessage::new(APP, "hello").timestamp(message_of_now(APP, "").timestamp));
+        assert_next(&mut tail, "hello");
+        assert_eq!(server.open_tails(APP), 0, "it is read from Log Cache");
+    });
+}
