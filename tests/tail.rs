@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN};
 use common::{DEADLINE, builder, consumer, wait_for_text_and_pong, wait_until, within};
-use crossbeam_channel::{RecvTimeoutError, TryRecvError, select};
+use loggregator_consumer::crossbeam_channel::{RecvTimeoutError, TryRecvError, select};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Ending, ErrorKind, LogMessage, Result, Tail};
 

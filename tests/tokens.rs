@@ -12,7 +12,7 @@ use loggregator_consumer::testing::{self, Generation, RequestKind, TrafficContro
 use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Reconnect, TokenSource, Uaa};
 
 /// A foundation that only accepts tokens of its UAA.
-fn strict() -> testing::Builder {
+fn strict() -> testing::TrafficControllerBuilder {
     TrafficController::builder().generation(Generation::Today).tokens([""; 0])
 }
 

@@ -142,12 +142,14 @@ impl Tail {
     ///
     /// ```
     /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
+    /// use loggregator_consumer::crossbeam_channel::select;
+    ///
     /// # let server = TrafficController::start()?;
     /// # let consumer = loggregator_consumer::Consumer::builder(&server.endpoint()).proxy(Proxy::none()).build()?;
     /// let one = consumer.tail("one-guid", "bearer token")?;
     /// let other = consumer.tail("other-guid", "bearer token")?;
     /// # server.send(LogMessage::new("other-guid", "hello"));
-    /// crossbeam_channel::select! {
+    /// select! {
     ///     recv(one.receiver()) -> batch => for message in batch? { println!("{}", message?) },
     ///     recv(other.receiver()) -> batch => for message in batch? { println!("{}", message?) },
     /// }

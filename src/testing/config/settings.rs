@@ -21,7 +21,7 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(14 * 60);
 /// Default ping interval and pong timeout: the real ones.
 const PING: PingSettings = PingSettings { interval: Duration::from_secs(15), pong_timeout: Duration::from_secs(30) };
 
-/// The settings of a server. Each is documented at the method of [`Builder`](super::builder::Builder) that sets it.
+/// The settings of a server. Each is documented at the method of [`TrafficControllerBuilder`](super::builder::TrafficControllerBuilder) that sets it.
 pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     pub(crate) generation: Generation,
@@ -142,7 +142,7 @@ pub enum EqualTimes {
 }
 
 /// What happens to a tail whose client does not read fast enough. See
-/// [`Builder::slow_reader`](crate::testing::Builder::slow_reader).
+/// [`TrafficControllerBuilder::slow_reader`](crate::testing::TrafficControllerBuilder::slow_reader).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlowReader {

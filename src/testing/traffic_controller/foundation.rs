@@ -15,7 +15,7 @@ use crate::testing::state::tokens::TokenOwner;
 
 impl TrafficController {
     /// Returns the address of the API, for [`Consumer::discover`](crate::Consumer::discover):
-    /// `http://127.0.0.1:<port>`, or `https://` with [TLS](crate::testing::Builder::tls). Log Cache, the RLP gateway
+    /// `http://127.0.0.1:<port>`, or `https://` with [TLS](crate::testing::TrafficControllerBuilder::tls). Log Cache, the RLP gateway
     /// and the UAA have the same address.
     ///
     /// ```
@@ -33,7 +33,7 @@ impl TrafficController {
     }
 
     /// Issues an access token of the UAA and returns it, including `bearer `. It is accepted for its
-    /// [lifetime](crate::testing::Builder::token_life), and rejected from then on, even if other tokens are accepted
+    /// [lifetime](crate::testing::TrafficControllerBuilder::token_life), and rejected from then on, even if other tokens are accepted
     /// without a check.
     ///
     /// ```
