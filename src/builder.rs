@@ -197,7 +197,8 @@ impl Builder {
     /// connection.
     ///
     /// Each break is one item of the tail, an error of the kind [`Gap`](ErrorKind::Gap), because messages may be
-    /// missing there. [`Reconnect`] has the pauses, the number of attempts, and which rejections end the tail.
+    /// missing there. It comes when the tail is connected again, and says when it broke and when that was; or just before
+    /// the error that ends the tail, if it could not be connected again. [`Reconnect`] has the pauses, the number of attempts, and which rejections end the tail.
     /// A [close](Consumer::close) ends it at any time.
     ///
     /// ```
@@ -219,8 +220,8 @@ impl Builder {
     /// }
     /// ```
     ///
-    /// To fill a gap, call [`recent`](Consumer::recent) and compare, as far as
-    /// [that is possible](crate#what-no-client-can-promise).
+    /// To fill a gap, call [`recent`](Consumer::recent) when it comes, and leave out what the tail has returned before or
+    /// returns afterwards: see the example `fill_gaps`. [`follow`](Consumer::follow) does all of that.
     pub fn reconnect(mut self, policy: Reconnect) -> Self {
         self.settings.reconnect = Some(policy);
         self

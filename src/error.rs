@@ -51,7 +51,11 @@ struct Inner {
     is_from_router: bool,
 }
 
-/// A break in a tail that [reconnects](crate::Builder::reconnect). Messages may be missing at this point.
+/// A place in a tail where messages may be missing.
+///
+/// A tail that [reconnects](crate::Builder::reconnect) reports a gap when it is connected again. So
+/// [`recent`](crate::Consumer::recent), called at that moment, returns what was logged meanwhile, as far as the server
+/// still holds it, and the tail continues behind it: the two overlap, and leave no hole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
@@ -59,11 +63,22 @@ pub struct Gap {
     pub at: SystemTime,
     /// How the connection ended.
     pub ending: Ending,
-    /// Messages with this time or a later one may be missing, in nanoseconds since the Unix epoch. Only Log Cache can tell:
-    /// `None` for a stream.
+    /// When the tail was connected again. `None` if it was not: the next item is the error that ends the tail. Also
+    /// `None` over Log Cache, where a gap has nothing to do with a connection.
+    pub connected_at: Option<SystemTime>,
+    /// Messages with this time or a later one may be missing, in nanoseconds since the Unix epoch. `None` for a stream,
+    /// which cannot tell. [`follow`](crate::Consumer::follow) can.
     pub from: Option<i64>,
-    /// No message with this time or a later one is missing, in nanoseconds since the Unix epoch. `None` for a stream.
+    /// No message with this time or a later one is missing, in nanoseconds since the Unix epoch. `None` if that is not
+    /// known.
     pub until: Option<i64>,
+}
+
+/// The times between which messages may be missing, as far as they are known: see [`Gap`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) from: Option<i64>,
+    pub(crate) until: Option<i64>,
 }
 
 /// The kind of an [`Error`]: what happened, and what the caller can do.
@@ -110,8 +125,9 @@ pub enum ErrorKind {
     /// for a client that did not answer pings), or the `closing` event of the RLP gateway. Messages may be missing.
     /// Tail again.
     ClosedByServer,
-    /// The connection of a tail that [reconnects](crate::Builder::reconnect) broke here. Messages may be missing, and
-    /// the tail continues. [`Error::as_gap`] returns the details.
+    /// Messages may be missing here, and the tail continues: its connection broke, and it is
+    /// [connected again](crate::Builder::reconnect), or Log Cache has dropped messages. [`Error::as_gap`] returns the
+    /// details.
     Gap,
     /// The call was cancelled by [`close`](crate::Consumer::close).
     Closed,
@@ -191,22 +207,22 @@ impl Error {
         error
     }
 
-    /// Creates the item of a tail that reconnects after its connection ended.
-    pub(crate) fn gap(ending: Ending) -> Self {
-        let text = format!("{ending} (reconnecting: messages logged meanwhile are missed)");
-        Error::with_gap(text, Gap { at: SystemTime::now(), ending, from: None, until: None })
+    /// Creates the item of a tail that is connected again, or that could not be.
+    pub(crate) fn gap(ending: Ending, at: SystemTime, connected_at: Option<SystemTime>, missing: Missing) -> Self {
+        let what = match (missing, connected_at) {
+            (Missing { from: Some(from), until }, _) => messages_between(from, until),
+            (_, Some(_)) => "connected again: messages logged meanwhile are missing".to_owned(),
+            (_, None) => "not connected again: messages logged since then are missing".to_owned(),
+        };
+        let Missing { from, until } = missing;
+        Error::with_gap(format!("{ending} ({what})"), Gap { at, ending, connected_at, from, until })
     }
 
     /// Creates the item of a tail over Log Cache where lines of `from..until` may be missing, in nanoseconds since the
     /// Unix epoch.
     pub(crate) fn forgotten(from: i64, until: i64) -> Self {
-        let time = |nanoseconds: i64| {
-            let time = Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default();
-            time.strftime("%FT%T.%3fZ").to_string()
-        };
-        let ending = Ending::Forgotten;
-        let text = format!("{ending} (messages from {} to {} may be missing)", time(from), time(until));
-        Error::with_gap(text, Gap { at: SystemTime::now(), ending, from: Some(from), until: Some(until) })
+        let missing = Missing { from: Some(from), until: Some(until) };
+        Error::gap(Ending::Forgotten, SystemTime::now(), None, missing)
     }
 
     fn with_gap(text: String, gap: Gap) -> Self {
@@ -354,7 +370,7 @@ impl Error {
         &self.0.recovered
     }
 
-    /// Returns when and why a tail that reconnects broke, if the kind is [`Gap`](ErrorKind::Gap).
+    /// Returns where messages may be missing, and why, if the kind is [`Gap`](ErrorKind::Gap).
     pub fn as_gap(&self) -> Option<&Gap> {
         self.0.gap.as_ref()
     }
@@ -410,9 +426,25 @@ impl fmt::Display for CauseText<'_> {
     }
 }
 
+/// Says between which times messages may be missing.
+fn messages_between(from: i64, until: Option<i64>) -> String {
+    let time = |nanoseconds: i64| {
+        let time = Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default();
+        time.strftime("%FT%T.%3fZ").to_string()
+    };
+    match until {
+        Some(until) => format!("messages from {} to {} may be missing", time(from), time(until)),
+        None => format!("messages from {} on may be missing", time(from)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn gap(ending: Ending) -> Error {
+        Error::gap(ending, SystemTime::now(), None, Missing::default())
+    }
 
     #[test]
     fn the_text_names_the_cause_in_the_same_way_on_every_system() {
@@ -469,7 +501,7 @@ mod tests {
         assert_eq!(error.to_string(), r"recent: the server answered 500 Oh\u{7}: no  ERROR forged \u{1b}[2J");
         assert_eq!(error.body(), Some(body));
         let ending = Ending::ClosedByServer { code: Some(1008), reason: "a\nb\u{9b}".into() };
-        for text in [ending.to_string(), ending.error().unwrap().to_string(), Error::gap(ending).to_string()] {
+        for text in [ending.to_string(), ending.error().unwrap().to_string(), gap(ending).to_string()] {
             assert!(text.contains(r"a b\u{9b}") && !text.contains(char::is_control), "{text}");
         }
     }
@@ -479,7 +511,7 @@ mod tests {
         let token = "bearer abcdefgh";
         let ending = Ending::ClosedByServer { code: None, reason: "abcdefgh".into() };
         let cause = io::Error::other("abcdefgh");
-        for error in [Error::caused(ErrorKind::Dial, "x", cause), Error::gap(ending)] {
+        for error in [Error::caused(ErrorKind::Dial, "x", cause), gap(ending)] {
             let error = error.hiding(token);
             let forms = format!("{error} {error:#} {error:?} {error:#?} {:?} {:?}", error.get_ref(), error.as_gap());
             assert!(!forms.contains("abcdefgh"), "{forms}");

@@ -71,7 +71,7 @@
 //! There is one [`Error`] type. Its [`kind`](Error::kind) tells what the caller can do. What ended badly never looks
 //! like a clean end: if a response of [`recent`](Consumer::recent) is cut short, that is an error, which contains the
 //! messages [received before](Error::recovered). A tail tells [how it ended](Ending). Where a tail that reconnects was
-//! broken, it yields a [gap](ErrorKind::Gap).
+//! broken, it yields a [gap](ErrorKind::Gap) as soon as it is connected again.
 //!
 //! The module [`faults`] has a table of everything that can go wrong, and what the caller sees of it.
 //!

@@ -78,8 +78,9 @@ impl Default for Settings {
 /// asked again, at most once per attempt, because the server may have another address now.
 ///
 /// Each reconnect adds an item to the tail: an error of the kind [`ErrorKind::Gap`](crate::ErrorKind::Gap), which says
-/// [when and why](crate::Error::as_gap) the connection ended. Messages may be missing there. No log server can be asked
-/// for the messages of that time, other than by [`recent`](crate::Consumer::recent).
+/// [when and why](crate::Error::as_gap) the connection ended, and when the tail was connected again. It comes when it is.
+/// Messages may be missing there. No stream can be asked for the messages of that time, but
+/// [`recent`](crate::Consumer::recent) can.
 ///
 /// ```
 /// use std::time::Duration;

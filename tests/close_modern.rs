@@ -150,9 +150,9 @@ fn in_a_backoff(address: fn(&TrafficController) -> Builder) {
     let policy = Reconnect::default().first(NEVER).longest(NEVER);
     let consumer = without_timeouts(address(&server)).reconnect(policy).build().unwrap();
     close_tail_in_each_way(&consumer, || {
-        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        let tail = consumer.tail(APP, TOKEN).unwrap();
         server.drop_tails(APP);
-        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
+        assert!(server.wait_until_idle(DEADLINE));
         tail
     });
     assert!(server.wait_until_idle(DEADLINE));
@@ -209,7 +209,6 @@ fn in_a_refresh_of_a_tail() {
     server.fault([]); // refused
     server.fault(Fault::DelayedBody(NEVER)); // the UAA
     server.drop_tails(APP);
-    assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
     let refreshes = |server: &TrafficController| {
         server.requests().iter().filter(|request| request.kind == RequestKind::Token).count()
     };

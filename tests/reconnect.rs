@@ -2,15 +2,17 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use common::foundation::{PathServer, failing_endpoint, gateway_not_found, links_root, no_route};
 use common::messages::{APP, TOKEN, response};
 use common::{DEADLINE, wait_until, within};
-use loggregator_consumer::testing::{Fault, Generation, TrafficController};
+use loggregator_consumer::testing::{Fault, Generation, Target, TrafficController};
 use loggregator_consumer::{Builder, Ending, Error, ErrorKind, LogMessage, Proxy, Reconnect, Tail, TokenSource, Via};
 
 const VIAS: [Via; 3] = [Via::Legacy, Via::Doppler, Via::RlpGateway];
@@ -105,7 +107,8 @@ fn each_break_is_one_item_between_the_messages_of_two_connections() {
                 assert_eq!(error.kind(), ErrorKind::Gap);
                 let gap = error.as_gap().unwrap();
                 assert!(is_expected(&gap.ending), "{via:?}: {:?}", gap.ending);
-                assert!(gap.at >= before && gap.at <= SystemTime::now());
+                let connected_at = gap.connected_at.unwrap();
+                assert!(before <= gap.at && gap.at <= connected_at && connected_at <= SystemTime::now());
                 assert!(error.to_string().starts_with(&gap.ending.to_string()), "{error}");
                 assert_eq!(tail.ending(), None);
                 // The next item is a message: there is no second item for the break.
@@ -118,6 +121,50 @@ fn each_break_is_one_item_between_the_messages_of_two_connections() {
             assert!(server.wait_until_idle(DEADLINE));
             assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
         });
+    }
+}
+
+#[test]
+fn recent_messages_that_are_read_at_a_gap_fill_it() {
+    for via in VIAS {
+        within(DEADLINE, move || {
+            let server = serve(via);
+            // Log Cache has the recent messages of today's foundations.
+            let pause = Duration::from_millis(20);
+            let builder = builder(via, &server).reconnect(Reconnect::default().first(pause).longest(pause));
+            let consumer = if via == Via::Legacy { builder } else { builder.log_cache(&server.api()) }.build().unwrap();
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            let mut sent = BTreeSet::new();
+            for round in 0..5 {
+                assert_arrives(&server, &mut tail, "before the break");
+                (0..3).for_each(|_| server.fault_at(Target::tails(), Fault::DropAfter(0)));
+                server.drop_tails(APP);
+                // Logged while nobody listens, until an attempt succeeds.
+                while server.open_tails(APP) == 0 {
+                    let text = format!("{round}: {}", sent.len());
+                    server.send(LogMessage::new(APP, text.as_str()));
+                    sent.insert(text);
+                    thread::sleep(Duration::from_millis(1));
+                }
+                assert_gap(&mut tail);
+                let recent = consumer.recent(APP, TOKEN).unwrap();
+                let mut known: BTreeSet<_> = recent.iter().map(|message| message.text().into_owned()).collect();
+                add_what_arrives(&server, &mut tail, &mut known);
+                assert_eq!(sent.difference(&known).collect::<Vec<_>>(), [""; 0], "{via:?}");
+            }
+        });
+    }
+}
+
+/// Adds what the tail still returns.
+fn add_what_arrives(server: &TrafficController, tail: &mut Tail, known: &mut BTreeSet<String>) {
+    server.send(LogMessage::new(APP, "the end"));
+    loop {
+        let text = tail.next().unwrap().unwrap().text().into_owned();
+        if text == "the end" {
+            return;
+        }
+        known.insert(text);
     }
 }
 
@@ -163,8 +210,9 @@ fn failed_attempts_back_off_and_the_error_of_the_last_ends_the_tail() {
                 server.fault(Fault::RefuseStatus { status: 503, body: format!("refusal {n}").into() });
             }
             server.drop_tails(APP);
-            assert_gap(&mut tail);
             // Failed attempts are not items, because no more messages can be missing.
+            let gap = next_error(&mut tail);
+            assert_eq!((gap.kind(), gap.as_gap().unwrap().connected_at), (ErrorKind::Gap, None), "{gap}");
             let error = next_error(&mut tail);
             assert_eq!((error.kind(), error.status()), (ErrorKind::ServerError, Some(503)));
             let text = error.to_string();
@@ -323,9 +371,9 @@ fn a_tail_whose_server_has_moved_finds_it_by_the_api() {
             assert_eq!(api.take_paths(), ["/"]);
             // The old one goes first: until the API knows the new one, it is asked in vain.
             drop(old);
-            assert_gap(&mut tail);
             wait_until("the API is asked again", || !api.take_paths().is_empty());
             root.lock().unwrap().clone_from(&roots[1]);
+            assert_gap(&mut tail);
             assert_arrives(&new, &mut tail, "at the new address");
             let choice = consumer.tail_choice().unwrap();
             assert_eq!(choice.address(), if via == Via::Doppler { new.endpoint() } else { new.api() });
@@ -397,9 +445,8 @@ fn a_close_does_not_wait_for_the_next_attempt() {
             let consumer =
                 builder(via, &server).reconnect(Reconnect::default().first(NEVER).longest(NEVER)).build().unwrap();
             let in_backoff = || {
-                let mut tail = consumer.tail(APP, TOKEN).unwrap();
+                let tail = consumer.tail(APP, TOKEN).unwrap();
                 server.drop_tails(APP);
-                assert_gap(&mut tail);
                 assert!(server.wait_until_idle(DEADLINE), "nothing is open during the backoff");
                 tail
             };

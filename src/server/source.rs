@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Missing, Result};
 use crate::message::LogMessage;
 use crate::net::deadline::ReadTimeouts;
 use crate::net::websocket::WriteHalf;
@@ -40,6 +40,11 @@ pub(crate) trait LiveSource: Send {
     /// Returns the idle timeout if the caller has set none. `None`: it may be silent for ever, or it times out by
     /// itself.
     fn default_idle_timeout(&self) -> Option<Duration>;
+
+    /// Returns what may be missing since the connection before this one ended. `None`: nothing is.
+    fn missing(&self) -> Option<Missing> {
+        Some(Missing::default())
+    }
 
     /// Returns true if it may run the caller's functions, such as a proxy function, which may need a large stack.
     fn runs_callers_functions(&self) -> bool {

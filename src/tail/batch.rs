@@ -48,7 +48,7 @@ impl Batch {
         self.complete_until
     }
 
-    /// Makes a batch that reports a gap. The tail continues after it.
+    /// Makes a batch that reports a gap.
     pub(super) fn gap(error: Error) -> Self {
         Batch { error: Some(error), ..Batch::default() }
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvError, Sender, after, bounded, select};
 
@@ -16,7 +16,7 @@ use super::keep_alive::{Intervals, KeepAlive};
 use super::reconnect::{GIVEN_UP, Reconnector};
 use super::threads::{Shared, ThreadKind, start_thread};
 use crate::ending::Ending;
-use crate::error::{Error, Result};
+use crate::error::{Error, Missing, Result};
 use crate::net::cancel::Cancel;
 use crate::net::deadline;
 use crate::net::registry::Registration;
@@ -131,20 +131,40 @@ impl Reader {
         }
     }
 
-    /// Tells the caller of the gap and reconnects, both at once: a caller that pauses does not hold up the connection.
-    ///
-    /// A thread of its own makes the connection, because that runs functions of the caller: the proxy function, the
-    /// token function, the debug printer, `on_connect` and the logger. They may need stack, block or panic. After a
-    /// cancel, nobody waits for them.
+    /// Reconnects, and then tells the caller of the gap. Only then: recent messages that the caller reads at this point
+    /// include all that were logged before the new connection. If the caller pauses, the connection waits and stays open.
     // Its frame is not a part of the frame that an idle tail keeps on its stack.
     #[inline(never)]
     fn reconnect(
         &self,
         reconnector: &Arc<Reconnector>,
-        mut backoff: Backoff,
+        backoff: Backoff,
         ending: Ending,
     ) -> Result<(Connection, Backoff), End> {
-        let mut gap = Some(Batch::gap(Error::gap(ending.clone())));
+        let at = SystemTime::now();
+        let result = self.connect_again(reconnector, backoff, &ending);
+        let (connected_at, missing) = match &result {
+            Ok((connection, _)) => (Some(SystemTime::now()), connection.source.missing()),
+            Err(_) => (None, Some(Missing::default())),
+        };
+        if let Some(missing) = missing.filter(|_| !self.shared.cancel.is_cancelled()) {
+            let gap = Error::gap(ending, at, connected_at, missing);
+            send_batch(&self.batches, &self.shared.cancel, Batch::gap(gap));
+        }
+        result
+    }
+
+    /// Makes another connection, with the pauses of `backoff`.
+    ///
+    /// A thread of its own makes it, because that runs functions of the caller: the proxy function, the token function,
+    /// the debug printer, `on_connect` and the logger. They may need stack, block or panic. After a cancel, nobody waits
+    /// for them.
+    fn connect_again(
+        &self,
+        reconnector: &Arc<Reconnector>,
+        mut backoff: Backoff,
+        ending: &Ending,
+    ) -> Result<(Connection, Backoff), End> {
         let result = loop {
             let (send_result, result) = bounded(1);
             let run = {
@@ -165,32 +185,21 @@ impl Reader {
             // The system may have a thread later. Until then, this counts as a failed attempt.
             log::info!("reconnecting failed: {error}");
             let Some(pause) = backoff.next() else { return Err(failed_with(error.with_hint(GIVEN_UP))) };
-            let _ = self.wait_for(&after(pause), &mut gap)?;
+            let _ = self.wait_for(&after(pause))?;
         };
-        let result = self.wait_for(&result, &mut gap)?;
-        if let Some(gap) = gap {
-            send_batch(&self.batches, &self.shared.cancel, gap);
-        }
-        match result {
+        match self.wait_for(&result)? {
             Ok(Ok(reconnected)) => Ok(reconnected),
             Ok(Err(error)) => Err(failed_with(error)),
             Err(_) => Err(failed("the thread that reconnects panicked")),
         }
     }
 
-    /// Waits for an event, and sends the gap meanwhile if there is room for it.
+    /// Waits for an event.
     ///
     /// # Errors
     ///
     /// The end of the tail if it is cancelled.
-    fn wait_for<T>(&self, event: &Receiver<T>, gap: &mut Option<Batch>) -> Result<Result<T, RecvError>, End> {
-        while gap.is_some() {
-            select! {
-                send(self.batches, gap.take().unwrap_or_default()) -> _ => {}
-                recv(event) -> event => return Ok(event),
-                recv(self.shared.cancel.signal()) -> _ => return Err((Ending::Closed, None)),
-            }
-        }
+    fn wait_for<T>(&self, event: &Receiver<T>) -> Result<Result<T, RecvError>, End> {
         select! {
             recv(event) -> event => Ok(event),
             recv(self.shared.cancel.signal()) -> _ => Err((Ending::Closed, None)),
