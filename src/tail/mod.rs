@@ -134,7 +134,7 @@ impl Tail {
     }
 
     /// Returns the channel of the tail, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and
-    /// other channels.
+    /// other channels. For a number of tails that is known only at run time see [many apps](crate#many-apps).
     ///
     /// It delivers messages in [`Batch`]es and is disconnected when the tail has ended. If the tail ends with an error,
     /// that is the last item of the last batch. Each message is delivered once: the iterator does not return messages

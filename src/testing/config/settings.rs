@@ -137,7 +137,8 @@ pub enum EqualTimes {
     Together,
     /// The limit of a response may separate them, so paging by time can skip or repeat messages.
     Parted,
-    /// Each is moved to the next unused nanosecond.
+    /// Each is moved to the next unused nanosecond. No real server is known to do this to the times that it returns:
+    /// today's Log Cache only does it to the keys of its store.
     Spread,
 }
 
