@@ -4,27 +4,12 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
+use common::examples::{BUILD, program};
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::LogMessage;
 use loggregator_consumer::testing::{Fault, Generation, RequestKind, TrafficController};
-
-/// Builds an example, unless `cargo test` has done so, and returns its program.
-fn program(example: &str) -> PathBuf {
-    let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--features", "testing", "--example", example])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .unwrap();
-    assert!(build.success());
-    // This test is in `<target>/<profile>/deps`, but Cargo has built the example with the profile `dev`.
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().nth(3).unwrap();
-    target.join("debug/examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX))
-}
 
 /// Starts an example, and returns it with its output.
 fn start(example: &mut Command) -> (Child, BufReader<ChildStdout>) {
@@ -38,9 +23,6 @@ fn assert_ends_quietly(child: Child) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{}: {errors}", output.status);
 }
-
-/// Long enough to build an example.
-const BUILD: Duration = Duration::from_secs(600);
 
 #[test]
 fn quickstart_ends_quietly_when_its_reader_leaves() {
