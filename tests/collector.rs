@@ -2,6 +2,9 @@
 //! the tool itself. They have each line of twenty apps once, and in order.
 
 mod common;
+#[allow(dead_code)] // Its `main` is run by `tests/examples.rs`.
+#[path = "../examples/fill_gaps.rs"]
+mod fill_gaps;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,8 +14,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::examples::{BUILD, program};
 use common::{wait_until, within};
-use loggregator_consumer::LogMessage;
-use loggregator_consumer::testing::{Fault, Generation, RequestKind, RouterError, Server, TrafficController};
+use fill_gaps::Filled;
+use loggregator_consumer::testing::{Fault, Generation, RequestKind, RouterError, Server, Target, TrafficController};
+use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Reconnect, TokenSource, Uaa};
 
 /// What each app logs, and how fast: 50 lines a second, for 8 s.
 const LINES: usize = 400;
@@ -29,6 +33,27 @@ fn apps() -> Vec<String> {
 fn line(app: &str, n: usize) -> LogMessage {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     LogMessage::new(app, format!("line {n}")).source("APP/PROC/WEB", "0").timestamp(now.as_nanos() as i64)
+}
+
+fn expected() -> Vec<String> {
+    (0..LINES).map(|n| format!("line {n}")).collect()
+}
+
+/// A foundation with these apps and no others, which accepts only tokens of its UAA.
+fn serve(apps: &[String]) -> TrafficController {
+    let builder = TrafficController::builder().generation(Generation::Today);
+    builder.apps(apps).tokens([""; 0]).start().unwrap()
+}
+
+/// Lets all apps log all lines. `trouble` gets the number of the next line.
+fn log_lines(server: &TrafficController, apps: &[String], mut trouble: impl FnMut(usize)) {
+    for n in 0..LINES {
+        trouble(n);
+        for app in apps {
+            server.send(line(app, n));
+        }
+        thread::sleep(PAUSE);
+    }
 }
 
 /// A program that collects, and is killed when it is dropped.
@@ -63,9 +88,7 @@ fn a_collector_that_is_killed_has_every_line_once_and_in_order() {
         let home = Home(std::env::temp_dir().join(format!("loggregator-consumer-{}-collector", std::process::id())));
         let directory = home.0.join("logs");
         let apps = apps();
-        let no_others: [&str; 0] = [];
-        let server =
-            TrafficController::builder().generation(Generation::Today).apps(&apps).tokens(no_others).start().unwrap();
+        let server = serve(&apps);
         server.cf_home(&home.0).unwrap();
         let messages = File::create(home.0.join("messages")).unwrap();
         let collect = || {
@@ -76,7 +99,7 @@ fn a_collector_that_is_killed_has_every_line_once_and_in_order() {
         };
 
         let mut collector = Some(collect());
-        for n in 0..LINES {
+        log_lines(&server, &apps, |n| {
             match n {
                 // Connections that break.
                 40 => {
@@ -112,11 +135,7 @@ fn a_collector_that_is_killed_has_every_line_once_and_in_order() {
                 360 => server.restart().unwrap(),
                 _ => {}
             }
-            for app in &apps {
-                server.send(line(app, n));
-            }
-            thread::sleep(PAUSE);
-        }
+        });
         wait_until("each app has all lines", || apps.iter().all(|app| written(&directory, app).len() >= LINES));
 
         // A last restart brings no line twice.
@@ -129,10 +148,74 @@ fn a_collector_that_is_killed_has_every_line_once_and_in_order() {
         });
         drop(collector);
 
-        let expected: Vec<String> = (0..LINES).map(|n| format!("line {n}")).collect();
         for app in &apps {
             let messages = fs::read_to_string(home.0.join("messages")).unwrap();
-            assert!(written(&directory, app) == expected, "{:?}\n{messages}", written(&directory, app));
+            assert!(written(&directory, app) == expected(), "{:?}\n{messages}", written(&directory, app));
         }
+    });
+}
+
+/// Collects the lines of an app, and begins again when the consumer is closed.
+fn collect_filled(consumer: &Consumer, app: &str) -> Vec<LogMessage> {
+    let mut lines = Vec::new();
+    while lines.len() < LINES {
+        match Filled::open(consumer, app, &lines) {
+            Ok(filled) => lines.extend(filled.map(|line| line.unwrap()).take(LINES - lines.len())),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Closed, "{error}"),
+        }
+    }
+    lines
+}
+
+#[test]
+fn tails_whose_gaps_are_filled_have_every_line_once_and_in_order() {
+    within(LIMIT, || {
+        let apps = apps();
+        let server = serve(&apps);
+        let uaa = Uaa::new(&server.api()).refresh_token(&server.issue_refresh_token());
+        let pause = Duration::from_millis(20);
+        let consumer = Builder::new()
+            .api(&server.api())
+            .tokens(TokenSource::uaa(uaa).unwrap())
+            .reconnect(Reconnect::default().first(pause).longest(pause))
+            .proxy(Proxy::none())
+            .build()
+            .unwrap();
+        thread::scope(|scope| {
+            let threads: Vec<_> = apps.iter().map(|app| scope.spawn(|| collect_filled(&consumer, app))).collect();
+            let each = |what: &dyn Fn(&str)| apps.iter().for_each(|app| what(app));
+            log_lines(&server, &apps, |n| match n {
+                // Connections that end.
+                40 => each(&|app| _ = server.drop_tails(app)),
+                80 => each(&|app| _ = server.close_tails(app, Some(1000), "")),
+                // The foundation restarts.
+                120 => server.stop(),
+                145 => server.restart().unwrap(),
+                // The tool restarts.
+                190 => consumer.close().unwrap(),
+                // Each tail breaks, and fails to connect twice.
+                230 => each(&|app| {
+                    server.fault_at(Target::tails(), Fault::RefuseStatus { status: 503, body: "away".into() });
+                    server.fault_at(Target::tails(), Fault::ResetAfter(0));
+                    server.fault_at(RequestKind::LogCacheRead, Fault::Truncate);
+                    server.reset_tails(app);
+                }),
+                // They break while the tokens are expired, and then while none can be checked.
+                270 => {
+                    server.expire_tokens();
+                    each(&|app| _ = server.close_tails(app, Some(1008), "too slow"));
+                }
+                310 => {
+                    server.take_away(Server::Uaa, RouterError::NoEndpoints);
+                    each(&|app| _ = server.drop_tails(app));
+                }
+                335 => server.bring_back(Server::Uaa),
+                _ => {}
+            });
+            for (app, thread) in apps.iter().zip(threads) {
+                let texts: Vec<_> = thread.join().unwrap().iter().map(|line| line.text().into_owned()).collect();
+                assert!(texts == expected(), "{app}: {texts:?}");
+            }
+        });
     });
 }

@@ -38,6 +38,20 @@ fn quickstart_ends_quietly_when_its_reader_leaves() {
 }
 
 #[test]
+fn fill_gaps_has_every_line_once() {
+    let program = within(BUILD, || program("fill_gaps"));
+    within(DEADLINE, move || {
+        let (child, output) = start(&mut Command::new(program));
+        let lines: Vec<String> = output.lines().map(Result::unwrap).collect();
+        let (summary, lines) = lines.split_last().unwrap();
+        let texts = lines.iter().filter_map(|line| line.split_once(" OUT ")).map(|(_, text)| text.to_owned());
+        assert!(texts.eq((1..=60).map(|n| format!("line {n}"))), "{lines:?}");
+        assert!(summary.starts_with("60 lines, each once.") && !summary.contains(" 0 of them"), "{summary}");
+        assert_ends_quietly(child);
+    });
+}
+
+#[test]
 fn sample_consumer_ends_quietly_when_its_reader_leaves() {
     let program = within(BUILD, || program("sample_consumer"));
     within(DEADLINE, move || {
