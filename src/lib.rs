@@ -205,7 +205,7 @@
 //! | name look-ups that were abandoned and still hang | 64 in this process | | [`Dial`](ErrorKind::Dial) |
 //! | the time that a server asks to wait, [`Error::retry_after`] | 1 hour | | it counts as 1 hour |
 //! | rejections of a tail that reconnects; if they may be a passing fault of the server | 3; 15 s in a row or a minute in total, and at least 3 | see [`Reconnect`] | the tail ends with the last one |
-//! | for how long another server is used because the better one has no route | 5 minutes | | the better one is tried again |
+//! | for how long another server is used because the better one has no route | 10 minutes | | the better one is tried again |
 //!
 //! [`Consumer::recent_iter`] holds one message at a time, so it has no limit in total. Redirects are not followed.
 //! Nothing is decompressed: a compressed response, which was not requested, is a

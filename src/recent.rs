@@ -19,7 +19,7 @@ use crate::server::source::{RecentSource, Skipped, explain_timeout, recent_timeo
 /// error, and then nothing more. Parts that are not log messages are skipped, with a warning in the log.
 pub struct Recent {
     /// `None` after the end.
-    open: Option<(Box<dyn RecentSource>, Registration)>,
+    open: Option<(Box<dyn RecentSource>, Option<Registration>)>,
     /// Decoded, and not yet returned.
     decoded: VecDeque<Result<LogMessage>>,
     skipped: Skipped,
@@ -32,7 +32,7 @@ impl Recent {
         source: Box<dyn RecentSource>,
         timeouts: ReadTimeouts,
         cancel: Arc<Cancel>,
-        registration: Registration,
+        registration: Option<Registration>,
     ) -> Self {
         Recent {
             open: Some((source, registration)),

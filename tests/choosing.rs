@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
 use common::foundation::{PathServer, failing_endpoint, links_root, no_route};
-use common::messages::response;
+use common::messages::{message_of_now, response};
 use common::{DEADLINE, Refusing, ScriptedServer, Untouched, tls, within};
 use loggregator_consumer::native_tls::TlsConnector;
 use loggregator_consumer::testing::{Generation, TrafficController};
@@ -78,10 +79,15 @@ fn a_given_address_is_used_if_the_api_cannot_be_reached() {
 #[test]
 fn a_builder_without_an_address_is_refused() {
     assert_eq!(builder().build().unwrap_err().kind(), ErrorKind::InvalidInput);
-    let consumer = builder().log_cache("http://log-cache.example.com").build().unwrap();
-    let error = consumer.tail(APP, TOKEN).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(error.to_string().contains("Builder::api"), "{error}");
+    let consumer = builder().rlp_gateway("http://log-stream.example.com").build().unwrap();
+    for (call, error) in [
+        ("recent", consumer.recent(APP, TOKEN).map(drop).unwrap_err()),
+        ("tail", consumer.follow(APP, TOKEN).map(drop).unwrap_err()),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let text = error.to_string();
+        assert!(text.contains("RLP gateway") && text.contains("Builder::api") && text.contains(call), "{text}");
+    }
 }
 
 #[test]
@@ -97,39 +103,66 @@ fn an_api_that_names_no_log_server_is_a_bad_response() {
 }
 
 #[test]
-fn a_foundation_with_only_a_log_cache_has_recent_messages_and_says_why_it_has_no_tails() {
+fn on_a_foundation_with_only_a_log_cache_every_call_works() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         server.add_recent(APP, [LogMessage::new(APP, "hello")]);
         let api = PathServer::api(&[("logging", ""), ("log_cache", &server.api()), ("log_stream", "")]);
         let consumer = builder().api(&api.url()).build().unwrap();
         assert_eq!(consumer.recent(APP, TOKEN).unwrap()[0].text(), "hello");
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        let mut follow = consumer.follow(APP, TOKEN).unwrap();
+        server.send(LogMessage::new(APP, "live"));
+        assert_eq!(tail.next().unwrap().unwrap().text(), "live");
+        assert_eq!(follow.next().unwrap().unwrap().text(), "hello");
+        assert_eq!(follow.next().unwrap().unwrap().text(), "live");
         assert_eq!(consumer.recent_choice().unwrap().via(), Via::LogCache);
+        let choice = consumer.tail_choice().unwrap();
+        assert_eq!(choice.via(), Via::LogCache);
+        assert!(choice.why().contains("no server with streams is known"), "{choice}");
         assert_eq!(api.take_paths(), ["/"], "nothing else is needed");
+        assert_eq!(Consumer::discover(&api.url()).unwrap().recent(APP, TOKEN).unwrap().len(), 2);
+    });
+}
 
-        for error in [consumer.tail(APP, TOKEN).unwrap_err(), consumer.tail_choice().unwrap_err()] {
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-            let text = error.to_string();
-            assert!(text.contains(&format!("only known log server is Log Cache ({})", server.api())), "{text}");
-            assert!(text.contains("Consumer::follow"), "{text}");
+#[test]
+fn log_cache_takes_the_place_of_streams_that_have_no_route_or_cannot_be_reached() {
+    within(DEADLINE, || {
+        for (away, what) in [(Some(PathServer::router()), "has no route (404)"), (None, "cannot be reached")] {
+            let server = TrafficController::of(Generation::Today).unwrap();
+            let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let stream = away.as_ref().map_or(format!("ws://{nobody}"), PathServer::websocket_url);
+            let gateway = away.as_ref().map_or(format!("http://{nobody}"), PathServer::url);
+            let links = [("logging", &*stream), ("log_cache", &server.api()), ("log_stream", &gateway)];
+            let api = PathServer::api(&links);
+            let consumer = builder().api(&api.url()).build().unwrap();
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            server.send(message_of_now(APP, "hello"));
+            assert_eq!(tail.next().unwrap().unwrap().text(), "hello");
+            let choice = consumer.tail_choice().unwrap();
+            assert_eq!(choice.via(), Via::LogCache);
+            assert!(choice.why().contains(&format!("Doppler at {stream} {what}")), "{choice}");
+            drop(consumer.tail(APP, TOKEN).unwrap());
+            // The second tail does not pay for it.
+            assert!(away.is_none_or(|away| away.take_paths().len() == 2));
+            let forced = builder().api(&api.url()).tail_via(Via::Doppler).build().unwrap();
+            assert!(forced.tail(APP, TOKEN).is_err(), "tail_via forbids any fallback");
         }
-        assert_eq!(api.take_paths(), ["/v2/info"], "only the tail needs it, and it is asked once");
-        assert_eq!(Consumer::discover(&api.url()).unwrap().recent(APP, TOKEN).unwrap().len(), 1);
     });
 }
 
 #[test]
 fn a_path_of_the_api_that_a_call_does_not_need_can_fail() {
     within(DEADLINE, || {
-        let log_cache = PathServer::start(|_| response("200 OK", &[], b"{\"envelopes\":{\"batch\":[]}}"));
-        let root = links_root(&[("log_cache", &log_cache.url())]);
+        let server = TrafficController::of(Generation::Today).unwrap();
+        let root = links_root(&[("log_stream", &server.api())]);
         let api = PathServer::start(move |path| match path {
             "/" => response("200 OK", &[], root.as_bytes()),
             _ => response("500 Internal Server Error", &[], b"out of order"),
         });
         let consumer = builder().api(&api.url()).build().unwrap();
-        assert_eq!(consumer.recent(APP, TOKEN).unwrap(), []);
-        let error = consumer.tail(APP, TOKEN).unwrap_err();
+        drop(consumer.tail(APP, TOKEN).unwrap());
+        let error = consumer.recent(APP, TOKEN).unwrap_err();
         assert_eq!((error.kind(), error.status()), (ErrorKind::ServerError, Some(500)));
         assert!(error.to_string().contains(&api.url()) && error.to_string().contains("out of order"), "{error}");
     });
@@ -158,7 +191,10 @@ fn an_unusable_link_costs_only_the_calls_that_need_it() {
         let api = PathServer::api(&[("logging", "https://doppler.example.com"), ("log_cache", &server.api())]);
         let consumer = builder().api(&api.url()).build().unwrap();
         assert_eq!(consumer.recent(APP, TOKEN).unwrap(), []);
-        let error = consumer.tail(APP, TOKEN).unwrap_err();
+        drop(consumer.tail(APP, TOKEN).unwrap());
+        assert!(consumer.tail_choice().unwrap().why().contains("no usable address of Doppler"));
+        let forced = builder().api(&api.url()).tail_via(Via::Doppler).build().unwrap();
+        let error = forced.tail(APP, TOKEN).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BadResponse);
         let text = error.to_string();
         assert!(text.contains("`logging`") && text.contains("https://doppler.example.com"), "{text}");

@@ -268,10 +268,10 @@ fn what_is_wrong_at_the_start_is_an_error_of_the_call() {
         let server = serve();
         let error = consumer(&server).follow(APP, "").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
-        let no_log_cache = Builder::new().doppler(&server.endpoint()).proxy(Proxy::none()).build().unwrap();
-        let error = no_log_cache.follow(APP, TOKEN).unwrap_err();
+        let only_a_stream = Builder::new().rlp_gateway(&server.api()).proxy(Proxy::none()).build().unwrap();
+        let error = only_a_stream.follow(APP, TOKEN).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.to_string().contains("Log Cache"), "{error}");
+        assert!(error.to_string().contains("Builder::log_cache"), "{error}");
     });
 }
 

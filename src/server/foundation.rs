@@ -13,7 +13,7 @@ use crate::net::endpoint::Endpoint;
 use crate::server::call::Requester;
 
 /// How long a server without a route comes after the others, so that not every call tries it first.
-const ROUTE_MEMORY: Duration = Duration::from_secs(5 * 60);
+const ROUTE_MEMORY: Duration = Duration::from_secs(10 * 60);
 
 /// Why a server is used that the caller insists on.
 const FORCED: &str = "it is set by Builder::tail_via";
@@ -36,11 +36,12 @@ impl Purpose {
             Purpose::Tail => &[
                 (Via::Doppler, "it reports when it disconnects a slow reader, and its streams have no time limit"),
                 (Via::RlpGateway, "the address of Doppler is not known"),
+                (Via::LogCache, "no server with streams is known, so it is polled"),
+                // Last, because the API listed it for years after its removal.
                 (Via::Legacy, "it is the only known server for tails"),
             ],
             Purpose::Recent => &[
                 (Via::LogCache, "it holds the recent messages of today's foundations"),
-                // Preferred to the legacy server, which the API listed for years after its removal.
                 (Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
                 (Via::Legacy, "it is the only known server for recent messages"),
             ],
@@ -48,7 +49,14 @@ impl Purpose {
             Purpose::TailVia(Via::RlpGateway) => &[(Via::RlpGateway, FORCED)],
             Purpose::TailVia(Via::LogCache) => &[(Via::LogCache, FORCED)],
             Purpose::TailVia(Via::Legacy) => &[(Via::Legacy, FORCED)],
-            Purpose::Follow => &[(Via::LogCache, "it holds messages, so none is lost between two requests")],
+            Purpose::Follow => &[
+                (Via::LogCache, "it holds messages, so none is lost between two requests"),
+                (
+                    Via::Doppler,
+                    "the address of Log Cache is not known, so its stream is joined with its recent messages",
+                ),
+                (Via::Legacy, "it is the only known server, so its stream is joined with its recent messages"),
+            ],
         }
     }
 
@@ -156,8 +164,8 @@ impl Foundation {
     /// Makes a call to the best server.
     ///
     /// If a server at an address from the API cannot be reached, asks the API again, unless this call has just asked
-    /// it, and tries the server that it lists now, if it is another one. If there is no route to a server, tries the
-    /// next best one, once.
+    /// it, and tries the server that it lists now, if it is another one. While there is no route to a server, or nothing
+    /// listens at its address, tries the next best one.
     ///
     /// Asking the API ends by `deadline`, and after the connect timeout in any case.
     pub(crate) fn with_server<T>(
@@ -193,21 +201,33 @@ impl Foundation {
                 };
             }
         }
-        if let Some(next) = plan.next.take().filter(|_| !plan.first.is_given() && has_no_route(&error)) {
+        // The servers that could not be used, each with the reason.
+        let mut unused = Vec::new();
+        let mut failed = plan.first.clone();
+        let mut failure = error.clone();
+        for next in plan.others {
+            if failed.is_given() || !may_be_replaced(&failure) {
+                break;
+            }
             // The server's message is left out, because it could contain the token.
-            let status = error.status().map_or_else(String::new, |status| format!(" ({status})"));
-            let why = format!("{} at {} has no route{status}", plan.first.via().name(), plan.first.endpoint());
-            let next = next.with_why(why.clone());
+            let what = if has_no_route(&failure) { "has no route" } else { "cannot be reached" };
+            let status = failure.status().map_or_else(String::new, |status| format!(" ({status})"));
+            let why = format!("{} at {} {what}{status}", failed.via().name(), failed.endpoint());
+            unused.push((failed.endpoint().clone(), why));
+            let whys: Vec<_> = unused.iter().map(|(_, why)| &**why).collect();
+            let next = next.with_why(whys.join("; "));
             log::warn!("using another server: {next}");
             match attempt(&next) {
                 Ok(result) => {
-                    self.missing_routes.lock().add(plan.first.endpoint(), why, Instant::now());
+                    let mut missing_routes = self.missing_routes.lock();
+                    unused.into_iter().for_each(|(endpoint, why)| missing_routes.add(&endpoint, why, Instant::now()));
                     return Ok(result);
                 }
                 Err(other) if is_final(&other) => return Err(other),
                 Err(other) => {
                     let (name, endpoint) = (next.via().name(), next.endpoint());
                     error = error.with_hint(&format!(" (and {name} at {endpoint} failed, too: {other})"));
+                    (failed, failure) = (next, other);
                 }
             }
         }
@@ -328,7 +348,14 @@ impl Foundation {
         }
         let mut usable = with_route.into_iter().chain(without_route);
         match (usable.next(), unusable) {
-            (Some(first), unusable) => Ok(Plan { first, next: usable.next(), unusable }),
+            (Some(first), unusable) => {
+                let mut others: Vec<_> = usable.collect();
+                // A foundation with three servers has no legacy server any more.
+                if others.len() > 1 {
+                    others.retain(|other| other.via() != Via::Legacy);
+                }
+                Ok(Plan { first, others, unusable })
+            }
             (None, Some(error)) => Err(error),
             (None, None) => Err(self.no_server(purpose, links)),
         }
@@ -340,27 +367,31 @@ impl Foundation {
             let listed = || links.and_then(|links| links.get(via)).and_then(|address| address.as_ref().ok());
             self.given.get(via).or_else(listed).or_else(|| self.session.get(via))
         };
-        let text = match (purpose, known(Via::LogCache), known(Via::RlpGateway)) {
-            (Purpose::Tail, Some(log_cache), _) => format!(
-                "the only known log server is Log Cache ({log_cache}), which cannot stream: use Consumer::recent, or \
-                 Consumer::follow, which polls it, or set the address of another server (see Builder::api, \
-                 Builder::doppler and Builder::rlp_gateway)"
-            ),
-            (Purpose::Recent, _, Some(gateway)) => format!(
-                "the only known log server is the RLP gateway ({gateway}), which has no recent messages: set the \
-                 address of another server (see Builder::api and Builder::log_cache)"
-            ),
-            (Purpose::Tail, ..) => "no address of a server for `tail` is known: see Builder::api".to_owned(),
-            (Purpose::Recent, ..) => "no address of a server for `recent` is known: see Builder::api".to_owned(),
-            (Purpose::TailVia(via), ..) => {
-                format!("no address of {} is known, which Builder::tail_via asks for: see Builder::api", via.name())
-            }
-            (Purpose::Follow, ..) => {
-                "`follow` needs the address of a Log Cache, which every foundation since 2018 has: \
-                                      see Builder::api and Builder::log_cache"
-                    .to_owned()
-            }
+        let gateway = |lacks: &str, instead: &str| {
+            let gateway = known(Via::RlpGateway)?;
+            Some(format!("the only known log server is the RLP gateway ({gateway}), which {lacks}: {instead}"))
         };
+        let text = match purpose {
+            Purpose::Recent => gateway(
+                "has no recent messages",
+                "set the address of another server (see Builder::api and Builder::log_cache)",
+            ),
+            Purpose::Follow => gateway(
+                "has no recent messages",
+                "use Consumer::tail, or set the address of another server (see Builder::api and Builder::log_cache)",
+            ),
+            Purpose::Tail => None,
+            Purpose::TailVia(via) => Some(format!(
+                "no address of {} is known, which Builder::tail_via asks for: see Builder::api",
+                via.name()
+            )),
+        };
+        let call = match purpose {
+            Purpose::Tail | Purpose::TailVia(_) => "tail",
+            Purpose::Recent => "recent",
+            Purpose::Follow => "follow",
+        };
+        let text = text.unwrap_or_else(|| format!("no address of a server for `{call}` is known: see Builder::api"));
         Error::new(ErrorKind::InvalidInput, text)
     }
 }
@@ -368,8 +399,8 @@ impl Foundation {
 /// The servers that a call may try.
 struct Plan {
     first: Choice,
-    /// Tried if there is no route to the first one.
-    next: Option<Choice>,
+    /// Tried in turn while there is no route to the one before.
+    others: Vec<Choice>,
     /// Why the address of a better server cannot be used.
     unusable: Option<Error>,
 }
@@ -401,6 +432,11 @@ fn is_unreachable(error: &Error) -> bool {
         ErrorKind::Dial | ErrorKind::Proxy | ErrorKind::Tls | ErrorKind::Timeout | ErrorKind::ConnectionLost
     );
     has_no_route(error) || no_response && error.status().is_none() && error.recovered().is_empty()
+}
+
+/// Returns true if a server is away, so that another one may be used instead.
+fn may_be_replaced(error: &Error) -> bool {
+    has_no_route(error) || error.kind() == ErrorKind::Dial
 }
 
 /// Returns true if the platform's router, or another gateway, has no route to a server.

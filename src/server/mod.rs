@@ -9,6 +9,7 @@ mod choice;
 pub(crate) mod call;
 pub(crate) mod learned;
 pub(crate) mod source;
+pub(crate) mod joined;
 pub(crate) mod legacy;
 pub(crate) mod doppler;
 pub(crate) mod log_cache;

@@ -56,6 +56,9 @@ pub(crate) trait LiveSource: Send {
     fn write_half(&self) -> Option<&Arc<WriteHalf>>;
 }
 
+/// How often the caller learns up to when the messages are complete, while no messages arrive.
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
+
 /// Messages that a source has decoded itself. Gaps are among them.
 #[derive(Default)]
 pub(crate) struct Decoded {

@@ -195,8 +195,8 @@ impl Tail {
     /// it has been returned, or lies inside a [gap](crate::Gap) that has been returned. Pass it to
     /// [`Consumer::follow_since`](crate::Consumer::follow_since) to continue after a restart.
     ///
-    /// Only for a tail that reads Log Cache. `None` on streams, and before the first response. Messages that were taken
-    /// through the [`receiver`](Tail::receiver) are not counted.
+    /// Only for [`follow`](crate::Consumer::follow) and for a tail that reads Log Cache. `None` on other streams, and before
+    /// the first response. Messages that were taken through the [`receiver`](Tail::receiver) are not counted.
     pub fn complete_until(&self) -> Option<i64> {
         self.complete_until
     }

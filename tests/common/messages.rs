@@ -1,6 +1,8 @@
 //! Log messages and multipart responses as the legacy servers send them, encoded by hand: the crate's own encoder could
 //! hide a mistake that its decoder makes, too.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use loggregator_consumer::LogMessage;
 
 pub const APP: &str = "11111111-2222-3333-4444-555555555555";
@@ -86,4 +88,10 @@ pub fn chunk(content: &[u8]) -> Vec<u8> {
 
 pub fn texts(messages: &[LogMessage]) -> Vec<String> {
     messages.iter().map(|message| message.text().into_owned()).collect()
+}
+
+/// Returns a message that is logged now, for a tail over Log Cache: that returns no messages of the past.
+pub fn message_of_now(app: &str, text: &str) -> LogMessage {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    LogMessage::new(app, text).timestamp(now.as_nanos() as i64)
 }

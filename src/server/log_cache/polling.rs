@@ -14,7 +14,7 @@ use crate::net::cancel::Cancel;
 use crate::net::http::body_error;
 use crate::net::websocket::WriteHalf;
 use crate::server::call::Call;
-use crate::server::source::{Decoded, LiveSource};
+use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
 use crate::settings::Settings;
 use crate::wire::format::Format;
 use crate::wire::frames::{Frames, Progress};
@@ -26,9 +26,6 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// A rejected tail ends after this time. Log Cache answers 404 to every token while its UAA or CAPI is away, which was
 /// seen for 6 s at a restart.
 const REJECTED_FOR: Duration = Duration::from_secs(15);
-
-/// While no lines arrive, the caller learns this often up to when the messages are complete.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// The largest response to the request for the oldest envelope, in bytes.
 const MAX_OLDEST: u64 = 16 << 20;

@@ -25,6 +25,9 @@ impl TrafficController {
     ///
     /// An empty message reaches neither Doppler's streams of 2018 and later nor their recent logs.
     ///
+    /// A tail over Log Cache returns only messages with a time of about now, so set their
+    /// [timestamp](LogMessage::timestamp): that of [`LogMessage::new`] is 0.
+    ///
     /// A tail is open before its client can know it. A message that is sent after a client has connected is therefore
     /// never missed.
     ///

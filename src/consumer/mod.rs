@@ -1,28 +1,23 @@
 //! [`Consumer`]: reads an app's logs from the best server that a foundation has.
 
+mod inner;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::auth::token_source::is_no_replacement;
+use self::inner::{Inner, Live};
 use crate::auth::{TokenSource, check};
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
-use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
-use crate::net::http::Client;
-use crate::net::registry::Registry;
 use crate::recent::Recent;
-use crate::server::app_guid::{checked_guid, explain_guid};
-use crate::server::call::{Call, Requester};
+use crate::server::app_guid::checked_guid;
 use crate::server::foundation::{Choice, Foundation, Purpose, Via};
 use crate::server::learned::Learned;
 use crate::server::log_cache::engine::Start;
-use crate::server::log_cache::polling::{self, PollingSource};
-use crate::server::source::LiveSource;
-use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::Settings;
 use crate::tail::{Reconnector, Tail};
 
@@ -47,7 +42,7 @@ use crate::tail::{Reconnector, Tail};
 /// | what an app has logged | [`recent`](Consumer::recent), then [`sort_recent`](crate::sort_recent) to print it |
 /// | more of it than 1000 messages, or fewer | [`Builder::recent_limit`], then `recent` |
 /// | much of it from an old foundation, one message at a time | [`recent_iter`](Consumer::recent_iter) |
-/// | what an app has logged, and then all that it logs, with none lost without a word (since 2018) | [`follow`](Consumer::follow) |
+/// | what an app has logged, and then all that it logs, with none lost without a word | [`follow`](Consumer::follow) |
 /// | the same after a restart of your tool | [`follow_since`](Consumer::follow_since) |
 /// | what an app logs from now on, as soon as it does | [`tail`](Consumer::tail) |
 /// | one of these for hours | it, with [`Builder::reconnect`] and [`Builder::tokens`] |
@@ -72,11 +67,11 @@ use crate::tail::{Reconnector, Tail};
 ///
 /// # Which server is used
 ///
-/// | for | first choice | second | third |
-/// |---|---|---|---|
-/// | `tail` | Doppler | RLP gateway | legacy |
-/// | `recent` | Log Cache | Doppler | legacy |
-/// | `follow` | Log Cache | | |
+/// | for | first choice | second | third | fourth |
+/// |---|---|---|---|---|
+/// | `tail` | Doppler | RLP gateway | Log Cache | legacy |
+/// | `recent` | Log Cache | Doppler | legacy | |
+/// | `follow` | Log Cache | Doppler | legacy | |
 ///
 /// The addresses come from the root of the API, on old foundations from its `/v2/info`. An address that is set on the
 /// [`Builder`] replaces the API's. The API is asked only if the first choice is not set on the builder, and is not in
@@ -90,27 +85,13 @@ use crate::tail::{Reconnector, Tail};
 /// | what | then |
 /// |---|---|
 /// | a server cannot be reached: an error such as [`Dial`](ErrorKind::Dial), [`Tls`](ErrorKind::Tls) or [`Timeout`](ErrorKind::Timeout), or no route | the API is asked again, once per call (per attempt of a tail that reconnects); if it names another address now, that one is tried. Only one call asks at a time: another one that fails meanwhile goes on without the answer, and later ones have it |
-/// | the platform's router has no route to a server (its 404, 502 or 503, with the header `X-Cf-Routererror`), or answers 502 without that header | the next choice is tried, once; if it works, it is used for 5 minutes |
+/// | the platform's router has no route to a server (its 404, 502 or 503, with the header `X-Cf-Routererror`), or answers 502 without that header, or nothing listens at its address | the next choice is tried, then the one after it; one that works is used for 10 minutes |
 /// | the API names an address that is not a URL, or has no TLS [while the API has it](Builder::danger_allow_plain_servers) | the next choice is used; without one, calls that need the server fail with [`BadResponse`](ErrorKind::BadResponse), which names the link and its value |
-/// | the API names no server for `tail`, but Log Cache | `recent` works; `tail` fails with [`InvalidInput`](ErrorKind::InvalidInput), because Log Cache has no streams; [`follow`](Consumer::follow) polls it, and so does `tail` with [`Builder::tail_via`] |
 ///
 /// [`Builder::rlp_gateway`] compares Doppler with the RLP gateway.
 #[derive(Clone)]
 pub struct Consumer {
     inner: Arc<Inner>,
-}
-
-/// What the clones of a consumer share.
-struct Inner {
-    settings: Settings,
-    dialer: Arc<Dialer>,
-    foundation: Foundation,
-    learned: Learned,
-    /// The error is that of calls that need them.
-    tokens: Result<Option<TokenSource>>,
-    /// `None`: tails are read from the best server.
-    tail_via: Option<Via>,
-    open: Arc<Registry>,
 }
 
 impl Consumer {
@@ -292,25 +273,7 @@ impl Consumer {
     /// 503, with [`Error::retry_after`] if the server says when to try again; [`Closed`](ErrorKind::Closed) if the consumer
     /// was closed meanwhile.
     pub fn tail(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
-        check(auth_token)?;
-        let app_guid = checked_guid(app_guid)?;
-        let (cancel, registration) = self.inner.open.register();
-        let connect = {
-            let (inner, app_guid, auth_token) = (Arc::clone(&self.inner), app_guid.to_owned(), auth_token.to_owned());
-            let cancel = Arc::clone(&cancel);
-            move || inner.connect_tail(&app_guid, &auth_token, &cancel)
-        };
-        let source = connect()?;
-        let reconnector = self.inner.settings.reconnect.map(|policy| {
-            let inner = Arc::clone(&self.inner);
-            let connected = move || inner.settings.connected();
-            Reconnector { policy, connect: Box::new(connect), connected: Box::new(connected) }
-        });
-        let tail = Tail::spawn(source, &self.inner.settings, reconnector, Arc::clone(&cancel), registration)?;
-        // After the threads have started, because the callback may take long, panic or close this tail, and the threads
-        // keep the connection alive and close it.
-        self.inner.settings.connected();
-        cancel.check().map(|()| tail)
+        self.open_tail(Start::Tail, app_guid, auth_token)
     }
 
     /// Returns the newest messages of an app, oldest first, and then all further ones: each once, and none is lost without
@@ -324,7 +287,13 @@ impl Consumer {
     /// [`ErrorKind::Gap`] item says between [which times](crate::Gap) some may be missing. Messages that are returned by
     /// one poll are sorted by time.
     ///
-    /// A broken connection is no gap, because Log Cache holds the messages: the next poll reads them. Without
+    /// Foundations before 2018 have no Log Cache. There the stream of [`tail`](Consumer::tail) is joined with the messages
+    /// of [`recent`](Consumer::recent), which are requested when the stream is open, and again after each break if the
+    /// tail [reconnects](Builder::reconnect). What is in both is returned once. If the recent messages no longer reach
+    /// back to the break, a gap says between which times messages may be missing. What a slow caller costs is not noticed
+    /// there, as in any stream.
+    ///
+    /// Over Log Cache a broken connection is no gap, because it holds the messages: the next poll reads them. Without
     /// [`Builder::reconnect`], the tail ends with an error when no request has succeeded for a minute (or for the
     /// [idle timeout](Builder::idle_timeout)). With it, the tail goes on for ever, or up to
     /// [`Reconnect::max_attempts`](crate::Reconnect::max_attempts) failures in a row. A tail whose token is rejected for
@@ -351,31 +320,44 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Those of [`tail`](Consumer::tail). [`InvalidInput`](ErrorKind::InvalidInput) if no Log Cache is known: foundations
-    /// before 2018 have none.
+    /// Those of [`tail`](Consumer::tail). [`InvalidInput`](ErrorKind::InvalidInput) if only the RLP gateway is known, which
+    /// has no recent messages.
     pub fn follow(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
-        self.follow_from(Start::Follow, app_guid, auth_token)
+        self.open_tail(Start::Follow, app_guid, auth_token)
     }
 
-    /// Returns all messages of an app since a time that Log Cache holds, and then all further ones: to continue after a
-    /// restart. `since` is in nanoseconds since the Unix epoch, and is best taken from [`Tail::complete_until`].
+    /// Returns all messages of an app since a time that the foundation still holds, and then all further ones: to continue
+    /// after a restart. `since` is in nanoseconds since the Unix epoch, and is best taken from [`Tail::complete_until`].
     ///
-    /// Otherwise like [`follow`](Consumer::follow). If Log Cache has dropped messages since that time, nothing says so,
-    /// because it is not known what was there.
+    /// Otherwise like [`follow`](Consumer::follow). Messages with this time or a later one are returned again, even if
+    /// the tail before the restart has returned them. If the foundation has dropped messages since that time, nothing says
+    /// so, because it is not known what was there.
     ///
     /// # Errors
     ///
     /// Those of [`follow`](Consumer::follow).
     pub fn follow_since(&self, app_guid: &str, auth_token: &str, since: i64) -> Result<Tail> {
-        self.follow_from(Start::Since(since), app_guid, auth_token)
+        self.open_tail(Start::Since(since), app_guid, auth_token)
     }
 
-    fn follow_from(&self, start: Start, app_guid: &str, auth_token: &str) -> Result<Tail> {
+    fn open_tail(&self, start: Start, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check(auth_token)?;
-        let app_guid = checked_guid(app_guid)?;
+        let (app_guid, token) = (checked_guid(app_guid)?.to_owned(), auth_token.to_owned());
         let (cancel, registration) = self.inner.open.register();
-        let source = self.inner.poll(Purpose::Follow, start, app_guid, auth_token, &cancel)?;
-        let tail = Tail::spawn(source, &self.inner.settings, None, Arc::clone(&cancel), registration)?;
+        let live = Live { start, app_guid, token, cancel: Arc::clone(&cancel), returned: Arc::default() };
+        let connect = {
+            let inner = Arc::clone(&self.inner);
+            move || inner.connect(&live)
+        };
+        let source = connect()?;
+        let reconnector = self.inner.settings.reconnect.map(|policy| {
+            let inner = Arc::clone(&self.inner);
+            let connected = move || inner.settings.connected();
+            Reconnector { policy, connect: Box::new(connect), connected: Box::new(connected) }
+        });
+        let tail = Tail::spawn(source, &self.inner.settings, reconnector, Arc::clone(&cancel), registration)?;
+        // After the threads have started, because the callback may take long, panic or close this tail, and the threads
+        // keep the connection alive and close it.
         self.inner.settings.connected();
         cancel.check().map(|()| tail)
     }
@@ -465,20 +447,8 @@ impl Consumer {
         let app_guid = checked_guid(app_guid)?;
         let timeouts = ReadTimeouts { idle: self.inner.settings.read_timeout, deadline };
         let (cancel, registration) = self.inner.open.register();
-        let requester = self.inner.requester(&cancel);
-        let source = self.inner.authorized(app_guid, auth_token, &cancel, |token| {
-            self.inner.foundation.with_server(Purpose::Recent, requester, deadline, |choice| {
-                let token = &*choice.via().token(token);
-                let call = Call { requester, client: None, server: choice.endpoint(), app_guid, token, timeouts };
-                match choice.via() {
-                    Via::Legacy => legacy::recent(&call),
-                    Via::Doppler => doppler::recent(&call),
-                    Via::LogCache | Via::RlpGateway => log_cache::recent(&call),
-                }
-                .map_err(|error| explain(error, app_guid))
-            })
-        })?;
-        Ok(Recent::new(source, timeouts, cancel, registration))
+        let source = self.inner.recent(app_guid, auth_token, timeouts, deadline, &cancel)?;
+        Ok(Recent::new(source, timeouts, cancel, Some(registration)))
     }
 
     /// Returns the server that [`tail`](Consumer::tail) would connect to now, and why. Does not connect to it.
@@ -541,117 +511,6 @@ impl Consumer {
             Err(Error::new(ErrorKind::NotConnected, "connection does not exist"))
         }
     }
-}
-
-impl Inner {
-    fn requester<'a>(&'a self, cancel: &'a Arc<Cancel>) -> Requester<'a> {
-        Requester { dialer: &self.dialer, settings: &self.settings, learned: &self.learned, cancel }
-    }
-
-    fn tail_purpose(&self) -> Purpose {
-        self.tail_via.map_or(Purpose::Tail, Purpose::TailVia)
-    }
-
-    fn connect_tail(
-        self: &Arc<Self>,
-        app_guid: &str,
-        auth_token: &str,
-        cancel: &Arc<Cancel>,
-    ) -> Result<Box<dyn LiveSource>> {
-        if self.tail_via == Some(Via::LogCache) {
-            return self.poll(self.tail_purpose(), Start::Tail, app_guid, auth_token, cancel);
-        }
-        // For the RLP gateway, whose stream is one HTTP response. Websockets are timed by the reader thread.
-        let idle = self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT);
-        let timeouts = ReadTimeouts { idle, deadline: None };
-        let requester = self.requester(cancel);
-        self.authorized(app_guid, auth_token, cancel, |token| {
-            self.foundation.with_server(self.tail_purpose(), requester, None, |choice| {
-                let token = &*choice.via().token(token);
-                let call = Call { requester, client: None, server: choice.endpoint(), app_guid, token, timeouts };
-                match choice.via() {
-                    Via::Legacy => legacy::tail(&call),
-                    Via::Doppler => doppler::tail(&call),
-                    Via::RlpGateway | Via::LogCache => rlp_gateway::tail(&call),
-                }
-                .map_err(|error| explain(error, app_guid))
-            })
-        })
-    }
-
-    /// Opens a source that polls Log Cache.
-    fn poll(
-        self: &Arc<Self>,
-        purpose: Purpose,
-        start: Start,
-        app_guid: &str,
-        auth_token: &str,
-        cancel: &Arc<Cancel>,
-    ) -> Result<Box<dyn LiveSource>> {
-        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
-        let requester = self.requester(cancel);
-        self.authorized(app_guid, auth_token, cancel, |token| {
-            self.foundation.with_server(purpose, requester, None, |choice| {
-                let token = &*choice.via().token(token);
-                let server = choice.endpoint();
-                let client = Arc::new(Client::keeping_alive(&self.dialer, server, cancel));
-                let first = |next| {
-                    polling::read(&Call { requester, client: Some(&client), server, app_guid, token, timeouts }, next)
-                };
-                // The further requests are made by the tail's thread, which owns what it needs.
-                let request = {
-                    let (inner, client, server) = (Arc::clone(self), Arc::clone(&client), server.clone());
-                    let (cancel, guid, given) = (Arc::clone(cancel), app_guid.to_owned(), auth_token.to_owned());
-                    move |next| {
-                        inner.authorized(&guid, &given, &cancel, |token| {
-                            let token = &*Via::LogCache.token(token);
-                            let (requester, client) = (inner.requester(&cancel), Some(&*client));
-                            let (server, app_guid) = (&server, &*guid);
-                            polling::read(&Call { requester, client, server, app_guid, token, timeouts }, next)
-                        })
-                    }
-                };
-                let source = PollingSource::open(&self.settings, start, cancel, first, Box::new(request))
-                    .map_err(|error| explain(error, app_guid))?;
-                Ok(Box::new(source) as Box<dyn LiveSource>)
-            })
-        })
-    }
-
-    /// Makes a call with the caller's token, or else with one of the consumer's own. If the server rejects the
-    /// consumer's own, makes the call once more with a renewed token.
-    fn authorized<T>(
-        &self,
-        app_guid: &str,
-        given: &str,
-        cancel: &Arc<Cancel>,
-        call: impl Fn(&str) -> Result<T>,
-    ) -> Result<T> {
-        let attempt = |token: &str| call(token).map_err(|error| error.hiding(token));
-        if !given.is_empty() {
-            return attempt(given);
-        }
-        let Some(tokens) = self.tokens.as_ref().map_err(Error::clone)? else { return attempt(given) };
-        let attempt = |token: &str| attempt(token).inspect(|_| tokens.accepted(token, app_guid));
-        let token = tokens.token(&self.dialer, cancel)?;
-        match attempt(&token) {
-            Err(error) if error.kind() == ErrorKind::Unauthorized => {
-                log::debug!("the server rejected a token");
-                match tokens.replace(&token, app_guid, &self.dialer, cancel) {
-                    Ok(renewed) => attempt(&renewed),
-                    // The server's message says more than that there is no other token.
-                    Err(missing) if is_no_replacement(&missing) => Err(error),
-                    Err(failure) => Err(failure),
-                }
-            }
-            result => result,
-        }
-    }
-}
-
-/// Adds a hint to a server's error if the app was not given by a GUID. A router has not looked at it.
-fn explain(error: Error, app_guid: &str) -> Error {
-    if error.is_from_router() { error } else { explain_guid(error, app_guid) }
 }
 
 impl fmt::Debug for Consumer {

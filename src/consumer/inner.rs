@@ -1,0 +1,207 @@
+//! [`Inner`]: what the clones of a consumer share. It opens the source that a call reads.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::auth::TokenSource;
+use crate::auth::token_source::is_no_replacement;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::cancel::Cancel;
+use crate::net::deadline::{ReadTimeouts, after};
+use crate::net::dial::Dialer;
+use crate::net::endpoint::Endpoint;
+use crate::net::http::Client;
+use crate::net::registry::Registry;
+use crate::recent::Recent;
+use crate::server::app_guid::explain_guid;
+use crate::server::call::{Call, Requester};
+use crate::server::foundation::{Foundation, Purpose, Via};
+use crate::server::joined::{Beginning, JoinedStream, Returned};
+use crate::server::learned::Learned;
+use crate::server::log_cache::engine::{Next, Start};
+use crate::server::log_cache::polling::{self, Answer, PollingSource};
+use crate::server::source::{LiveSource, RecentSource};
+use crate::server::{doppler, legacy, log_cache, rlp_gateway};
+use crate::settings::Settings;
+
+/// How long the recent messages may take that are joined with a stream. A server waits longer for the pong to its ping.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub(super) struct Inner {
+    pub(super) settings: Settings,
+    pub(super) dialer: Arc<Dialer>,
+    pub(super) foundation: Foundation,
+    pub(super) learned: Learned,
+    /// The error is that of calls that need them.
+    pub(super) tokens: Result<Option<TokenSource>>,
+    /// `None`: tails are read from the best server.
+    pub(super) tail_via: Option<Via>,
+    pub(super) open: Arc<Registry>,
+}
+
+/// A live call for one app.
+#[derive(Clone)]
+pub(super) struct Live {
+    /// Which messages it begins with.
+    pub(super) start: Start,
+    pub(super) app_guid: String,
+    /// The caller's token. Empty: the consumer's own tokens are used.
+    pub(super) token: String,
+    pub(super) cancel: Arc<Cancel>,
+    /// What it has returned, if its stream is joined with the recent messages.
+    pub(super) returned: Arc<Mutex<Returned>>,
+}
+
+impl Inner {
+    pub(super) fn requester<'a>(&'a self, cancel: &'a Arc<Cancel>) -> Requester<'a> {
+        Requester { dialer: &self.dialer, settings: &self.settings, learned: &self.learned, cancel }
+    }
+
+    pub(super) fn tail_purpose(&self) -> Purpose {
+        self.tail_via.map_or(Purpose::Tail, Purpose::TailVia)
+    }
+
+    /// Connects to the source of a live call.
+    pub(super) fn connect(self: &Arc<Self>, live: &Live) -> Result<Box<dyn LiveSource>> {
+        let purpose = if let Start::Tail = live.start { self.tail_purpose() } else { Purpose::Follow };
+        let requester = self.requester(&live.cancel);
+        self.authorized(&live.app_guid, &live.token, &live.cancel, |token| {
+            self.foundation.with_server(purpose, requester, None, |choice| {
+                let token = &*choice.via().token(token);
+                match choice.via() {
+                    Via::LogCache => self.poll(live, choice.endpoint(), token),
+                    via if purpose == Purpose::Follow => self.joined(live, via, choice.endpoint(), token),
+                    via => self.stream(live, via, choice.endpoint(), token),
+                }
+                .map_err(|error| explain(error, &live.app_guid))
+            })
+        })
+    }
+
+    fn stream(&self, live: &Live, via: Via, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
+        // For the RLP gateway, whose stream is one HTTP response. Websockets are timed by the reader thread.
+        let idle = self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT);
+        let timeouts = ReadTimeouts { idle, deadline: None };
+        let requester = self.requester(&live.cancel);
+        let call = Call { requester, client: None, server, app_guid: &live.app_guid, token, timeouts };
+        match via {
+            Via::Legacy => legacy::tail(&call),
+            Via::Doppler => doppler::tail(&call),
+            Via::RlpGateway | Via::LogCache => rlp_gateway::tail(&call),
+        }
+    }
+
+    /// Opens a stream, and joins it with the recent messages of the same server.
+    fn joined(&self, live: &Live, via: Via, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
+        let stream = self.stream(live, via, server, token)?;
+        let Settings { read_timeout, recent_timeout, max_recent_size, .. } = self.settings;
+        // Nobody reads the stream meanwhile.
+        let deadline = Some(after(recent_timeout.min(JOIN_TIMEOUT)));
+        let timeouts = ReadTimeouts { idle: read_timeout, deadline };
+        let (requester, app_guid) = (self.requester(&live.cancel), &*live.app_guid);
+        let call = Call { requester, client: None, server, app_guid, token, timeouts };
+        let recent = if let Via::Legacy = via { legacy::recent(&call) } else { doppler::recent(&call) };
+        let recent = recent.and_then(|source| {
+            Recent::new(source, timeouts, Arc::clone(&live.cancel), None).collect_all(max_recent_size)
+        });
+        let beginning = match live.start {
+            Start::Since(since) => Beginning::Since(since),
+            Start::Tail | Start::Follow => Beginning::Newest(self.settings.recent_limit),
+        };
+        Ok(Box::new(JoinedStream::new(stream, recent, beginning, &live.returned)?))
+    }
+
+    /// Opens a source that polls Log Cache.
+    fn poll(self: &Arc<Self>, live: &Live, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
+        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
+        let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
+        let first = |next| {
+            let requester = self.requester(&live.cancel);
+            let call = Call { requester, client: Some(&client), server, app_guid: &live.app_guid, token, timeouts };
+            polling::read(&call, next)
+        };
+        let further = self.further_polls(live, server, Arc::clone(&client), timeouts);
+        let source = PollingSource::open(&self.settings, live.start, &live.cancel, first, Box::new(further))?;
+        Ok(Box::new(source))
+    }
+
+    /// Returns the function that makes further requests, in the tail's thread.
+    fn further_polls(
+        self: &Arc<Self>,
+        live: &Live,
+        server: &Endpoint,
+        client: Arc<Client>,
+        timeouts: ReadTimeouts,
+    ) -> impl Fn(Next) -> Result<Answer> + use<> {
+        let (inner, live, server) = (Arc::clone(self), live.clone(), server.clone());
+        move |next| {
+            let Live { app_guid, token, cancel, .. } = &live;
+            inner.authorized(app_guid, token, cancel, |token| {
+                let token = &*Via::LogCache.token(token);
+                let (requester, client) = (inner.requester(cancel), Some(&*client));
+                polling::read(&Call { requester, client, server: &server, app_guid, token, timeouts }, next)
+            })
+        }
+    }
+
+    /// Requests an app's recent messages.
+    pub(super) fn recent(
+        &self,
+        app_guid: &str,
+        given_token: &str,
+        timeouts: ReadTimeouts,
+        deadline: Option<Instant>,
+        cancel: &Arc<Cancel>,
+    ) -> Result<Box<dyn RecentSource>> {
+        let requester = self.requester(cancel);
+        self.authorized(app_guid, given_token, cancel, |token| {
+            self.foundation.with_server(Purpose::Recent, requester, deadline, |choice| {
+                let token = &*choice.via().token(token);
+                let call = Call { requester, client: None, server: choice.endpoint(), app_guid, token, timeouts };
+                match choice.via() {
+                    Via::Legacy => legacy::recent(&call),
+                    Via::Doppler => doppler::recent(&call),
+                    Via::LogCache | Via::RlpGateway => log_cache::recent(&call),
+                }
+                .map_err(|error| explain(error, app_guid))
+            })
+        })
+    }
+
+    /// Makes a call with the caller's token, or else with one of the consumer's own. If the server rejects the
+    /// consumer's own, makes the call once more with a renewed token.
+    fn authorized<T>(
+        &self,
+        app_guid: &str,
+        given: &str,
+        cancel: &Arc<Cancel>,
+        call: impl Fn(&str) -> Result<T>,
+    ) -> Result<T> {
+        let attempt = |token: &str| call(token).map_err(|error| error.hiding(token));
+        if !given.is_empty() {
+            return attempt(given);
+        }
+        let Some(tokens) = self.tokens.as_ref().map_err(Error::clone)? else { return attempt(given) };
+        let attempt = |token: &str| attempt(token).inspect(|_| tokens.accepted(token, app_guid));
+        let token = tokens.token(&self.dialer, cancel)?;
+        match attempt(&token) {
+            Err(error) if error.kind() == ErrorKind::Unauthorized => {
+                log::debug!("the server rejected a token");
+                match tokens.replace(&token, app_guid, &self.dialer, cancel) {
+                    Ok(renewed) => attempt(&renewed),
+                    // The server's message says more than that there is no other token.
+                    Err(missing) if is_no_replacement(&missing) => Err(error),
+                    Err(failure) => Err(failure),
+                }
+            }
+            result => result,
+        }
+    }
+}
+
+/// Adds a hint to a server's error if the app was not given by a GUID. A router has not looked at it.
+fn explain(error: Error, app_guid: &str) -> Error {
+    if error.is_from_router() { error } else { explain_guid(error, app_guid) }
+}
