@@ -7,9 +7,8 @@
 //! It needs no Cloud Foundry: like `quickstart`, it starts a foundation in its own process, and takes its connections
 //! away for a while. `Filled` is what a tool of your own would need.
 //!
-//! Prefer `Consumer::follow` where there is a Log Cache (since 2018): it does all of this, finds lines that are late, and
-//! names what Log Cache has dropped. This is for foundations without one, and for those who want the lines of a stream
-//! as soon as they are logged.
+//! Prefer `Consumer::follow`, which does all of this, and more: it finds lines that are late, and says when the server has
+//! dropped some. But it reads from Log Cache where there is one, some tenths of a second later than a stream.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
