@@ -6,10 +6,10 @@
 //! ```
 //!
 //! It uses the session of the `cf` CLI, and runs until it is killed. Lines that become readable later than the horizon
-//! after their time, 10 s by default, are lost. For an app, the directory (here `logs`) has two
-//! files. `<guid>.log` has the lines, each with its time in nanoseconds since 1970. `<guid>.state` says up to which time
-//! they are complete. Log Cache can still have late lines after that time, so from there it is read once more after a
-//! restart, and the lines that are in the file already are left out.
+//! after their time, 10 s by default, are lost. For an app, the directory (here `logs`) has two files. `<guid>.log` has
+//! the lines, each with its time in nanoseconds since 1970. `<guid>.state` says up to which time they are complete. Log
+//! Cache can still have late lines after that time, so from there it is read once more after a restart, and the lines
+//! that are in the file already are left out.
 //!
 //! The exit code is 1 if an app cannot be collected any more, after all others have ended, too, and 2 on wrong arguments.
 

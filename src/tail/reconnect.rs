@@ -86,8 +86,9 @@ impl Rejections {
     /// Counts a failed attempt. Returns true if another one is pointless.
     ///
     /// Only a rejection by the server counts. A router without a route and a server with a fault of its own say nothing
-    /// about the token or the app, and neither does a connection that fails. These
-    /// [transient](Error::is_transient) errors do not count, and neither does the time after them. But what was counted stays: a server with faults must not keep a rejected tail alive for ever.
+    /// about the token or the app, and neither does a connection that fails. These [transient](Error::is_transient)
+    /// errors do not count, and neither does the time after them. But what was counted stays: a server with faults must
+    /// not keep a rejected tail alive for ever.
     fn are_final_with(&mut self, error: &Error, now: Instant) -> bool {
         if let Some(last) = self.rejected_at.take() {
             self.in_a_row += now.duration_since(last);

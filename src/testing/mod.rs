@@ -60,9 +60,9 @@
 //! ```
 //!
 //! How it works: one thread accepts connections. Each connection has its own thread, which waits in `poll` for its
-//! non-blocking socket and for a wake-up. The [`TrafficControllerBuilder`] sets how the server behaves during its whole life, a
-//! [`Fault`] what goes wrong with one connection. The methods of the [`TrafficController`] send, fail and observe, at
-//! any time and from any thread.
+//! non-blocking socket and for a wake-up. The [`TrafficControllerBuilder`] sets how the server behaves during its whole
+//! life, a [`Fault`] what goes wrong with one connection. The methods of the [`TrafficController`] send, fail and
+//! observe, at any time and from any thread.
 //!
 //! Use it in tests only: it keeps a record of every request and frame as long as it lives, and its TLS key is public.
 

@@ -98,8 +98,8 @@ impl TrafficControllerBuilder {
         self.tokens([token])
     }
 
-    /// Accepts each of these [tokens](TrafficControllerBuilder::token). With an empty list, and no tokens set before or after, every
-    /// request is rejected.
+    /// Accepts each of these [tokens](TrafficControllerBuilder::token). With an empty list, and no tokens set before or
+    /// after, every request is rejected.
     pub fn tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.settings.tokens.get_or_insert_default().extend(tokens.into_iter().map(Into::into));
         self
@@ -128,8 +128,8 @@ impl TrafficControllerBuilder {
         self
     }
 
-    /// Adds an [app that exists](TrafficControllerBuilder::apps), with the name that the API has for it. The name of other apps is their
-    /// GUID.
+    /// Adds an [app that exists](TrafficControllerBuilder::apps), with the name that the API has for it. The name of
+    /// other apps is their GUID.
     pub fn app(mut self, guid: impl Into<String>, name: impl Into<String>) -> Self {
         let guid = guid.into();
         self.settings.app_names.insert(guid.clone(), name.into());
@@ -184,16 +184,17 @@ impl TrafficControllerBuilder {
     }
 
     /// Sets how many bytes may wait for a tail whose client does not read. When there are more,
-    /// [`send`](crate::testing::TrafficController::send) blocks, unless [`slow_reader`](TrafficControllerBuilder::slow_reader) says
-    /// otherwise. Up to about twice this number may be held in total,
-    /// plus the buffers of the operating system. Default: 8 MiB.
+    /// [`send`](crate::testing::TrafficController::send) blocks, unless
+    /// [`slow_reader`](TrafficControllerBuilder::slow_reader) says otherwise. Up to about twice this number may be held
+    /// in total, plus the buffers of the operating system. Default: 8 MiB.
     pub fn backlog(mut self, bytes: usize) -> Self {
         self.settings.backlog = bytes.max(1);
         self
     }
 
-    /// Sets what happens to a tail whose client reads so slowly that more than the [backlog](TrafficControllerBuilder::backlog) waits.
-    /// Default: [`SlowReader::Wait`]. [`Fault::SlowReader`](crate::testing::Fault::SlowReader) sets it for one tail.
+    /// Sets what happens to a tail whose client reads so slowly that more than the
+    /// [backlog](TrafficControllerBuilder::backlog) waits. Default: [`SlowReader::Wait`].
+    /// [`Fault::SlowReader`](crate::testing::Fault::SlowReader) sets it for one tail.
     pub fn slow_reader(mut self, slow_reader: SlowReader) -> Self {
         self.settings.slow_reader = Some(slow_reader);
         self

@@ -21,7 +21,8 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(14 * 60);
 /// Default ping interval and pong timeout: the real ones.
 const PING: PingSettings = PingSettings { interval: Duration::from_secs(15), pong_timeout: Duration::from_secs(30) };
 
-/// The settings of a server. Each is documented at the method of [`TrafficControllerBuilder`](super::builder::TrafficControllerBuilder) that sets it.
+/// The settings of a server. Each is documented at the method of
+/// [`TrafficControllerBuilder`](super::builder::TrafficControllerBuilder) that sets it.
 pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     pub(crate) generation: Generation,

@@ -71,8 +71,8 @@ impl TrafficController {
         TrafficControllerBuilder::default()
     }
 
-    /// Returns the endpoint for clients: `ws://127.0.0.1:<port>`, or `wss://` with [TLS](TrafficControllerBuilder::tls). The built-in
-    /// certificate is valid for this address.
+    /// Returns the endpoint for clients: `ws://127.0.0.1:<port>`, or `wss://` with
+    /// [TLS](TrafficControllerBuilder::tls). The built-in certificate is valid for this address.
     pub fn endpoint(&self) -> String {
         self.shared.websocket_url()
     }
@@ -172,8 +172,8 @@ impl TrafficControllerBuilder {
     ///
     /// # Errors
     ///
-    /// If the operating system provides no socket or thread, if the [address](TrafficControllerBuilder::address) is not free, or if the
-    /// TLS library rejects the built-in certificate.
+    /// If the operating system provides no socket or thread, if the [address](TrafficControllerBuilder::address) is not
+    /// free, or if the TLS library rejects the built-in certificate.
     pub fn start(self) -> io::Result<TrafficController> {
         let settings = self.settings;
         let acceptor = if settings.tls { Some(tls::acceptor()?) } else { None };
