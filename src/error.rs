@@ -405,9 +405,9 @@ impl Error {
     /// | [`Closed`](ErrorKind::Closed), [`NotConnected`](ErrorKind::NotConnected) | no |
     ///
     /// Set a limit, because no error says that it will pass: a host name with a typing error cannot be dialled, either.
-    /// For *a while*, 15 s are enough. A tail that [reconnects](crate::Builder::reconnect) goes by the same table when an attempt fails, and
-    /// [`Reconnect`](crate::Reconnect) has its limits. It retries its own connections, but neither the first one, as
-    /// [`tail`](crate::Consumer::tail) returns that error, nor other calls:
+    /// For *a while*, 15 s are enough. A tail that [reconnects](crate::Builder::reconnect) goes by the same table when an
+    /// attempt fails, and [`Reconnect`](crate::Reconnect) has its limits. It retries neither its first connection, whose
+    /// error [`tail`](crate::Consumer::tail) returns, nor other calls:
     ///
     /// ```
     /// use std::thread;
