@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
+use loggregator_consumer::crossbeam_channel::RecvTimeoutError;
 use loggregator_consumer::{Builder, ErrorKind, LogMessage, Reconnect};
 
 /// How often the recent messages are searched.

@@ -1,6 +1,7 @@
 //! [`Builder`]: sets up a consumer.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use native_tls::TlsConnector;
@@ -159,8 +160,38 @@ impl Builder {
     /// # Errors
     ///
     /// [`ErrorKind::Unauthorized`] if nobody is logged in, [`ErrorKind::InvalidInput`] if the file cannot be read.
-    pub fn cf_cli(mut self) -> Result<Self> {
-        self.cf_session = Some(CfSession::new(CfCli::read()?)?);
+    pub fn cf_cli(self) -> Result<Self> {
+        self.with_session(CfCli::read()?)
+    }
+
+    /// Uses the session of the `cf` CLI that is kept at `path`: [`cf_cli`](Builder::cf_cli) without an environment
+    /// variable, for tests and for tools with several sessions.
+    ///
+    /// `path` is either a directory, the one to which `CF_HOME` would be set, or the file itself:
+    /// `<directory>/.cf/config.json`.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, Proxy};
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// let home = std::env::temp_dir().join(format!("cf-cli-from-{}", std::process::id()));
+    /// server.cf_home(&home)?; // in place of `cf login`
+    /// let consumer = Builder::new().cf_cli_from(&home)?.proxy(Proxy::none()).build()?;
+    /// assert!(consumer.recent("11111111-1111-1111-1111-111111111111", "")?.is_empty());
+    /// # std::fs::remove_dir_all(home)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`cf_cli`](Builder::cf_cli). A path that does not exist is nobody's session.
+    pub fn cf_cli_from(self, path: impl AsRef<Path>) -> Result<Self> {
+        self.with_session(CfCli::read_at(path.as_ref())?)
+    }
+
+    fn with_session(mut self, session: CfCli) -> Result<Self> {
+        self.cf_session = Some(CfSession::new(session)?);
         Ok(self)
     }
 
@@ -198,8 +229,12 @@ impl Builder {
     ///
     /// Each break is one item of the tail, an error of the kind [`Gap`](ErrorKind::Gap), because messages may be
     /// missing there. It comes when the tail is connected again, and says when it broke and when that was; or just before
-    /// the error that ends the tail, if it could not be connected again. [`Reconnect`] has the pauses, the number of attempts, and which rejections end the tail.
-    /// A [close](Consumer::close) ends it at any time.
+    /// the error that ends the tail, if it could not be connected again. [`Reconnect`] has the pauses, the number of
+    /// attempts, and which rejections end the tail, after how many. A [close](Consumer::close) ends it at any time.
+    ///
+    /// This does not cover the first connection: [`tail`](Consumer::tail) returns its error, so that a wrong address or
+    /// token is not retried for ever. [`Error::is_transient`] says which errors are worth another call, and shows it.
+    /// (The first request of [`follow`](Consumer::follow) is the same.)
     ///
     /// ```
     /// use loggregator_consumer::{Builder, Error, ErrorKind, Reconnect, TokenSource};

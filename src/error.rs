@@ -82,6 +82,9 @@ pub(crate) struct Missing {
 }
 
 /// The kind of an [`Error`]: what happened, and what the caller can do.
+///
+/// Its [`Display`](fmt::Display) form is a few plain words, such as `connection lost`, to count or group errors by. The
+/// text of an [`Error`] says much more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -143,6 +146,31 @@ impl ErrorKind {
     /// Returns true if a server rejected the request, and is likely to reject it again.
     pub(crate) fn is_refusal(self) -> bool {
         matches!(self, ErrorKind::Unauthorized | ErrorKind::NotFound | ErrorKind::BadRequest)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            ErrorKind::InvalidInput => "invalid input",
+            ErrorKind::Dial => "server not reachable",
+            ErrorKind::Proxy => "proxy failed",
+            ErrorKind::Tls => "TLS failed",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Unauthorized => "token rejected",
+            ErrorKind::NotFound => "not found",
+            ErrorKind::BadRequest => "bad request",
+            ErrorKind::BadResponse => "bad response",
+            ErrorKind::ServerError => "server error",
+            ErrorKind::Undecodable => "undecodable message",
+            ErrorKind::Truncated => "response cut short",
+            ErrorKind::ConnectionLost => "connection lost",
+            ErrorKind::ClosedByServer => "closed by the server",
+            ErrorKind::Gap => "messages may be missing",
+            ErrorKind::Closed => "closed",
+            ErrorKind::NotConnected => "not connected",
+            ErrorKind::TooLarge => "too large",
+        })
     }
 }
 
@@ -359,6 +387,96 @@ impl Error {
         self.0.retry_after
     }
 
+    /// Returns true if the same call may succeed later although nobody changes anything: it is worth another attempt.
+    ///
+    /// | [`kind`](Error::kind) | transient? |
+    /// |---|---|
+    /// | any, if the platform's router answered (its header `X-Cf-Routererror`), also with a 404 | yes: it has no route to the server, for now |
+    /// | [`Dial`](ErrorKind::Dial), [`Timeout`](ErrorKind::Timeout), [`ConnectionLost`](ErrorKind::ConnectionLost), [`ClosedByServer`](ErrorKind::ClosedByServer), [`Truncated`](ErrorKind::Truncated) | yes |
+    /// | [`Proxy`](ErrorKind::Proxy), [`Tls`](ErrorKind::Tls), [`BadResponse`](ErrorKind::BadResponse) | yes: a server or a proxy that restarts causes them, too. If they stay, the address or a setting is wrong |
+    /// | [`ServerError`](ErrorKind::ServerError): 5xx, 408, 425, 429, and any status with [`retry_after`](Error::retry_after) | yes |
+    /// | [`ServerError`](ErrorKind::ServerError): any other 4xx, such as 403 | no |
+    /// | [`Unauthorized`](ErrorKind::Unauthorized) with status 404, from the RLP gateway or Log Cache | yes, for a while: they answer so to a bad token and to an app that is gone, but also to every token while they cannot ask the UAA or the Cloud Controller, which was seen for 6 s at a restart |
+    /// | [`Unauthorized`](ErrorKind::Unauthorized) without a status: a token function failed, or nobody is logged in to `cf` | yes, for a while |
+    /// | [`Unauthorized`](ErrorKind::Unauthorized) with another status: 401, from a server or a UAA | no |
+    /// | [`NotFound`](ErrorKind::NotFound), [`BadRequest`](ErrorKind::BadRequest), [`InvalidInput`](ErrorKind::InvalidInput) | no |
+    /// | [`TooLarge`](ErrorKind::TooLarge) | no: raise the limit |
+    /// | [`Undecodable`](ErrorKind::Undecodable), [`Gap`](ErrorKind::Gap) | no: the tail goes on by itself |
+    /// | [`Closed`](ErrorKind::Closed), [`NotConnected`](ErrorKind::NotConnected) | no |
+    ///
+    /// Set a limit, because no error says that it will pass: a host name with a typing error cannot be dialled, either.
+    /// For *a while*, 15 s are enough. A tail that [reconnects](crate::Builder::reconnect) goes by the same table when an
+    /// attempt fails, and [`Reconnect`](crate::Reconnect) has its limits. It retries neither its first connection, whose
+    /// error [`tail`](crate::Consumer::tail) returns, nor other calls:
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use loggregator_consumer::{Consumer, Error, Tail};
+    ///
+    /// /// Tails an app, also if the foundation is away for a minute.
+    /// fn tail_patiently(consumer: &Consumer, app: &str) -> Result<Tail, Error> {
+    ///     let deadline = Instant::now() + Duration::from_secs(60);
+    ///     let mut pause = Duration::from_millis(500);
+    ///     loop {
+    ///         match consumer.tail(app, "") {
+    ///             Err(error) if error.is_transient() && Instant::now() < deadline => {
+    ///                 eprintln!("trying again: {error}");
+    ///                 thread::sleep(pause.max(error.retry_after().unwrap_or_default()));
+    ///                 pause = (pause * 2).min(Duration::from_secs(10));
+    ///             }
+    ///             result => return result,
+    ///         }
+    ///     }
+    /// }
+    /// # use loggregator_consumer::testing::{Fault, Generation, TrafficController};
+    /// # use loggregator_consumer::{Builder, Proxy, TokenSource};
+    /// # const APP: &str = "11111111-1111-1111-1111-111111111111";
+    /// # let server = TrafficController::of(Generation::Today)?;
+    /// # let tokens = TokenSource::fixed(&server.issue_token());
+    /// # let consumer = Builder::new().doppler(&server.endpoint()).tokens(tokens).proxy(Proxy::none()).build()?;
+    /// # server.fault(Fault::RefuseStatus { status: 503, body: Vec::new() });
+    /// # tail_patiently(&consumer, APP)?;
+    /// # assert_eq!(server.requests().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_transient(&self) -> bool {
+        if self.is_from_router() || self.is_ambiguous_rejection() {
+            return true;
+        }
+        match self.kind() {
+            ErrorKind::Dial
+            | ErrorKind::Proxy
+            | ErrorKind::Tls
+            | ErrorKind::Timeout
+            | ErrorKind::BadResponse
+            | ErrorKind::Truncated
+            | ErrorKind::ConnectionLost
+            | ErrorKind::ClosedByServer => true,
+            ErrorKind::ServerError => {
+                let is_clients_fault =
+                    matches!(self.status(), Some(400..=499)) && !matches!(self.status(), Some(408 | 425 | 429));
+                !is_clients_fault || self.retry_after().is_some()
+            }
+            ErrorKind::InvalidInput
+            | ErrorKind::Unauthorized
+            | ErrorKind::NotFound
+            | ErrorKind::BadRequest
+            | ErrorKind::Undecodable
+            | ErrorKind::Gap
+            | ErrorKind::Closed
+            | ErrorKind::NotConnected
+            | ErrorKind::TooLarge => false,
+        }
+    }
+
+    /// Returns true if a good token may have been rejected: by the 404 with which the RLP gateway and Log Cache answer
+    /// both a bad token and the failure to check a good one, or by a token function that could not get another one.
+    pub(crate) fn is_ambiguous_rejection(&self) -> bool {
+        self.kind() == ErrorKind::Unauthorized && matches!(self.status(), None | Some(404)) && !self.is_from_router()
+    }
+
     /// Returns the messages that [`recent`](crate::Consumer::recent) received before it failed, in the order in which
     /// it would have returned them.
     ///
@@ -441,6 +559,67 @@ fn messages_between(from: i64, until: Option<i64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Lists all kinds, each with its text and whether an error of it is transient. A kind that is missing does not
+    /// compile.
+    macro_rules! all_kinds {
+        ($($kind:ident, $text:literal, $is_transient:literal;)*) => {{
+            fn _is_complete(kind: ErrorKind) {
+                match kind {
+                    $(ErrorKind::$kind => {})*
+                }
+            }
+            [$((ErrorKind::$kind, $text, $is_transient)),*]
+        }};
+    }
+
+    #[test]
+    fn every_kind_has_its_words_and_is_transient_or_not() {
+        let kinds = all_kinds! {
+            InvalidInput, "invalid input", false;
+            Dial, "server not reachable", true;
+            Proxy, "proxy failed", true;
+            Tls, "TLS failed", true;
+            Timeout, "timeout", true;
+            Unauthorized, "token rejected", true; // without a status
+            NotFound, "not found", false;
+            BadRequest, "bad request", false;
+            BadResponse, "bad response", true;
+            ServerError, "server error", true;
+            Undecodable, "undecodable message", false;
+            Truncated, "response cut short", true;
+            ConnectionLost, "connection lost", true;
+            ClosedByServer, "closed by the server", true;
+            Gap, "messages may be missing", false;
+            Closed, "closed", false;
+            NotConnected, "not connected", false;
+            TooLarge, "too large", false;
+        };
+        for (kind, text, is_transient) in kinds {
+            assert_eq!(kind.to_string(), text);
+            assert_eq!(Error::new(kind, "x").is_transient(), is_transient, "{kind:?}");
+        }
+        assert_eq!(format!("[{:>7}]", ErrorKind::Timeout), "[timeout]");
+        assert_eq!(format!("[{:8}]", ErrorKind::Timeout), "[timeout ]");
+    }
+
+    #[test]
+    fn the_status_the_router_and_retry_after_decide_where_the_kind_does_not() {
+        let response = |status| Error::response(status, "", "tail", String::new(), None);
+        for status in [408, 425, 429, 500, 501, 502, 503, 504, 599, 600] {
+            assert!(response(status).is_transient(), "{status}");
+        }
+        for status in [400, 401, 402, 403, 404, 405, 407, 409, 410, 413, 424, 426, 428, 430, 431, 451, 499] {
+            assert!(!response(status).is_transient(), "{status}");
+            assert!(response(status).with_router("unknown_route").is_transient(), "{status}");
+        }
+        let soon = Some(Duration::from_secs(1));
+        assert!(response(403).with_retry_after(soon).is_transient());
+        for status in [400, 401, 404] {
+            assert!(!response(status).with_retry_after(soon).is_transient(), "{status}");
+        }
+        assert!(response(404).with_kind(ErrorKind::Unauthorized).is_transient());
+    }
 
     fn gap(ending: Ending) -> Error {
         Error::gap(ending, SystemTime::now(), None, Missing::default())

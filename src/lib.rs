@@ -66,9 +66,78 @@
 //! A call uses the caller's thread, and a short-lived thread that resolves the server's name. A token is renewed in
 //! another short-lived thread, for all callers that wait for it.
 //!
+//! # Many apps
+//!
+//! A tail is for one app. For several apps, open several tails of **one** consumer, which asks the API once and renews
+//! one token for all of them. Each tail ends, fails and reconnects on its own, so decide what that means for the others.
+//! A tail costs [one or two threads](#threads) and some 30 KiB; over Log Cache also about 5 requests a second while its
+//! app logs, and one in 2 s while it does not.
+//!
+//! The plainest way is a thread for each tail, as in the example `collector`. One thread for all of them waits with
+//! [`Select`](crossbeam_channel::Select), which takes any number of [receivers](Tail::receiver). `ready` tells which tail
+//! has something, but takes nothing. [`Tail::try_recv`] then takes items until there are no more, and, other than the
+//! receiver, moves [`Tail::complete_until`]:
+//!
+//! ```
+//! use loggregator_consumer::crossbeam_channel::{Select, TryRecvError};
+//! use loggregator_consumer::{Consumer, ErrorKind, Tail};
+//!
+//! /// Prints what apps log, until the last of the tails has ended. One that fails does not stop the others.
+//! fn print_all(consumer: &Consumer, apps: &[String]) {
+//!     let mut tails: Vec<(&str, Tail)> = Vec::new();
+//!     for app in apps {
+//!         match consumer.tail(app, "") {
+//!             Ok(tail) => tails.push((app, tail)),
+//!             Err(error) => eprintln!("{app}: {error}"),
+//!         }
+//!     }
+//!     while !tails.is_empty() {
+//!         let mut select = Select::new();
+//!         for (_, tail) in &tails {
+//!             select.recv(tail.receiver());
+//!         }
+//!         let ready = select.ready();
+//!         let (app, tail) = &mut tails[ready];
+//!         let has_ended = loop {
+//!             match tail.try_recv() {
+//!                 Ok(Ok(message)) => println!("{app} {message}"),
+//!                 // The tail continues.
+//!                 Ok(Err(error)) if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Undecodable) => {
+//!                     eprintln!("{app}: {error}");
+//!                 }
+//!                 // The last item. `Error::is_transient` says whether to open another tail.
+//!                 Ok(Err(error)) => eprintln!("{app}: no more lines: {error}"),
+//!                 Err(TryRecvError::Empty) => break false,
+//!                 Err(TryRecvError::Disconnected) => break true,
+//!             }
+//!         };
+//!         if has_ended {
+//!             tails.swap_remove(ready);
+//!         }
+//!     }
+//! }
+//! # use loggregator_consumer::testing::{Generation, TrafficController};
+//! # use loggregator_consumer::{Builder, LogMessage, Proxy, TokenSource};
+//! # let apps: Vec<String> = (0..5).map(|n| format!("{n}1111111-1111-1111-1111-111111111111")).collect();
+//! # let server = TrafficController::builder().generation(Generation::Today).apps(apps[1..].to_vec()).start()?;
+//! # let tokens = TokenSource::fixed(&server.issue_token());
+//! # let consumer = Builder::new().api(&server.api()).tokens(tokens).proxy(Proxy::none()).build()?;
+//! # std::thread::scope(|scope| {
+//! #     let printing = scope.spawn(|| print_all(&consumer, &apps));
+//! #     for (n, app) in apps.iter().enumerate().skip(1) {
+//! #         assert!(server.wait_for_tails(app, 1, std::time::Duration::from_secs(10)));
+//! #         server.send(LogMessage::new(app.as_str(), "hello"));
+//! #         if n % 2 == 0 { server.drop_tails(app) } else { server.close_tails(app, Some(1000), "") };
+//! #     }
+//! #     printing.join().unwrap();
+//! # });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Errors and endings
 //!
-//! There is one [`Error`] type. Its [`kind`](Error::kind) tells what the caller can do. What ended badly never looks
+//! There is one [`Error`] type. Its [`kind`](Error::kind) tells what the caller can do, and
+//! [`is_transient`](Error::is_transient) whether the same call may succeed later. What ended badly never looks
 //! like a clean end: if a response of [`recent`](Consumer::recent) is cut short, that is an error, which contains the
 //! messages [received before](Error::recovered). A tail tells [how it ended](Ending). Where a tail that reconnects was
 //! broken, it yields a [gap](ErrorKind::Gap) as soon as it is connected again.

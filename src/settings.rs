@@ -59,17 +59,20 @@ impl Default for Settings {
 /// [`longest`](Reconnect::longest). A [`close`](crate::Closer::close) interrupts it.
 ///
 /// A tail reconnects after every end of a connection that the server or the network causes, including a normal close
-/// frame and the RLP gateway's `closing` event after 14 minutes.
+/// frame and the RLP gateway's `closing` event after 14 minutes. It does so once it has been connected: the **first**
+/// connection is made by [`tail`](crate::Consumer::tail) itself, which returns the error if that fails. The docs of
+/// [`Error::is_transient`](crate::Error::is_transient) show how to retry it.
 ///
 /// | an attempt to reconnect fails because | the tail |
 /// |---|---|
-/// | the server cannot be reached, or answers 500, 502, 503 or 429 | tries again, up to [`max_attempts`](Reconnect::max_attempts) |
+/// | of a [transient](crate::Error::is_transient) error: the server cannot be reached, or answers 500, 502, 503 or 429 | tries again, up to [`max_attempts`](Reconnect::max_attempts) |
 /// | the system cannot start the thread that connects, for now | the same |
 /// | the platform's router has no route to the server, for now (its 404, 502 or 503 with the header `X-Cf-Routererror`) | the same |
-/// | the server rejects the token, the app or the request: 400, 401 or 404 | ends with the third of these errors since it was connected |
+/// | the server rejects the token, the app or the request: 400, 401, 404, or another 4xx such as 403 | ends with the third of these errors since it was connected |
+/// | a UAA rejects the session | the same |
 /// | the RLP gateway answers 404 `not_found`, which it does for a bad token, and also for every token while it cannot ask the UAA or the Cloud Controller | ends with this error when that has lasted for 15 s in a row, or for a minute in total, and for three attempts |
 /// | the [token function](crate::TokenSource::from_fn) fails, or nobody is logged in to `cf` any more | the same |
-/// | a UAA rejects the session | ends with the third of these errors since it was connected |
+/// | the address or the token cannot be used ([`InvalidInput`](crate::ErrorKind::InvalidInput)) | ends with the first |
 ///
 /// Failures of the first three rows between rejections are not counted, and they do not reset the count of rejections.
 /// Only a new connection does.

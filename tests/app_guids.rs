@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use common::messages::{APP, TOKEN, recent_response, response, texts};
 use common::watch::{keep_logs, logs};
 use common::{DEADLINE, ScriptedServer, Untouched, hang_up, header, read_head, send, switching_protocols, within};
+use loggregator_consumer::testing::{Generation, TrafficController};
 use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy};
 
 type Call = fn(&Consumer, &str) -> Result<(), Error>;
@@ -160,6 +161,23 @@ fn where_a_server_says_nothing_about_a_name_the_log_does() {
         consumer.tail(APP, TOKEN).unwrap();
         for name in ["gorouter", APP] {
             assert!(!logs().contains(&hint(name)), "{}", logs());
+        }
+    });
+}
+
+#[test]
+fn an_app_that_does_not_exist_is_rejected_and_one_that_has_logged_nothing_is_empty() {
+    within(DEADLINE, || {
+        const UNKNOWN: &str = "99999999-9999-9999-9999-999999999999";
+        let server = TrafficController::builder().generation(Generation::Today).apps([APP]).start().unwrap();
+        let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build().unwrap();
+        let (token, admin) = (server.issue_token(), server.issue_admin_token());
+        assert_eq!(consumer.recent(APP, &token).unwrap(), []);
+        for unknown in [UNKNOWN, "my-app"] {
+            let error = consumer.recent(unknown, &token).unwrap_err();
+            assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(404)), "{error}");
+            assert_eq!(error.to_string().contains("cf app my-app --guid"), unknown == "my-app", "{error}");
+            assert_eq!(consumer.recent(unknown, &admin).unwrap(), []);
         }
     });
 }

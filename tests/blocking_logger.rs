@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN};
 use common::{DEADLINE, consumer, wait_until, within};
-use crossbeam_channel::{Receiver, bounded};
+use loggregator_consumer::crossbeam_channel::{Receiver, bounded};
 use loggregator_consumer::testing::{Generation, TrafficController};
 use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Tail};
 

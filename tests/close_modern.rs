@@ -57,7 +57,7 @@ const STATES: &[(&str, fn())] = &[
     ("a token refresh of a tail that reconnects", in_a_refresh_of_a_tail),
 ];
 
-fn serve(server: testing::Builder) -> TrafficController {
+fn serve(server: testing::TrafficControllerBuilder) -> TrafficController {
     server.generation(Generation::Today).heartbeat(NEVER).start().unwrap()
 }
 

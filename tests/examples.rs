@@ -4,27 +4,12 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
+use common::examples::{BUILD, program};
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::LogMessage;
 use loggregator_consumer::testing::{Fault, Generation, RequestKind, TrafficController};
-
-/// Builds an example, unless `cargo test` has done so, and returns its program.
-fn program(example: &str) -> PathBuf {
-    let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--features", "testing", "--example", example])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .unwrap();
-    assert!(build.success());
-    // This test is in `<target>/<profile>/deps`, but Cargo has built the example with the profile `dev`.
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().nth(3).unwrap();
-    target.join("debug/examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX))
-}
 
 /// Starts an example, and returns it with its output.
 fn start(example: &mut Command) -> (Child, BufReader<ChildStdout>) {
@@ -39,9 +24,6 @@ fn assert_ends_quietly(child: Child) {
     assert!(output.status.success() && errors.is_empty(), "{}: {errors}", output.status);
 }
 
-/// Long enough to build an example.
-const BUILD: Duration = Duration::from_secs(600);
-
 #[test]
 fn quickstart_ends_quietly_when_its_reader_leaves() {
     let program = within(BUILD, || program("quickstart"));
@@ -51,6 +33,20 @@ fn quickstart_ends_quietly_when_its_reader_leaves() {
         output.read_line(&mut line).unwrap();
         assert!(line.starts_with("Recent messages of the app"), "{line}");
         drop(output);
+        assert_ends_quietly(child);
+    });
+}
+
+#[test]
+fn fill_gaps_has_every_line_once() {
+    let program = within(BUILD, || program("fill_gaps"));
+    within(DEADLINE, move || {
+        let (child, output) = start(&mut Command::new(program));
+        let lines: Vec<String> = output.lines().map(Result::unwrap).collect();
+        let (summary, lines) = lines.split_last().unwrap();
+        let texts = lines.iter().filter_map(|line| line.split_once(" OUT ")).map(|(_, text)| text.to_owned());
+        assert!(texts.eq((1..=60).map(|n| format!("line {n}"))), "{lines:?}");
+        assert!(summary.starts_with("60 lines, each once.") && !summary.contains(" 0 of them"), "{summary}");
         assert_ends_quietly(child);
     });
 }

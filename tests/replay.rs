@@ -11,7 +11,7 @@ use std::ops::Range;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::replay::{self, Capture, Progress, Split, frames, regular_splits, splits};
 use common::{BINARY, DEADLINE, Script, ScriptedServer};
-use crossbeam_channel::{Receiver, unbounded};
+use loggregator_consumer::crossbeam_channel::{Receiver, unbounded};
 use loggregator_consumer::{Consumer, Ending, Error, ErrorKind, LogMessage, MessageType};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -10,7 +10,7 @@ mod common;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::replay::{self, Capture, Progress, Split, regular_splits, splits};
 use common::{DEADLINE, Script, ScriptedServer};
-use crossbeam_channel::unbounded;
+use loggregator_consumer::crossbeam_channel::unbounded;
 use loggregator_consumer::{Builder, Consumer, Ending, Error, ErrorKind, LogMessage, MessageType, Proxy};
 use serde_json::Value;
 

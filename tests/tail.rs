@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN};
 use common::{DEADLINE, builder, consumer, wait_for_text_and_pong, wait_until, within};
-use crossbeam_channel::{RecvTimeoutError, TryRecvError, select};
+use loggregator_consumer::crossbeam_channel::{RecvTimeoutError, Select, TryRecvError, select};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Ending, ErrorKind, LogMessage, Result, Tail};
 
@@ -67,6 +67,59 @@ fn try_recv_does_not_wait() {
         wait_until("the tail has ended", || tail.ending().is_some());
         assert!(tail.next().is_none());
         assert!(matches!(tail.try_recv(), Err(TryRecvError::Disconnected)));
+    });
+}
+
+#[test]
+fn a_select_waits_for_any_number_of_tails_each_of_which_ends_on_its_own() {
+    within(DEADLINE, || {
+        let server = TrafficController::start().unwrap();
+        let consumer = consumer(&server.endpoint());
+        let apps: Vec<String> = (0..20).map(|n| format!("app-{n}")).collect();
+        let mut tails: Vec<_> = apps.iter().map(|app| (app, consumer.tail(app, TOKEN).unwrap())).collect();
+        let (mut received, mut clean, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, app) in apps.iter().enumerate() {
+            (0..3).for_each(|line| _ = server.send(LogMessage::new(app.as_str(), format!("{app} {line}"))));
+            let _ = if n % 2 == 0 {
+                server.close_tails(app, Some(1000), "")
+            } else {
+                server.close_tails(app, Some(1008), "")
+            };
+        }
+        while !tails.is_empty() {
+            let mut select = Select::new();
+            for (_, tail) in &tails {
+                select.recv(tail.receiver());
+            }
+            let ready = select.ready();
+            let (app, tail) = &mut tails[ready];
+            let end = loop {
+                match tail.try_recv() {
+                    Ok(Ok(message)) => {
+                        assert_eq!(message.app_id, **app);
+                        received.push(message.text().into_owned());
+                    }
+                    Ok(Err(error)) => {
+                        assert_eq!(error.kind(), ErrorKind::ClosedByServer);
+                        assert!(error.is_transient());
+                        failed.push((*app).clone());
+                    }
+                    Err(end) => break end,
+                }
+            };
+            if end == TryRecvError::Disconnected {
+                let (app, tail) = tails.swap_remove(ready);
+                if tail.ending().unwrap().is_clean() {
+                    clean.push(app.clone());
+                }
+            }
+        }
+        assert_eq!((received.len(), clean.len(), failed.len()), (60, 10, 10));
+        for (n, app) in apps.iter().enumerate() {
+            let of_app = received.iter().filter_map(|text| text.strip_prefix(&format!("{app} ")));
+            assert!(of_app.eq(["0", "1", "2"]), "{app}");
+            assert!(if n % 2 == 0 { &clean } else { &failed }.contains(app), "{app}");
+        }
     });
 }
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use loggregator_consumer::LogMessage;
 use loggregator_consumer::testing::{
-    BodyFraming, Builder, Ending, EqualTimes, Fault, Generation, Received, RequestKind, TrafficController,
+    BodyFraming, EqualTimes, Fault, Generation, Received, RequestKind, TrafficController, TrafficControllerBuilder,
+    WebsocketEnding,
 };
 use serde_json::{Value, json};
 
@@ -49,7 +50,7 @@ fn open_websocket(server: &TrafficController, target: &str) -> TcpStream {
     open_websocket_with(server, target, &with_token(&[]))
 }
 
-fn today() -> Builder {
+fn today() -> TrafficControllerBuilder {
     TrafficController::builder().generation(Generation::Today)
 }
 
@@ -442,7 +443,7 @@ mod doppler {
         let mut client = stream(&server);
         client.write_all(&masked(0x88, &close_payload(1000, "bye"))).unwrap();
         assert_eq!(frame(&mut client), (0x88, close_payload(1000, "")));
-        let is_over = |received: &[Received]| received[0].ended == Some(Ending::ClosedByClient);
+        let is_over = |received: &[Received]| received[0].ended == Some(WebsocketEnding::ClosedByClient);
         assert!(server.wait_for_received(DEADLINE, is_over));
         // And the end of the stream with 1000.
         let mut client = stream(&server);

@@ -7,14 +7,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use loggregator_consumer::LogMessage;
-use loggregator_consumer::testing::{Builder, Fault, Generation, RequestKind, TrafficController};
+use loggregator_consumer::testing::{Fault, Generation, RequestKind, TrafficController, TrafficControllerBuilder};
 
 use bare::*;
 
 const APP: &str = "11111111-aaaa-bbbb-cccc-000000000001";
 const GOOD: &str = "Authorization: bearer good";
 
-fn of(generation: Generation) -> Builder {
+fn of(generation: Generation) -> TrafficControllerBuilder {
     TrafficController::builder().generation(generation).token("bearer good")
 }
 

@@ -6,7 +6,9 @@ mod bare;
 use std::time::Duration;
 
 use loggregator_consumer::LogMessage;
-use loggregator_consumer::testing::{Builder, Fault, Generation, RouterError, Server, TrafficController};
+use loggregator_consumer::testing::{
+    Fault, Generation, RouterError, Server, TrafficController, TrafficControllerBuilder,
+};
 use serde_json::{Value, json};
 
 use bare::*;
@@ -16,7 +18,7 @@ const OTHER_APP: &str = "22222222-aaaa-bbbb-cccc-000000000002";
 const GOOD: &str = "Authorization: bearer good";
 const BAD: &str = "Authorization: bearer bad";
 
-fn of(generation: Generation) -> Builder {
+fn of(generation: Generation) -> TrafficControllerBuilder {
     TrafficController::builder().generation(generation).token("bearer good")
 }
 

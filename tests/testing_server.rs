@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use loggregator_consumer::testing::{
-    BodyFraming, Ending, Fault, Frame, Generation, Received, RequestKind, Server, SlowReader, Target, TrafficController,
+    BodyFraming, Fault, Frame, Generation, Received, RequestKind, Server, SlowReader, Target, TrafficController,
+    WebsocketEnding,
 };
 use loggregator_consumer::{LogMessage, MessageType};
 
@@ -28,7 +29,7 @@ fn tail(server: &TrafficController) -> TcpStream {
     client
 }
 
-fn ending(server: &TrafficController) -> Option<Ending> {
+fn ending(server: &TrafficController) -> Option<WebsocketEnding> {
     let is_over = |received: &[Received]| received.first().is_some_and(|one| one.ended.is_some());
     server.wait_for_received(DEADLINE, is_over);
     server.received()[0].ended
@@ -335,7 +336,7 @@ mod websockets {
         assert_eq!(server.reset_tails("app"), 0);
 
         assert!(server.wait_until_idle(DEADLINE));
-        assert!(server.received().iter().all(|received| received.ended == Some(Ending::ClosedByServer)));
+        assert!(server.received().iter().all(|received| received.ended == Some(WebsocketEnding::ClosedByServer)));
     }
 
     #[test]
@@ -368,7 +369,7 @@ mod websockets {
         client.write_all(&masked(0x88, &close_payload(1001, "bye"))).unwrap();
         assert_eq!(rest(&mut client), b"\x88\x00");
         assert_eq!(server.open_tails("app"), 0);
-        assert_eq!(ending(&server), Some(Ending::ClosedByClient));
+        assert_eq!(ending(&server), Some(WebsocketEnding::ClosedByClient));
         assert_eq!(server.received()[0].frames[0].frame, Frame::Close(Some((1001, "bye".into()))));
         // The client's socket is still open, and counted.
         assert!(!server.wait_until_idle(QUIET));
@@ -385,7 +386,7 @@ mod websockets {
             let mut client = open_websocket(&server, "/tail/?app=app");
             client.shutdown(Shutdown::Write).unwrap();
             assert!(rest(&mut client).ends_with(close));
-            assert_eq!(ending(&server), Some(Ending::Eof));
+            assert_eq!(ending(&server), Some(WebsocketEnding::Eof));
             assert!(server.wait_for_tails("app", 0, DEADLINE));
         }
     }
@@ -398,7 +399,7 @@ mod websockets {
         server.send(hi());
         client.peek(&mut [0]).unwrap();
         drop(client);
-        assert_eq!(ending(&server), Some(Ending::Reset));
+        assert_eq!(ending(&server), Some(WebsocketEnding::Reset));
         assert!(server.wait_until_idle(DEADLINE));
     }
 
@@ -455,7 +456,8 @@ mod websockets {
                 let is_accepted = reason.is_empty();
                 let payload = if is_accepted { Vec::new() } else { close_payload(1002, reason) };
                 assert_eq!(frame(&mut client), (0x88, payload), "{generation:?} {frames:?}");
-                let expected = if is_accepted { Ending::ClosedByClient } else { Ending::ProtocolError };
+                let expected =
+                    if is_accepted { WebsocketEnding::ClosedByClient } else { WebsocketEnding::ProtocolError };
                 assert_eq!(ending(&server), Some(expected));
             }
         }
@@ -547,7 +549,7 @@ mod pings {
             assert_eq!(frame(&mut client), (0x88, close_payload(code, reason)));
             assert!(begun.elapsed() >= LONGER);
             assert_eq!(rest(&mut client), b"");
-            assert_eq!(ending(&server), Some(Ending::ClosedByServer));
+            assert_eq!(ending(&server), Some(WebsocketEnding::ClosedByServer));
             assert_eq!(server.open_tails("app"), 0);
         }
     }
@@ -616,7 +618,7 @@ mod faults {
             assert_eq!(rest(&mut client), whole[..length]);
         }
         assert!(server.wait_until_idle(DEADLINE));
-        assert!(server.received().iter().all(|received| received.ended == Some(Ending::ClosedByServer)));
+        assert!(server.received().iter().all(|received| received.ended == Some(WebsocketEnding::ClosedByServer)));
     }
 
     #[test]
@@ -661,7 +663,7 @@ mod faults {
         assert!(server.wait_for_received(DEADLINE, |received| received[0].frames.len() == 1));
         assert_quiet(&client);
         drop(client);
-        assert_eq!(ending(&server), Some(Ending::Eof));
+        assert_eq!(ending(&server), Some(WebsocketEnding::Eof));
         assert!(server.wait_until_idle(DEADLINE));
     }
 

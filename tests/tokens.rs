@@ -12,7 +12,7 @@ use loggregator_consumer::testing::{self, Generation, RequestKind, TrafficContro
 use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Reconnect, TokenSource, Uaa};
 
 /// A foundation that only accepts tokens of its UAA.
-fn strict() -> testing::Builder {
+fn strict() -> testing::TrafficControllerBuilder {
     TrafficController::builder().generation(Generation::Today).tokens([""; 0])
 }
 
@@ -220,6 +220,33 @@ fn the_cf_session_is_followed_and_not_modified() {
             let _ = fs::remove_dir_all(&home);
             assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stdout));
             assert!(String::from_utf8_lossy(&test.stdout).contains("1 passed"));
+        }
+    });
+}
+
+#[test]
+fn a_session_of_cf_is_used_from_a_path() {
+    within(DEADLINE, || {
+        let home = env::temp_dir().join(format!("loggregator-consumer-{}-a-session-from-a-path", std::process::id()));
+        let file = home.join(".cf/config.json");
+        for path in [&home, &file] {
+            let error = Builder::new().cf_cli_from(path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+            let server = strict().start().unwrap();
+            server.cf_home(&home).unwrap();
+            let builder = Builder::new().cf_cli_from(path).unwrap().proxy(Proxy::none());
+            let tokens = TokenSource::cf_cli_from(path).unwrap();
+            let by_hand = Builder::new().log_cache(&server.api()).tokens(tokens).proxy(Proxy::none());
+            for consumer in [builder.build().unwrap(), by_hand.build().unwrap()] {
+                assert_eq!(consumer.recent(APP, "").unwrap(), []);
+                // `cf` gets a new token: it is read from the same file.
+                let refreshes = server.refreshes();
+                server.expire_tokens();
+                server.cf_home(&home).unwrap();
+                assert_eq!(consumer.recent(APP, "").unwrap(), []);
+                assert_eq!(server.refreshes(), refreshes);
+            }
+            fs::remove_dir_all(&home).unwrap();
         }
     });
 }

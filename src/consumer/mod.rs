@@ -47,7 +47,8 @@ use crate::tail::{Reconnector, Tail};
 /// | what an app logs from now on, as soon as it does | [`tail`](Consumer::tail) |
 /// | one of these for hours | it, with [`Builder::reconnect`] and [`Builder::tokens`] |
 /// | a line that has been logged already, or will be | `tail`, then `recent`, then [`Tail::recv_timeout`]: see the example `wait_for` |
-/// | the messages of several apps | one tail for each, and [`Tail::receiver`] |
+/// | the messages of several apps | one tail for each: see [many apps](crate#many-apps) |
+/// | to know whether to try again | [`Error::is_transient`] |
 /// | to stop from another thread | [`Tail::closer`] for one tail, [`Consumer::close`] for everything |
 ///
 /// ```no_run
@@ -246,7 +247,8 @@ impl Consumer {
     /// }
     /// ```
     ///
-    /// To wait for several tails at once, or for a tail and other channels, select over [`Tail::receiver`]:
+    /// To wait for two or three tails at once, or for a tail and other channels, select over [`Tail::receiver`]. For any
+    /// number of tails see [many apps](crate#many-apps).
     ///
     /// ```
     /// use loggregator_consumer::Tail;
@@ -387,10 +389,11 @@ impl Consumer {
     ///
     /// Parts of the response that are not log messages are skipped, with a warning in the log.
     ///
-    /// Log Cache returns no messages, and no error, for a source that it does not know. So the list is empty for an
-    /// app's name, too. That is not an error here, because what is not an app can have any name, such as `gorouter` for
-    /// an admin. But if the list is empty and `app_guid` is not a GUID, a warning in the log says so. A script that
-    /// gets an empty list should check that it passes a GUID.
+    /// For an app that has logged nothing, the list is empty. For an app that does not exist, or that the token's user may
+    /// not see, and for an app's name instead of its GUID, Log Cache's proxy returns 404, as for a bad token:
+    /// [`Unauthorized`](ErrorKind::Unauthorized). Only an admin gets an empty list there, because an admin may read any
+    /// source, and what is not an app can have any name, such as `gorouter`. If the list is empty and `app_guid` is not a
+    /// GUID, a warning in the log says so.
     ///
     /// Korifi's Log Cache returns at most the newest 1000 messages of each container, whatever the limit. Its messages
     /// have no source id, so their [`app_id`](crate::LogMessage::app_id) is `app_guid`.
@@ -491,7 +494,9 @@ impl Consumer {
     /// Closes everything that this consumer and its clones have open: tails, calls that are still connecting, and calls
     /// of [`recent`](Consumer::recent).
     ///
-    /// Does not wait: tails end within 0.1 s, calls at once. A [`Closer`](crate::Closer) closes one tail:
+    /// Does not wait: tails end within 0.1 s, calls at once. The consumer can be used afterwards: only what is open at
+    /// this moment is closed, and the next call opens something new. So a tool that is to stop must also see to it that
+    /// no thread of its own makes another call. A [`Closer`](crate::Closer) closes one tail:
     ///
     /// ```
     /// use std::{io, thread};

@@ -134,7 +134,7 @@ impl Tail {
     }
 
     /// Returns the channel of the tail, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and
-    /// other channels.
+    /// other channels. For a number of tails that is known only at run time see [many apps](crate#many-apps).
     ///
     /// It delivers messages in [`Batch`]es and is disconnected when the tail has ended. If the tail ends with an error,
     /// that is the last item of the last batch. Each message is delivered once: the iterator does not return messages
@@ -142,12 +142,14 @@ impl Tail {
     ///
     /// ```
     /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
+    /// use loggregator_consumer::crossbeam_channel::select;
+    ///
     /// # let server = TrafficController::start()?;
     /// # let consumer = loggregator_consumer::Consumer::builder(&server.endpoint()).proxy(Proxy::none()).build()?;
     /// let one = consumer.tail("one-guid", "bearer token")?;
     /// let other = consumer.tail("other-guid", "bearer token")?;
     /// # server.send(LogMessage::new("other-guid", "hello"));
-    /// crossbeam_channel::select! {
+    /// select! {
     ///     recv(one.receiver()) -> batch => for message in batch? { println!("{}", message?) },
     ///     recv(other.receiver()) -> batch => for message in batch? { println!("{}", message?) },
     /// }

@@ -86,31 +86,25 @@ impl Rejections {
     /// Counts a failed attempt. Returns true if another one is pointless.
     ///
     /// Only a rejection by the server counts. A router without a route and a server with a fault of its own say nothing
-    /// about the token or the app, and neither does a connection that fails. They do not count, and neither does the
-    /// time after them. But what was counted stays: a server with faults must not keep a rejected tail alive for ever.
+    /// about the token or the app, and neither does a connection that fails. These [transient](Error::is_transient)
+    /// errors do not count, and neither does the time after them. But what was counted stays: a server with faults must
+    /// not keep a rejected tail alive for ever.
     fn are_final_with(&mut self, error: &Error, now: Instant) -> bool {
         if let Some(last) = self.rejected_at.take() {
             self.in_a_row += now.duration_since(last);
             self.total += now.duration_since(last);
         }
-        if error.is_from_router() || !error.kind().is_refusal() {
+        let is_ambiguous = error.is_ambiguous_rejection();
+        if error.is_transient() && !is_ambiguous {
             self.in_a_row = Duration::ZERO;
             return false;
         }
         self.rejected_at = Some(now);
         self.count += 1;
-        if !is_ambiguous(error) {
-            self.unambiguous += 1;
-        }
+        self.unambiguous += u32::from(!is_ambiguous);
         let has_lasted = self.in_a_row >= MAX_AMBIGUOUS_TIME || self.total >= MAX_AMBIGUOUS_TOTAL;
         self.unambiguous >= MAX_REJECTIONS || self.count >= MAX_REJECTIONS && has_lasted
     }
-}
-
-/// Returns true if a good token may have been rejected: by the 404 with which the RLP gateway and Log Cache answer both
-/// a bad token and the failure to check a good one, or by a token function that could not get another one.
-fn is_ambiguous(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unauthorized && matches!(error.status(), None | Some(404))
 }
 
 #[cfg(test)]
@@ -136,7 +130,7 @@ mod tests {
 
     #[test]
     fn three_clear_rejections_are_final_whatever_comes_between_them() {
-        for status in [400, 401, 404] {
+        for status in [400, 401, 403, 404, 405] {
             assert_eq!(end((0..9).map(|at| (at, response(status)))), Some(2), "{status}");
         }
         let interrupted = [response(401), response(401), response(500), response(401), response(404)];
@@ -170,6 +164,16 @@ mod tests {
     fn ambiguous_rejections_do_not_make_up_for_clear_ones() {
         let mixed = [response(401), ambiguous(), ambiguous(), response(401), ambiguous(), response(401)];
         assert_eq!(end((0..).zip(mixed)), Some(5));
+    }
+
+    #[test]
+    fn what_is_final_is_what_is_not_transient() {
+        let statuses = (400..600).map(response);
+        let router = (400..600).map(|status| response(status).with_router("unknown_route"));
+        for error in statuses.chain(router).chain([Error::new(ErrorKind::Tls, "x"), Error::new(ErrorKind::Dial, "x")]) {
+            let is_final = end((0..9).map(|at| (at, error.clone()))).is_some();
+            assert_eq!(is_final, !error.is_transient(), "{error}");
+        }
     }
 
     #[test]

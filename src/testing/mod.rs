@@ -60,9 +60,9 @@
 //! ```
 //!
 //! How it works: one thread accepts connections. Each connection has its own thread, which waits in `poll` for its
-//! non-blocking socket and for a wake-up. The [`Builder`] sets how the server behaves during its whole life, a
-//! [`Fault`] what goes wrong with one connection. The methods of the [`TrafficController`] send, fail and observe, at
-//! any time and from any thread.
+//! non-blocking socket and for a wake-up. The [`TrafficControllerBuilder`] sets how the server behaves during its whole
+//! life, a [`Fault`] what goes wrong with one connection. The methods of the [`TrafficController`] send, fail and
+//! observe, at any time and from any thread.
 //!
 //! Use it in tests only: it keeps a record of every request and frame as long as it lives, and its TLS key is public.
 
@@ -79,12 +79,12 @@ mod config;
 mod tls;
 mod random;
 
-pub use config::builder::Builder;
+pub use config::builder::TrafficControllerBuilder;
 pub use config::fault::Fault;
 pub use config::generation::Generation;
 pub use config::server::{RouterError, Server};
 pub use config::settings::{BodyFraming, EqualTimes, SlowReader};
-pub use protocol::received::{Ending, Frame, Received, ReceivedFrame};
+pub use protocol::received::{Frame, Received, ReceivedFrame, WebsocketEnding};
 pub use protocol::request::{Request, RequestKind};
 pub use protocol::target::Target;
 pub use tls::certificate_pem;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use loggregator_consumer::crossbeam_channel::{Receiver, Sender, bounded};
 use loggregator_consumer::testing::TrafficController;
 use loggregator_consumer::{Builder, DebugPrinter, ErrorKind, LogMessage, Proxy, Reconnect, Tail, TokenSource};
 

@@ -44,7 +44,7 @@ pub fn consumer_of(server: &TrafficController) -> Consumer {
     without_timeouts(&server.endpoint()).build().unwrap()
 }
 
-pub fn start(server: testing::Builder, tls: bool) -> TrafficController {
+pub fn start(server: testing::TrafficControllerBuilder, tls: bool) -> TrafficController {
     if tls { server.tls() } else { server }.start().unwrap()
 }
 
@@ -367,7 +367,7 @@ pub fn assert_closed_cleanly(server: &TrafficController) {
 
 fn is_closed_cleanly(received: &Received) -> bool {
     let close = Frame::Close(Some((1000, String::new())));
-    received.ended == Some(testing::Ending::ClosedByClient)
+    received.ended == Some(testing::WebsocketEnding::ClosedByClient)
         && received.frames.last().is_some_and(|last| last.frame == close)
 }
 

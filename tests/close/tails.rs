@@ -215,3 +215,22 @@ fn closing_one_clone_closes_the_tails_of_all_clones() {
         states::assert_closed_cleanly(&server);
     });
 }
+
+#[test]
+fn a_consumer_can_be_used_after_a_close() {
+    within(DEADLINE, || {
+        let server = TrafficController::start().unwrap();
+        let consumer = consumer_of(&server);
+        for round in 0..3 {
+            let mut tail = consumer.tail(APP, TOKEN).unwrap();
+            server.send(LogMessage::new(APP, format!("line {round}")));
+            assert_eq!(tail.next().unwrap().unwrap().text(), format!("line {round}"));
+            assert_eq!(consumer.recent(APP, TOKEN).unwrap().len(), round + 1);
+            consumer.close().unwrap();
+            assert!(tail.next().is_none());
+            assert!(server.wait_for_tails(APP, 0, DEADLINE));
+            assert_eq!(consumer.close().unwrap_err().kind(), ErrorKind::NotConnected);
+        }
+        states::assert_closed_cleanly(&server);
+    });
+}

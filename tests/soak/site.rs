@@ -65,7 +65,7 @@ impl Site {
 
 fn start(generations: &[Generation], tls: bool, random: &mut Random) -> TrafficController {
     const PING: Duration = Duration::from_millis(300);
-    let mut builder: testing::Builder = TrafficController::builder()
+    let mut builder: testing::TrafficControllerBuilder = TrafficController::builder()
         .generation(random.pick(generations))
         .token(TOKEN)
         .token_life(Duration::from_secs(3))

@@ -35,6 +35,16 @@ impl TokenSource {
     pub fn cf_cli() -> Result<Self> {
         CfCli::read()?.into_tokens()
     }
+
+    /// Returns a source for the session of the `cf` CLI that is kept at `path`, as in
+    /// [`Builder::cf_cli_from`](crate::Builder::cf_cli_from): a directory that contains `.cf/config.json`, or that file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`cf_cli`](TokenSource::cf_cli).
+    pub fn cf_cli_from(path: impl AsRef<Path>) -> Result<Self> {
+        CfCli::read_at(path.as_ref())?.into_tokens()
+    }
 }
 
 /// The session of the CLI.
@@ -85,6 +95,11 @@ impl CfCli {
     pub(crate) fn read() -> Result<Self> {
         let home = home_folder(|name| env::var_os(name), cfg!(windows)).or_else(env::home_dir);
         Self::read_from(&config_path(home)?)
+    }
+
+    /// Reads the session in a folder that `CF_HOME` could name, or in a file.
+    pub(crate) fn read_at(path: &Path) -> Result<Self> {
+        if path.is_dir() { Self::read_from(&config_in(path)) } else { Self::read_from(path) }
     }
 
     pub(crate) fn read_from(path: &Path) -> Result<Self> {
@@ -160,7 +175,11 @@ fn config_path(home: Option<PathBuf>) -> Result<PathBuf> {
     let home = home.ok_or_else(|| {
         Error::new(ErrorKind::InvalidInput, "there is no home folder: set CF_HOME to the folder that contains .cf")
     })?;
-    Ok(home.join(".cf").join("config.json"))
+    Ok(config_in(&home))
+}
+
+fn config_in(home: &Path) -> PathBuf {
+    home.join(".cf").join("config.json")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! [`Builder`]: configures a [`TrafficController`](crate::testing::TrafficController).
+//! [`TrafficControllerBuilder`]: configures a [`TrafficController`](crate::testing::TrafficController).
 //!
 //! Its method `start` is defined beside the `TrafficController`, because imports go down only.
 
@@ -47,11 +47,11 @@ use super::settings::{BodyFraming, EqualTimes, PingSettings, Settings, SlowReade
 /// ```
 #[must_use = "a builder does nothing until it is started"]
 #[derive(Default)]
-pub struct Builder {
+pub struct TrafficControllerBuilder {
     pub(crate) settings: Settings,
 }
 
-impl Builder {
+impl TrafficControllerBuilder {
     /// Sets which servers are imitated. Default: [`Generation::Y2015`].
     pub fn generation(mut self, generation: Generation) -> Self {
         self.settings.generation = generation;
@@ -98,8 +98,8 @@ impl Builder {
         self.tokens([token])
     }
 
-    /// Accepts each of these [tokens](Builder::token). With an empty list, and no tokens set before or after, every
-    /// request is rejected.
+    /// Accepts each of these [tokens](TrafficControllerBuilder::token). With an empty list, and no tokens set before or
+    /// after, every request is rejected.
     pub fn tokens(mut self, tokens: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.settings.tokens.get_or_insert_default().extend(tokens.into_iter().map(Into::into));
         self
@@ -128,8 +128,8 @@ impl Builder {
         self
     }
 
-    /// Adds an [app that exists](Builder::apps), with the name that the API has for it. The name of other apps is their
-    /// GUID.
+    /// Adds an [app that exists](TrafficControllerBuilder::apps), with the name that the API has for it. The name of
+    /// other apps is their GUID.
     pub fn app(mut self, guid: impl Into<String>, name: impl Into<String>) -> Self {
         let guid = guid.into();
         self.settings.app_names.insert(guid.clone(), name.into());
@@ -184,16 +184,17 @@ impl Builder {
     }
 
     /// Sets how many bytes may wait for a tail whose client does not read. When there are more,
-    /// [`send`](crate::testing::TrafficController::send) blocks, unless [`slow_reader`](Builder::slow_reader) says
-    /// otherwise. Up to about twice this number may be held in total,
-    /// plus the buffers of the operating system. Default: 8 MiB.
+    /// [`send`](crate::testing::TrafficController::send) blocks, unless
+    /// [`slow_reader`](TrafficControllerBuilder::slow_reader) says otherwise. Up to about twice this number may be held
+    /// in total, plus the buffers of the operating system. Default: 8 MiB.
     pub fn backlog(mut self, bytes: usize) -> Self {
         self.settings.backlog = bytes.max(1);
         self
     }
 
-    /// Sets what happens to a tail whose client reads so slowly that more than the [backlog](Builder::backlog) waits.
-    /// Default: [`SlowReader::Wait`]. [`Fault::SlowReader`](crate::testing::Fault::SlowReader) sets it for one tail.
+    /// Sets what happens to a tail whose client reads so slowly that more than the
+    /// [backlog](TrafficControllerBuilder::backlog) waits. Default: [`SlowReader::Wait`].
+    /// [`Fault::SlowReader`](crate::testing::Fault::SlowReader) sets it for one tail.
     pub fn slow_reader(mut self, slow_reader: SlowReader) -> Self {
         self.settings.slow_reader = Some(slow_reader);
         self
@@ -202,7 +203,7 @@ impl Builder {
     /// Lets each server treat slow readers as the real one does: Doppler [cuts them off](SlowReader::CutOff) after 5 s,
     /// the RLP gateway [drops](SlowReader::Drop) messages, and the servers until 2016
     /// [say so](SlowReader::DropAndTell). The real servers do so much sooner than with the default
-    /// [backlog](Builder::backlog).
+    /// [backlog](TrafficControllerBuilder::backlog).
     ///
     /// ```
     /// use loggregator_consumer::testing::{Generation, TrafficController};
@@ -230,7 +231,7 @@ impl Builder {
     }
 
     /// Sets how many messages Log Cache keeps of each app. When there are more, those with the oldest times are dropped.
-    /// Default: as many as [`retain`](Builder::retain) says. The real default is 100,000.
+    /// Default: as many as [`retain`](TrafficControllerBuilder::retain) says. The real default is 100,000.
     pub fn max_per_source(mut self, messages: usize) -> Self {
         self.settings.max_per_source = Some(messages);
         self

@@ -81,7 +81,7 @@ pub enum Fault {
     /// Nothing is sent after this many bytes, but the connection stays open.
     StallAfter(u64),
     /// What happens to a tail whose client does not read fast enough, instead of what
-    /// [`Builder::slow_reader`](crate::testing::Builder::slow_reader) says.
+    /// [`TrafficControllerBuilder::slow_reader`](crate::testing::TrafficControllerBuilder::slow_reader) says.
     SlowReader(SlowReader),
     /// The bytes are sent one at a time.
     Drip {

@@ -21,7 +21,8 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(14 * 60);
 /// Default ping interval and pong timeout: the real ones.
 const PING: PingSettings = PingSettings { interval: Duration::from_secs(15), pong_timeout: Duration::from_secs(30) };
 
-/// The settings of a server. Each is documented at the method of [`Builder`](super::builder::Builder) that sets it.
+/// The settings of a server. Each is documented at the method of
+/// [`TrafficControllerBuilder`](super::builder::TrafficControllerBuilder) that sets it.
 pub(crate) struct Settings {
     pub(crate) address: SocketAddr,
     pub(crate) generation: Generation,
@@ -137,12 +138,13 @@ pub enum EqualTimes {
     Together,
     /// The limit of a response may separate them, so paging by time can skip or repeat messages.
     Parted,
-    /// Each is moved to the next unused nanosecond.
+    /// Each is moved to the next unused nanosecond. No real server is known to do this to the times that it returns:
+    /// today's Log Cache only does it to the keys of its store.
     Spread,
 }
 
 /// What happens to a tail whose client does not read fast enough. See
-/// [`Builder::slow_reader`](crate::testing::Builder::slow_reader).
+/// [`TrafficControllerBuilder::slow_reader`](crate::testing::TrafficControllerBuilder::slow_reader).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlowReader {

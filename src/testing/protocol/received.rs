@@ -14,7 +14,7 @@ pub struct Received {
     /// The frames that the client sent, in order.
     pub frames: Vec<ReceivedFrame>,
     /// How the connection ended. `None` while it is open.
-    pub ended: Option<Ending>,
+    pub ended: Option<WebsocketEnding>,
 }
 
 /// A frame that a client sent, and when it arrived.
@@ -45,10 +45,10 @@ pub enum Frame {
     Close(Option<(u16, String)>),
 }
 
-/// How a websocket ended.
+/// How a websocket ended, as the server saw it. The client's view is [`Ending`](crate::Ending).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Ending {
+pub enum WebsocketEnding {
     /// The client sent a close frame.
     ClosedByClient,
     /// This server ended it: with a close frame, a drop, a reset or a fault, because of missing pongs, or because the

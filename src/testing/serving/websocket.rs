@@ -10,7 +10,7 @@ use crate::testing::config::fault::{Endless, Interruption};
 use crate::testing::config::generation::Generation;
 use crate::testing::connection::{Connection, Disconnect};
 use crate::testing::protocol::frames::{self, FrameReader, ProtocolError};
-use crate::testing::protocol::received::{Ending, Frame, Received, ReceivedFrame};
+use crate::testing::protocol::received::{Frame, Received, ReceivedFrame, WebsocketEnding};
 use crate::testing::protocol::reply::{WebsocketKind, WebsocketUpgrade};
 use crate::testing::protocol::request::{Request, RequestKind, subscription_in_path};
 use crate::testing::state::ALL_APPS;
@@ -26,7 +26,11 @@ const FILLER: usize = 64 * 1024;
 pub(super) fn serve_websocket(connection: &mut Connection, upgrade: WebsocketUpgrade) -> Result<(), Disconnect> {
     let mut session = WebsocketSession::open(connection, upgrade);
     let result = session.run();
-    session.record_end(if result == Err(Disconnect::ClientGone) { Ending::Reset } else { Ending::ClosedByServer });
+    session.record_end(if result == Err(Disconnect::ClientGone) {
+        WebsocketEnding::Reset
+    } else {
+        WebsocketEnding::ClosedByServer
+    });
     result?;
     if session.is_closed_by_client {
         return connection.hang_up();
@@ -180,7 +184,7 @@ impl<'a> WebsocketSession<'a> {
             self.last_written = Instant::now();
             self.end = self.queue.take(&mut self.out);
             if self.end.is_some() {
-                self.record_end(Ending::ClosedByServer);
+                self.record_end(WebsocketEnding::ClosedByServer);
             } else if self.out.is_empty() {
                 self.out.extend_from_slice(&self.filler);
             }
@@ -192,7 +196,7 @@ impl<'a> WebsocketSession<'a> {
         let mut buffer = [0; 16 * 1024];
         while let Some(read) = self.connection.socket.read(&mut buffer)? {
             if read == 0 {
-                self.close(Ending::Eof, self.generation().close_code(), "");
+                self.close(WebsocketEnding::Eof, self.generation().close_code(), "");
                 break;
             }
             self.reader.push(&buffer[..read]);
@@ -200,7 +204,7 @@ impl<'a> WebsocketSession<'a> {
                 match self.reader.next() {
                     Ok(Some(frame)) => self.receive(frame),
                     Ok(None) => break,
-                    Err(ProtocolError(reason)) => self.close(Ending::ProtocolError, Some(1002), &reason),
+                    Err(ProtocolError(reason)) => self.close(WebsocketEnding::ProtocolError, Some(1002), &reason),
                 }
             }
         }
@@ -216,12 +220,12 @@ impl<'a> WebsocketSession<'a> {
             Frame::Close(close) => {
                 let code = close.as_ref().map(|(code, _)| *code);
                 if let Some(reason) = code.and_then(|code| frames::close_code_error(self.generation(), code)) {
-                    self.close(Ending::ProtocolError, Some(1002), &reason);
+                    self.close(WebsocketEnding::ProtocolError, Some(1002), &reason);
                     return;
                 }
                 self.is_closed_by_client = true;
                 let code = code.filter(|_| self.generation().echoes_close_code());
-                self.close(Ending::ClosedByClient, code, "");
+                self.close(WebsocketEnding::ClosedByClient, code, "");
             }
             Frame::Text(_) | Frame::Binary(_) | Frame::Fragment(_) => {}
         }
@@ -236,14 +240,14 @@ impl<'a> WebsocketSession<'a> {
             Some(PingAction::SendPing) => frames::write_ping(&mut self.out),
             Some(PingAction::Close) => {
                 let (code, reason) = self.generation().close_without_pongs();
-                self.close(Ending::ClosedByServer, code, reason);
+                self.close(WebsocketEnding::ClosedByServer, code, reason);
             }
             None => {}
         }
     }
 
     /// Sends a close frame after what is being written, and nothing after it.
-    fn close(&mut self, ending: Ending, code: Option<u16>, reason: &str) {
+    fn close(&mut self, ending: WebsocketEnding, code: Option<u16>, reason: &str) {
         if self.end.is_none() {
             frames::write_close(code, reason, &mut self.out);
             self.end = Some(TailEnd::Close);
@@ -253,7 +257,7 @@ impl<'a> WebsocketSession<'a> {
     }
 
     /// Records how the websocket ended, unless that has been done. From now on it is not an open tail.
-    fn record_end(&mut self, ending: Ending) {
+    fn record_end(&mut self, ending: WebsocketEnding) {
         if self.is_end_recorded {
             return;
         }

@@ -38,7 +38,7 @@ const CERTIFICATE: &str = include_str!("cert.pem");
 const KEY: &str = include_str!("key.pem");
 
 /// Returns the certificate, in PEM, that a [`TrafficController`](crate::testing::TrafficController) with
-/// [`tls`](crate::testing::Builder::tls) presents: for clients that take a file instead of a
+/// [`tls`](crate::testing::TrafficControllerBuilder::tls) presents: for clients that take a file instead of a
 /// [connector](crate::testing::TrafficController::tls_connector).
 ///
 /// It is self-signed, is its own CA, and is valid for `localhost`, `127.0.0.1` and `::1`. **Its key is public**: trust

@@ -15,8 +15,8 @@ use crate::testing::state::tokens::TokenOwner;
 
 impl TrafficController {
     /// Returns the address of the API, for [`Consumer::discover`](crate::Consumer::discover):
-    /// `http://127.0.0.1:<port>`, or `https://` with [TLS](crate::testing::Builder::tls). Log Cache, the RLP gateway
-    /// and the UAA have the same address.
+    /// `http://127.0.0.1:<port>`, or `https://` with [TLS](crate::testing::TrafficControllerBuilder::tls). Log Cache,
+    /// the RLP gateway and the UAA have the same address.
     ///
     /// ```
     /// use loggregator_consumer::testing::{Generation, TrafficController};
@@ -33,8 +33,8 @@ impl TrafficController {
     }
 
     /// Issues an access token of the UAA and returns it, including `bearer `. It is accepted for its
-    /// [lifetime](crate::testing::Builder::token_life), and rejected from then on, even if other tokens are accepted
-    /// without a check.
+    /// [lifetime](crate::testing::TrafficControllerBuilder::token_life), and rejected from then on, even if other
+    /// tokens are accepted without a check.
     ///
     /// ```
     /// use loggregator_consumer::testing::{Generation, TrafficController};

@@ -12,8 +12,8 @@ use crate::testing::state::send_queue::{SendQueue, TailEnd};
 
 impl TrafficController {
     /// Adds messages to those that are kept for an app. `/recent`, `/dump/` and `/recentlogs` return them in this
-    /// order, Log Cache sorted by time. They are not sent to tails. Only the [newest](crate::testing::Builder::retain)
-    /// are kept.
+    /// order, Log Cache sorted by time. They are not sent to tails. Only the
+    /// [newest](crate::testing::TrafficControllerBuilder::retain) are kept.
     pub fn add_recent(&self, app: &str, messages: impl IntoIterator<Item = LogMessage>) {
         for message in messages {
             self.shared.store(app, Arc::new(LogEntry::Message(message)), None);
@@ -31,9 +31,9 @@ impl TrafficController {
     /// A tail is open before its client can know it. A message that is sent after a client has connected is therefore
     /// never missed.
     ///
-    /// If too many bytes [wait](crate::testing::Builder::backlog) for a tail whose client does not read, this blocks
-    /// until the client reads, or until the tail or the server ends. The real servers drop messages instead, as this one
-    /// does if [it is told to](crate::testing::Builder::slow_reader).
+    /// If too many bytes [wait](crate::testing::TrafficControllerBuilder::backlog) for a tail whose client does not
+    /// read, this blocks until the client reads, or until the tail or the server ends. The real servers drop messages
+    /// instead, as this one does if [it is told to](crate::testing::TrafficControllerBuilder::slow_reader).
     pub fn send(&self, message: LogMessage) -> usize {
         self.log(&message.app_id.clone(), LogEntry::Message(message), None)
     }
@@ -72,7 +72,8 @@ impl TrafficController {
         self.shared.update(|state| state.is_node_away = is_away);
     }
 
-    /// Sends logs to Doppler and the RLP gateway from now on, after [`disable_logs`](crate::testing::Builder::disable_logs).
+    /// Sends logs to Doppler and the RLP gateway from now on, after
+    /// [`disable_logs`](crate::testing::TrafficControllerBuilder::disable_logs).
     pub fn enable_logs(&self) {
         self.shared.update(|state| state.are_logs_disabled = false);
     }
@@ -144,9 +145,9 @@ impl TrafficController {
         tails.iter().filter(|tail| tail.end(end, |out| write(tail, out))).count()
     }
 
-    /// Ends every stream of the RLP gateway of an app as its [timeout](crate::testing::Builder::stream_timeout) does:
-    /// with the event `closing`, and then the end of the response. The connection stays open. Websockets are not
-    /// affected. Returns the number of streams.
+    /// Ends every stream of the RLP gateway of an app as its
+    /// [timeout](crate::testing::TrafficControllerBuilder::stream_timeout) does: with the event `closing`, and then the
+    /// end of the response. The connection stays open. Websockets are not affected. Returns the number of streams.
     ///
     /// ```
     /// use loggregator_consumer::testing::{Generation, TrafficController};
@@ -172,8 +173,8 @@ impl TrafficController {
         self.shared.with(|state| state.tails.get(app).cloned()).unwrap_or_default()
     }
 
-    /// Returns the number of open tails of an app. Here and in the methods that end tails, `*` means the tails of all apps:
-    /// firehoses, and streams of an admin that name no app.
+    /// Returns the number of open tails of an app. Here and in the methods that end tails, `*` means the tails of all
+    /// apps: firehoses, and streams of an admin that name no app.
     pub fn open_tails(&self, app: &str) -> usize {
         self.tails(app).len()
     }

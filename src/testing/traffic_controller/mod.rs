@@ -13,7 +13,7 @@ use std::{fmt, io};
 use native_tls::{TlsAcceptor, TlsConnector};
 use parking_lot::Mutex;
 
-use super::config::builder::Builder;
+use super::config::builder::TrafficControllerBuilder;
 use super::config::generation::Generation;
 use super::listener::accept_all;
 use super::state::SharedState;
@@ -67,12 +67,12 @@ impl TrafficController {
     }
 
     /// Returns a builder, which has all the settings.
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> TrafficControllerBuilder {
+        TrafficControllerBuilder::default()
     }
 
-    /// Returns the endpoint for clients: `ws://127.0.0.1:<port>`, or `wss://` with [TLS](Builder::tls). The built-in
-    /// certificate is valid for this address.
+    /// Returns the endpoint for clients: `ws://127.0.0.1:<port>`, or `wss://` with
+    /// [TLS](TrafficControllerBuilder::tls). The built-in certificate is valid for this address.
     pub fn endpoint(&self) -> String {
         self.shared.websocket_url()
     }
@@ -167,13 +167,13 @@ fn accept_in_thread(
     thread::Builder::new().name("traffic controller".into()).spawn(run)
 }
 
-impl Builder {
+impl TrafficControllerBuilder {
     /// Starts the server, by default on a free port of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// If the operating system provides no socket or thread, if the [address](Builder::address) is not free, or if the
-    /// TLS library rejects the built-in certificate.
+    /// If the operating system provides no socket or thread, if the [address](TrafficControllerBuilder::address) is not
+    /// free, or if the TLS library rejects the built-in certificate.
     pub fn start(self) -> io::Result<TrafficController> {
         let settings = self.settings;
         let acceptor = if settings.tls { Some(tls::acceptor()?) } else { None };
