@@ -203,7 +203,7 @@ impl Consumer {
     ///
     /// Then one or two threads read the connection and keep it alive until the [`Tail`] is closed or dropped. A third one
     /// reads Log Cache while it is not known whether [streams give lines](Consumer#which-server-is-used); what Log Cache
-    /// has at first is read before this returns, for at most 2 s.
+    /// has at first is read before this returns, for at most 1 s longer than the connection takes.
     ///
     /// ```
     /// use loggregator_consumer::{Consumer, Error, ErrorKind};
