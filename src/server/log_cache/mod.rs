@@ -5,11 +5,12 @@
 //! `api/handlers/log_cache.go`, `api/presenter/log_cache.go` and `api/repositories/log_repository.go`.
 
 pub(crate) mod engine;
+mod pages;
 pub(crate) mod polling;
+mod recent;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
@@ -17,14 +18,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::http::{Response, body_error};
-use crate::server::app_guid::warn_of_no_guid;
 use crate::server::call::Call;
-use crate::server::source::{RecentSource, Skipped, explain_timeout, recent_timeout_error};
+use crate::server::source::{Skipped, explain_timeout};
 use crate::wire::v2;
 
-/// The largest page that Log Cache accepts, in envelopes. It returns more than requested if the page would otherwise
-/// end between envelopes with the same timestamp.
-const PAGE_SIZE: usize = 1000;
+pub(crate) use recent::recent;
 
 /// The path of an app's messages, before its GUID.
 const PATH: &str = "/api/v1/read/";
@@ -35,40 +33,6 @@ const OLD_PATH: &str = "/v1/read/";
 const RESOURCE_EXHAUSTED: i64 = 8;
 /// A Cloud Controller's code of the error for a path that does not exist.
 const UNKNOWN_REQUEST: i64 = 10_000;
-
-/// Reads an app's newest lines, up to the limit in the settings. They are returned oldest first. An error contains the
-/// lines that were read before it, in the same order.
-pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
-    Ok(Box::new(Lines(read_newest(call)?.into_iter())))
-}
-
-/// Lines that have already been read.
-struct Lines(std::vec::IntoIter<LogMessage>);
-
-impl RecentSource for Lines {
-    fn read(&mut self, messages: &mut VecDeque<Result<LogMessage>>) -> Result<bool> {
-        let line = self.0.next();
-        let is_some = line.is_some();
-        messages.extend(line.map(Ok));
-        Ok(is_some)
-    }
-}
-
-fn read_newest(call: &Call<'_>) -> Result<Vec<LogMessage>> {
-    let client = call.keeping_alive();
-    let call = &Call { client: Some(&client), ..*call };
-    let limit = call.settings().recent_limit;
-    // Checked even if no page is requested.
-    call.guid()?;
-    let lines = collect_newest(limit, PAGE_SIZE, call.settings().max_recent_size, |end, limit, page| {
-        let end = end.map_or_else(String::new, |end| format!("&end_time={end}"));
-        read_page(call, &format!("envelope_types=LOG&descending=true&limit={limit}{end}"), page)
-    })?;
-    if lines.is_empty() && limit > 0 {
-        warn_of_no_guid("Log Cache has no messages", call.app_guid);
-    }
-    Ok(lines)
-}
 
 /// Requests the messages of the call's app that a query selects.
 ///
@@ -120,21 +84,8 @@ fn is_too_large(error: &Error) -> bool {
         && error.body().and_then(v2::grpc_code) == Some(RESOURCE_EXHAUSTED)
 }
 
-/// Reads one page and returns the number of envelopes in it.
-fn read_page(call: &Call<'_>, query: &str, page: &mut Page) -> Result<usize> {
-    if call.timeouts.is_expired() {
-        return Err(recent_timeout_error());
-    }
-    let response = request(call, query)?;
-    read_lines(call, response, |line| page.add(line))
-}
-
-/// Reads the lines of a response, to its end. Returns the number of envelopes in it.
-fn read_lines(
-    call: &Call<'_>,
-    mut response: Response,
-    mut each: impl FnMut(LogMessage) -> Result<()>,
-) -> Result<usize> {
+/// Reads the lines in the body of a response, to its end. Returns the number of envelopes in it.
+fn read_lines(call: &Call<'_>, mut body: impl Read, mut each: impl FnMut(LogMessage) -> Result<()>) -> Result<usize> {
     let app_guid = call.app_guid.trim();
     let mut count = 0;
     let mut skipped = Skipped::default();
@@ -155,13 +106,13 @@ fn read_lines(
         }
     };
     let mut result = Ok(());
-    v2::read_response(&mut response.body, call.settings().max_message_size, |envelope| {
+    v2::read_response(&mut body, call.settings().max_message_size, |envelope| {
         result = add(envelope);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
     .map_err(|error| explain_timeout(response_error(error, call.cancel()), call.timeouts))?;
     if result.is_ok() {
-        finish(response.body);
+        finish(body);
     }
     result.map(|()| count)
 }
@@ -203,148 +154,5 @@ fn response_error(error: io::Error, cancel: &Cancel) -> Error {
             Error::caused(ErrorKind::TooLarge, what, error).with_hint(": see Builder::max_message_size")
         }
         _ => body_error(what, error, cancel),
-    }
-}
-
-/// Pages back in time until there are `limit` lines, or no more. Returns them oldest first.
-///
-/// `read` is called with the time, in nanoseconds, before which the page ends, and with its size. It fills the page
-/// with the newest lines of that range, newest first, and returns the number of envelopes in it.
-///
-/// Lines have no id, and several can have the same time. So a page starts with the oldest time of the previous pages
-/// once more, and each line is left out as often as it is already known. That way no line is lost or returned twice,
-/// even if lines are logged or expire between two pages.
-///
-/// If more lines than a page holds have the same time, the rest of them cannot be read from a server that never returns
-/// more than requested. Log Cache does return more: all lines of that time.
-fn collect_newest(
-    limit: usize,
-    page_size: usize,
-    max_size: usize,
-    read: impl FnMut(Option<i64>, usize, &mut Page) -> Result<usize>,
-) -> Result<Vec<LogMessage>> {
-    let mut collected = Collected::default();
-    let result = collected.page_back(limit, page_size, max_size, read);
-    let mut lines = collected.newest_first;
-    lines.truncate(limit);
-    lines.reverse();
-    match result {
-        Ok(()) => Ok(lines),
-        Err(error) => Err(error.with_recovered(lines)),
-    }
-}
-
-/// The lines of one page, in the order of the response.
-struct Page {
-    lines: Vec<LogMessage>,
-    /// How much memory further lines may take, in bytes.
-    remaining_size: usize,
-    max_size: usize,
-}
-
-impl Page {
-    fn add(&mut self, line: LogMessage) -> Result<()> {
-        let remaining_size = self.remaining_size.checked_sub(line.size());
-        self.lines.push(line);
-        let too_large = || {
-            let text =
-                format!("the recent messages are larger than {} bytes: see Builder::max_recent_size", self.max_size);
-            Error::new(ErrorKind::TooLarge, text)
-        };
-        self.remaining_size = remaining_size.ok_or_else(too_large)?;
-        Ok(())
-    }
-}
-
-/// The lines of all pages so far.
-#[derive(Default)]
-struct Collected {
-    newest_first: Vec<LogMessage>,
-    size: usize,
-    oldest_time: i64,
-    /// The indices of the lines with the oldest time.
-    oldest_lines: Vec<usize>,
-}
-
-impl Collected {
-    fn page_back(
-        &mut self,
-        limit: usize,
-        mut page_size: usize,
-        max_size: usize,
-        mut read: impl FnMut(Option<i64>, usize, &mut Page) -> Result<usize>,
-    ) -> Result<()> {
-        let mut end = None;
-        // Log Cache ignores an end of 0.
-        while self.newest_first.len() < limit && end.is_none_or(|end| end > 0) {
-            let missing = limit - self.newest_first.len();
-            let requested = missing.saturating_add(self.lines_repeated_before(end).len()).min(page_size);
-            let remaining_size = max_size.saturating_sub(self.size);
-            let mut page = Page { lines: Vec::new(), remaining_size, max_size };
-            let result = read(end, requested, &mut page);
-            let ignores_end = end.is_some_and(|end| page.lines.iter().any(|line| line.timestamp >= end));
-            let new_lines = self.add_new_lines(page.lines, end);
-
-            match result {
-                Ok(count) if count < requested => return Ok(()),
-                // As Korifi does: further pages would be the same.
-                Ok(_) if ignores_end => {
-                    log::warn!(
-                        "Log Cache ignored `end_time`: there may be older recent messages, but they cannot be read"
-                    );
-                    return Ok(());
-                }
-                Ok(_) if new_lines > 0 => end = Some(self.oldest_time.saturating_add(1)),
-                Ok(count) if !self.lines_repeated_before(end).is_empty() => {
-                    if count == requested {
-                        log::warn!(
-                            "Log Cache returned {count} recent messages with the time {} (nanoseconds since 1970): \
-                             there may be more of them, but they cannot be read",
-                            self.oldest_time
-                        );
-                    }
-                    end = Some(self.oldest_time);
-                }
-                Ok(_) => return Ok(()),
-                Err(error) if is_too_large(&error) && requested > 1 => page_size = requested / 2,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the indices of the lines that a page before `end` contains once more.
-    fn lines_repeated_before(&self, end: Option<i64>) -> &[usize] {
-        if end.is_some_and(|end| end > self.oldest_time) { &self.oldest_lines } else { &[] }
-    }
-
-    /// Adds the lines of a page that are new. Returns their number.
-    fn add_new_lines(&mut self, mut page: Vec<LogMessage>, end: Option<i64>) -> usize {
-        let mut repeated: HashMap<&LogMessage, usize> = HashMap::new();
-        for &index in self.lines_repeated_before(end) {
-            *repeated.entry(&self.newest_first[index]).or_default() += 1;
-        }
-        page.retain(|line| match repeated.get_mut(line) {
-            Some(count) if *count > 0 => {
-                *count -= 1;
-                false
-            }
-            _ => end.is_none_or(|end| line.timestamp < end),
-        });
-        let new_lines = page.len();
-        page.into_iter().for_each(|line| self.add(line));
-        new_lines
-    }
-
-    fn add(&mut self, line: LogMessage) {
-        if self.newest_first.is_empty() || line.timestamp < self.oldest_time {
-            self.oldest_time = line.timestamp;
-            self.oldest_lines.clear();
-        }
-        if line.timestamp == self.oldest_time {
-            self.oldest_lines.push(self.newest_first.len());
-        }
-        self.size += line.size();
-        self.newest_first.push(line);
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::pages::{Page, collect_newest};
+use super::recent::{PAGE_SIZE, read_newest};
 use super::*;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::{Dialer, Proxy};
