@@ -23,9 +23,9 @@ use serde_json::value::RawValue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{LogMessage, MessageType};
 
-#[cfg(any(test, fuzzing))]
-pub(crate) use response::read_slowly;
 pub(crate) use response::{Failing, read_response};
+#[cfg(any(test, fuzzing))]
+pub(crate) use response::{read_buffered, read_slowly};
 
 /// Decodes the data of one event of the RLP gateway, `{"batch":[…]}`, and passes each message to `each`. Envelopes with
 /// something other than a log message are skipped.

@@ -19,7 +19,7 @@ use crate::message::LogMessage;
 pub(super) const BUFFER: usize = 64 * 1024;
 
 /// How servers begin a response that has envelopes.
-const START: &str = r#"{"envelopes":{"batch":["#;
+pub(super) const START: &str = r#"{"envelopes":{"batch":["#;
 
 /// Reads a response of Log Cache, `{"envelopes":{"batch":[…]}}`, and calls `each` for each envelope: with its log
 /// message, with `None` if it holds something else, or with an error if it cannot be decoded. Stops when `each` returns
@@ -33,15 +33,26 @@ const START: &str = r#"{"envelopes":{"batch":["#;
 /// [`FileTooLarge`](io::ErrorKind::FileTooLarge) if an envelope is too large, and
 /// [`InvalidData`](io::ErrorKind::InvalidData) if the JSON is not such a response.
 pub(crate) fn read_response(
+    body: impl Read,
+    max_envelope: usize,
+    each: impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
+) -> io::Result<()> {
+    read_buffered(body, BUFFER, max_envelope, each)
+}
+
+/// Does the same with a buffer of this size.
+pub(crate) fn read_buffered(
     mut body: impl Read,
+    buffer: usize,
     max_envelope: usize,
     mut each: impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
 ) -> io::Result<()> {
     let mut unread = Vec::new();
     let mut is_first = true;
     let end = loop {
-        // At least as much again as was not enough, so that a large envelope is not parsed too often.
-        let wanted = unread.len().max(BUFFER);
+        // As much again as was not enough, so that a large envelope is not parsed too often.
+        let most = max_envelope.saturating_sub(unread.len()).saturating_add(buffer);
+        let wanted = unread.len().clamp(buffer, most);
         let result = (&mut body).take(wanted as u64).read_to_end(&mut unread);
         let (used, stop) = decode_plain(&unread, &mut is_first, &mut each);
         unread.drain(..used);
@@ -107,7 +118,7 @@ fn decode_plain(
     (text.len() - rest.len(), stop)
 }
 
-/// Does the same as [`read_response`], for any JSON, and slowly.
+/// Does the same as [`read_response`], with the slow reader alone.
 pub(crate) fn read_slowly(
     body: impl Read,
     max_envelope: usize,
