@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::is_too_large;
+use super::requests::is_too_large;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 

@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use super::pages::{Page, collect_newest};
-use super::{read_lines, request};
+use super::requests::{read_lines, request};
 use crate::error::Result;
 use crate::message::LogMessage;
 use crate::net::on_behalf::OnBehalf;

@@ -9,15 +9,16 @@ use proptest::prelude::*;
 
 use super::pages::{Page, collect_newest};
 use super::recent::{PAGE_SIZE, read_newest};
-use super::*;
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
+use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::{Dialer, Proxy};
 use crate::net::endpoint::{Endpoint, Scheme};
-use crate::server::call::Requester;
+use crate::server::call::{Call, Requester};
 use crate::server::learned::Learned;
 use crate::settings::Settings;
-use crate::wire::captures;
+use crate::wire::{captures, v2};
 
 const APP: &str = "00000021-aaaa-bbbb-cccc-000000000021";
 const TOKEN: &str = "bearer hunter2";

@@ -51,14 +51,13 @@ pub(crate) fn read_buffered(
     let mut is_first = true;
     let end = loop {
         // As much again as was not enough, so that a large envelope is not parsed too often.
-        let most = max_envelope.saturating_sub(unread.len()).saturating_add(buffer);
-        let wanted = unread.len().clamp(buffer, most);
-        let result = (&mut body).take(wanted as u64).read_to_end(&mut unread);
+        let wanted = unread.len().min(max_envelope - unread.len());
+        let result = read_more(&mut body, &mut unread, wanted, buffer);
         let (used, stop) = decode_plain(&unread, &mut is_first, &mut each);
         unread.drain(..used);
         match (stop, result) {
             (Stop::Break, _) => return Ok(()),
-            (Stop::Incomplete, Ok(read)) if read == wanted && unread.len() <= max_envelope => {}
+            (Stop::Incomplete, Ok(true)) if unread.len() <= max_envelope => {}
             (_, result) => break result,
         }
     };
@@ -71,6 +70,23 @@ pub(crate) fn read_buffered(
         let is_ours = !std::mem::replace(&mut is_first, true);
         if is_ours { ControlFlow::Continue(()) } else { each(envelope) }
     })
+}
+
+/// Reads until there are more than `wanted` further bytes, with reads of up to `size` bytes. Returns false at the end.
+fn read_more(body: &mut impl Read, bytes: &mut Vec<u8>, wanted: usize, size: usize) -> io::Result<bool> {
+    let before = bytes.len();
+    while bytes.len() - before <= wanted {
+        let length = bytes.len();
+        bytes.resize(length + size, 0);
+        let result = body.read(&mut bytes[length..]);
+        bytes.truncate(length + result.as_ref().map_or(0, |&read| read));
+        match result {
+            Ok(0) => return Ok(false),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(true)
 }
 
 /// Why the fast reader has stopped.
