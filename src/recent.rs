@@ -44,7 +44,13 @@ impl Recent {
     }
 
     /// Reads to the end. An error contains the messages that were read before it.
-    pub(crate) fn collect_all(self, max_size: usize) -> Result<Vec<LogMessage>> {
+    pub(crate) fn collect_all(mut self, max_size: usize) -> Result<Vec<LogMessage>> {
+        if let Some(messages) = self.open.as_mut().and_then(|(source, _)| source.take_all()) {
+            return match self.cancel.check() {
+                Ok(()) => Ok(messages),
+                Err(error) => Err(error.with_recovered(messages)),
+            };
+        }
         let mut messages = Vec::new();
         let mut size = 0;
         for message in self {

@@ -106,6 +106,13 @@ const FLOODS: &[Flood] = &[
         call: log_cache,
     },
     Flood {
+        name: "envelopes in one of many pages of Log Cache",
+        limit: 3 * RECENT + BASE,
+        begin: |request| [json(request), b"{\"envelopes\":{\"batch\":[{}".to_vec()].concat(),
+        endless: || b",{\"log\":{\"payload\":\"aGk=\"}}".into(),
+        call: log_cache_pages,
+    },
+    Flood {
         name: "nesting in Log Cache",
         limit: 3 * MESSAGE + BASE,
         begin: |request| [json(request), b"{\"x\":".to_vec()].concat(),
@@ -195,6 +202,10 @@ fn recent(builder: Builder, address: SocketAddr) {
 
 fn log_cache(builder: Builder, address: SocketAddr) {
     call_recent(builder.log_cache(&format!("http://{address}")));
+}
+
+fn log_cache_pages(builder: Builder, address: SocketAddr) {
+    log_cache(builder.recent_limit(100_000), address);
 }
 
 fn call_recent(builder: Builder) {

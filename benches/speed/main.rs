@@ -10,6 +10,7 @@
 //! shows the median round.
 
 mod bare;
+mod log_cache;
 mod server;
 
 use std::env;
@@ -34,6 +35,9 @@ fn main() -> Result<()> {
     match args.split_first() {
         Some((role, args)) if role == "serve" => return server::run(args),
         Some((role, [address])) if role == "recent-memory" => return recent_memory(address),
+        Some((role, [address, count])) if role == "log-cache-memory" => {
+            return log_cache::memory(address, count.parse()?);
+        }
         Some((role, [address, count])) if role == "idle-tails" => return idle_tails(address, count.parse()?),
         _ => {}
     }
@@ -49,6 +53,7 @@ fn main() -> Result<()> {
     }
     if is_wanted("recent") {
         recent()?;
+        log_cache::recent()?;
     }
     if is_wanted("idle") {
         idle()?;

@@ -5,6 +5,7 @@ use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::bare::Stream;
-use crate::{APP, Result, now};
+use crate::{APP, Result, log_cache, now};
 
 #[allow(warnings)]
 mod generated {
@@ -47,9 +48,11 @@ pub enum Kind {
     Idle,
     /// Answers with a multipart body.
     Recent,
+    /// Answers with pages of Log Cache.
+    LogCache,
 }
 
-const KINDS: [Kind; 5] = [Kind::Flood, Kind::Gateway, Kind::Single, Kind::Idle, Kind::Recent];
+const KINDS: [Kind; 6] = [Kind::Flood, Kind::Gateway, Kind::Single, Kind::Idle, Kind::Recent, Kind::LogCache];
 
 /// A running server process. It is killed on drop.
 pub struct Server {
@@ -88,17 +91,25 @@ pub fn run(args: &[String]) -> Result<()> {
     if kind == Kind::Idle {
         return Ok(idle(&listener, size)?);
     }
+    let store = Arc::new(log_cache::Store::new(size, if kind == Kind::LogCache { count } else { 0 }));
     for client in listener.incoming() {
-        let (client, acceptor) = (client?, acceptor.clone());
+        let (client, acceptor, store) = (client?, acceptor.clone(), Arc::clone(&store));
         thread::Builder::new().stack_size(128 * 1024).spawn(move || {
             // A client may close the connection early.
-            let _ = serve(client, tls.then_some(&acceptor), kind, size, count);
+            let _ = serve(client, tls.then_some(&acceptor), kind, size, count, &store);
         })?;
     }
     Ok(())
 }
 
-fn serve(socket: TcpStream, tls: Option<&TlsAcceptor>, kind: Kind, size: usize, count: usize) -> Result<()> {
+fn serve(
+    socket: TcpStream,
+    tls: Option<&TlsAcceptor>,
+    kind: Kind,
+    size: usize,
+    count: usize,
+    store: &log_cache::Store,
+) -> Result<()> {
     socket.set_nodelay(true)?;
     let half = socket.try_clone()?;
     let mut client: Box<dyn Stream> = match tls {
@@ -132,6 +143,7 @@ fn serve(socket: TcpStream, tls: Option<&TlsAcceptor>, kind: Kind, size: usize, 
             while websocket.read().is_ok() {}
             return Ok(());
         }
+        Kind::LogCache => return store.serve(client),
         Kind::Idle => unreachable!("served by `idle`"),
     }
     half.shutdown(Shutdown::Write)?;

@@ -1,9 +1,10 @@
 //! [`Inner`]: what the clones of a consumer share. It opens the source that a call reads.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
+use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 
 use crate::auth::TokenSource;
@@ -33,8 +34,8 @@ use crate::settings::Settings;
 /// How long the recent messages may take that are joined with a stream. A server waits longer for the pong to its ping.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a tail waits for what Log Cache has when its stream is opened.
-const SEED_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much longer than its stream a tail waits for what Log Cache has at first.
+const SEED_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Inner {
     pub(super) settings: Settings,
@@ -107,28 +108,37 @@ impl Inner {
         let log_cache = if streams.are_unknown() { self.foundation.known_log_cache() } else { None };
         let Some(log_cache) = log_cache else { return self.stream(live, via, server, token) };
         let watcher = Live { cancel: live.cancel.child(), ..live.clone() };
-        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: Some(after(SEED_TIMEOUT)) };
+        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
         let caller = OnBehalf::current();
-        thread::scope(|scope| {
-            let seed = || caller.run(|| self.polling_source(&watcher, &log_cache, token, timeouts));
-            let seed = thread::Builder::new().stack_size(CALLER_STACK_SIZE).spawn_scoped(scope, seed);
+        let (send_seed, seed) = bounded(1);
+        let read_seed = || {
+            let _ = send_seed.send(caller.run(|| self.polling_source(&watcher, &log_cache, token, timeouts)));
+        };
+        let (stream, seed) = thread::scope(|scope| {
+            let started = thread::Builder::new().stack_size(CALLER_STACK_SIZE).spawn_scoped(scope, read_seed);
+            // The stream runs functions of the caller, too, which may panic.
+            let cancel_on_unwind = CancelOnDrop(&watcher.cancel);
             let stream = self.stream(live, via, server, token);
-            if stream.is_err() {
-                watcher.cancel.cancel();
+            let seed = if stream.is_ok() { seed.recv_timeout(SEED_TIMEOUT).ok() } else { None };
+            if seed.is_some() {
+                mem::forget(cancel_on_unwind);
+            } else {
+                drop(cancel_on_unwind);
             }
-            match (stream?, seed.map(|seed| seed.join())) {
-                (stream, Ok(Ok(Ok(seed)))) => {
-                    Ok(Box::new(WatchedStream::new(stream, seed, streams, &live.cancel, Arc::clone(&watcher.cancel)))
-                        as Box<dyn LiveSource>)
-                }
-                (stream, seed) => {
-                    if let Ok(Ok(Err(error))) = seed {
-                        log::debug!("Log Cache cannot be read beside a stream, which may be mute: {error}");
-                    }
-                    Ok(stream)
-                }
+            // A panic of a caller's function costs only the watch.
+            let _ = started.map(|thread| thread.join());
+            (stream, seed)
+        });
+        match (stream?, seed) {
+            (stream, Some(Ok(seed))) => {
+                Ok(Box::new(WatchedStream::new(stream, seed, streams, &live.cancel, watcher.cancel)))
             }
-        })
+            (stream, seed) => {
+                let error = seed.and_then(Result::err).map_or_else(String::new, |error| format!(": {error}"));
+                log::debug!("Log Cache cannot be read beside a stream, which may be mute{error}");
+                Ok(stream)
+            }
+        }
     }
 
     /// Opens a stream, and joins it with the recent messages of the same server.
@@ -246,6 +256,15 @@ impl Inner {
             }
             result => result,
         }
+    }
+}
+
+/// Cancels when it is dropped.
+struct CancelOnDrop<'a>(&'a Cancel);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 

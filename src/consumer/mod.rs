@@ -201,7 +201,8 @@ impl Consumer {
     /// that). If the server rejects it, it is renewed, and the steps are repeated once.
     ///
     /// Then the [threads](crate#threads) of the [`Tail`] read until it is closed or dropped. Where Log Cache is read, alone
-    /// or beside a stream, what it has at first is read before this returns; beside a stream for at most 2 s.
+    /// or beside a stream, what it has at first is read before this returns; beside a stream, for at most 1 s longer than
+    /// the connection takes.
     ///
     /// ```
     /// use loggregator_consumer::{Consumer, Error, ErrorKind};

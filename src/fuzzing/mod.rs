@@ -11,6 +11,7 @@ mod frames;
 mod handshake;
 pub(crate) mod input;
 mod proxy_variables;
+mod responses;
 #[cfg(test)]
 mod seeds;
 mod splitter;
@@ -22,4 +23,5 @@ pub use events::events;
 pub use frames::frames;
 pub use handshake::handshake;
 pub use proxy_variables::proxy_variables;
+pub use responses::responses;
 pub use splitter::splitter;

@@ -47,6 +47,11 @@ fn decoder_passes_its_seeds() {
 }
 
 #[test]
+fn responses_passes_its_seeds() {
+    run("responses", super::responses);
+}
+
+#[test]
 fn content_type_passes_its_seeds() {
     run("content_type", super::content_type);
 }
@@ -133,6 +138,7 @@ fn write() {
     for name in LOG_CACHE {
         let body = captures::body(name);
         seed("client", name, &[log_cache, 0, ONE_PIECE], &body);
+        seed("responses", name, &[ONE_PIECE, 100, u8::MAX, u8::MAX, 0, 0], &body);
         let envelopes = body.trim_ascii().strip_prefix(br#"{"envelopes":"#).unwrap().strip_suffix(b"}").unwrap();
         seed("decoder", name, &[2, ONE_PIECE], envelopes);
     }

@@ -39,11 +39,19 @@ const MAX_REMEMBERED: usize = 100_000;
 pub(crate) struct Returned {
     /// Keyed at random, so that nobody can write messages whose hashes collide.
     hasher: RandomState,
-    /// How often each of the newest messages was returned.
-    counts: BTreeMap<Key, u32>,
+    /// The newest messages that were returned.
+    messages: BTreeMap<Key, Count>,
     /// No recent message before it is returned.
     floor: Option<i64>,
     has_begun: bool,
+}
+
+/// How often a message was returned.
+#[derive(Debug, Default)]
+struct Count {
+    count: u32,
+    /// Loggregator itself made it, for this stream only: it is not among the recent messages.
+    is_notice: bool,
 }
 
 impl Returned {
@@ -52,22 +60,24 @@ impl Returned {
         (message.timestamp, self.hasher.hash_one(content))
     }
 
-    fn add(&mut self, key: Key) {
-        *self.counts.entry(key).or_default() += 1;
+    fn add(&mut self, key: Key, message: &LogMessage) {
+        let entry = self.messages.entry(key).or_default();
+        entry.count = entry.count.saturating_add(1);
+        entry.is_notice = message.source_name.as_deref() == Some("LGR");
         // The newest one is kept in any case.
         let from = self.complete_until().unwrap_or(i64::MIN);
-        if self.counts.first_key_value().is_some_and(|(first, _)| first.0 < from) {
-            self.counts = self.counts.split_off(&(from.min(self.newest().unwrap_or(from)), 0));
+        if self.messages.first_key_value().is_some_and(|(first, _)| first.0 < from) {
+            self.messages = self.messages.split_off(&(from.min(self.newest().unwrap_or(from)), 0));
         }
-        while self.counts.len() > MAX_REMEMBERED
-            && let Some((forgotten, _)) = self.counts.pop_first()
+        while self.messages.len() > MAX_REMEMBERED
+            && let Some((forgotten, _)) = self.messages.pop_first()
         {
             self.floor = self.floor.max(Some(forgotten.0.saturating_add(1)));
         }
     }
 
     fn newest(&self) -> Option<i64> {
-        self.counts.last_key_value().map(|(key, _)| key.0)
+        self.messages.last_key_value().map(|(key, _)| key.0)
     }
 
     /// Returns the time before which no message is expected any more.
@@ -78,7 +88,7 @@ impl Returned {
     /// Takes the recent messages that were not returned before, and notes them as returned. `recent` is sorted by time.
     fn take_new(&mut self, recent: Vec<LogMessage>) -> Vec<(Key, LogMessage)> {
         let from = self.complete_until().unwrap_or(i64::MIN);
-        let mut known = self.counts.clone();
+        let mut known: BTreeMap<Key, u32> = self.messages.iter().map(|(key, entry)| (*key, entry.count)).collect();
         let mut new = Vec::new();
         for message in recent.into_iter().filter(|message| message.timestamp >= from) {
             let key = self.key(&message);
@@ -87,7 +97,7 @@ impl Returned {
                 None => new.push((key, message)),
             }
         }
-        new.iter().for_each(|(key, _)| self.add(*key));
+        new.iter().for_each(|(key, message)| self.add(*key, message));
         new
     }
 
@@ -104,13 +114,14 @@ impl Returned {
         };
         let mut held: BTreeMap<Key, u32> = BTreeMap::new();
         recent.iter().for_each(|message| *held.entry(self.key(message)).or_default() += 1);
-        let mut expected = self.counts.range((oldest.timestamp, 0)..).peekable();
+        let returned = self.messages.range((oldest.timestamp, 0)..).filter(|(_, entry)| !entry.is_notice);
+        let mut expected = returned.peekable();
         if expected.peek().is_none() {
             return Some(Missing { from, until: Some(oldest.timestamp) });
         }
         // Of the oldest time, some may have been dropped.
-        let is_held = |(key, count): (&Key, &u32)| key.0 == oldest.timestamp || held.get(key) >= Some(count);
-        let has_anchor = self.counts.keys().any(|key| held.contains_key(key));
+        let is_held = |(key, entry): (&Key, &Count)| key.0 == oldest.timestamp || held.get(key) >= Some(&entry.count);
+        let has_anchor = self.messages.keys().any(|key| held.contains_key(key));
         let until = newest.timestamp.saturating_add(1);
         (!has_anchor || !expected.all(is_held)).then_some(Missing { from, until: Some(until) })
     }
@@ -186,7 +197,7 @@ impl JoinedStream {
             *count -= 1;
             return false;
         }
-        returned.add(key);
+        returned.add(key, &message);
         true
     }
 }
@@ -244,5 +255,86 @@ impl LiveSource for JoinedStream {
 
     fn write_half(&self) -> Option<&Arc<WriteHalf>> {
         self.stream.write_half()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn messages(times: impl IntoIterator<Item = i64>) -> Vec<LogMessage> {
+        times.into_iter().map(|time| LogMessage::new("app", time.to_string()).timestamp(time)).collect()
+    }
+
+    fn times(new: &[(Key, LogMessage)]) -> Vec<i64> {
+        new.iter().map(|(_, message)| message.timestamp).collect()
+    }
+
+    fn returned(times: impl IntoIterator<Item = i64>) -> Returned {
+        let mut returned = Returned::default();
+        for message in messages(times) {
+            let key = returned.key(&message);
+            returned.add(key, &message);
+        }
+        returned
+    }
+
+    fn missing(from: i64, until: i64) -> Option<Missing> {
+        Some(Missing { from: Some(from), until: Some(until) })
+    }
+
+    #[test]
+    fn recent_messages_that_reach_back_to_a_returned_one_miss_nothing() {
+        let returned = returned(10 * SECOND..10 * SECOND + 5);
+        let begin = 10 * SECOND;
+        assert_eq!(returned.missing_from(&messages(begin - 3..begin + 9)), None);
+        assert_eq!(returned.missing_from(&messages(begin + 4..begin + 9)), None, "the newest one is there");
+        assert_eq!(returned.missing_from(&messages(begin + 5..begin + 9)), missing(4, begin + 5));
+        assert_eq!(returned.missing_from(&[]), Some(Missing { from: Some(4), until: None }));
+    }
+
+    #[test]
+    fn a_ring_that_begins_later_than_another_one_is_noticed() {
+        let begin = 10 * SECOND;
+        let returned = returned(begin..begin + 10);
+        // The even times are from a ring that has dropped all that is older than 16.
+        let recent = messages((begin..begin + 20).filter(|time| time % 2 == 1 || *time > begin + 15));
+        assert_eq!(returned.missing_from(&recent), missing(9, begin + 20));
+    }
+
+    #[test]
+    fn a_notice_of_the_server_is_not_expected_among_the_recent_messages() {
+        let mut returned = returned(0..3);
+        let notice = LogMessage::new("app", "dropped 100 messages").source("LGR", "0").timestamp(2);
+        let key = returned.key(&notice);
+        returned.add(key, &notice);
+        assert_eq!(returned.missing_from(&messages(0..9)), None);
+    }
+
+    #[test]
+    fn only_what_was_not_returned_is_new_as_often_as_it_is_there() {
+        let mut returned = returned([5, 5, 7]);
+        assert_eq!(times(&returned.take_new(messages([5, 5, 5, 6, 7, 8]))), [5, 6, 8]);
+        assert_eq!(times(&returned.take_new(messages([5, 5, 5, 6, 7, 8]))), [0; 0]);
+        // What is older than the horizon was returned, or comes too late.
+        let mut returned = self::returned([30 * SECOND]);
+        let recent = messages([19 * SECOND, 20 * SECOND, 31 * SECOND]);
+        assert_eq!(times(&returned.take_new(recent)), [20 * SECOND, 31 * SECOND]);
+        assert_eq!(returned.complete_until(), Some(21 * SECOND));
+    }
+
+    #[test]
+    fn no_time_makes_it_panic_and_memory_is_bounded() {
+        let mut returned = returned([i64::MAX, i64::MIN, 0, i64::MAX, -1]);
+        for recent in [messages([i64::MIN, 0, i64::MAX]), messages([i64::MIN]), Vec::new()] {
+            let _ = returned.missing_from(&recent);
+            let _ = returned.take_new(recent);
+        }
+        let returned = self::returned((0..MAX_REMEMBERED as i64 + 10).map(|n| 5 * SECOND + n));
+        assert_eq!(returned.messages.len(), MAX_REMEMBERED);
+        // What was forgotten is not returned once more.
+        assert_eq!(returned.complete_until(), Some(5 * SECOND + 10));
     }
 }

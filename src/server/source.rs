@@ -82,6 +82,11 @@ pub(crate) trait RecentSource: Send + Sync {
     /// Reads the next part of the response and adds its messages, if it has any. Returns false at the end of a complete
     /// response.
     fn read(&mut self, messages: &mut VecDeque<Result<LogMessage>>) -> Result<bool>;
+
+    /// Takes the messages of a source that has read all of them already, within the limit of their size.
+    fn take_all(&mut self) -> Option<Vec<LogMessage>> {
+        None
+    }
 }
 
 /// The maximum number of parts of a response that are not log messages.

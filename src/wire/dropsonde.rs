@@ -1,16 +1,21 @@
 //! Decodes protobuf to [`LogMessage`]s, and encodes it for the testing server. The only file that names the generated
 //! code.
 
-use protobuf::{CodedInputStream, Message};
+use protobuf::CodedInputStream;
+#[cfg(any(test, feature = "testing"))]
+use protobuf::Message;
 
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::message::{LogMessage, MessageType};
 
+/// Encodes for the testing server, and checks the decoders in the tests.
+#[cfg(any(test, feature = "testing"))]
 mod generated {
     #![allow(missing_docs, unreachable_pub, clippy::all)]
     include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
 }
 
+#[cfg(any(test, feature = "testing"))]
 use generated::{envelope as dropsonde, log_message as legacy};
 
 /// Decodes one frame or one part from a legacy server.
@@ -20,43 +25,108 @@ use generated::{envelope as dropsonde, log_message as legacy};
 /// [`ErrorKind::Undecodable`] if this is not protobuf or a required field is missing. Invalid UTF-8 in a text field is
 /// not an error. It is replaced by U+FFFD, because the log line matters more than the name of its source.
 pub(crate) fn legacy(bytes: &[u8]) -> Result<LogMessage> {
-    let message: legacy::LogMessage = parse(bytes).map_err(|cause| {
+    parse_legacy(bytes).map_err(|cause| {
         Error::caused(ErrorKind::Undecodable, format_args!("found no LogMessage in {} bytes", bytes.len()), cause)
-    })?;
-    let legacy::LogMessage { message, message_type, timestamp, app_id, source_id, drain_urls, source_name, .. } =
-        message;
-    Ok(LogMessage {
-        message: message.unwrap_or_default(),
-        // The raw value, because the accessor returns `OUT` for an unknown number.
-        message_type: MessageType::from_number(message_type.map_or(0, |number| number.value())),
-        timestamp: timestamp.unwrap_or_default(),
-        app_id: text(app_id.unwrap_or_default()),
-        source_id: source_id.map(text),
-        source_name: source_name.map(text),
-        drain_urls: drain_urls.into_iter().map(text).collect(),
     })
+}
+
+fn parse_legacy(bytes: &[u8]) -> Result<LogMessage, BoxError> {
+    let mut required = Required::default();
+    let (mut source_id, mut source_name, mut drain_urls) = (None, None, Vec::new());
+    read_fields(bytes, |tag, input| {
+        match tag {
+            TIMESTAMP => required.timestamp = Some(input.read_sint64()?),
+            LEGACY_SOURCE_ID => source_id = Some(text(input.read_bytes()?)),
+            DRAIN_URLS => drain_urls.push(text(input.read_bytes()?)),
+            LEGACY_SOURCE_NAME => source_name = Some(text(input.read_bytes()?)),
+            tag => return required.read(tag, input),
+        }
+        Ok(true)
+    })?;
+    let app_id = required.app_id.take().ok_or("the field app_id is missing")?;
+    Ok(LogMessage { source_id, source_name, drain_urls, ..required.message(app_id)? })
+}
+
+/// The tags of fields: the number times 8, plus the wire type.
+const MESSAGE: u32 = (1 << 3) + 2;
+const MESSAGE_TYPE: u32 = 2 << 3;
+const TIMESTAMP: u32 = 3 << 3;
+const APP_ID: u32 = (4 << 3) + 2;
+const LEGACY_SOURCE_ID: u32 = (6 << 3) + 2;
+const DRAIN_URLS: u32 = (7 << 3) + 2;
+const LEGACY_SOURCE_NAME: u32 = (8 << 3) + 2;
+const SOURCE_TYPE: u32 = (5 << 3) + 2;
+const SOURCE_INSTANCE: u32 = (6 << 3) + 2;
+const EVENT_TYPE: u32 = 2 << 3;
+const LOG_MESSAGE: u32 = (8 << 3) + 2;
+
+/// The wire type of a group's beginning.
+const START_GROUP: u32 = 3;
+
+/// The fields that the log messages of both formats have.
+#[derive(Default)]
+struct Required {
+    message: Option<Vec<u8>>,
+    message_type: Option<i32>,
+    timestamp: Option<i64>,
+    app_id: Option<String>,
+}
+
+impl Required {
+    fn read(&mut self, tag: u32, input: &mut CodedInputStream<'_>) -> Result<bool, BoxError> {
+        match tag {
+            MESSAGE => self.message = Some(input.read_bytes()?),
+            MESSAGE_TYPE => self.message_type = Some(input.read_int32()?),
+            APP_ID => self.app_id = Some(text(input.read_bytes()?)),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn message(self, app_id: String) -> Result<LogMessage, BoxError> {
+        let message_type = self.message_type.ok_or("the field message_type is missing")?;
+        Ok(LogMessage {
+            message: self.message.ok_or("the field message is missing")?,
+            message_type: MessageType::from_number(message_type),
+            timestamp: self.timestamp.ok_or("the field timestamp is missing")?,
+            app_id,
+            source_id: None,
+            source_name: None,
+            drain_urls: Vec::new(),
+        })
+    }
 }
 
 /// The most fields in a message. Most messages have seven.
 ///
-/// The limit bounds memory, because a field can take 50 times its encoded size.
+/// The limit bounds memory, because a field can take ten times its encoded size.
 const MAX_FIELDS: usize = 4096;
 
-/// Parses a message. Returns an error if it has more than [`MAX_FIELDS`] fields.
-fn parse<M: Message>(bytes: &[u8]) -> Result<M, BoxError> {
-    // A field has at least two bytes.
-    if bytes.len() > 2 * MAX_FIELDS {
-        let mut input = CodedInputStream::from_bytes(bytes);
-        let mut fields = 0;
-        while let Some(tag) = input.read_raw_tag_or_eof()? {
-            protobuf::rt::skip_field_for_tag(tag, &mut input)?;
-            fields += 1;
-            if fields > MAX_FIELDS {
-                return Err(format!("there are more than {MAX_FIELDS} fields").into());
+/// Reads the fields of a message in the order in which they are encoded. `read` returns false if it has not read one,
+/// which is then skipped.
+///
+/// The generated code is not used, because it would make a message of its own first, and keep the fields that are not
+/// known, such as the many tags of an envelope, in a hash map.
+fn read_fields(
+    bytes: &[u8],
+    mut read: impl FnMut(u32, &mut CodedInputStream<'_>) -> Result<bool, BoxError>,
+) -> Result<(), BoxError> {
+    let mut input = CodedInputStream::from_bytes(bytes);
+    let mut fields = 0;
+    while let Some(tag) = input.read_raw_tag_or_eof()? {
+        if !read(tag, &mut input)? {
+            // The library would take the end of the bytes for the end of a group. These formats have no groups.
+            if tag & 7 == START_GROUP {
+                return Err("there is a group".into());
             }
+            protobuf::rt::skip_field_for_tag(tag, &mut input)?;
+        }
+        fields += 1;
+        if fields > MAX_FIELDS {
+            return Err(format!("there are more than {MAX_FIELDS} fields").into());
         }
     }
-    Ok(M::parse_from_bytes(bytes)?)
+    Ok(())
 }
 
 fn text(bytes: Vec<u8>) -> String {
@@ -70,63 +140,51 @@ fn text(bytes: Vec<u8>) -> String {
 ///
 /// The same as for [`legacy()`].
 pub(crate) fn doppler(bytes: &[u8]) -> Result<Option<LogMessage>> {
-    let invalid = |cause: BoxError| {
+    parse_envelope(bytes).map_err(|cause| {
         Error::caused(ErrorKind::Undecodable, format_args!("found no Envelope in {} bytes", bytes.len()), cause)
-    };
-    let log = match Envelope::parse(bytes).map_err(invalid)? {
-        Envelope { event_type: Some(LOG), log: Some(log) } => log,
-        Envelope { event_type: Some(LOG), log: None } => return Err(invalid("the log message is missing".into())),
-        Envelope { event_type: Some(_), .. } => return Ok(None),
-        Envelope { event_type: None, .. } => return Err(invalid("the event type is missing".into())),
-    };
-    let dropsonde::LogMessage { message, message_type, timestamp, app_id, source_type, source_instance, .. } = log;
-    Ok(Some(LogMessage {
-        message: message.unwrap_or_default(),
-        message_type: MessageType::from_number(message_type.map_or(0, |number| number.value())),
-        timestamp: timestamp.unwrap_or_default(),
-        app_id: text(app_id.unwrap_or_default()),
-        source_id: source_instance.map(text),
-        source_name: source_type.map(text),
-        drain_urls: Vec::new(),
-    }))
+    })
 }
 
-const LOG: i32 = dropsonde::envelope::EventType::LogMessage as i32;
+/// The type of an event that is a log message.
+const LOG: i32 = 5;
 
-/// The fields of an envelope that are used.
-///
-/// The generated code would store all other fields, such as the many tags, in a hash map. That would take longer than
-/// all other work on a message.
-#[derive(Default)]
-struct Envelope {
-    event_type: Option<i32>,
-    log: Option<dropsonde::LogMessage>,
-}
-
-impl Envelope {
-    fn parse(bytes: &[u8]) -> Result<Self, BoxError> {
-        // The field number times 8, plus the wire type.
-        const EVENT_TYPE: u32 = 2 << 3;
-        const LOG_MESSAGE: u32 = (8 << 3) + 2;
-
-        let mut input = CodedInputStream::from_bytes(bytes);
-        let mut envelope = Envelope::default();
-        while let Some(tag) = input.read_raw_tag_or_eof()? {
-            match tag {
-                EVENT_TYPE => envelope.event_type = Some(input.read_int32()?),
-                LOG_MESSAGE => {
-                    // Not `read_message`, which accepts a message that is truncated between two fields.
-                    let length = input.read_raw_varint32()?;
-                    let start = input.pos() as usize;
-                    input.skip_raw_bytes(length)?;
-                    let log = &bytes[start..input.pos() as usize];
-                    envelope.log = Some(parse(log)?);
-                }
-                tag => protobuf::rt::skip_field_for_tag(tag, &mut input)?,
+fn parse_envelope(bytes: &[u8]) -> Result<Option<LogMessage>, BoxError> {
+    let (mut event_type, mut log) = (None, None);
+    read_fields(bytes, |tag, input| {
+        match tag {
+            EVENT_TYPE => event_type = Some(input.read_int32()?),
+            LOG_MESSAGE => {
+                let length = input.read_raw_varint32()?;
+                let start = input.pos() as usize;
+                input.skip_raw_bytes(length)?;
+                log = Some(&bytes[start..input.pos() as usize]);
             }
+            _ => return Ok(false),
         }
-        Ok(envelope)
+        Ok(true)
+    })?;
+    match (event_type, log) {
+        (Some(LOG), Some(log)) => parse_log(log).map(Some),
+        (Some(LOG), None) => Err("the log message is missing".into()),
+        (Some(_), _) => Ok(None),
+        (None, _) => Err("the event type is missing".into()),
     }
+}
+
+fn parse_log(bytes: &[u8]) -> Result<LogMessage, BoxError> {
+    let mut required = Required::default();
+    let (mut source_id, mut source_name) = (None, None);
+    read_fields(bytes, |tag, input| {
+        match tag {
+            TIMESTAMP => required.timestamp = Some(input.read_int64()?),
+            SOURCE_TYPE => source_name = Some(text(input.read_bytes()?)),
+            SOURCE_INSTANCE => source_id = Some(text(input.read_bytes()?)),
+            tag => return required.read(tag, input),
+        }
+        Ok(true)
+    })?;
+    let app_id = required.app_id.take().unwrap_or_default();
+    Ok(LogMessage { source_id, source_name, ..required.message(app_id)? })
 }
 
 /// Encodes a message as legacy servers do.
@@ -339,7 +397,65 @@ mod tests {
             .source(text("source_type"), text("source_instance"))
     }
 
+    /// Decodes with the generated code.
+    fn legacy_by_generated_code(bytes: &[u8]) -> Option<LogMessage> {
+        let log = super::legacy::LogMessage::parse_from_bytes(bytes).ok()?;
+        let (source_id, source_name) = (log.source_id.map(text), log.source_name.map(text));
+        let drain_urls = log.drain_urls.into_iter().map(text).collect();
+        let message = LogMessage::new(text(log.app_id?), log.message?).timestamp(log.timestamp?);
+        let message = message.message_type(MessageType::from_number(log.message_type?.value()));
+        Some(LogMessage { source_id, source_name, drain_urls, ..message })
+    }
+
+    fn log_by_generated_code(bytes: &[u8]) -> Option<LogMessage> {
+        let log = super::dropsonde::LogMessage::parse_from_bytes(bytes).ok()?;
+        let (source_id, source_name) = (log.source_instance.map(text), log.source_type.map(text));
+        let message = LogMessage::new(text(log.app_id.unwrap_or_default()), log.message?).timestamp(log.timestamp?);
+        let message = message.message_type(MessageType::from_number(log.message_type?.value()));
+        Some(LogMessage { source_id, source_name, ..message })
+    }
+
+    /// Fields of all numbers and wire types that matter, and of some that do not.
+    fn fields() -> impl Strategy<Value = Vec<u8>> {
+        let field =
+            (1_u8..=9, 0_u8..=5, prop::collection::vec(any::<u8>(), 0..12)).prop_map(|(number, wire, bytes)| {
+                let tag = [number << 3 | wire];
+                match wire {
+                    2 => [&tag[..], &[bytes.len() as u8], &bytes].concat(),
+                    _ => [&tag[..], &bytes].concat(),
+                }
+            });
+        let known = |tag: u8| {
+            prop::collection::vec(any::<u8>(), 0..12)
+                .prop_map(move |bytes| [&[tag, bytes.len() as u8][..], &bytes].concat())
+        };
+        let number = |tag: u8| (0_u8..128).prop_map(move |number| vec![tag, number]);
+        let valid = prop_oneof![known(0x0a), known(0x22), known(0x32), known(0x3a), number(0x10), number(0x18)];
+        let any_field = prop_oneof![8 => valid, 1 => field];
+        prop::collection::vec(any_field, 0..9).prop_map(|fields| fields.concat())
+    }
+
     proptest! {
+        #[test]
+        fn the_generated_code_decodes_the_same(bytes in fields(), at: prop::sample::Index, byte: u8) {
+            let mut damaged = [encode_legacy(&full()), bytes.clone()].concat();
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+            for bytes in [bytes, damaged] {
+                let decoders = [
+                    (parse_legacy(&bytes), legacy_by_generated_code(&bytes)),
+                    (parse_log(&bytes), log_by_generated_code(&bytes)),
+                ];
+                for (decoded, expected) in decoders {
+                    // The generated code skips groups.
+                    if decoded.as_ref().is_err_and(|error| error.to_string() == "there is a group") {
+                        continue;
+                    }
+                    prop_assert_eq!(decoded.ok(), expected);
+                }
+            }
+        }
+
         #[test]
         fn no_bytes_cause_a_panic(bytes: Vec<u8>, at: prop::sample::Index, byte: u8) {
             let _ = doppler(&bytes);

@@ -1,4 +1,4 @@
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::pages::{Page, collect_newest};
+use super::recent::{PAGE_SIZE, read_newest};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::LogMessage;
+use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::{Dialer, Proxy};
 use crate::net::endpoint::{Endpoint, Scheme};
-use crate::server::call::Requester;
+use crate::server::call::{Call, Requester};
 use crate::server::learned::Learned;
 use crate::settings::Settings;
-use crate::wire::captures;
+use crate::wire::{captures, v2};
 
 const APP: &str = "00000021-aaaa-bbbb-cccc-000000000021";
 const TOKEN: &str = "bearer hunter2";
@@ -347,6 +351,69 @@ fn more_lines_than_a_page_are_read_page_by_page() {
 }
 
 #[test]
+fn the_next_page_is_requested_before_the_last_one_is_decoded() {
+    let all = lines(&[(5, 1); 2000], true);
+    let server = Server::responding([response(&all[1000..]), response(&all[1..1001])]);
+    // Decoding the first page fails.
+    let error = server.recent_with(|settings, _| settings.max_recent_size = 1000, APP, 5000).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert_eq!(error.recovered(), last(&all, error.recovered().len()));
+    server.request();
+    assert!(server.request().ends_with(&format!("&limit=1000&end_time={} HTTP/1.1", all[1000].timestamp + 1)));
+}
+
+#[test]
+fn no_page_is_requested_that_is_not_needed() {
+    let all = lines(&[(5, 1); 3000], true);
+    let page = |end: usize, size: usize| response(&all[end - size..end]);
+    for (limit, pages, returned) in [
+        (1000, vec![page(3000, 1000)], 1000),
+        (1999, vec![page(3000, 1000), page(2001, 1000)], 1999),
+        (2000, vec![page(3000, 1000), page(2001, 1000), page(1002, 2)], 2000),
+        // A page that is not full is the last one.
+        (9000, vec![page(3000, 1000), page(2001, 1000), page(1002, 700)], 2698),
+    ] {
+        let count = pages.len();
+        let server = Server::responding([pages, vec![status("500 Not needed", "")]].concat());
+        assert!(server.recent(APP, limit).unwrap() == last(&all, returned), "{limit}");
+        assert_eq!(server.requests.try_iter().count(), count, "{limit}");
+    }
+}
+
+#[test]
+fn a_wrong_guess_of_the_next_page_costs_one_request_and_no_line() {
+    let all = lines(&[(5, 1); 3500], true);
+    let page = |end: usize, size: usize| {
+        // The oldest line of a page is not the last one.
+        let mut page = all[end - size..end].to_vec();
+        page.swap(0, 1);
+        response(&page)
+    };
+    let pages = [page(3500, 1000), page(2502, 1000), page(2501, 1000), page(1502, 1000), page(503, 503)];
+    let server = Server::responding(pages);
+    let mut got = server.recent(APP, 9000).unwrap();
+    got.sort_by_key(|line| line.timestamp);
+    assert!(got == all);
+    let ends: Vec<_> = server
+        .requests
+        .try_iter()
+        .skip(1)
+        .map(|head| head.split("end_time=").nth(1).unwrap().split(' ').next().unwrap().parse::<i64>().unwrap() - 1)
+        .collect();
+    assert_eq!(ends, [2501, 2500, 1501, 502].map(|number: usize| all[number].timestamp));
+}
+
+#[test]
+fn pages_that_are_too_large_to_be_held_are_decoded_as_they_arrive() {
+    let mut all = lines(&[(5, 1); 2500], true);
+    all.iter_mut().for_each(|line| line.message.resize(4000, b'x'));
+    let page = |end: usize, size: usize| response(&all[end - size..end]);
+    let server = Server::responding([page(2500, 1000), page(1501, 1000), page(502, 502)]);
+    assert!(server.recent(APP, 9000).unwrap() == all);
+    assert_eq!(server.requests.try_iter().count(), 3);
+}
+
+#[test]
 fn a_limit_of_0_makes_no_request() {
     let server = Server::responding([]);
     assert_eq!(server.recent(APP, 0).unwrap(), []);
@@ -442,10 +509,11 @@ fn no_error_contains_the_token() {
 fn a_truncated_response_is_an_error_with_the_lines_before_its_end() {
     let all = lines(&[(1, 1); 1005], true);
     let whole = response(&all[..7]);
-    for cut in [1, 2, 3, 4, 60] {
+    // Of more lines, the second page is received before it is decoded.
+    for (cut, limit) in [1, 2, 3, 4, 60].into_iter().flat_map(|cut| [(cut, 2000), (cut, 5000)]) {
         let broken = whole[..whole.len() - cut].to_vec();
         let server = Server::responding([response(&all[5..]), broken]);
-        let error = server.recent(APP, 2000).unwrap_err();
+        let error = server.recent(APP, limit).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
         // Three brackets follow the last line.
         let incomplete = usize::from(cut > 3);
@@ -457,38 +525,48 @@ fn a_truncated_response_is_an_error_with_the_lines_before_its_end() {
 fn a_server_that_stalls_in_its_response_causes_a_timeout() {
     let all = lines(&[(1, 1); 3], true);
     let whole = response(&all);
-    let start = |length| Script { bytes: whole[..length].to_vec(), closes: false };
-    let server = Server::start(vec![start(whole.len() - 3), start(whole.len() - 3), start(20)]);
-    let short = Duration::from_millis(50);
-    let error = server.recent_with(|_, timeouts| timeouts.idle = short, APP, 10).unwrap_err();
-    assert_eq!((error.kind(), error.recovered()), (ErrorKind::Timeout, &*all));
-    assert!(error.to_string().contains("Builder::read_timeout"), "{error}");
-    let error = server.recent_with(|_, timeouts| timeouts.deadline = Some(after(short)), APP, 10).unwrap_err();
-    assert_eq!((error.kind(), error.recovered()), (ErrorKind::Timeout, &*all));
-    assert!(error.to_string().contains("Builder::recent_timeout"), "{error}");
-    let error = server.recent_with(|settings, _| settings.connect_timeout = short, APP, 10).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    let error = server.recent_with(|_, timeouts| timeouts.deadline = Some(after(Duration::ZERO)), APP, 10).unwrap_err();
-    assert!(error.to_string().contains("Builder::recent_timeout"), "{error}");
+    for limit in [10, 5000] {
+        let start = |length| Script { bytes: whole[..length].to_vec(), closes: false };
+        let server = Server::start(vec![start(whole.len() - 3), start(whole.len() - 3), start(20)]);
+        let short = Duration::from_millis(200);
+        let error = server.recent_with(|_, timeouts| timeouts.idle = short, APP, limit).unwrap_err();
+        assert_eq!((error.kind(), error.recovered()), (ErrorKind::Timeout, &*all));
+        assert!(error.to_string().contains("Builder::read_timeout"), "{error}");
+        let error = server.recent_with(|_, timeouts| timeouts.deadline = Some(after(short)), APP, limit).unwrap_err();
+        assert_eq!((error.kind(), error.recovered()), (ErrorKind::Timeout, &*all));
+        assert!(error.to_string().contains("Builder::recent_timeout"), "{error}");
+        let error = server.recent_with(|settings, _| settings.connect_timeout = short, APP, limit).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        let error =
+            server.recent_with(|_, timeouts| timeouts.deadline = Some(after(Duration::ZERO)), APP, limit).unwrap_err();
+        assert!(error.to_string().contains("Builder::recent_timeout"), "{error}");
+    }
 }
 
 #[test]
 fn close_interrupts_it() {
     let all = lines(&[(1, 1); 3], true);
     let whole = response(&all);
-    let server = Server::start(vec![Script { bytes: whole[..whole.len() - 4].to_vec(), closes: false }]);
-    let cancel = Cancel::new();
-    let endpoint = &server.endpoint;
-    let error = thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let timeouts = ReadTimeouts { idle: DEADLINE, deadline: Some(after(DEADLINE)) };
-            read(endpoint, &Settings::default(), timeouts, APP, &cancel).unwrap_err()
+    let pages = lines(&[(1, 1); 2000], true);
+    // In the only page, in the first of several, and in the second while the first is decoded.
+    for (complete, recent_limit) in [(0, 1000), (0, 5000), (1, 5000)] {
+        let mut scripts = vec![Script { bytes: response(&pages[1000..]), closes: true }];
+        scripts.truncate(complete);
+        scripts.push(Script { bytes: whole[..whole.len() - 4].to_vec(), closes: false });
+        let server = Server::start(scripts);
+        let cancel = Cancel::new();
+        let endpoint = &server.endpoint;
+        let error = thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let timeouts = ReadTimeouts { idle: DEADLINE, deadline: Some(after(DEADLINE)) };
+                read(endpoint, &Settings { recent_limit, ..Settings::default() }, timeouts, APP, &cancel).unwrap_err()
+            });
+            (0..=complete).for_each(|_| _ = server.request());
+            cancel.cancel();
+            thread.join().unwrap()
         });
-        server.request();
-        cancel.cancel();
-        thread.join().unwrap()
-    });
-    assert_eq!(error.kind(), ErrorKind::Closed);
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
 }
 
 #[test]

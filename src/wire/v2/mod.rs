@@ -4,17 +4,17 @@
 //! The format is protobuf's JSON, but the servers write it differently. Field names are in snake or camel case. A zero,
 //! empty or absent field is left out, written, or null. 64-bit numbers are mostly strings. Enums are names or numbers.
 
+mod response;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
 use std::fmt;
-use std::io::{self, BufReader, Read};
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT as BASE64;
+use memchr::memmem;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -22,6 +22,10 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{LogMessage, MessageType};
+
+pub(crate) use response::{Failing, read_response};
+#[cfg(any(test, fuzzing))]
+pub(crate) use response::{read_buffered, read_slowly};
 
 /// Decodes the data of one event of the RLP gateway, `{"batch":[…]}`, and passes each message to `each`. Envelopes with
 /// something other than a log message are skipped.
@@ -70,38 +74,6 @@ fn read_batch<'a, T: Deserialize<'a>>(json: &'a str, mut each: impl FnMut(T)) ->
     input.end()
 }
 
-/// Reads a response of Log Cache, `{"envelopes":{"batch":[…]}}`, and calls `each` for each envelope: with its log
-/// message, with `None` if it holds something else, or with an error if it cannot be decoded. Stops when `each` returns
-/// `Break`.
-///
-/// Only one envelope is in memory at a time, with up to `max_envelope` bytes of JSON, plus one buffer of 64 KiB.
-///
-/// # Errors
-///
-/// The errors of reading `body`, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the body is truncated,
-/// [`FileTooLarge`](io::ErrorKind::FileTooLarge) if an envelope is too large, and
-/// [`InvalidData`](io::ErrorKind::InvalidData) if the JSON is not such a response.
-pub(crate) fn read_response(
-    body: impl Read,
-    max_envelope: usize,
-    mut each: impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
-) -> io::Result<()> {
-    let left = Cell::new(max_envelope);
-    let mut stopped = false;
-    let envelopes = Elements::new(|envelope: Box<RawValue>| {
-        left.set(max_envelope);
-        let flow = each(decode(envelope.get()));
-        stopped = flow.is_break();
-        flow
-    });
-    let body = BufReader::with_capacity(BUFFER, Limited { inner: body, left: &left });
-    let mut input = serde_json::Deserializer::from_reader(body);
-    let result = Member::required("envelopes", Member::new("batch", envelopes)).deserialize(&mut input);
-    if stopped { Ok(()) } else { result.map_err(io::Error::from) }
-}
-
-const BUFFER: usize = 64 * 1024;
-
 /// Returns the message in the JSON of an error, whichever server wrote it: Log Cache and the RLP gateway (`message`), a
 /// Cloud Controller of today or Korifi (`errors[].detail`), an old one (`description`), a UAA (`error_description`), or
 /// Log Cache 1.x (`error`).
@@ -142,6 +114,17 @@ pub(crate) fn first_timestamp(json: &[u8]) -> serde_json::Result<Option<i64>> {
     let response: Response = serde_json::from_slice(json)?;
     let first = response.envelopes.and_then(|envelopes| envelopes.batch).and_then(|batch| batch.into_iter().next());
     Ok(first.map(|envelope| envelope.timestamp.map_or(0, |timestamp| timestamp.0)))
+}
+
+/// Returns the number of envelopes in a response of Log Cache, and the timestamp of the last one, in nanoseconds since
+/// the Unix epoch. This takes a glance at the names alone, so it may be wrong. `None`: there is no telling.
+pub(crate) fn glance(json: &[u8]) -> Option<(usize, i64)> {
+    const NAME: &str = r#""timestamp":"#;
+    let (number, last) = memmem::find_iter(json, NAME).enumerate().last()?;
+    let value = json[last + NAME.len()..].trim_ascii_start();
+    let value = value.strip_prefix(b"\"").unwrap_or(value);
+    let length = value.iter().position(|byte| !matches!(byte, b'-' | b'0'..=b'9'))?;
+    Some((number + 1, str::from_utf8(&value[..length]).ok()?.parse().ok()?))
 }
 
 /// Returns the gRPC code in the JSON of an error of Log Cache.
@@ -459,23 +442,6 @@ impl<'de, T: Deserialize<'de>, F: FnMut(T) -> ControlFlow<()>> Visitor<'de> for 
             }
         }
         Ok(())
-    }
-}
-
-/// A reader that fails once `left` bytes have been read. The last read may exceed them.
-struct Limited<'a, R> {
-    inner: R,
-    left: &'a Cell<usize>,
-}
-
-impl<R: Read> Read for Limited<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left.get() == 0 {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "an envelope is too large"));
-        }
-        let amount = self.inner.read(buffer)?;
-        self.left.set(self.left.get().saturating_sub(amount));
-        Ok(amount)
     }
 }
 

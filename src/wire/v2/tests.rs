@@ -1,8 +1,13 @@
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
 use base64::prelude::BASE64_STANDARD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::response::{BUFFER, START};
 use super::*;
+use crate::fuzzing::input::Pieces;
 use crate::wire::captures;
 
 const APP: &str = "00000021-aaaa-bbbb-cccc-000000000021";
@@ -458,5 +463,108 @@ proptest! {
                 envelopes.into_iter().filter_map(Result::transpose).map(Result::ok).collect();
             prop_assert_eq!(items, envelopes);
         }
+    }
+
+    /// The slow reader is the model of the fast one.
+    #[test]
+    fn the_fast_reader_agrees_with_the_slow_one(
+        parts in prop::collection::vec(part(), 0..6),
+        separator in prop_oneof![8 => Just(","), 1 => Just(" , "), 1 => Just(""), 1 => Just(",,")],
+        end in prop_oneof![8 => Just("]}}"), 1 => Just(" ] } }\n"), 1 => Just(",]}}"), 1 => Just("]"), 1 => Just(",")],
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        breaks: bool,
+        buffer in 1..600_usize,
+        sizes in prop::collection::vec(0..200_usize, 0..4),
+        stops_at in 1..20_usize,
+    ) {
+        let mut json = format!("{{\"envelopes\":{{\"batch\":[{}{end}", parts.join(separator)).into_bytes();
+        if let Some((at, byte)) = damage {
+            let at = at.index(json.len());
+            json[at] = byte;
+        }
+        if let Some(cut) = cut {
+            json.truncate(cut.index(json.len() + 1));
+        }
+        let read = |fast: bool| {
+            let mut items = Vec::new();
+            let each = |item: Result<Option<LogMessage>>| {
+                items.push(item.map_err(|error| error.to_string()));
+                if items.len() < stops_at { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            let error = breaks.then(|| io::ErrorKind::TimedOut.into());
+            let body = Pieces::new(&json, &sizes).chain(Failing(error));
+            let end = if fast { read_buffered(body, buffer, LARGE, each) } else { read_slowly(body, LARGE, each) };
+            (items, end.map_err(|error| error.kind()))
+        };
+        prop_assert_eq!(read(true), read(false), "{}", String::from_utf8_lossy(&json));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_envelope_may_be_as_large_as_the_limit_and_not_much_larger(
+        sizes in prop::collection::vec(0..6 * BUFFER, 1..4),
+        max in 1..3 * BUFFER,
+    ) {
+        let envelopes: Vec<_> = sizes.iter().map(|&size| encode(&LogMessage::new(APP, "x".repeat(size)))).collect();
+        let json = format!("{START}{}]}}}}", envelopes.join(","));
+        for fast in [true, false] {
+            let mut count = 0;
+            let each = |item: Result<_>| {
+                count += usize::from(item.is_ok());
+                ControlFlow::Continue(())
+            };
+            let result = if fast {
+                read_response(json.as_bytes(), max, each)
+            } else {
+                read_slowly(json.as_bytes(), max, each)
+            };
+            let largest = START.len() + envelopes.iter().map(String::len).max().unwrap();
+            match result {
+                Ok(()) => prop_assert!(count == envelopes.len() && largest <= max + 2 * BUFFER + START.len()),
+                Err(error) => prop_assert!(error.kind() == io::ErrorKind::FileTooLarge && largest > max),
+            }
+        }
+    }
+}
+
+/// An envelope, or something else.
+fn part() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => message().prop_map(|message| encode(&message)),
+        1 => prop::sample::select(vec![
+            r#"{"gauge":{"metrics":{"cpu":{"unit":"percentage","value":1e-7}}},"source_id":"x"}"#,
+            r#"{"timer":{},"timestamp":{}}"#,
+            r#"{"log":{"payload":"?"}}"#,
+            r#"{"log":{"payload":"aGk="},"tags":{"\u00e9\\\"}]":"}]\"\\"}}"#,
+            r#"{"log":{},"log":{}}"#,
+            "{}", "{", "null", "7", "[]", "[null,null,null,null,null,null]", r#""log""#, "", " {}",
+        ]).prop_map(str::to_owned),
+    ]
+}
+
+#[test]
+fn a_glance_counts_the_envelopes_and_finds_the_last_time() {
+    for (name, count) in [("lc-read-all.http", 160), ("lc-read-logs-desc-10.http", 10)] {
+        let body = captures::body(name);
+        let response: Value = serde_json::from_slice(&body).unwrap();
+        let batch = response["envelopes"]["batch"].as_array().unwrap();
+        assert_eq!(batch.len(), count);
+        let last = batch.last().unwrap()["timestamp"].as_str().unwrap().parse().unwrap();
+        assert_eq!(glance(&body), Some((count, last)), "{name}");
+    }
+    for (json, expected) in [
+        (r#"[{"timestamp": -7 }]"#, Some((1, -7))),
+        (r#"[{"timestamp":"1","x":"\"timestamp\":"},{"timestamp":2}"#, Some((2, 2))),
+        (r#"{"timestamp":"1"#, None),
+        (r#"{"timestamp":"x"}"#, None),
+        (r#"{"timestamp":"99999999999999999999"}"#, None),
+        ("{}", None),
+        ("", None),
+    ] {
+        assert_eq!(glance(json.as_bytes()), expected, "{json}");
     }
 }

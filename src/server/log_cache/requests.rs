@@ -1,0 +1,149 @@
+//! The requests for an app's messages, and what their errors mean.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::LogMessage;
+use crate::net::cancel::Cancel;
+use crate::net::http::{Response, body_error};
+use crate::server::call::Call;
+use crate::server::source::{Skipped, explain_timeout};
+use crate::wire::v2;
+
+/// The path of an app's messages, before its GUID.
+const PATH: &str = "/api/v1/read/";
+/// The same in version 1.x.
+const OLD_PATH: &str = "/v1/read/";
+
+/// gRPC's code of an error for a response that would be too large.
+const RESOURCE_EXHAUSTED: i64 = 8;
+/// A Cloud Controller's code of the error for a path that does not exist.
+const UNKNOWN_REQUEST: i64 = 10_000;
+
+/// Requests the messages of the call's app that a query selects.
+///
+/// Tries the path of version 1.x if the server does not know that of later versions, and remembers which one it knows.
+///
+/// # Errors
+///
+/// The error of every response that is not a success, with a hint.
+pub(super) fn request(call: &Call<'_>, query: &str) -> Result<Response> {
+    let guid = call.guid()?;
+    let get = |path: &str| {
+        let response = call.get(&format!("{path}{guid}?{query}"))?;
+        if response.status == 200 { Ok(response) } else { Err(advise(response.into_error().hiding(call.token))) }
+    };
+    let learned = call.requester.learned;
+    let was_old = learned.is_old_log_cache(call.server);
+    let (path, other_path) = if was_old { (OLD_PATH, PATH) } else { (PATH, OLD_PATH) };
+    let error = match get(path) {
+        Err(error) if is_unknown_path(&error) => error,
+        result => return result,
+    };
+    log::debug!("{} has no {path}, trying {other_path}", call.server);
+    match get(other_path) {
+        Err(other) if is_unknown_path(&other) => Err(if was_old { other } else { error }),
+        result => {
+            if result.as_ref().err().is_none_or(is_of_known_path) {
+                learned.set_old_log_cache(call.server, !was_old);
+            }
+            result
+        }
+    }
+}
+
+/// Returns true if the server itself has answered, and has looked at the path: not a router, a rate limit or a fault.
+fn is_of_known_path(error: &Error) -> bool {
+    !error.is_from_router() && error.status().is_some_and(|status| status < 500 && status != 429)
+}
+
+/// Returns true if the server has answered that it does not know the path, as servers written in Go do.
+fn is_unknown_path(error: &Error) -> bool {
+    error.status() == Some(404) && error.body().is_some_and(|body| body.trim() == "404 page not found")
+}
+
+/// Returns true if the server has answered that its response would be too large, so that a smaller page may succeed:
+/// 429, or 403 from version 1.x, with gRPC's code. Another 429 limits the number of requests.
+pub(super) fn is_too_large(error: &Error) -> bool {
+    matches!(error.status(), Some(403 | 429))
+        && error.retry_after().is_none()
+        && error.body().and_then(v2::grpc_code) == Some(RESOURCE_EXHAUSTED)
+}
+
+/// Reads the lines in the body of a response, to its end. Returns the number of envelopes in it.
+pub(super) fn read_lines(
+    call: &Call<'_>,
+    mut body: impl Read,
+    mut each: impl FnMut(LogMessage) -> Result<()>,
+) -> Result<usize> {
+    let app_guid = call.app_guid.trim();
+    let mut count = 0;
+    let mut skipped = Skipped::default();
+    let mut add = |envelope: Result<Option<LogMessage>>| {
+        count += 1;
+        // Without this, megabytes that the system has already received would still be read.
+        call.cancel().check()?;
+        match envelope {
+            Ok(Some(mut line)) => {
+                // Korifi sends no source id. The response is about one app only.
+                if line.app_id.is_empty() {
+                    app_guid.clone_into(&mut line.app_id);
+                }
+                each(line)
+            }
+            Ok(None) => skipped.add(None),
+            Err(error) => skipped.add(Some(error)),
+        }
+    };
+    let mut result = Ok(());
+    v2::read_response(&mut body, call.settings().max_message_size, |envelope| {
+        result = add(envelope);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .map_err(|error| explain_timeout(response_error(error, call.cancel()), call.timeouts))?;
+    if result.is_ok() {
+        finish(body);
+    }
+    result.map(|()| count)
+}
+
+/// Reads the end of a body behind its JSON, so that the connection can be used again.
+pub(super) fn finish(body: impl Read) {
+    // A longer rest costs more than another connection. A failure shows in the next request.
+    let _ = io::copy(&mut body.take(1024), &mut io::sink());
+}
+
+/// Adds a hint to an error response. Log Cache's auth proxy answers 404 with an empty body to every token that it
+/// rejects, or that is not valid for the app. Korifi answers it with a Cloud Controller's error, which says what is not
+/// there.
+fn advise(error: Error) -> Error {
+    if error.is_from_router() {
+        return error;
+    }
+    let is_empty = error.body().is_some_and(|body| body.trim().is_empty());
+    let code = error.body().and_then(v2::cloud_controller_code);
+    match error.status() {
+        Some(404) if is_empty => error.with_kind(ErrorKind::Unauthorized).with_hint(
+            " (Log Cache answers 404 to every token that it rejects: has the token expired, and may its user see the \
+             app? `cf oauth-token` prints a new one)",
+        ),
+        Some(404) if code.is_some_and(|code| code != UNKNOWN_REQUEST) => error,
+        Some(404) => error.with_hint(" (Is this the address of a Log Cache?)"),
+        _ => error,
+    }
+}
+
+/// Returns the error of a response that could not be read to its end.
+fn response_error(error: io::Error, cancel: &Cancel) -> Error {
+    let what = "the recent messages";
+    match error.kind() {
+        io::ErrorKind::InvalidData if !cancel.is_cancelled() => {
+            Error::caused(ErrorKind::BadResponse, format_args!("{what}: this is not a response of Log Cache"), error)
+        }
+        io::ErrorKind::FileTooLarge if !cancel.is_cancelled() => {
+            Error::caused(ErrorKind::TooLarge, what, error).with_hint(": see Builder::max_message_size")
+        }
+        _ => body_error(what, error, cancel),
+    }
+}
