@@ -41,9 +41,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     foundation.add_recent(
         APP,
         [
-            message("RTR", "GET / 200", 2),
-            message("APP/PROC/WEB", "listening on :8080", 3),
-            message("APP/PROC/WEB", "a warning", 1).message_type(MessageType::Err),
+            message("RTR", "GET / 200", 200),
+            message("APP/PROC/WEB", "listening on :8080", 300),
+            message("APP/PROC/WEB", "a warning", 100).message_type(MessageType::Err),
         ],
     );
 

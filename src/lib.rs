@@ -65,14 +65,16 @@
 //! token function, the debug printer, `on_connect`. While it is not known whether [streams give
 //! lines](Consumer#which-server-is-used), a tail over a stream has one thread more, which reads Log Cache.
 //!
-//! A call uses the caller's thread, and a short-lived thread that resolves the server's name. A token is renewed in
-//! another short-lived thread, for all callers that wait for it.
+//! A call uses the caller's thread, and a short-lived thread that resolves the server's name. `recent` decodes
+//! a page of Log Cache in another one while it receives the next page. A token is renewed in another short-lived thread,
+//! for all callers that wait for it.
 //!
 //! # Many apps
 //!
 //! A tail is for one app. For several apps, open several tails of **one** consumer, which asks the API once and renews
 //! one token for all of them. Each tail ends, fails and reconnects on its own, so decide what that means for the others.
-//! A tail costs [one or two threads](#threads) and some 30 KiB; over Log Cache also [requests](Polling).
+//! A tail costs [one or two threads](#threads) and some 30 KiB; over Log Cache one thread, some 130 KiB, and
+//! [requests](Polling).
 //!
 //! The plainest way is a thread for each tail, as in the example `collector`. One thread for all of them waits with
 //! [`Select`](crossbeam_channel::Select), which takes any number of [receivers](Tail::receiver). `ready` tells which tail

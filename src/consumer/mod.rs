@@ -437,8 +437,8 @@ impl Consumer {
     /// [`recent_limit`](Builder::recent_limit) and [`max_recent_size`](Builder::max_recent_size) allow.
     ///
     /// Until this returns, the time is limited as that of [`tail`](Consumer::tail): by the
-    /// [connect timeout](Builder::connect_timeout), for each of the same steps. For each page of Log Cache there is one
-    /// connection more, and the [read timeout](Builder::read_timeout) limits each silence in it.
+    /// [connect timeout](Builder::connect_timeout), for each of the same steps. The pages of Log Cache are read over one
+    /// connection, and the [read timeout](Builder::read_timeout) limits each silence.
     ///
     /// ```
     /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
