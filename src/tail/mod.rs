@@ -47,7 +47,8 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// An app's log messages as they arrive: an iterator that blocks until the next one.
 ///
 /// An item is a message or an error. Two kinds of errors do not end the tail: a message that could not be decoded, and
-/// the [gap](ErrorKind::Gap) where a tail [reconnected](crate::Builder::reconnect). A tail that ends cleanly (by a
+/// the [gap](ErrorKind::Gap) where messages may be missing: where a tail [reconnected](crate::Builder::reconnect), or
+/// where Log Cache has dropped some before they were read. A tail that ends cleanly (by a
 /// [`close`](Closer::close), or by a server that closes the connection normally) just ends; otherwise the last item is
 /// an error. [`ending`](Tail::ending) says how the tail ended.
 ///
@@ -60,8 +61,8 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// pauses. But servers do not wait for slow clients: old ones drop messages and report it in a message with source
 /// `LGR`; today's Doppler closes the connection after about 5 s; the RLP gateway drops messages without a report.
 ///
-/// Over Log Cache, nothing is requested while the buffer is full. Log Cache holds the messages meanwhile, and if it drops
-/// some before they were read, there is a [gap](crate::Gap). A batch then has the new messages of one response.
+/// Over Log Cache, a batch has the new messages of one response, and nothing is requested while the buffer is full: Log
+/// Cache holds the messages meanwhile.
 ///
 /// Dropping a tail closes it and waits for its [threads](crate#threads): for at most 0.1 s, or 0.5 s if a function of the
 /// caller blocks in one of them (the logger; over Log Cache also a proxy function or a token function). No socket is left
