@@ -92,9 +92,9 @@ use crate::tail::{Reconnector, Tail};
 /// A stream can be mute: with `disable_logs` of the platform's agents, Doppler and the RLP gateway accept a tail and never
 /// give a line, while Log Cache has them all. So as long as no stream has given this consumer a line, and the address of
 /// Log Cache is known, `tail` reads Log Cache beside the stream: at its opening, after 1, 2, 4 and 8 s of silence, and
-/// then every 15 s. If a line is there and the stream is still silent 3 s later, the tail goes on over Log Cache, without
-/// a gap and with a warning in the log. When two lines at least 1 s apart have shown it, all further tails of the consumer
-/// are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only some cells
+/// then every 15 s. If a new line is there and the stream is still silent 3 s later, the tail goes on over Log Cache,
+/// without a gap and with a warning in the log. When two lines at least 1 s apart have shown it, all further tails of the
+/// consumer are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only some cells
 /// are mute is not noticed. [`Builder::tail_via`] forbids all of that.
 ///
 /// [`Builder::rlp_gateway`] compares Doppler with the RLP gateway.
@@ -202,8 +202,8 @@ impl Consumer {
     /// that). If the server rejects it, it is renewed, and the steps are repeated once.
     ///
     /// Then one or two threads read the connection and keep it alive until the [`Tail`] is closed or dropped. A third one
-    /// reads Log Cache while it is not known whether [streams give lines](Consumer#which-server-is-used); what Log Cache
-    /// has at first is read before this returns, for at most 1 s longer than the connection takes.
+    /// reads Log Cache while it is not known whether [streams give lines](Consumer#which-server-is-used). Its newest line
+    /// is read while the stream is connected, which takes at most 1 s longer.
     ///
     /// ```
     /// use loggregator_consumer::{Consumer, Error, ErrorKind};
