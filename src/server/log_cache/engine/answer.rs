@@ -36,7 +36,13 @@ impl Engine {
         let clock = self.clock.earliest(sent).into_iter().chain(newest).max().unwrap_or(i64::MIN);
         let keys = lines.iter().map(|line| self.seen.key(line)).collect();
         let is_full = full && newest.is_some() && !(self.ignores_end && reading.is_older);
-        let until = newest.filter(|_| is_full).unwrap_or(end);
+        let until = match newest.filter(|_| is_full) {
+            // There may be more lines of the last time.
+            Some(last) if last > reading.from => last,
+            // If the page has no other time, they are out of reach.
+            Some(last) => last.saturating_add(1),
+            None => end,
+        };
         Answer { lines, keys, until, is_full, clock }
     }
 
@@ -49,7 +55,9 @@ impl Engine {
             self.contradictions = 0;
         }
         let is_sound = if has_anchor {
-            self.first_expected(reading, &answer).is_none_or(|first| answer.keys.contains(&first))
+            // A page may end between lines of one time, so that any of them proves as much.
+            let is_shown = |first: Key| answer.keys.iter().any(|key| key.0 == first.0 && self.seen.is_anchor(key));
+            self.first_expected(reading, &answer).is_none_or(is_shown)
         } else {
             !self.expects_anchor(reading, &answer)
         };
@@ -74,8 +82,10 @@ impl Engine {
     /// Returns true if the page should show a line that was seen before.
     fn expects_anchor(&self, reading: Reading, answer: &Answer) -> bool {
         let has_anchor = |until| self.seen.first_anchor(reading.from, until).is_some();
-        // After a gap there may be no anchor at all. Then only the oldest envelope tells of another one.
-        has_anchor(answer.until) || (!self.seen.is_empty() && !has_anchor(i64::MAX))
+        // After a gap there may be no anchor at all. Then only the oldest envelope tells of another one. A page that
+        // begins after the newest line has none either, and needs none: the page before it has.
+        let is_after_gap = self.seen.newest().is_some_and(|newest| reading.from <= newest) && !has_anchor(i64::MAX);
+        has_anchor(answer.until) || is_after_gap
     }
 
     /// Returns the line that proves that none of those which are still looked for has been removed: the one before them
@@ -138,7 +148,7 @@ impl Engine {
     /// Returns the new lines of a page, moves the marks and goes on to the next page.
     fn accept(&mut self, mut poll: Poll, reading: Reading, answer: Answer, moves_marks: bool, now: Duration) {
         self.report_gap(now);
-        let next = next_start(reading, &answer);
+        let next = (answer.is_full && answer.until < reading.end.unwrap_or(i64::MAX)).then_some(answer.until);
         let new = self.seen.judge(answer.lines, &answer.keys);
         poll.has_new |= !new.is_empty();
         self.outbox.push(new);
@@ -152,14 +162,12 @@ impl Engine {
 
         if reading.is_older {
             poll.older_pages += 1;
-            // The mark has come to where the next page begins. That one is read if it is worth a request.
-            poll.window -= usize::from(next.is_some() && moves_marks);
-            return self.go_on(poll, now);
+            return self.go_on(poll, next.filter(|_| moves_marks), now);
         }
         poll.pages += 1;
         match next {
             Some(from) => self.step = Step::Read(poll, Reading { from: from.max(self.floor), ..reading }),
-            None => self.go_on(poll, now),
+            None => self.go_on(poll, None, now),
         }
     }
 
@@ -194,12 +202,4 @@ impl Engine {
         }
         self.seen.forget_before(self.windows.settled());
     }
-}
-
-/// Where the next page begins, if there is one: with the last time of this page, of which it may not have all lines.
-fn next_start(reading: Reading, answer: &Answer) -> Option<i64> {
-    let last = answer.is_full.then_some(answer.until)?;
-    // If the page has no other time, the rest of that time is out of reach.
-    let from = if last > reading.from { last } else { last.saturating_add(1) };
-    (from < reading.end.unwrap_or(i64::MAX)).then_some(from)
 }

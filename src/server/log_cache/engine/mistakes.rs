@@ -456,6 +456,25 @@ fn more_lines_of_one_time_than_a_page_are_all_given() {
 }
 
 #[test]
+fn an_older_window_gets_past_a_page_of_one_time() {
+    let mut lines = steady(500, 46);
+    // Runs as long as a page or longer, and late lines behind them that only older windows find.
+    lines.extend((0..30).flat_map(|n| (0..4).map(move |m| at(n * 1000 + 250, 50, 1000 + n as u32 * 4 + m))));
+    lines.extend((0..30).map(|n| at(n * 1000 + 300, 5_000, 5000 + n as u32)));
+    for (page, largest) in [(1, 1000), (2, 1000), (3, 1000), (4, 1000), (1000, 1), (1000, 4)] {
+        let config = Config { page, ..Config::default() };
+        let mut world = World::new(&config, Start::Tail, lines.clone());
+        world.round_trip = (2 * MS, 2 * MS);
+        world.largest = largest;
+        let outcome = run(&mut world, 46);
+        assert_eq!((outcome.lost, outcome.gaps), (0, 0), "pages of {page}, at most {largest}");
+        assert!(world.now - world.engine.complete_until().unwrap() < 17 * SECOND, "pages of {page}, at most {largest}");
+        // What follows the newest time needs no proof.
+        assert_eq!(world.asks, 0, "pages of {page}, at most {largest}");
+    }
+}
+
+#[test]
 fn of_equal_times_that_a_strict_server_holds_back_no_line_is_given_twice() {
     for page in [1, 2, 7] {
         let mut lines = steady(1000, 30);

@@ -30,8 +30,16 @@ impl Engine {
                 front = front.min(from);
             }
         }
-        let poll =
-            Poll { started: now, busy: Duration::ZERO, front, pages: 0, window: 0, older_pages: 0, has_new: false };
+        let poll = Poll {
+            started: now,
+            busy: Duration::ZERO,
+            front,
+            pages: 0,
+            window: 0,
+            older_pages: 0,
+            has_new: false,
+            has_more: false,
+        };
         self.step = Step::Read(poll, Reading { is_older: false, from: front, end: None });
     }
 
@@ -46,17 +54,21 @@ impl Engine {
         }
     }
 
-    /// Begins the next reading of an older window, if one is due, or ends the poll.
-    pub(super) fn go_on(&mut self, mut poll: Poll, now: Duration) {
+    /// Begins the next reading of an older window, if one is due, or ends the poll. `next` is where the next page of the
+    /// last one begins: it is read if it is worth a request.
+    pub(super) fn go_on(&mut self, mut poll: Poll, mut next: Option<i64>, now: Duration) {
+        poll.window -= usize::from(next.is_some());
         while poll.window < self.windows.count() {
             let window = self.windows.get(poll.window);
             poll.window += 1;
-            let Some(end) = self.due(window.mark, window.age, poll.front, now) else { continue };
+            let next = next.take();
+            let Some(end) = self.due(next.unwrap_or(window.mark), window.age, poll.front, now) else { continue };
             if poll.older_pages < poll.pages + SPARE_PAGES {
-                let from = self.with_anchor(window.mark);
+                let from = next.unwrap_or_else(|| self.with_anchor(window.mark));
                 self.step = Step::Read(poll, Reading { is_older: true, from, end: Some(end) });
                 return;
             }
+            poll.has_more = true;
         }
         self.end_poll(&poll, now);
     }
@@ -79,7 +91,7 @@ impl Engine {
 
     pub(super) fn end_poll(&mut self, poll: &Poll, now: Duration) {
         self.load.poll_took(poll.busy, now);
-        self.not_before = poll.started.saturating_add(self.pace.after_poll(poll.has_new));
+        self.not_before = poll.started.saturating_add(self.pace.after_poll(poll.has_new || poll.has_more));
         self.step = Step::Pause;
     }
 }

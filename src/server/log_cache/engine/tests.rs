@@ -68,6 +68,18 @@ impl Case {
             dice.pick(&[0, 0, 1, 2]),
         );
         let horizon_s = dice.pick(&[10, 10, 10, 1, 3, 60]);
+        let round_trip_ms = dice.pick(&[2, 30, 30, 200]);
+        let is_strict = dice.chance(300);
+        // Pages of one line or two, if these can be read several times while the next ones are logged, and if a server
+        // that is strict does not keep the rest of a run back.
+        let is_paged_quickly = |page: i64| !is_strict && lines_per_100_s * round_trip_ms <= page * 8000;
+        let small = dice.pick(&[1, 2, 3]);
+        let (mut page, mut largest) = (dice.pick(&[20, 50, 100, 1000]), dice.pick(&[usize::MAX, usize::MAX, 100, 30]));
+        match dice.range(0, 9) {
+            0 if is_paged_quickly(small) => page = small,
+            1 if is_paged_quickly(small) => largest = small as usize,
+            _ => {}
+        }
         // An envelope that comes very late into a store that has just been emptied hides what was lost.
         let latest = if is_deep { i64::MAX } else { (1000 * horizon_s / 5).min(2000) };
         Case {
@@ -86,14 +98,14 @@ impl Case {
             capacity: unless_deep(capacity as i64) as usize,
             depth_ms: unless_deep(depth_ms),
             restarts: unless_deep(restarts),
-            is_strict: dice.chance(300),
-            page: dice.pick(&[20, 50, 100, 1000]),
-            largest: dice.pick(&[usize::MAX, usize::MAX, 100, 30]),
+            is_strict,
+            page: page as usize,
+            largest,
             horizon_s,
             hold_ms: dice.pick(&[0, 0, 0, 500, 3000]),
             errors: dice.pick(&[0, 0, 20, 200]),
             timeouts: dice.pick(&[0, 0, 0, 10]),
-            round_trip_ms: dice.pick(&[2, 30, 30, 200]),
+            round_trip_ms,
             drift_ppm: dice.pick(&[0, 0, 500, -500]),
             outages: dice.pick(&[0, 0, 0, 1, 2]),
             aways: dice.pick(&[0, 0, 1, 3]),
@@ -234,6 +246,12 @@ impl Case {
         if world.most_seen > self.memory {
             return Err(format!("{} lines are remembered", world.most_seen));
         }
+        if self.is_deep() && world.first_seen.is_some() {
+            let behind = self.behind(world);
+            if behind > horizon / 2 + 5 * SECOND {
+                return Err(format!("a window is {} ms behind", behind / MS));
+            }
+        }
         if let (CaseStart::Tail, false, Some(began)) = (self.start, self.is_strict, world.began) {
             let early = |time: i64, text: u32| {
                 let mut same = world.arrivals.iter().filter(|line| line.time == time && line.text == Some(text));
@@ -245,6 +263,16 @@ impl Case {
             }
         }
         Ok(outcome)
+    }
+
+    /// How long the slowest window has not got on. It is read when half its age has passed.
+    fn behind(&self, world: &World) -> i64 {
+        let clock = world.engine.clock.earliest(world.monotonic()).unwrap_or(EPOCH);
+        // A full page of the newest time is followed by an empty one, which proves nothing until there is a line again.
+        let is_small = self.page.min(self.largest) <= 3;
+        let newest = if !is_small { i64::MAX } else { world.engine.seen.newest().unwrap_or(EPOCH) };
+        let windows = (0..world.engine.windows.count()).map(|index| world.engine.windows.get(index));
+        windows.map(|window| (clock - window.age).min(newest) - window.mark).max().unwrap_or(0)
     }
 
     fn faults_before(&self, began: i64) -> bool {
