@@ -70,9 +70,14 @@ impl Case {
         let horizon_s = dice.pick(&[10, 10, 10, 1, 3, 60]);
         let round_trip_ms = dice.pick(&[2, 30, 30, 200]);
         let is_strict = dice.chance(300);
+        let (errors, timeouts) = (dice.pick(&[0, 0, 20, 200]), dice.pick(&[0, 0, 0, 10]));
         // Pages of one line or two, if these can be read several times while the next ones are logged, and if a server
         // that is strict does not keep the rest of a run back.
-        let is_paged_quickly = |page: i64| !is_strict && lines_per_100_s * round_trip_ms <= page * 8000;
+        let bursts = dice.pick(&[0, 0, 1, 3]);
+        let is_paged_quickly = |page: i64| {
+            let is_quick = lines_per_100_s * round_trip_ms <= page * 8000 && bursts * round_trip_ms <= page * 60;
+            is_quick && !is_strict && errors + timeouts == 0
+        };
         let small = dice.pick(&[1, 2, 3]);
         let (mut page, mut largest) = (dice.pick(&[20, 50, 100, 1000]), dice.pick(&[usize::MAX, usize::MAX, 100, 30]));
         match dice.range(0, 9) {
@@ -89,7 +94,7 @@ impl Case {
             lines_per_100_s,
             seconds: dice.pick(&[5, 15, 30, 60]),
             twins: dice.pick(&[0, 0, 30, 300]),
-            bursts: dice.pick(&[0, 0, 1, 3]),
+            bursts,
             late_ms: dice.pick(&[5, 100, 300, 300, 2000, 9000]).min(latest),
             very_late: dice.pick(&[0, 0, 10, 100]) * i64::from(is_deep || horizon_s >= 10),
             skew_ms: dice.pick(&[0, 50, 50, 2000]).min(latest / 2),
@@ -103,8 +108,8 @@ impl Case {
             largest,
             horizon_s,
             hold_ms: dice.pick(&[0, 0, 0, 500, 3000]),
-            errors: dice.pick(&[0, 0, 20, 200]),
-            timeouts: dice.pick(&[0, 0, 0, 10]),
+            errors,
+            timeouts,
             round_trip_ms,
             drift_ppm: dice.pick(&[0, 0, 500, -500]),
             outages: dice.pick(&[0, 0, 0, 1, 2]),
@@ -268,11 +273,14 @@ impl Case {
     /// How long the slowest window has not got on. It is read when half its age has passed.
     fn behind(&self, world: &World) -> i64 {
         let clock = world.engine.clock.earliest(world.monotonic()).unwrap_or(EPOCH);
-        // A full page of the newest time is followed by an empty one, which proves nothing until there is a line again.
-        let is_small = self.page.min(self.largest) <= 3;
-        let newest = if !is_small { i64::MAX } else { world.engine.seen.newest().unwrap_or(EPOCH) };
+        let newest = world.engine.seen.newest().unwrap_or(EPOCH);
         let windows = (0..world.engine.windows.count()).map(|index| world.engine.windows.get(index));
-        windows.map(|window| (clock - window.age).min(newest) - window.mark).max().unwrap_or(0)
+        let stuck_at = |mark| match self.page.min(self.largest) {
+            // What follows a full page of one time may be empty, and proves nothing then until there is a line in it.
+            ..=3 => world.engine.seen.first_anchor(mark, newest).map_or(i64::MAX, |(time, _)| time),
+            _ => mark,
+        };
+        windows.map(|window| (clock - window.age).saturating_sub(stuck_at(window.mark))).max().unwrap_or(0)
     }
 
     fn faults_before(&self, began: i64) -> bool {
