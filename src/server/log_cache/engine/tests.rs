@@ -71,18 +71,16 @@ impl Case {
         let round_trip_ms = dice.pick(&[2, 30, 30, 200]);
         let is_strict = dice.chance(300);
         let (errors, timeouts) = (dice.pick(&[0, 0, 20, 200]), dice.pick(&[0, 0, 0, 10]));
-        // Pages of one line or two, if these can be read several times while the next ones are logged, and if a server
-        // that is strict does not keep the rest of a run back.
+        // Pages of one line or two, if a poll's few requests are enough for an app, and if a server that is strict does
+        // not keep the rest of a run back.
         let bursts = dice.pick(&[0, 0, 1, 3]);
-        let is_paged_quickly = |page: i64| {
-            let is_quick = lines_per_100_s * round_trip_ms <= page * 8000 && bursts * round_trip_ms <= page * 60;
-            is_quick && !is_strict && errors + timeouts == 0
-        };
-        let small = dice.pick(&[1, 2, 3]);
+        let is_quiet = lines_per_100_s <= 100 && bursts == 0 && round_trip_ms < 200;
+        let may_be_small = is_quiet && !is_strict && errors + timeouts == 0;
+        let small = dice.range(1, 3);
         let (mut page, mut largest) = (dice.pick(&[20, 50, 100, 1000]), dice.pick(&[usize::MAX, usize::MAX, 100, 30]));
-        match dice.range(0, 9) {
-            0 if is_paged_quickly(small) => page = small,
-            1 if is_paged_quickly(small) => largest = small as usize,
+        match dice.range(0, 3) {
+            0 if may_be_small => page = small,
+            1 if may_be_small => largest = small as usize,
             _ => {}
         }
         // An envelope that comes very late into a store that has just been emptied hides what was lost.
