@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -22,7 +23,7 @@ use loggregator_consumer::{Builder, ErrorKind, LogMessage, Proxy, Via};
 use memchr::memmem::Finder;
 use serde::Deserialize;
 
-use crate::{APP, Result, cpu_time, now};
+use crate::{APP, Result, cpu_time, now, status};
 
 /// After the last line is logged, until it has been read for the last time.
 const REST: Duration = Duration::from_secs(16);
@@ -45,6 +46,44 @@ pub fn follow() -> Result<()> {
         print!("{}", row(rate, seconds)?);
     }
     println!();
+    quiet()
+}
+
+/// Measures 1000 tails of one consumer, of apps that log nothing.
+fn quiet() -> Result<()> {
+    const COUNT: usize = 1000;
+    println!("{COUNT} quiet tails over Log Cache");
+    let mut server = Process::start(&["follow-server", "0", "3600"])?;
+    let addresses = server.line()?;
+    let (tail, _) = addresses.split_once(' ').ok_or("no addresses")?;
+    let client = Command::new(env::current_exe()?).args(["follow-quiet", tail, &COUNT.to_string()]).status()?;
+    if client.success() { Ok(()) } else { Err("the process with the tails failed".into()) }
+}
+
+pub fn quiet_tails(address: &str, count: usize) -> Result<()> {
+    // Until their pauses have grown to 2 s, and from then on.
+    const SETTLING: Duration = Duration::from_secs(12);
+    const WATCHED: Duration = Duration::from_secs(10);
+    let builder = Builder::new().log_cache(&format!("http://{address}")).tail_via(Via::LogCache).proxy(Proxy::none());
+    let consumer = builder.build()?;
+    drop(consumer.tail(APP, "bearer a-token")?);
+    let before = status("VmRSS:")?;
+    let tails = (0..count).map(|_| Ok(consumer.tail(APP, "bearer a-token")?)).collect::<Result<Vec<_>>>()?;
+    let threads = || Ok::<_, io::Error>(fs::read_dir("/proc/self/task")?.count());
+    println!("  threads              {}", threads()?);
+    thread::sleep(SETTLING);
+    let cpu = cpu_time();
+    thread::sleep(WATCHED);
+    let used = (cpu_time() - cpu).as_secs_f64() / WATCHED.as_secs_f64();
+    println!("  memory per tail      {:.1} KiB", (status("VmRSS:")? - before) as f64 / count as f64);
+    println!("  CPU of all tails     {:.2} % of a core", 100.0 * used);
+    let start = Instant::now();
+    consumer.close()?;
+    for tail in tails {
+        tail.close()?;
+    }
+    println!("  time to close all    {:.3} s", start.elapsed().as_secs_f64());
+    println!("  threads after that   {}", threads()?);
     Ok(())
 }
 

@@ -40,6 +40,9 @@ fn main() -> Result<()> {
             return follow::serve(rate.parse()?, seconds.parse()?);
         }
         Some((role, [address])) if role == "follow-tail" => return follow::tail(address),
+        Some((role, [address, count])) if role == "follow-quiet" => {
+            return follow::quiet_tails(address, count.parse()?);
+        }
         Some((role, [address])) if role == "follow-walk" => return follow::walk(address),
         _ => {}
     }
