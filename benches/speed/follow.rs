@@ -27,6 +27,8 @@ use crate::{APP, Result, cpu_time, now, status};
 
 /// After the last line is logged, until it has been read for the last time.
 const REST: Duration = Duration::from_secs(16);
+/// How long quiet tails are watched.
+const WATCHED: Duration = Duration::from_secs(10);
 /// How often the server logs the lines that are due by then.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -53,25 +55,29 @@ pub fn follow() -> Result<()> {
 fn quiet() -> Result<()> {
     const COUNT: usize = 1000;
     println!("{COUNT} quiet tails over Log Cache");
-    let mut server = Process::start(&["follow-server", "0", "3600"])?;
+    let mut server = Process::start(&["follow-server", "0", &WATCHED.as_secs().to_string()])?;
     let addresses = server.line()?;
     let (tail, _) = addresses.split_once(' ').ok_or("no addresses")?;
-    let client = Command::new(env::current_exe()?).args(["follow-quiet", tail, &COUNT.to_string()]).status()?;
-    if client.success() { Ok(()) } else { Err("the process with the tails failed".into()) }
+    let mut client = Process::start(&["follow-quiet", tail, &COUNT.to_string()])?.opened()?;
+    server.close_stdin();
+    let [_, requests, _] = numbers(&server.line()?)?;
+    println!("  requests             {:.0}/s", requests / WATCHED.as_secs_f64());
+    io::copy(&mut client.stdout, &mut io::stdout())?;
+    Ok(())
 }
 
 pub fn quiet_tails(address: &str, count: usize) -> Result<()> {
     // Until their pauses have grown to 2 s, and from then on.
     const SETTLING: Duration = Duration::from_secs(12);
-    const WATCHED: Duration = Duration::from_secs(10);
     let builder = Builder::new().log_cache(&format!("http://{address}")).tail_via(Via::LogCache).proxy(Proxy::none());
     let consumer = builder.build()?;
     drop(consumer.tail(APP, "bearer a-token")?);
     let before = status("VmRSS:")?;
     let tails = (0..count).map(|_| Ok(consumer.tail(APP, "bearer a-token")?)).collect::<Result<Vec<_>>>()?;
     let threads = || Ok::<_, io::Error>(fs::read_dir("/proc/self/task")?.count());
-    println!("  threads              {}", threads()?);
     thread::sleep(SETTLING);
+    println!("open");
+    println!("  threads              {}", threads()?);
     let cpu = cpu_time();
     thread::sleep(WATCHED);
     let used = (cpu_time() - cpu).as_secs_f64() / WATCHED.as_secs_f64();

@@ -491,6 +491,54 @@ fn a_poll_reads_at_most_two_pages_more_of_older_windows_than_of_the_front() {
 }
 
 #[test]
+fn an_older_window_of_many_lines_is_read_before_half_its_age_has_passed() {
+    let mut world = World::new(&Config::default(), Start::Tail, steady(1, 40));
+    for second in 20..40 {
+        world.run(EPOCH + second * SECOND);
+        let behind = world.now - world.engine.complete_until().unwrap();
+        assert!(behind < 13 * SECOND, "{} ms", behind / MS);
+    }
+}
+
+#[test]
+fn an_older_window_of_many_pages_does_not_wait_for_idle_pauses() {
+    // A burst, and then silence. A poll reads three pages of it.
+    let mut lines = steady(1000, 5);
+    lines.extend((0..600).map(|n| at(5_000 + n, 100, 1000 + n as u32)));
+    let config = Config { page: 20, ..Config::default() };
+    let mut world = World::new(&config, Start::Tail, lines);
+    world.round_trip = (2 * MS, 2 * MS);
+    world.run(EPOCH + 26 * SECOND);
+    let settled = world.engine.complete_until().unwrap();
+    assert!(settled > EPOCH + 5_600 * MS, "{} ms", (settled - EPOCH) / MS);
+}
+
+/// The requests of a run, from the server's time `from_ms` on, that have an end or that have none.
+fn requests(world: &World, from_ms: i64, have_end: bool) -> usize {
+    let part = if have_end { " Some(" } else { " None " };
+    let log = world.log.as_ref().unwrap().iter().filter(|request| request.contains(part));
+    log.filter(|request| request.split_whitespace().next().unwrap().parse::<i64>().unwrap() >= from_ms).count()
+}
+
+#[test]
+fn while_polls_take_long_only_the_oldest_window_is_read() {
+    let mut world = world(Start::Tail, steady(100, 60));
+    world.round_trip = (500 * MS, 500 * MS);
+    world.per_line = 20 * MS;
+    world.run(EPOCH + 50 * SECOND);
+    // It is due every 5 s, the young one would be every second.
+    assert!((4..=8).contains(&requests(&world, 20_000, true)), "{}", requests(&world, 20_000, true));
+}
+
+#[test]
+fn the_pause_counts_from_the_beginning_of_a_poll() {
+    let mut world = world(Start::Tail, steady(100, 30));
+    world.round_trip = (100 * MS, 100 * MS);
+    world.run(EPOCH + 20 * SECOND);
+    assert!(requests(&world, 10_000, false) >= 36, "{}", requests(&world, 10_000, false));
+}
+
+#[test]
 fn a_quiet_app_costs_one_request_a_poll() {
     let lines = (0..100).map(|n| at(n * 10_000 + 500, 100, n as u32)).collect();
     let mut world = world(Start::Tail, lines);
@@ -1006,7 +1054,10 @@ fn korifi_gives_the_newest_lines_and_ignores_the_end() {
     for start in [Start::Tail, Start::Follow] {
         let mut world = World::new(&config, start, steady(100, 60));
         world.store.is_korifi = true;
+        world.log = Some(Vec::new());
         world.run(EPOCH + 50 * SECOND);
+        // One is enough to learn that. Those of the beginning have an end, too.
+        assert!(requests(&world, 600, true) <= 1, "{}", requests(&world, 600, true));
         // Its lines are not late, so that no older window is needed.
         assert!(world.now - world.engine.complete_until().unwrap() < 13 * SECOND);
         let outcome = run(&mut world, 100);
