@@ -1,4 +1,24 @@
 //! One test for each mistake that was found while this was built, and for what servers do that is easily overlooked.
+//!
+//! Which test fails first if a rule is broken:
+//!
+//! | rule | test |
+//! |---|---|
+//! | a mark counts from when a page was asked for | `a_page_counts_from_when_it_was_asked_for` |
+//! | a page of one time leads on | `an_older_window_gets_past_a_page_of_one_time` |
+//! | the next page begins with the last time | `a_page_that_ends_between_equal_times_is_followed_by_one_that_begins_with_them` |
+//! | an empty page moves no mark | `an_empty_page_alone_moves_no_mark` |
+//! | a node that is away is no gap | `a_node_that_is_back_before_the_oldest_envelope_is_asked_for_is_no_gap` |
+//! | only an anchor proves something | `an_envelope_that_came_late_does_not_hide_what_was_removed` |
+//! | no answer about the oldest envelope decides nothing | `lines_of_a_node_that_is_away_again_are_not_used` |
+//! | doubt ends | `doubt_ends_with_an_anchor_and_the_front_is_short_again` |
+//! | the store is still the same after a gap | `after_a_gap_the_oldest_envelope_tells_of_the_next_one` |
+//! | a gap's range | `a_gap_reaches_beyond_the_oldest_envelope_and_leaves_the_marks` |
+//! | the requests of a poll are limited | `a_poll_reads_at_most_two_pages_more_of_older_windows_than_of_the_front` |
+//! | when older windows are due | `an_older_window_of_many_lines_is_read_before_half_its_age_has_passed` |
+//! | shedding | `while_polls_take_long_only_the_oldest_window_is_read` |
+//!
+//! All of them together are tried in the random worlds of `tests.rs`.
 
 use super::model::*;
 use super::*;
@@ -560,6 +580,11 @@ fn a_page_resets_the_pauses_that_failures_made() {
     assert!(pace.after_failure(None).as_millis() <= 500);
     let retry_after = Some(Duration::from_secs(20));
     assert_eq!(pace.after_failure(retry_after), Duration::from_secs(20));
+    // A server can't stop a tail for good, nor make it wait for less than it would without.
+    assert_eq!(pace.after_failure(Some(Duration::MAX)), Duration::from_secs(300));
+    assert!(pace.after_failure(Some(Duration::ZERO)) >= Duration::from_millis(1000));
+    let pauses: Vec<_> = (0..5).map(|_| pace.after_failure(None)).collect();
+    assert!(pauses.windows(2).any(|pair| pair[0] != pair[1]), "{pauses:?}");
 }
 
 #[test]
@@ -602,6 +627,9 @@ fn the_pause_grows_by_a_quarter_and_ends_with_a_line() {
     let idle: Vec<_> = (0..11).map(|_| pace.after_poll(false).as_millis()).collect();
     assert_eq!(idle, [312, 390, 488, 610, 762, 953, 1192, 1490, 1862, 2000, 2000]);
     assert_eq!(pace.after_poll(true), Duration::from_millis(250));
+    // It is never less than after a line.
+    let mut pace = Pace::new(Duration::from_secs(9), Duration::from_secs(2), 7);
+    assert_eq!(pace.after_poll(false), Duration::from_secs(9));
 }
 
 #[test]
@@ -754,6 +782,19 @@ fn an_older_window_gets_past_a_page_of_one_time() {
         assert!(world.now - world.engine.complete_until().unwrap() < 17 * SECOND, "pages of {page}, at most {largest}");
         // What follows the newest time needs no proof.
         assert_eq!(world.asks, 0, "pages of {page}, at most {largest}");
+    }
+}
+
+#[test]
+fn a_page_that_ends_between_equal_times_is_followed_by_one_that_begins_with_them() {
+    // All are from the past, so that each is read once.
+    let lines: Vec<_> = (0..60).map(|n| at(-60_000 + i64::from(n / 3) * 1000, 50, n)).collect();
+    for page in [4, 5, 7] {
+        let config = Config { page, ..Config::default() };
+        let mut world = World::new(&config, Start::Since(EPOCH - 100 * SECOND), lines.clone());
+        world.store.is_strict = true;
+        world.run(EPOCH + 20 * SECOND);
+        assert_eq!(sorted(&world), (0..60).collect::<Vec<_>>(), "pages of {page}");
     }
 }
 
@@ -991,6 +1032,17 @@ fn lines_are_sorted_by_time_and_then_as_the_server_has_them() {
     let Some(Item::Lines(lines)) = outbox.take() else { panic!("no lines") };
     assert_eq!(lines, [line(5, 1), line(5, 3), line(7, 2)]);
     assert!(outbox.take().is_none());
+
+    // A line is released when it is as old as that, or before a gap.
+    let mut outbox = Outbox::new(10);
+    outbox.push(vec![line(5, 1), line(7, 2)]);
+    outbox.release(Some(14));
+    assert!(outbox.take().is_none() && outbox.due() == Some(15));
+    outbox.release(Some(15));
+    assert!(matches!(outbox.take(), Some(Item::Lines(lines)) if lines == [line(5, 1)]));
+    outbox.push_gap(Gap { from: 1, until: 9 });
+    assert!(matches!(outbox.take(), Some(Item::Lines(lines)) if lines == [line(7, 2)]));
+    assert!(matches!(outbox.take(), Some(Item::Gap(_))));
 
     // So many are held back, and no more.
     let mut outbox = Outbox::new(i64::MAX);
