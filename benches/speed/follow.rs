@@ -38,10 +38,9 @@ pub fn follow() -> Result<()> {
         "               lines   |   lost  doubled  gaps  |  delay median    99 %  |  requests/s  read/given  |  CPU"
     );
     // The quiet ones cost too little to disturb each other.
-    let quiet = [(0.0, 60), (0.1, 60), (5.0, 30), (100.0, 30)];
-    let quiet =
-        quiet.map(|(rate, seconds)| thread::spawn(move || row(rate, seconds).map_err(|error| error.to_string())));
-    for row in quiet {
+    let slow = [(0.0, 60), (0.1, 60), (5.0, 30), (100.0, 30)];
+    let slow = slow.map(|(rate, seconds)| thread::spawn(move || row(rate, seconds).map_err(|error| error.to_string())));
+    for row in slow {
         print!("{}", row.join().map_err(|_| "a row panicked")??);
     }
     for (rate, seconds) in [(1000.0, 15), (5000.0, 15)] {

@@ -299,7 +299,7 @@ impl World {
         if self.began.is_none() && self.engine.complete_until().is_some() {
             self.began = Some(self.now);
         }
-        if self.first_seen.is_none() && !self.engine.seen.is_empty() {
+        if self.first_seen.is_none() && self.engine.seen.newest().is_some() {
             self.first_seen = Some(self.now);
         }
         self.most_seen = self.most_seen.max(self.engine.seen.len());
