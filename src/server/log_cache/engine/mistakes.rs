@@ -100,6 +100,8 @@ fn no_mark_is_behind_the_settled_one() {
     let mut windows = Windows::new(10 * SECOND, 0, 20 * SECOND);
     windows.settle(19 * SECOND);
     assert_eq!((windows.settled(), windows.get(1).mark), (19 * SECOND, 19 * SECOND));
+    let windows = Windows::new(SECOND, 0, 20 * SECOND);
+    assert_eq!((windows.settled(), windows.get(1).mark), (19 * SECOND, 19 * SECOND));
     // The young window is shed for a while and then read again. Its mark stayed where lines have been forgotten.
     let mut windows = Windows::new(10 * SECOND, 0, 20 * SECOND);
     windows.have_read(10 * SECOND, 35 * SECOND, 60 * SECOND);

@@ -19,8 +19,9 @@ pub(super) struct Window {
 impl Windows {
     /// The windows of a tail that gives lines from `floor` on and has read everything at the server's time `clock`.
     pub(super) fn new(horizon: i64, floor: i64, clock: i64) -> Self {
-        // If the horizon is shorter, the young window's mark is always where everything is settled, so that it is never due.
-        Windows { all: [horizon, YOUNG].map(|age| Window { age, mark: clock.saturating_sub(age).max(floor) }) }
+        // With a short horizon, the young window is never behind what is settled, so that it is never due.
+        let settled = clock.saturating_sub(horizon).max(floor);
+        Windows { all: [horizon, YOUNG].map(|age| Window { age, mark: clock.saturating_sub(age).max(settled) }) }
     }
 
     pub(super) fn count(&self) -> usize {
