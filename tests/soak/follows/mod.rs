@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use loggregator_consumer::crossbeam_channel::RecvTimeoutError;
 use loggregator_consumer::testing::Generation::*;
-use loggregator_consumer::{
-    Builder, Consumer, LogMessage, MessageType, Polling, Proxy, Reconnect, Result, Tail,
-};
+use loggregator_consumer::{Builder, Consumer, LogMessage, MessageType, Polling, Proxy, Reconnect, Result, Tail};
 use parking_lot::Mutex;
 
 use self::foundation::{Foundation, Kind, Streams, now};
