@@ -233,9 +233,9 @@ impl Watcher {
             if decision.is_some_and(|decision| Instant::now() >= decision) {
                 return self.go_over();
             }
+            // The watch goes on, whatever the error is: a stream that is mute would never be noticed without it.
             if let Err(error) = self.log_cache.poll() {
-                log::debug!("a silent stream is no longer watched: {error}");
-                return;
+                log::debug!("Log Cache cannot be read beside a silent stream: {error}");
             }
             if found.is_none() && self.log_cache.has_line_apart(Duration::ZERO) {
                 found = Some(Instant::now());

@@ -266,7 +266,7 @@ impl App {
     fn open(&self, consumer: &mut Consumer, random: &mut Random) -> Result<Tail> {
         let is_first = !self.is_followed.load(Ordering::Relaxed);
         let since = self.ledger.lock().since();
-        if self.foundation.kind.streams == Streams::Mute && (is_first || random.one_in(2)) {
+        if self.foundation.kind.streams == Streams::Mute && (is_first || random.one_in(3)) {
             // A new consumer, which does not know yet that the streams are mute.
             *consumer = self.builder().build().expect("the settings are valid");
             let _calm = self.foundation.calm();
