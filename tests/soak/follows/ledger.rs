@@ -75,11 +75,11 @@ impl Ledger {
         self.blind_from = Some(self.complete_until);
     }
 
-    /// Records that a tail begins with what becomes readable from now on.
-    pub fn opened_with_new_lines(&mut self, now: i64) {
+    /// Records that a tail begins with what becomes readable from now on. What was removed before can never be read.
+    pub fn opened_with_new_lines(&mut self, now: i64, emptied: i64) {
         self.tail += 1;
         self.blind_from = None;
-        self.excuse(|line, _| line.readable <= now);
+        self.excuse(|line, _| line.readable <= now || line.time <= emptied);
     }
 
     /// Records a line of the current tail. `is_removed` tells of a line that has this time, and so many newer ones,

@@ -271,7 +271,7 @@ impl App {
             *consumer = self.builder().build().expect("the settings are valid");
             let _calm = self.foundation.calm();
             let tail = consumer.tail(&self.guid, "")?;
-            self.ledger.lock().opened_with_new_lines(now());
+            self.ledger.lock().opened_with_new_lines(now(), self.foundation.emptied());
             self.run.count("follow: tail of a mute stream");
             return Ok(tail);
         }
