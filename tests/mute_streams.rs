@@ -294,6 +294,21 @@ fn a_stream_that_speaks_after_seconds_is_kept_and_gives_each_line_once() {
 }
 
 #[test]
+fn a_mute_stream_is_noticed_although_log_cache_could_not_be_read_for_a_while() {
+    within(2 * DEADLINE, || {
+        for via in STREAMS {
+            let server = serve();
+            // A tail over Log Cache would end with the first failure.
+            let policy = Reconnect::default().max_attempts(0);
+            let mut tail = builder(&server, via).reconnect(policy).build().unwrap().tail(APP, TOKEN).unwrap();
+            server.fault_at(Server::LogCache, Fault::RefuseStatus { status: 503, body: "away".into() });
+            server.send(message_of_now(APP, "hello"));
+            assert_next(&mut tail, "hello");
+        }
+    });
+}
+
+#[test]
 fn without_log_cache_or_with_a_forced_server_nothing_is_watched() {
     within(DEADLINE, || {
         let server = serve();

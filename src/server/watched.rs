@@ -255,6 +255,7 @@ impl Watcher {
                 continue;
             }
             schedule.next();
+            // The watch goes on, whatever the error is: a stream that is mute would never be noticed without it.
             if let Err(error) = self.log_cache.poll() {
                 log::debug!("Log Cache could not be read beside a silent stream: {error}");
             }

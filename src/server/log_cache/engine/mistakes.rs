@@ -915,6 +915,29 @@ fn complete_until_is_where_another_tail_can_go_on() {
 }
 
 #[test]
+fn complete_until_does_not_pass_a_gap_that_is_still_to_be_returned() {
+    let mut world = world(Start::Since(EPOCH - 10 * SECOND), steady(50, 60));
+    // The second gap waits, because the first one has just been returned. It is returned when the server is back, and so
+    // the third one waits, which begins long before.
+    let restart = |from| fault(from, from + 500, FaultKind::Restart);
+    world.faults = vec![restart(15_000), restart(18_000), fault(22_000, 36_000, FaultKind::Errors), restart(30_000)];
+    let mut lost = 0;
+    for tenths in 100..600 {
+        world.run(EPOCH + tenths * 100 * MS);
+        world.take();
+        let (until, given) = (world.engine.complete_until().unwrap(), sorted(&world));
+        for (time, text) in &world.store.removed {
+            let is_given = text.is_some_and(|text| given.binary_search(&text).is_ok());
+            let is_open = *time >= until || *time < world.engine.floor;
+            let is_in_gap = || world.gaps.iter().any(|gap| (gap.from..gap.until).contains(time));
+            assert!(is_given || is_open || is_in_gap(), "at {tenths}: {}", (time - EPOCH) / MS);
+            lost += usize::from(!is_given && !is_open);
+        }
+    }
+    assert!(lost > 0 && world.gaps.len() == 3, "{:?}", relative(&world.gaps));
+}
+
+#[test]
 fn an_empty_seed_gives_nothing_of_the_past_later() {
     // No line yet.
     let mut lines: Vec<_> = (0..100).map(|n| at(3_000 + n * 100, 100, n as u32)).collect();
