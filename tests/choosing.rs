@@ -119,7 +119,7 @@ fn on_a_foundation_with_only_a_log_cache_every_call_works() {
         assert_eq!(consumer.recent_choice().unwrap().via(), Via::LogCache);
         let choice = consumer.tail_choice().unwrap();
         assert_eq!(choice.via(), Via::LogCache);
-        assert!(choice.why().contains("no server with streams is known"), "{choice}");
+        assert!(choice.why().contains("no address of Doppler"), "{choice}");
         assert_eq!(api.take_paths(), ["/"], "nothing else is needed");
         assert_eq!(Consumer::discover(&api.url()).unwrap().recent(APP, TOKEN).unwrap().len(), 2);
     });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN, response};
 use common::{DEADLINE, ScriptedServer, hang_up, send, try_read_head, wait_until, within};
-use loggregator_consumer::testing::{Fault, Generation, TrafficController};
+use loggregator_consumer::testing::{Fault, Generation, RequestKind, TrafficController};
 use loggregator_consumer::{
     Builder, Consumer, Ending, ErrorKind, LogMessage, Polling, Proxy, Reconnect, Tail, TokenSource, Uaa, Via,
 };
@@ -154,11 +154,12 @@ fn a_broken_connection_a_503_and_a_server_that_is_away_are_no_gap() {
             Fault::RefuseStatus { status: 503, body: "away".into() },
         ] {
             let text = format!("{fault:?}");
-            server.always(fault);
+            // Aimed at these requests, so that the server notes them though it does not answer.
+            server.always_at(RequestKind::LogCacheRead, fault);
             let before = server.requests().len();
             assert!(server.wait_for_requests(before + 1, DEADLINE));
             server.send(line(text.clone()));
-            server.always([]);
+            server.always_at(RequestKind::LogCacheRead, []);
             assert_next(&mut tail, &[&text]);
         }
         server.set_node_away(true);

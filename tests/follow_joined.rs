@@ -3,14 +3,14 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN, message_of_now};
 use common::{DEADLINE, within};
-use loggregator_consumer::testing::{Fault, Generation, RequestKind, Target, TrafficController};
-use loggregator_consumer::{Builder, Ending, Error, ErrorKind, LogMessage, Proxy, Reconnect, Tail, Via};
+use loggregator_consumer::testing::{Fault, Generation, RequestKind, RouterError, Server, Target, TrafficController};
+use loggregator_consumer::{Builder, Ending, Error, ErrorKind, LogMessage, Proxy, Reconnect, Tail, TokenSource, Via};
 
 const GENERATIONS: [Generation; 5] =
     [Generation::April2014, Generation::May2014, Generation::Y2015, Generation::Y2016, Generation::Y2018];
@@ -191,6 +191,76 @@ fn recent_messages_that_cannot_be_read_are_an_error_at_first_and_then_a_gap() {
         assert!(gap.from.is_some() && gap.until.is_none(), "{gap:?}");
         server.send(message_of_now(APP, "after"));
         assert_eq!(take(&mut tail, 1), ["after"]);
+    });
+}
+
+#[test]
+fn a_token_that_is_renewed_for_the_recent_messages_changes_nothing() {
+    within(DEADLINE, || {
+        let server = TrafficController::of(Generation::Y2016).unwrap();
+        let at = |time: i64| LogMessage::new(APP, time.to_string()).timestamp(time);
+        server.add_recent(APP, [1, 2, 3, 4, 5].map(at));
+        let renewals = AtomicUsize::new(0);
+        let tokens = TokenSource::from_fn(move |_| {
+            Ok(format!("bearer token-number-{}", renewals.fetch_add(1, Ordering::SeqCst)))
+        });
+        let consumer = builder(&server).tokens(tokens).build().unwrap();
+        server.fault_at(RequestKind::RecentLogs, Fault::RefuseStatus { status: 401, body: "expired".into() });
+        assert_eq!(consumer.follow_since(APP, "", 4).map(|mut tail| take(&mut tail, 2)).unwrap(), ["4", "5"]);
+
+        let refusal = |status| Fault::RefuseStatus { status, body: "no".into() };
+        server.fault_at(RequestKind::RecentLogs, refusal(401));
+        server.fault_at(RequestKind::RecentLogs, refusal(503));
+        assert_eq!(consumer.follow(APP, "").unwrap_err().status(), Some(503), "it is still the first attempt");
+    });
+}
+
+#[test]
+fn a_log_cache_that_is_back_returns_nothing_twice() {
+    within(DEADLINE, || {
+        let server = TrafficController::of(Generation::LogCache1).unwrap();
+        server.add_recent(APP, ["one", "two"].map(|text| message_of_now(APP, text)));
+        let consumer = builder(&server).build().unwrap();
+        server.take_away(Server::LogCache, RouterError::NoEndpoints);
+        let mut tail = consumer.follow(APP, TOKEN).unwrap();
+        assert_eq!(take(&mut tail, 2), ["one", "two"]);
+        server.bring_back(Server::LogCache);
+        // Doppler is away for one attempt, so that what is known of routes is forgotten.
+        server.take_away(Server::Doppler, RouterError::EndpointFailure);
+        server.drop_tails(APP);
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
+        server.send(message_of_now(APP, "three"));
+        assert_eq!(take(&mut tail, 1), ["three"]);
+        assert_eq!(server.open_tails(APP), 0, "it is read from Log Cache");
+    });
+}
+
+#[test]
+fn a_message_from_a_clock_that_is_ahead_hides_nothing() {
+    within(DEADLINE, || {
+        let server = TrafficController::of(Generation::Y2018).unwrap();
+        let mut tail = builder(&server).build().unwrap().follow(APP, TOKEN).unwrap();
+        let ahead = message_of_now(APP, "ahead");
+        let time = ahead.timestamp + 15_000_000_000;
+        server.send(ahead.timestamp(time));
+        assert_eq!(take(&mut tail, 1), ["ahead"]);
+        server.stop();
+        server.add_recent(APP, [message_of_now(APP, "in the break")]);
+        server.restart().unwrap();
+        assert_eq!(take(&mut tail, 1), ["in the break"]);
+    });
+}
+
+#[test]
+fn without_recent_messages_none_comes_after_a_break_either() {
+    within(DEADLINE, || {
+        let server = TrafficController::of(Generation::Y2018).unwrap();
+        server.add_recent(APP, (0..5).map(|n| message_of_now(APP, &n.to_string())));
+        let mut tail = builder(&server).recent_limit(0).build().unwrap().follow(APP, TOKEN).unwrap();
+        server.drop_tails(APP);
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap, "nothing was returned before");
+        server.send(message_of_now(APP, "live"));
+        assert_eq!(take(&mut tail, 1), ["live"]);
     });
 }
 

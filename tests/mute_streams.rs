@@ -2,12 +2,15 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN, message_of_now};
 use common::{DEADLINE, wait_until, within};
-use loggregator_consumer::testing::{Fault, Generation, RequestKind, Server, TrafficController};
+use loggregator_consumer::crossbeam_channel::bounded;
+use loggregator_consumer::testing::{Fault, Generation, RequestKind, RouterError, Server, TrafficController};
 use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Reconnect, Tail, Via};
 
 const STREAMS: [Via; 2] = [Via::Doppler, Via::RlpGateway];
@@ -90,6 +93,150 @@ fn one_line_lets_a_tail_go_over_but_proves_nothing_for_the_others() {
     });
 }
 
+/// Logs until the streams of the consumer are known to be mute.
+fn show_that_streams_are_mute(server: &TrafficController, consumer: &Consumer) {
+    let mut tail = consumer.tail(APP, TOKEN).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..50 {
+                server.send(message_of_now(APP, &n.to_string()));
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        assert_next(&mut tail, "0");
+    });
+    assert_eq!(consumer.tail_choice().unwrap().via(), Via::LogCache);
+}
+
+#[test]
+fn a_mute_stream_takes_the_place_of_log_cache_neither_for_a_moment_nor_by_its_address() {
+    within(2 * DEADLINE, || {
+        let server = serve();
+        // Log Cache is known by an earlier call, and Doppler by hand.
+        let builder = Builder::new().api(&server.api()).doppler(&server.endpoint()).proxy(Proxy::none());
+        let consumer = builder.build().unwrap();
+        consumer.recent(APP, TOKEN).unwrap();
+        show_that_streams_are_mute(&server, &consumer);
+        server.take_away(Server::LogCache, RouterError::NoEndpoints);
+        let error = consumer.tail(APP, TOKEN).unwrap_err();
+        assert_eq!(error.status(), Some(503), "{error}");
+        server.bring_back(Server::LogCache);
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        server.send(message_of_now(APP, "more"));
+        assert_next(&mut tail, "more");
+    });
+}
+
+#[test]
+fn late_lines_of_before_the_call_are_no_proof() {
+    within(DEADLINE, || {
+        let server = TrafficController::of(Generation::Today).unwrap();
+        server.add_recent(APP, [message_of_now(APP, "of the past")]);
+        server.send_late(message_of_now(APP, "one"), Duration::from_millis(1600));
+        thread::sleep(Duration::from_millis(1100));
+        server.send_late(message_of_now(APP, "two"), Duration::from_millis(500));
+        let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build().unwrap();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        assert_next(&mut tail, "one");
+        assert_eq!(consumer.tail_choice().unwrap().via(), Via::Doppler);
+    });
+}
+
+#[test]
+fn a_stream_that_is_not_read_is_not_mute() {
+    within(DEADLINE, || {
+        let server = TrafficController::of(Generation::Today).unwrap();
+        let calls = AtomicUsize::new(0);
+        let pause = Duration::from_millis(10);
+        let consumer = Builder::new()
+            .api(&server.api())
+            .proxy(Proxy::none())
+            .reconnect(Reconnect::default().first(pause).longest(pause))
+            .on_connect(move || {
+                if calls.fetch_add(1, Ordering::SeqCst) == 1 {
+                    thread::sleep(Duration::from_secs(6));
+                }
+            })
+            .build()
+            .unwrap();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        server.drop_tails(APP);
+        wait_until("it is connected again", || reads_of_log_cache(&server) == 2);
+        assert!(server.wait_for_tails(APP, 1, DEADLINE));
+        for n in 0..4 {
+            server.send(message_of_now(APP, &n.to_string()));
+            thread::sleep(Duration::from_millis(500));
+        }
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
+        (0..4).for_each(|n| assert_next(&mut tail, &n.to_string()));
+        assert_eq!(consumer.tail_choice().unwrap().via(), Via::Doppler);
+        assert_eq!(server.open_tails(APP), 1);
+    });
+}
+
+#[test]
+fn a_function_of_the_caller_that_blocks_costs_only_the_watch() {
+    within(DEADLINE, || {
+        let server = TrafficController::of(Generation::Today).unwrap();
+        let (unblock, blocked) = bounded::<()>(0);
+        let caller = thread::current().id();
+        let proxy = Proxy::custom(move |_| {
+            if thread::current().id() != caller {
+                let _ = blocked.recv();
+            }
+            Ok(None)
+        });
+        let consumer = Builder::new().api(&server.api()).proxy(proxy).build().unwrap();
+        consumer.tail_choice().unwrap();
+        let began = Instant::now();
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        server.send(message_of_now(APP, "hello"));
+        assert_next(&mut tail, "hello");
+        drop(unblock);
+    });
+}
+
+/// Uses more than the stack of a thread that reads a stream.
+#[inline(never)]
+fn use_stack() {
+    std::hint::black_box([1_u8; 1_300_000]);
+}
+
+#[test]
+fn the_callers_functions_have_a_large_stack_when_a_stream_goes_on_over_log_cache() {
+    within(DEADLINE, || {
+        let server = Arc::new(TrafficController::of(Generation::Today).unwrap());
+        let in_the_tail = Arc::new(AtomicUsize::new(0));
+        let calls = Arc::clone(&in_the_tail);
+        let proxy = Proxy::custom(move |_| {
+            if thread::current().name() == Some("loggregator-read") {
+                use_stack();
+                calls.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(None)
+        });
+        let pause = Duration::from_millis(10);
+        let reconnect = Reconnect::default().first(pause).longest(pause);
+        let consumer = Builder::new().api(&server.api()).proxy(proxy).reconnect(reconnect).build().unwrap();
+        let mut speaking = consumer.tail(APP, TOKEN).unwrap();
+        server.send(message_of_now(APP, "hello"));
+        assert_next(&mut speaking, "hello");
+        drop(speaking);
+        // It is not watched any more, and so it reads on a small stack.
+        let mut tail = consumer.tail(APP, TOKEN).unwrap();
+        server.take_away(Server::Doppler, RouterError::UnknownRoute);
+        server.take_away(Server::RlpGateway, RouterError::UnknownRoute);
+        server.drop_tails(APP);
+        assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
+        server.stop();
+        server.restart().unwrap();
+        server.send(message_of_now(APP, "after"));
+        assert_next(&mut tail, "after");
+        assert!(in_the_tail.load(Ordering::SeqCst) > 0);
+    });
+}
+
 #[test]
 fn a_stream_of_an_app_that_logs_nothing_is_kept() {
     within(DEADLINE, || {
@@ -143,6 +290,21 @@ fn a_stream_that_speaks_after_seconds_is_kept_and_gives_each_line_once() {
         assert!(tail.recv_timeout(Duration::from_millis(4000)).is_err());
         assert_eq!(server.open_tails(APP), 1);
         assert_eq!(consumer.tail_choice().unwrap().via(), Via::Doppler);
+    });
+}
+
+#[test]
+fn a_mute_stream_is_noticed_although_log_cache_could_not_be_read_for_a_while() {
+    within(2 * DEADLINE, || {
+        for via in STREAMS {
+            let server = serve();
+            // A tail over Log Cache would end with the first failure.
+            let policy = Reconnect::default().max_attempts(0);
+            let mut tail = builder(&server, via).reconnect(policy).build().unwrap().tail(APP, TOKEN).unwrap();
+            server.fault_at(Server::LogCache, Fault::RefuseStatus { status: 503, body: "away".into() });
+            server.send(message_of_now(APP, "hello"));
+            assert_next(&mut tail, "hello");
+        }
     });
 }
 

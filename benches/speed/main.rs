@@ -2,14 +2,15 @@
 //! measured in the same run:
 //!
 //! ```text
-//! cargo bench                    # everything, takes about two minutes
-//! cargo bench -- tails recent    # some of: tails, latency, first, recent, idle
+//! cargo bench                    # everything, takes about five minutes
+//! cargo bench -- tails recent    # some of: tails, latency, first, recent, idle, follow
 //! ```
 //!
 //! Each row has its own server process. A row is measured in 5 rounds, each with the baseline and then the library. It
 //! shows the median round.
 
 mod bare;
+mod follow;
 mod log_cache;
 mod server;
 
@@ -39,6 +40,14 @@ fn main() -> Result<()> {
             return log_cache::memory(address, count.parse()?);
         }
         Some((role, [address, count])) if role == "idle-tails" => return idle_tails(address, count.parse()?),
+        Some((role, [rate, seconds])) if role == "follow-server" => {
+            return follow::serve(rate.parse()?, seconds.parse()?);
+        }
+        Some((role, [address])) if role == "follow-tail" => return follow::tail(address),
+        Some((role, [address, count])) if role == "follow-quiet" => {
+            return follow::quiet_tails(address, count.parse()?);
+        }
+        Some((role, [address])) if role == "follow-walk" => return follow::walk(address),
         _ => {}
     }
     let is_wanted = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
@@ -57,6 +66,9 @@ fn main() -> Result<()> {
     }
     if is_wanted("idle") {
         idle()?;
+    }
+    if is_wanted("follow") {
+        follow::follow()?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::server::foundation::{Foundation, Purpose, Via};
 use crate::server::joined::{Beginning, JoinedStream, Returned};
 use crate::server::learned::Learned;
 use crate::server::log_cache::engine::{Next, Start};
-use crate::server::log_cache::polling::{self, Answer, PollingSource};
+use crate::server::log_cache::polling::{self, Answer, Newest, PollingSource};
 use crate::server::source::{LiveSource, RecentSource};
 use crate::server::watched::WatchedStream;
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
@@ -34,8 +34,8 @@ use crate::settings::Settings;
 /// How long the recent messages may take that are joined with a stream. A server waits longer for the pong to its ping.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How much longer than its stream a tail waits for what Log Cache has at first.
-const SEED_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much longer than for its stream a tail waits for the newest line of Log Cache.
+const NEWEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Inner {
     pub(super) settings: Settings,
@@ -102,43 +102,45 @@ impl Inner {
         }
     }
 
-    /// Opens a stream. If it may be mute, Log Cache is read beside it, from before this returns.
+    /// Opens a stream. If it may be mute, Log Cache is read beside it, from the line on that is the newest one now.
     fn watched(self: &Arc<Self>, live: &Live, via: Via, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
         let streams = self.foundation.streams();
         let log_cache = if streams.are_unknown() { self.foundation.known_log_cache() } else { None };
         let Some(log_cache) = log_cache else { return self.stream(live, via, server, token) };
-        let watcher = Live { cancel: live.cancel.child(), ..live.clone() };
-        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
-        let caller = OnBehalf::current();
-        let (send_seed, seed) = bounded(1);
-        let read_seed = || {
-            let _ = send_seed.send(caller.run(|| self.polling_source(&watcher, &log_cache, token, timeouts)));
+        let cancel = live.cancel.child();
+        let cancel_on_drop = CancelOnDrop(&cancel);
+        let client = Arc::new(Client::keeping_alive(&self.dialer, &log_cache, &cancel));
+        let (send_newest, newest) = bounded(1);
+        let read_newest = {
+            let (inner, client, log_cache) = (Arc::clone(self), Arc::clone(&client), log_cache.clone());
+            let (cancel, app_guid, token) = (Arc::clone(&cancel), live.app_guid.clone(), token.to_owned());
+            let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
+            let caller = OnBehalf::current();
+            let read = move || {
+                let requester = inner.requester(&cancel);
+                let (client, server, app_guid, token) = (Some(&*client), &log_cache, &*app_guid, &*token);
+                Newest::read(&Call { requester, client, server, app_guid, token, timeouts })
+            };
+            move || _ = send_newest.send(caller.run(read))
         };
-        let (stream, seed) = thread::scope(|scope| {
-            let started = thread::Builder::new().stack_size(CALLER_STACK_SIZE).spawn_scoped(scope, read_seed);
-            // The stream runs functions of the caller, too, which may panic.
-            let cancel_on_unwind = CancelOnDrop(&watcher.cancel);
-            let stream = self.stream(live, via, server, token);
-            let seed = if stream.is_ok() { seed.recv_timeout(SEED_TIMEOUT).ok() } else { None };
-            if seed.is_some() {
-                mem::forget(cancel_on_unwind);
-            } else {
-                drop(cancel_on_unwind);
+        // In a thread of its own, because it takes as long as connecting to the stream, and may run functions of the caller
+        // that block. If there is no thread, nothing is received.
+        let _ =
+            thread::Builder::new().name("loggregator-watch".into()).stack_size(CALLER_STACK_SIZE).spawn(read_newest);
+        let stream = self.stream(live, via, server, token)?;
+        let newest = match newest.recv_timeout(NEWEST_TIMEOUT) {
+            Ok(Ok(Some(newest))) => newest,
+            failed => {
+                let why = failed.ok().and_then(Result::err).map_or_else(String::new, |error| format!(": {error}"));
+                log::info!("Log Cache could not be read beside a stream, so it is not noticed if that is mute{why}");
+                return Ok(stream);
             }
-            // A panic of a caller's function costs only the watch.
-            let _ = started.map(|thread| thread.join());
-            (stream, seed)
-        });
-        match (stream?, seed) {
-            (stream, Some(Ok(seed))) => {
-                Ok(Box::new(WatchedStream::new(stream, seed, streams, &live.cancel, watcher.cancel)))
-            }
-            (stream, seed) => {
-                let error = seed.and_then(Result::err).map_or_else(String::new, |error| format!(": {error}"));
-                log::debug!("Log Cache cannot be read beside a stream, which may be mute{error}");
-                Ok(stream)
-            }
-        }
+        };
+        cancel_on_drop.keep();
+        let watcher = Live { start: Start::Since(newest.line.saturating_add(1)), cancel, ..live.clone() };
+        let requests = Box::new(self.further_polls(&watcher, &log_cache, client));
+        let log_cache = PollingSource::new(&self.settings, watcher.start, &watcher.cancel, requests);
+        Ok(Box::new(WatchedStream::new(stream, log_cache, newest.until, streams, &live.cancel, watcher.cancel)))
     }
 
     /// Opens a stream, and joins it with the recent messages of the same server.
@@ -164,17 +166,8 @@ impl Inner {
     /// Opens a source that polls Log Cache.
     fn poll(self: &Arc<Self>, live: &Live, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
         let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
-        Ok(Box::new(self.polling_source(live, server, token, timeouts)?))
-    }
-
-    /// Opens a source that polls Log Cache. The timeouts apply until this returns.
-    fn polling_source(
-        self: &Arc<Self>,
-        live: &Live,
-        server: &Endpoint,
-        token: &str,
-        timeouts: ReadTimeouts,
-    ) -> Result<PollingSource> {
+        // A joined stream may have returned messages before it broke, and Log Cache is back.
+        let start = live.returned.lock().next_time().map_or(live.start, Start::Since);
         let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
         let first = |next| {
             let requester = self.requester(&live.cancel);
@@ -182,7 +175,7 @@ impl Inner {
             polling::read(&call, next)
         };
         let further = self.further_polls(live, server, Arc::clone(&client));
-        PollingSource::open(&self.settings, live.start, &live.cancel, first, Box::new(further))
+        Ok(Box::new(PollingSource::open(&self.settings, start, &live.cancel, first, Box::new(further))?))
     }
 
     /// Returns the function that makes further requests, in the tail's thread.
@@ -261,6 +254,12 @@ impl Inner {
 
 /// Cancels when it is dropped.
 struct CancelOnDrop<'a>(&'a Cancel);
+
+impl CancelOnDrop<'_> {
+    fn keep(self) {
+        mem::forget(self);
+    }
+}
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {

@@ -41,7 +41,7 @@ impl Purpose {
             Purpose::Tail => &[
                 (Via::Doppler, "it reports when it disconnects a slow reader, and its streams have no time limit"),
                 (Via::RlpGateway, "the address of Doppler is not known"),
-                (Via::LogCache, "no server with streams is known, so it is polled"),
+                (Via::LogCache, "no address of Doppler or the RLP gateway is known, so it is polled"),
                 // Last, because the API listed it for years after its removal.
                 (Via::Legacy, "it is the only known server for tails"),
             ],
@@ -294,7 +294,9 @@ impl Foundation {
         again: bool,
     ) -> Result<(Option<Links>, bool)> {
         let best = purpose.best();
-        let Some(api) = self.api.as_ref().filter(|_| self.given.get(best).is_none()) else { return Ok((None, false)) };
+        let Some(api) = self.api.as_ref().filter(|_| self.given.get(best).is_none()) else {
+            return Ok((self.links.lock().clone(), false));
+        };
         // No lock is held during the requests, so that every caller can be interrupted. Two may make them at once.
         let known = self.links.lock().clone();
         let is_enough = self.session.get(best).is_some()
@@ -330,7 +332,7 @@ impl Foundation {
     fn plan(&self, purpose: Purpose, links: Option<&Links>) -> Result<Plan> {
         let now = Instant::now();
         let missing_routes = self.missing_routes.lock();
-        let (mut with_route, mut without_route) = (Vec::new(), Vec::new());
+        let (mut with_route, mut without_route, mut mute) = (Vec::new(), Vec::new(), Vec::new());
         let (mut why_not_the_best, mut unusable) = (None, None);
         for &(via, why) in purpose.servers() {
             let (address, is_given) = match (self.given.get(via), links.and_then(|links| links.get(via))) {
@@ -344,14 +346,15 @@ impl Foundation {
             };
             match address {
                 Ok(endpoint) => {
-                    let is_mute = purpose == Purpose::Tail && via.streams() && self.streams.are_mute();
-                    let missing = match missing_routes.why(&endpoint, now).filter(|_| !is_given) {
-                        None if is_mute => Some(MUTE),
-                        missing => missing,
-                    };
+                    let missing = missing_routes.why(&endpoint, now).filter(|_| !is_given);
                     let why = why_not_the_best.clone().map_or(Cow::Borrowed(why), Cow::Owned);
                     let choice = Choice::new(via, endpoint, why, is_given);
+                    let is_mute = purpose == Purpose::Tail && via.streams() && self.streams.are_mute();
                     match missing {
+                        _ if is_mute => {
+                            why_not_the_best.get_or_insert(MUTE.to_owned());
+                            mute.push(choice);
+                        }
                         Some(missing) => {
                             why_not_the_best.get_or_insert(missing.to_owned());
                             without_route.push(choice);
@@ -368,7 +371,11 @@ impl Foundation {
                 }
             }
         }
-        let mut usable = with_route.into_iter().chain(without_route);
+        // A mute stream is no replacement for Log Cache.
+        if with_route.iter().chain(&without_route).any(|choice| choice.via() == Via::LogCache) {
+            mute.clear();
+        }
+        let mut usable = with_route.into_iter().chain(without_route).chain(mute);
         match (usable.next(), unusable) {
             (Some(first), unusable) => {
                 let mut others: Vec<_> = usable.collect();

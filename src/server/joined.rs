@@ -22,25 +22,29 @@ use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
 use crate::wire::format::Format;
 use crate::wire::frames::{Frames, Progress};
 
-/// How much later than a newer message one may arrive, in nanoseconds. Returned messages are remembered for so long.
-const HORIZON: i64 = 10_000_000_000;
+/// How much later than a newer message one may arrive. Messages of this time are returned again after a restart.
+const HORIZON: Duration = Duration::from_secs(10);
 
 /// How long after the recent messages the stream may still bring one of them.
 const OVERLAP: Duration = Duration::from_secs(30);
 
+/// How many messages are remembered at least, some 100 bytes each. Or twice as many as there are recent ones.
+const MIN_REMEMBERED: usize = 10_000;
+
 /// A message's time, and a hash of its content.
 type Key = (i64, u64);
-
-/// The maximum number of returned messages that are remembered, some 40 bytes each.
-const MAX_REMEMBERED: usize = 100_000;
 
 /// What a call has returned so far, over all of its connections.
 #[derive(Debug, Default)]
 pub(crate) struct Returned {
     /// Keyed at random, so that nobody can write messages whose hashes collide.
     hasher: RandomState,
-    /// The newest messages that were returned.
-    messages: BTreeMap<Key, Count>,
+    /// The last messages, in the order in which they were returned. Their times are not to be relied on for that: the
+    /// clock of an instance may be wrong.
+    last: VecDeque<(Instant, Key)>,
+    /// How often each of them was returned.
+    counts: BTreeMap<Key, Count>,
+    most: usize,
     /// No recent message before it is returned.
     floor: Option<i64>,
     has_begun: bool,
@@ -49,7 +53,7 @@ pub(crate) struct Returned {
 /// How often a message was returned.
 #[derive(Debug, Default)]
 struct Count {
-    count: u32,
+    count: usize,
     /// Loggregator itself made it, for this stream only: it is not among the recent messages.
     is_notice: bool,
 }
@@ -61,43 +65,46 @@ impl Returned {
     }
 
     fn add(&mut self, key: Key, message: &LogMessage) {
-        let entry = self.messages.entry(key).or_default();
-        entry.count = entry.count.saturating_add(1);
+        self.last.push_back((Instant::now(), key));
+        let entry = self.counts.entry(key).or_default();
+        entry.count += 1;
         entry.is_notice = message.source_name.as_deref() == Some("LGR");
-        // The newest one is kept in any case.
-        let from = self.complete_until().unwrap_or(i64::MIN);
-        if self.messages.first_key_value().is_some_and(|(first, _)| first.0 < from) {
-            self.messages = self.messages.split_off(&(from.min(self.newest().unwrap_or(from)), 0));
-        }
-        while self.messages.len() > MAX_REMEMBERED
-            && let Some((forgotten, _)) = self.messages.pop_first()
+        if self.last.len() > self.most.max(MIN_REMEMBERED)
+            && let Some((_, forgotten)) = self.last.pop_front()
+            && let Some(entry) = self.counts.get_mut(&forgotten)
         {
-            self.floor = self.floor.max(Some(forgotten.0.saturating_add(1)));
+            entry.count -= 1;
+            if entry.count == 0 {
+                self.counts.remove(&forgotten);
+            }
         }
     }
 
-    fn newest(&self) -> Option<i64> {
-        self.messages.last_key_value().map(|(key, _)| key.0)
+    /// Returns the time of the message after the newest one. `None` if none was returned.
+    pub(crate) fn next_time(&self) -> Option<i64> {
+        self.counts.last_key_value().map(|(key, _)| key.0.saturating_add(1))
     }
 
     /// Returns the time before which no message is expected any more.
     fn complete_until(&self) -> Option<i64> {
-        self.newest().map(|newest| newest.saturating_sub(HORIZON)).max(self.floor)
+        // The oldest of the last ones, because the clock of an instance may run ahead.
+        let recently = self.last.iter().rev().take_while(|(at, _)| at.elapsed() < HORIZON).map(|(_, key)| key.0).min();
+        let oldest = recently.or(self.last.back().map(|(_, key)| key.0));
+        oldest.map(|oldest| oldest.saturating_sub(HORIZON.as_nanos() as i64)).max(self.floor)
     }
 
-    /// Takes the recent messages that were not returned before, and notes them as returned. `recent` is sorted by time.
-    fn take_new(&mut self, recent: Vec<LogMessage>) -> Vec<(Key, LogMessage)> {
-        let from = self.complete_until().unwrap_or(i64::MIN);
-        let mut known: BTreeMap<Key, u32> = self.messages.iter().map(|(key, entry)| (*key, entry.count)).collect();
+    /// Returns the recent messages that were not returned before. `recent` is sorted by time.
+    fn new_ones(&mut self, recent: Vec<LogMessage>) -> Vec<(Key, LogMessage)> {
+        self.most = recent.len().saturating_mul(2);
+        let mut known: BTreeMap<Key, usize> = self.counts.iter().map(|(key, entry)| (*key, entry.count)).collect();
         let mut new = Vec::new();
-        for message in recent.into_iter().filter(|message| message.timestamp >= from) {
+        for message in recent.into_iter().filter(|message| Some(message.timestamp) >= self.floor) {
             let key = self.key(&message);
             match known.get_mut(&key).filter(|count| **count > 0) {
                 Some(count) => *count -= 1,
                 None => new.push((key, message)),
             }
         }
-        new.iter().for_each(|(key, message)| self.add(*key, message));
         new
     }
 
@@ -106,24 +113,23 @@ impl Returned {
     ///
     /// A ring drops its oldest messages first. So if a message that was returned is still there, its ring has dropped
     /// nothing since. Which ring a message is from cannot be seen. So all returned messages must be there that are not
-    /// older than the oldest recent one: then no ring has a later beginning than the others.
+    /// older than the oldest recent one: then no ring that had one of them has a later beginning than the others.
     fn missing_from(&self, recent: &[LogMessage]) -> Option<Missing> {
         let from = self.complete_until();
         let (Some(oldest), Some(newest)) = (recent.first(), recent.last()) else {
             return Some(Missing { from, until: None });
         };
-        let mut held: BTreeMap<Key, u32> = BTreeMap::new();
+        let mut held: BTreeMap<Key, usize> = BTreeMap::new();
         recent.iter().for_each(|message| *held.entry(self.key(message)).or_default() += 1);
-        let returned = self.messages.range((oldest.timestamp, 0)..).filter(|(_, entry)| !entry.is_notice);
-        let mut expected = returned.peekable();
-        if expected.peek().is_none() {
-            return Some(Missing { from, until: Some(oldest.timestamp) });
-        }
         // Of the oldest time, some may have been dropped.
-        let is_held = |(key, entry): (&Key, &Count)| key.0 == oldest.timestamp || held.get(key) >= Some(&entry.count);
-        let has_anchor = self.messages.keys().any(|key| held.contains_key(key));
+        let after_the_oldest = (oldest.timestamp.saturating_add(1), 0);
+        let mut expected = self.counts.range(after_the_oldest..).filter(|(_, entry)| !entry.is_notice);
+        let has_anchor = self.counts.keys().any(|key| held.contains_key(key));
+        if has_anchor && expected.all(|(key, entry)| held.get(key) >= Some(&entry.count)) {
+            return None;
+        }
         let until = newest.timestamp.saturating_add(1);
-        (!has_anchor || !expected.all(is_held)).then_some(Missing { from, until: Some(until) })
+        Some(Missing { from: from.map(|from| from.min(until)), until: Some(until) })
     }
 }
 
@@ -141,7 +147,7 @@ pub(crate) struct JoinedStream {
     stream: Box<dyn LiveSource>,
     format: Format,
     returned: Arc<Mutex<Returned>>,
-    recent: Vec<LogMessage>,
+    recent: Vec<(Key, LogMessage)>,
     /// How often the stream may still bring a recent message once more.
     overlap: BTreeMap<Key, u32>,
     overlap_ends: Instant,
@@ -150,8 +156,12 @@ pub(crate) struct JoinedStream {
 }
 
 impl JoinedStream {
-    /// Joins an open stream with the recent messages. An error means that they could not be read after a break: the tail
-    /// goes on with the stream.
+    /// Joins an open stream with the recent messages. If these could not be read after a break, the tail goes on with the
+    /// stream alone.
+    ///
+    /// # Errors
+    ///
+    /// That of the recent messages, at first.
     pub(crate) fn new(
         stream: Box<dyn LiveSource>,
         recent: Result<Vec<LogMessage>>,
@@ -160,7 +170,7 @@ impl JoinedStream {
     ) -> Result<Self> {
         let format = stream.format();
         let mut state = returned.lock();
-        let is_first = !std::mem::replace(&mut state.has_begun, true);
+        let is_first = !state.has_begun;
         let (recent, missing) = match recent {
             Ok(mut recent) => {
                 sort_recent(&mut recent);
@@ -176,10 +186,11 @@ impl JoinedStream {
                 (Vec::new(), Some(Missing { from: state.complete_until(), until: None }))
             }
         };
-        let (keys, recent): (Vec<_>, Vec<_>) = state.take_new(recent).into_iter().unzip();
-        let mut overlap = BTreeMap::new();
-        keys.into_iter().for_each(|key| *overlap.entry(key).or_default() += 1);
+        state.has_begun = true;
+        let recent = state.new_ones(recent);
         drop(state);
+        let mut overlap = BTreeMap::new();
+        recent.iter().for_each(|(key, _)| *overlap.entry(*key).or_default() += 1);
         let (returned, now) = (Arc::clone(returned), Instant::now());
         let overlap_ends = now + OVERLAP;
         Ok(JoinedStream { stream, format, returned, recent, overlap, overlap_ends, missing, last_report: now })
@@ -206,8 +217,9 @@ impl JoinedStream {
 fn begin(recent: &mut Vec<LogMessage>, beginning: Beginning) -> Option<i64> {
     match beginning {
         Beginning::Newest(limit) => {
-            recent.drain(..recent.len().saturating_sub(limit));
-            recent.first().map(|oldest| oldest.timestamp)
+            let newest_left_out = recent.drain(..recent.len().saturating_sub(limit)).next_back();
+            let after = newest_left_out.map(|message| message.timestamp.saturating_add(1));
+            recent.first().map(|oldest| oldest.timestamp).or(after)
         }
         Beginning::Since(since) => Some(since),
     }
@@ -233,8 +245,12 @@ impl LiveSource for JoinedStream {
             return None;
         }
         self.last_report = Instant::now();
-        let messages = std::mem::take(&mut self.recent).into_iter().map(Ok).collect();
-        Some(Decoded { messages, complete_until: self.returned.lock().complete_until() })
+        let recent = std::mem::take(&mut self.recent);
+        let mut returned = self.returned.lock();
+        // Not before they are on their way: if this source is dropped first, the next one returns them.
+        recent.iter().for_each(|(key, message)| returned.add(*key, message));
+        let messages = recent.into_iter().map(|(_, message)| Ok(message)).collect();
+        Some(Decoded { messages, complete_until: returned.complete_until() })
     }
 
     fn format(&self) -> Format {
@@ -291,8 +307,8 @@ mod tests {
         let begin = 10 * SECOND;
         assert_eq!(returned.missing_from(&messages(begin - 3..begin + 9)), None);
         assert_eq!(returned.missing_from(&messages(begin + 4..begin + 9)), None, "the newest one is there");
-        assert_eq!(returned.missing_from(&messages(begin + 5..begin + 9)), missing(4, begin + 5));
-        assert_eq!(returned.missing_from(&[]), Some(Missing { from: Some(4), until: None }));
+        assert_eq!(returned.missing_from(&messages(begin + 5..begin + 9)), missing(0, begin + 9));
+        assert_eq!(returned.missing_from(&[]), Some(Missing { from: Some(0), until: None }));
     }
 
     #[test]
@@ -301,7 +317,7 @@ mod tests {
         let returned = returned(begin..begin + 10);
         // The even times are from a ring that has dropped all that is older than 16.
         let recent = messages((begin..begin + 20).filter(|time| time % 2 == 1 || *time > begin + 15));
-        assert_eq!(returned.missing_from(&recent), missing(9, begin + 20));
+        assert_eq!(returned.missing_from(&recent), missing(0, begin + 20));
     }
 
     #[test]
@@ -316,13 +332,17 @@ mod tests {
     #[test]
     fn only_what_was_not_returned_is_new_as_often_as_it_is_there() {
         let mut returned = returned([5, 5, 7]);
-        assert_eq!(times(&returned.take_new(messages([5, 5, 5, 6, 7, 8]))), [5, 6, 8]);
-        assert_eq!(times(&returned.take_new(messages([5, 5, 5, 6, 7, 8]))), [0; 0]);
-        // What is older than the horizon was returned, or comes too late.
-        let mut returned = self::returned([30 * SECOND]);
-        let recent = messages([19 * SECOND, 20 * SECOND, 31 * SECOND]);
-        assert_eq!(times(&returned.take_new(recent)), [20 * SECOND, 31 * SECOND]);
-        assert_eq!(returned.complete_until(), Some(21 * SECOND));
+        assert_eq!(times(&returned.new_ones(messages([5, 5, 5, 6, 7, 8]))), [5, 6, 8]);
+        assert_eq!(times(&returned.new_ones(messages([4, 5, 7]))), [4]);
+    }
+
+    #[test]
+    fn a_line_whose_clock_runs_ahead_hides_nothing() {
+        let mut returned = returned([10 * SECOND, i64::MAX, 11 * SECOND]);
+        assert_eq!(returned.complete_until(), Some(0));
+        let recent = messages([10 * SECOND, 11 * SECOND, 12 * SECOND, i64::MAX]);
+        assert_eq!(returned.missing_from(&recent), None);
+        assert_eq!(times(&returned.new_ones(recent)), [12 * SECOND]);
     }
 
     #[test]
@@ -330,11 +350,22 @@ mod tests {
         let mut returned = returned([i64::MAX, i64::MIN, 0, i64::MAX, -1]);
         for recent in [messages([i64::MIN, 0, i64::MAX]), messages([i64::MIN]), Vec::new()] {
             let _ = returned.missing_from(&recent);
-            let _ = returned.take_new(recent);
+            let _ = returned.new_ones(recent);
         }
-        let returned = self::returned((0..MAX_REMEMBERED as i64 + 10).map(|n| 5 * SECOND + n));
-        assert_eq!(returned.messages.len(), MAX_REMEMBERED);
-        // What was forgotten is not returned once more.
-        assert_eq!(returned.complete_until(), Some(5 * SECOND + 10));
+        let mut returned = self::returned((0..MIN_REMEMBERED as i64 + 10).map(|n| n % 100));
+        assert_eq!((returned.last.len(), returned.counts.len()), (MIN_REMEMBERED, 100));
+        // Recent messages can only be told from new ones if they are all remembered.
+        assert_eq!(returned.new_ones(messages(0..MIN_REMEMBERED as i64)).len(), MIN_REMEMBERED - 100);
+        assert_eq!(returned.most, 2 * MIN_REMEMBERED);
+    }
+
+    #[test]
+    fn the_beginning_is_limited_and_nothing_older_comes_later() {
+        let begin_at = |limit| {
+            let mut recent = messages(1..6);
+            let floor = begin(&mut recent, Beginning::Newest(limit));
+            (recent.len(), floor)
+        };
+        assert_eq!((begin_at(2), begin_at(9), begin_at(0)), ((2, Some(4)), (5, Some(1)), (0, Some(6))));
     }
 }

@@ -1,15 +1,15 @@
 //! [`WatchedStream`]: a stream that may be mute, and Log Cache beside it to find out.
 //!
 //! With `disable_logs` of the platform's agents, Doppler and the RLP gateway accept a tail, ping, and never give a line,
-//! while Log Cache has them all. So as long as no stream of a foundation has given a line, Log Cache is read from the
-//! opening of a stream on. If a line is there and the stream stays silent, the tail goes on over Log Cache. As this is
-//! read from the opening on, no line is lost.
+//! while Log Cache has them all. So as long as no stream of a foundation has given a line, Log Cache is read beside a
+//! stream. If it has a line that is newer than all at the opening, and the stream stays silent, the tail goes on over Log
+//! Cache. As this is read from the opening on, no line is lost.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -32,8 +32,8 @@ const READ_EVERY: Duration = Duration::from_secs(15);
 const LATENESS: Duration = Duration::from_secs(3);
 
 /// The lines that prove that all streams are mute are at least this far apart. A single one may have been logged between
-/// the first reading of Log Cache and the moment at which the server subscribed to the app.
-const APART: Duration = Duration::from_secs(1);
+/// the opening and the moment at which the server subscribed to the app. In nanoseconds.
+const APART: i64 = 1_000_000_000;
 
 /// Whether the streams of a foundation give lines, as far as its tails have shown.
 #[derive(Debug, Default)]
@@ -86,36 +86,45 @@ pub(crate) struct WatchedStream {
     watched: Option<Sender<Infallible>>,
     /// Interrupts a request of the watcher.
     watcher_cancel: Arc<Cancel>,
+    is_being_read: Arc<AtomicBool>,
 }
 
 /// Reads Log Cache while a stream is silent.
 struct Watcher {
     log_cache: Box<PollingSource>,
+    /// Lines with a later time were logged after the opening.
+    opened_at: i64,
     streams: Arc<Streams>,
     verdict: Arc<Mutex<Verdict>>,
     watched: Receiver<Infallible>,
+    /// Whether the reader waits for the stream.
+    is_being_read: Arc<AtomicBool>,
     /// How the stream is ended.
     write_half: Option<Arc<WriteHalf>>,
     cancel: Arc<Cancel>,
 }
 
 impl WatchedStream {
-    /// `log_cache` has read what was there when the stream was opened, and uses `watcher_cancel`. `cancel` is that of the
-    /// stream.
+    /// `log_cache` returns what is newer than the newest line at the opening, and uses `watcher_cancel`. `cancel` is that
+    /// of the stream. Lines with a later time than `opened_at` were logged after the opening.
     pub(crate) fn new(
         stream: Box<dyn LiveSource>,
         log_cache: PollingSource,
+        opened_at: i64,
         streams: &Arc<Streams>,
         cancel: &Arc<Cancel>,
         watcher_cancel: Arc<Cancel>,
     ) -> Self {
         let (sender, watched) = bounded(0);
         let verdict = Arc::new(Mutex::new(Verdict::Open));
+        let is_being_read = Arc::new(AtomicBool::new(false));
         let watcher = Watcher {
             log_cache: Box::new(log_cache),
+            opened_at,
             streams: Arc::clone(streams),
             verdict: Arc::clone(&verdict),
             watched,
+            is_being_read: Arc::clone(&is_being_read),
             write_half: stream.write_half().map(Arc::clone),
             cancel: Arc::clone(cancel),
         };
@@ -127,6 +136,7 @@ impl WatchedStream {
             watcher: Some(watcher),
             watched: Some(sender),
             watcher_cancel,
+            is_being_read,
         }
     }
 
@@ -146,7 +156,10 @@ impl WatchedStream {
 
 impl LiveSource for WatchedStream {
     fn receive(&mut self) -> Progress {
-        self.stream.receive()
+        self.is_being_read.store(true, Ordering::Relaxed);
+        let progress = self.stream.receive();
+        self.is_being_read.store(false, Ordering::Relaxed);
+        progress
     }
 
     fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames> {
@@ -170,7 +183,10 @@ impl LiveSource for WatchedStream {
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.stream.wait(deadline)
+        self.is_being_read.store(true, Ordering::Relaxed);
+        let result = self.stream.wait(deadline);
+        self.is_being_read.store(false, Ordering::Relaxed);
+        result
     }
 
     fn default_idle_timeout(&self) -> Option<Duration> {
@@ -179,11 +195,6 @@ impl LiveSource for WatchedStream {
 
     fn missing(&self) -> Option<Missing> {
         self.stream.missing()
-    }
-
-    fn runs_callers_functions(&self) -> bool {
-        // The reader may go on with Log Cache.
-        true
     }
 
     fn write_half(&self) -> Option<&Arc<WriteHalf>> {
@@ -196,6 +207,7 @@ impl LiveSource for WatchedStream {
     }
 
     fn successor(&mut self) -> Option<Box<dyn LiveSource>> {
+        self.end_watch();
         match &mut *self.verdict.lock() {
             Verdict::Mute(source) => source.take().map(|source| source as Box<dyn LiveSource>),
             Verdict::Open | Verdict::Over => None,
@@ -223,24 +235,41 @@ impl Watcher {
     fn run(mut self) {
         let opened = Instant::now();
         let every = (1..).map(|n| READ_AFTER[READ_AFTER.len() - 1] + READ_EVERY * n);
-        let mut found = None;
-        for next in READ_AFTER.into_iter().chain(every) {
-            let decision = found.map(|at: Instant| at + LATENESS);
-            let wake = decision.map_or(opened + next, |decision| decision.min(opened + next));
+        let mut schedule = READ_AFTER.into_iter().chain(every).map(|after| opened + after).peekable();
+        // Since when there has been a line, and another one that proves that all streams are mute.
+        let (mut line_since, mut proof_since) = (None, None);
+        loop {
+            let decision = proof_since.or(line_since).map(|since: Instant| since + LATENESS);
+            let reading = schedule.peek().copied();
+            let Some(wake) = decision.into_iter().chain(reading).min() else { return };
             if !self.sleep_until(wake) {
                 return;
             }
             if decision.is_some_and(|decision| Instant::now() >= decision) {
-                return self.go_over();
+                if self.is_being_read.load(Ordering::Relaxed) {
+                    return self.go_over(proof_since.is_some());
+                }
+                // The caller takes nothing, so the stream has not been read: its silence proves nothing.
+                let now = Instant::now();
+                (line_since, proof_since) = (line_since.and(Some(now)), proof_since.and(Some(now)));
+                continue;
             }
+            schedule.next();
+            // The watch goes on, whatever the error is: a stream that is mute would never be noticed without it.
             if let Err(error) = self.log_cache.poll() {
-                log::debug!("a silent stream is no longer watched: {error}");
-                return;
+                log::debug!("Log Cache could not be read beside a silent stream: {error}");
             }
-            if found.is_none() && self.log_cache.has_line_apart(Duration::ZERO) {
-                found = Some(Instant::now());
-            }
+            let now = Instant::now();
+            line_since = line_since.or(self.log_cache.held_times().next().map(|_| now));
+            proof_since = proof_since.or(self.has_proof().then_some(now));
         }
+    }
+
+    /// Returns true if two lines are there that were logged after the opening, and far enough apart.
+    fn has_proof(&self) -> bool {
+        let times = self.log_cache.held_times().filter(|time| *time > self.opened_at);
+        let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), time| (first.min(time), last.max(time)));
+        last.saturating_sub(first) >= APART
     }
 
     /// Returns false if the watch is over.
@@ -249,20 +278,19 @@ impl Watcher {
     }
 
     /// Lets the tail go on over Log Cache.
-    fn go_over(self) {
-        let Watcher { log_cache, streams, verdict, write_half, cancel, .. } = self;
-        let are_mute = log_cache.has_line_apart(APART);
+    fn go_over(self, are_all_mute: bool) {
+        let Watcher { mut log_cache, streams, verdict, write_half, cancel, .. } = self;
         {
             let mut verdict = verdict.lock();
             if !matches!(*verdict, Verdict::Open) {
                 return;
             }
+            log_cache.begin_tail();
             *verdict = Verdict::Mute(Some(log_cache));
         }
-        if are_mute {
+        if are_all_mute {
             streams.set_mute();
         }
-        log::warn!("a stream gives no lines, though Log Cache has some: its tail goes on over Log Cache");
         // This wakes the reader.
         match write_half {
             Some(write_half) => {
@@ -271,5 +299,7 @@ impl Watcher {
             }
             None => cancel.disconnect(),
         }
+        // Last, because a logger is the caller's code.
+        log::warn!("a stream gives no lines, though Log Cache has some: its tail goes on over Log Cache");
     }
 }

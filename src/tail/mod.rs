@@ -110,7 +110,9 @@ impl Tail {
         let (sender, batches) = bounded(WAITING_BATCHES);
         let (recycle, recycled) = bounded(RECYCLED_BUFFERS);
         let intervals = Intervals { text: settings.keep_alive, pong: settings.pong_every };
+        let kind = if source.runs_callers_functions() { ThreadKind::Poller } else { ThreadKind::Reader };
         let reader = Reader {
+            kind,
             reconnector: reconnector.map(Arc::new),
             start_thread: |kind, run| start_thread(kind, run),
             intervals,
@@ -122,7 +124,6 @@ impl Tail {
             recycle,
             recycled,
         };
-        let kind = if source.runs_callers_functions() { ThreadKind::Poller } else { ThreadKind::Reader };
         let first = Connection::open(source, intervals, &shared, running)?;
         let thread = start_thread(kind, move || reader.run(first))?;
         Ok(Tail {

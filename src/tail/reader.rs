@@ -14,7 +14,7 @@ use super::backoff::Backoff;
 use super::batch::Batch;
 use super::keep_alive::{Intervals, KeepAlive};
 use super::reconnect::{GIVEN_UP, Reconnector};
-use super::threads::{Shared, ThreadKind, start_thread};
+use super::threads::{Shared, ThreadKind, run_in_thread, start_thread};
 use crate::ending::Ending;
 use crate::error::{Error, Missing, Result};
 use crate::net::cancel::Cancel;
@@ -38,7 +38,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn open(
-        mut source: Box<dyn LiveSource>,
+        source: Box<dyn LiveSource>,
         intervals: Intervals,
         shared: &Arc<Shared>,
         running: Running,
@@ -64,10 +64,6 @@ impl Connection {
                 let _ = last.join();
             }
         }
-        if let Some(work) = source.background() {
-            // Nobody joins it, because it may run functions of the caller, which may block.
-            start(ThreadKind::Background, work)?;
-        }
         Ok(Connection { source, _reader_done: reader_done })
     }
 }
@@ -77,6 +73,8 @@ type StartThread = fn(ThreadKind, Box<dyn FnOnce() + Send>) -> Result<JoinHandle
 
 /// The thread that reads.
 pub(super) struct Reader {
+    /// The kind of its thread.
+    pub(super) kind: ThreadKind,
     pub(super) reconnector: Option<Arc<Reconnector>>,
     /// Starts the thread that reconnects. A field for the tests.
     pub(super) start_thread: StartThread,
@@ -229,6 +227,25 @@ impl Reader {
     ///
     /// The error with which the source gave up: no other connection is to be made.
     fn read(&self, source: &mut dyn LiveSource) -> Result<(End, bool)> {
+        if let Some(work) = source.background() {
+            let running = Arc::clone(&self.running);
+            let run = move || {
+                let _running = running;
+                work();
+            };
+            // Nobody joins it, because it may run functions of the caller, which may block.
+            if let Err(error) = start_thread(ThreadKind::Background, run) {
+                log::info!("a stream is not watched: {error}");
+            }
+        }
+        if source.runs_callers_functions() && self.kind != ThreadKind::Poller {
+            // The tail began with a stream, on a stack that is too small for them.
+            return run_in_thread(ThreadKind::Poller, || self.read_in_this_thread(source))?;
+        }
+        self.read_in_this_thread(source)
+    }
+
+    fn read_in_this_thread(&self, source: &mut dyn LiveSource) -> Result<(End, bool)> {
         let idle_timeout = self.idle_timeout.or(source.default_idle_timeout());
         // After a cancel, a source with a write half is still read, up to the server's close frame.
         let ends_at_once = source.write_half().is_none();
@@ -351,6 +368,7 @@ mod tests {
         let (shared, running) = (Arc::new(Shared::new(cancel)), Arc::new(running));
         let first = Connection::open(Box::new(Ended), intervals, &shared, Arc::clone(&running)).unwrap();
         Reader {
+            kind: ThreadKind::Reader,
             reconnector: Some(Arc::new(reconnector)),
             start_thread,
             intervals,

@@ -1,5 +1,7 @@
 //! What a tail, its closers and its threads share, and how the threads are started.
 
+use std::io;
+use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
@@ -10,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::CALLER_STACK_SIZE;
 use crate::net::cancel::Cancel;
 
-/// The stack of a thread that reads. Of the caller's functions only the logger runs on it. There can be a thousand of
+/// The stack of a thread that reads a stream. Of the caller's functions only the logger runs on it. There can be a thousand of
 /// these threads, and a stack of 2 MiB could take a huge page each.
 const READER_STACK_SIZE: usize = 1 << 20;
 
@@ -34,7 +36,7 @@ impl Shared {
 }
 
 /// The threads of a tail, by what runs on their stacks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ThreadKind {
     /// Reads a stream.
     Reader,
@@ -67,9 +69,21 @@ impl ThreadKind {
 }
 
 pub(super) fn start_thread(kind: ThreadKind, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name(kind.name().into())
-        .stack_size(kind.stack_size())
-        .spawn(run)
-        .map_err(|cause| Error::caused(ErrorKind::Dial, "starting a thread of the tail", cause))
+    builder(kind).spawn(run).map_err(no_thread)
+}
+
+/// Runs a function in a thread of this kind, and waits for it.
+pub(super) fn run_in_thread<T: Send>(kind: ThreadKind, run: impl FnOnce() -> T + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = builder(kind).spawn_scoped(scope, run).map_err(no_thread)?;
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn builder(kind: ThreadKind) -> thread::Builder {
+    thread::Builder::new().name(kind.name().into()).stack_size(kind.stack_size())
+}
+
+fn no_thread(cause: io::Error) -> Error {
+    Error::caused(ErrorKind::Dial, "starting a thread of the tail", cause)
 }

@@ -9,6 +9,7 @@
 //!
 //! With the other tests it runs for some seconds, which is too short to judge whether anything grows.
 
+mod follows;
 mod random;
 mod ledger;
 mod numbered;
@@ -27,6 +28,7 @@ use std::{env, panic, thread};
 use loggregator_consumer::Via;
 use loggregator_consumer::testing::Generation::{self, *};
 
+use follows::Follows;
 use random::Random;
 use recents::RecentCaller;
 use run::{Run, add, value};
@@ -110,8 +112,10 @@ fn soak(run: &Arc<Run>, time: Duration, mut random: Random) -> Vec<Usage> {
         recent_callers.push(RecentCaller::new(recent_callers.len(), &site, run, recent, &mut random));
         sites.push(site);
     }
+    let follows = Follows::start(run, &mut random);
     let mut samples = Vec::new();
     thread::scope(|scope| {
+        follows.spawn(scope, run, &mut random);
         for site in &sites {
             let random = random.split();
             scope.spawn(move || site.inject_faults(run, random));
@@ -132,11 +136,13 @@ fn soak(run: &Arc<Run>, time: Duration, mut random: Random) -> Vec<Usage> {
             if samples.len() == 1 || samples.len() % 10 == 0 {
                 print_line(run, samples.len(), samples[samples.len() - 1]);
                 app_tails.iter().for_each(AppTail::check_activity);
+                follows.check_activity();
             }
         }
         run.end();
     });
     add(&run.undelivered, app_tails.iter().map(AppTail::undelivered).sum());
+    follows.report(run);
     samples
 }
 

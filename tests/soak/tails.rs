@@ -21,7 +21,7 @@ use crate::site::{Site, TOKEN};
 /// The longest time without an event: there is always a message, a break or an error response.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 /// A close takes 0.1 s. The rest allows for a busy machine.
-const LONGEST_CLOSE: Duration = Duration::from_secs(5);
+pub const LONGEST_CLOSE: Duration = Duration::from_secs(5);
 
 /// An app, and its tail over its own relay.
 pub struct AppTail {

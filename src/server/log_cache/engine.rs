@@ -228,8 +228,9 @@ impl Engine {
     /// The time up to which all lines have been taken or are in a gap, as far as they can still be expected: nothing
     /// older is looked for. `None` until the first lines have been read.
     pub(crate) fn complete_until(&self) -> Option<i64> {
-        let settled = self.windows.settled();
-        let complete = self.outbox.oldest_held().map_or(settled, |held| held.min(settled));
+        // Neither a line that is held back nor a gap that waits has been taken.
+        let untaken = [self.outbox.oldest_held(), self.gaps.waiting_from()].into_iter().flatten();
+        let complete = untaken.fold(self.windows.settled(), i64::min);
         (!matches!(self.step, Step::Seed(_))).then_some(complete)
     }
 

@@ -10,6 +10,7 @@ use super::engine::{Config, Engine, Failure, Item, Next, Page, Range, Start};
 use super::{finish, is_too_large, read_lines, request};
 use crate::ending::Ending;
 use crate::error::{Error, ErrorKind, Result};
+use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::http::body_error;
 use crate::net::websocket::WriteHalf;
@@ -27,8 +28,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// seen for 6 s at a restart.
 const REJECTED_FOR: Duration = Duration::from_secs(15);
 
-/// How many lines are held for a tail that may go on with this source.
-const MAX_HELD: usize = 10_000;
+/// When lines of this size are held for a tail that may go on with this source, in bytes, no more are read.
+const MAX_HELD: usize = 1 << 20;
 
 /// The largest response to the request for the oldest envelope, in bytes.
 const MAX_OLDEST: u64 = 16 << 20;
@@ -55,6 +56,8 @@ pub(crate) struct PollingSource {
     give_up_after: Option<Duration>,
     max_attempts: Option<u32>,
     decoded: Decoded,
+    /// The memory that the decoded messages take, in bytes.
+    decoded_size: usize,
     last_report: Instant,
 }
 
@@ -67,30 +70,7 @@ impl PollingSource {
         first: impl Fn(Next) -> Result<Answer>,
         request: Request,
     ) -> Result<Self> {
-        let config = Config {
-            every: settings.polling.every,
-            idle: settings.polling.idle,
-            horizon: settings.polling.horizon,
-            hold: settings.polling.hold,
-            recent_limit: settings.recent_limit,
-            recent_size: settings.max_recent_size,
-            ..Config::default()
-        };
-        // A random number from the standard library: each of these hashers has its own keys.
-        let random = RandomState::new().build_hasher().finish();
-        let now = Instant::now();
-        let mut source = PollingSource {
-            engine: Engine::new(&config, start, random),
-            request,
-            cancel: Arc::clone(cancel),
-            started: now,
-            last_success: now,
-            rejected_since: None,
-            give_up_after: settings.reconnect.is_none().then(|| settings.idle_timeout.unwrap_or(GIVE_UP_AFTER)),
-            max_attempts: settings.reconnect.and_then(|policy| policy.max_attempts),
-            decoded: Decoded::default(),
-            last_report: now,
-        };
+        let mut source = PollingSource::new(settings, start, cancel, request);
         loop {
             let next = source.engine.next(source.started.elapsed());
             match first(next) {
@@ -106,7 +86,37 @@ impl PollingSource {
         }
     }
 
-    /// Makes the requests that are due, without waiting. The lines are held for the tail that goes on with this source.
+    /// Makes no request yet.
+    pub(crate) fn new(settings: &Settings, start: Start, cancel: &Arc<Cancel>, request: Request) -> Self {
+        let config = Config {
+            every: settings.polling.every,
+            idle: settings.polling.idle,
+            horizon: settings.polling.horizon,
+            hold: settings.polling.hold,
+            recent_limit: settings.recent_limit,
+            recent_size: settings.max_recent_size,
+            ..Config::default()
+        };
+        // A random number from the standard library: each of these hashers has its own keys.
+        let random = RandomState::new().build_hasher().finish();
+        let now = Instant::now();
+        PollingSource {
+            engine: Engine::new(&config, start, random),
+            request,
+            cancel: Arc::clone(cancel),
+            started: now,
+            last_success: now,
+            rejected_since: None,
+            give_up_after: settings.reconnect.is_none().then(|| settings.idle_timeout.unwrap_or(GIVE_UP_AFTER)),
+            max_attempts: settings.reconnect.and_then(|policy| policy.max_attempts),
+            decoded: Decoded::default(),
+            decoded_size: 0,
+            last_report: now,
+        }
+    }
+
+    /// Makes the requests that are due, without waiting. The lines are held for the tail that goes on with this source. If
+    /// there are many, the others stay with Log Cache.
     ///
     /// # Errors
     ///
@@ -116,19 +126,22 @@ impl PollingSource {
             self.take_items();
             match self.engine.next(self.started.elapsed()) {
                 Next::Wait(_) => return Ok(()),
-                _ if self.decoded.messages.len() >= MAX_HELD => return Ok(()),
+                _ if self.decoded_size >= MAX_HELD => return Ok(()),
                 next => self.request(next)?,
             }
         }
     }
 
-    /// Returns true if one of the lines that are held was logged at least this long after another one. Empty lines do not
-    /// count: streams do not give them.
-    pub(crate) fn has_line_apart(&self, apart: Duration) -> bool {
+    /// Returns the times of the lines that are held, in nanoseconds since the Unix epoch, except for empty lines, which
+    /// streams do not give.
+    pub(crate) fn held_times(&self) -> impl Iterator<Item = i64> {
         let lines = self.decoded.messages.iter().filter_map(|item| item.as_ref().ok());
-        let times = lines.filter(|line| !line.message.trim_ascii().is_empty()).map(|line| line.timestamp);
-        let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), time| (first.min(time), last.max(time)));
-        last.saturating_sub(first) >= i64::try_from(apart.as_nanos()).unwrap_or(i64::MAX)
+        lines.filter(|line| !line.message.trim_ascii().is_empty()).map(|line| line.timestamp)
+    }
+
+    /// Begins the tail: from now on, failures count.
+    pub(crate) fn begin_tail(&mut self) {
+        (self.last_success, self.rejected_since) = (Instant::now(), None);
     }
 
     /// Makes a request of the engine. Returns the error if it ends the tail.
@@ -187,7 +200,10 @@ impl PollingSource {
 
     fn decode(&mut self, item: Item) {
         match item {
-            Item::Lines(lines) => self.decoded.messages.extend(lines.into_iter().map(Ok)),
+            Item::Lines(lines) => {
+                self.decoded_size += lines.iter().map(LogMessage::size).sum::<usize>();
+                self.decoded.messages.extend(lines.into_iter().map(Ok));
+            }
             Item::Gap(gap) => self.decoded.messages.push_back(Err(Error::forgotten(gap.from, gap.until))),
         }
     }
@@ -231,6 +247,7 @@ impl LiveSource for PollingSource {
             return None;
         }
         self.last_report = Instant::now();
+        self.decoded_size = 0;
         let complete_until = self.decoded.complete_until;
         Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
     }
@@ -255,6 +272,27 @@ impl LiveSource for PollingSource {
 
     fn runs_callers_functions(&self) -> bool {
         true
+    }
+}
+
+/// What Log Cache has at a moment, in nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Newest {
+    /// The time of the newest line, or else one shortly before the server's.
+    pub(crate) line: i64,
+    /// No line that was logged before that moment is newer, unless its clock is wrong.
+    pub(crate) until: i64,
+}
+
+impl Newest {
+    /// Requests it. `None`: there is no line, and the server does not tell its time.
+    pub(crate) fn read(call: &Call<'_>) -> Result<Option<Self>> {
+        let page = read_page(call, Range { start: 0, end: None, limit: 1, newest_first: true })?;
+        let line = page.lines.iter().map(|line| line.timestamp).max();
+        // The server tells its time in full seconds.
+        let before = page.date.map(|date| date.saturating_sub(1_000_000_000));
+        let after = page.date.map(|date| date.saturating_add(1_000_000_000));
+        Ok(line.or(before).map(|line| Newest { line, until: line.max(after.unwrap_or(line)) }))
     }
 }
 

@@ -19,24 +19,29 @@ impl Engine {
         &mut self,
         reading: Reading,
         mut lines: Vec<LogMessage>,
-        full: bool,
+        is_full: bool,
         sent: Duration,
         now: Duration,
     ) -> Answer {
         let end = reading.end.unwrap_or(i64::MAX);
-        if reading.end.is_some() && lines.iter().any(|line| line.timestamp >= end) {
+        if lines.iter().any(|line| line.timestamp >= end) {
             self.ignores_end = true;
         }
         // What is before the beginning may have been forgotten, and would be returned once more.
-        lines.retain(|line| (reading.from..end).contains(&line.timestamp));
+        lines.retain(|line| line.timestamp >= reading.from);
         let newest = lines.iter().map(|line| line.timestamp).max();
         if let Some(newest) = newest {
             self.clock.reached(newest, now);
         }
-        let clock = self.clock.earliest(sent).into_iter().chain(newest).max().unwrap_or(i64::MIN);
+        let clock = self.clock.earliest(sent).unwrap_or(i64::MIN);
         let keys = lines.iter().map(|line| self.seen.key(line)).collect();
-        let is_full = full && newest.is_some() && !(self.ignores_end && reading.is_older);
-        let until = newest.filter(|_| is_full).unwrap_or(end);
+        let until = match newest.filter(|_| is_full) {
+            // There may be more lines of the last time.
+            Some(last) if last > reading.from => last,
+            // If the page has no other time, they are out of reach.
+            Some(last) => last.saturating_add(1),
+            None => end,
+        };
         Answer { lines, keys, until, is_full, clock }
     }
 
@@ -49,7 +54,9 @@ impl Engine {
             self.contradictions = 0;
         }
         let is_sound = if has_anchor {
-            self.first_expected(reading, &answer).is_none_or(|first| answer.keys.contains(&first))
+            // A page may end between lines of one time, so that any of them proves as much.
+            let is_shown = |first: Key| answer.keys.iter().any(|key| key.0 == first.0 && self.seen.is_anchor(key));
+            self.first_expected(reading, &answer).is_none_or(is_shown)
         } else {
             !self.expects_anchor(reading, &answer)
         };
@@ -74,15 +81,17 @@ impl Engine {
     /// Returns true if the page should show a line that was seen before.
     fn expects_anchor(&self, reading: Reading, answer: &Answer) -> bool {
         let has_anchor = |until| self.seen.first_anchor(reading.from, until).is_some();
-        // After a gap there may be no anchor at all. Then only the oldest envelope tells of another one.
-        has_anchor(answer.until) || (!self.seen.is_empty() && !has_anchor(i64::MAX))
+        // After a gap there may be no anchor at all. Then only the oldest envelope tells of another one. A page that
+        // begins after the newest line has none either, and needs none: the page before it has.
+        let is_after_gap = self.seen.newest().is_some_and(|newest| reading.from <= newest) && !has_anchor(i64::MAX);
+        has_anchor(answer.until) || is_after_gap
     }
 
     /// Returns the line that proves that none of those which are still looked for has been removed: the one before them
     /// or, right after a gap, the first of them. Only a page that begins there can show it.
     fn first_expected(&self, reading: Reading, answer: &Answer) -> Option<Key> {
         let settled = self.windows.settled();
-        let before = self.seen.last_anchor(reading.from, settled.saturating_add(1));
+        let before = self.seen.last_anchor(reading.from, settled);
         let first = before.or_else(|| self.seen.first_anchor(settled, answer.until));
         first.filter(|first| reading.from <= settled && first.0 < answer.until)
     }
@@ -101,16 +110,13 @@ impl Engine {
         } else {
             self.seen.last_anchor(i64::MIN, answer.until)
         };
-        // An older envelope is there, but not the anchor: the page was not read from this store, because the node was
-        // away. Or that envelope came late, into a store that had removed the anchor.
+        // An older envelope is there, but not the anchor. Either the node was away when the page was read, which is then
+        // empty. Or that envelope came late, into a store that had removed the anchor.
         let is_contradiction = expected.is_some_and(|(time, _)| reading.from <= time && oldest <= time);
-        if is_contradiction && !has_anchor && self.contradictions < MOST_CONTRADICTIONS {
+        if is_contradiction && answer.lines.is_empty() && self.contradictions < MOST_CONTRADICTIONS {
             self.contradictions += 1;
-            self.asked = None;
             return self.drop_page(&poll, now);
         }
-        self.contradictions = 0;
-        self.is_in_doubt = false;
         let is_whole = if let Some((anchor, _)) = expected {
             // Only settled lines were removed, or none since the anchor, which is before the page.
             !is_contradiction && oldest <= self.windows.settled().max(anchor)
@@ -125,8 +131,7 @@ impl Engine {
             self.gap(now);
         }
         self.oldest = self.clock.earliest(now).map(|clock| (oldest, clock));
-        let moves_marks = has_anchor || is_whole;
-        self.accept(poll, reading, answer, moves_marks, now);
+        self.accept(poll, reading, answer, is_whole, now);
     }
 
     /// Does not use a page, as if it had not come. The marks stay, so it will be read again.
@@ -138,28 +143,26 @@ impl Engine {
     /// Returns the new lines of a page, moves the marks and goes on to the next page.
     fn accept(&mut self, mut poll: Poll, reading: Reading, answer: Answer, moves_marks: bool, now: Duration) {
         self.report_gap(now);
-        let next = next_start(reading, &answer);
+        let next = (answer.is_full && answer.until < reading.end.unwrap_or(i64::MAX)).then_some(answer.until);
         let new = self.seen.judge(answer.lines, &answer.keys);
         poll.has_new |= !new.is_empty();
         self.outbox.push(new);
-        if moves_marks && self.ignores_end {
-            self.windows.settle(answer.clock.saturating_sub(self.horizon));
-        }
         if moves_marks {
             self.windows.have_read(reading.from, answer.until, answer.clock);
+            if self.ignores_end {
+                self.windows.settle(answer.clock.saturating_sub(self.horizon));
+            }
         }
         self.forget();
 
         if reading.is_older {
             poll.older_pages += 1;
-            // The mark has come to where the next page begins. That one is read if it is worth a request.
-            poll.window -= usize::from(next.is_some() && moves_marks);
-            return self.go_on(poll, now);
+            return self.go_on(poll, next, now);
         }
         poll.pages += 1;
         match next {
             Some(from) => self.step = Step::Read(poll, Reading { from: from.max(self.floor), ..reading }),
-            None => self.go_on(poll, now),
+            None => self.go_on(poll, None, now),
         }
     }
 
@@ -188,18 +191,8 @@ impl Engine {
     pub(super) fn forget(&mut self) {
         if let Some(time) = self.seen.shrink_to(self.memory) {
             self.windows.settle(time);
-            if self.seen.is_empty() {
-                self.floor = self.floor.max(time);
-            }
+            self.floor = self.floor.max(time);
         }
         self.seen.forget_before(self.windows.settled());
     }
-}
-
-/// Where the next page begins, if there is one: with the last time of this page, of which it may not have all lines.
-fn next_start(reading: Reading, answer: &Answer) -> Option<i64> {
-    let last = answer.is_full.then_some(answer.until)?;
-    // If the page has no other time, the rest of that time is out of reach.
-    let from = if last > reading.from { last } else { last.saturating_add(1) };
-    (from < reading.end.unwrap_or(i64::MAX)).then_some(from)
 }

@@ -43,6 +43,11 @@ impl Gaps {
         Some(gap)
     }
 
+    /// Returns where the gap begins that is still to be reported, if there is one.
+    pub(super) fn waiting_from(&self) -> Option<i64> {
+        self.waiting.map(|gap| gap.from)
+    }
+
     /// Returns what is left to report when the tail ends.
     pub(super) fn take_last(&mut self) -> Option<Gap> {
         self.waiting.take()

@@ -1,4 +1,24 @@
 //! One test for each mistake that was found while this was built, and for what servers do that is easily overlooked.
+//!
+//! Which test fails first if a rule is broken:
+//!
+//! | rule | test |
+//! |---|---|
+//! | a mark counts from when a page was asked for | `a_page_counts_from_when_it_was_asked_for` |
+//! | a page of one time leads on | `an_older_window_gets_past_a_page_of_one_time` |
+//! | the next page begins with the last time | `a_page_that_ends_between_equal_times_is_followed_by_one_that_begins_with_them` |
+//! | an empty page moves no mark | `an_empty_page_alone_moves_no_mark` |
+//! | a node that is away is no gap | `a_node_that_is_back_before_the_oldest_envelope_is_asked_for_is_no_gap` |
+//! | only an anchor proves something | `an_envelope_that_came_late_does_not_hide_what_was_removed` |
+//! | no answer about the oldest envelope decides nothing | `lines_of_a_node_that_is_away_again_are_not_used` |
+//! | doubt ends | `doubt_ends_with_an_anchor_and_the_front_is_short_again` |
+//! | the store is still the same after a gap | `after_a_gap_the_oldest_envelope_tells_of_the_next_one` |
+//! | a gap's range | `a_gap_reaches_beyond_the_oldest_envelope_and_leaves_the_marks` |
+//! | the requests of a poll are limited | `a_poll_reads_at_most_two_pages_more_of_older_windows_than_of_the_front` |
+//! | when older windows are due | `an_older_window_of_many_lines_is_read_before_half_its_age_has_passed` |
+//! | shedding | `while_polls_take_long_only_the_oldest_window_is_read` |
+//!
+//! All of them together are tried in the random worlds of `tests.rs`.
 
 use super::model::*;
 use super::*;
@@ -79,6 +99,8 @@ fn a_mark_moves_only_if_no_hole_is_left_behind_it() {
 fn no_mark_is_behind_the_settled_one() {
     let mut windows = Windows::new(10 * SECOND, 0, 20 * SECOND);
     windows.settle(19 * SECOND);
+    assert_eq!((windows.settled(), windows.get(1).mark), (19 * SECOND, 19 * SECOND));
+    let windows = Windows::new(SECOND, 0, 20 * SECOND);
     assert_eq!((windows.settled(), windows.get(1).mark), (19 * SECOND, 19 * SECOND));
     // The young window is shed for a while and then read again. Its mark stayed where lines have been forgotten.
     let mut windows = Windows::new(10 * SECOND, 0, 20 * SECOND);
@@ -195,6 +217,198 @@ fn the_line_before_the_marks_is_missed_though_the_first_one_after_them_is_there(
     assert!(matches!(engine.take(now), Some(Item::Gap(gap)) if gap.from == settled));
 }
 
+/// The times of that app that a page shows, up to the server's time `until`.
+fn shown(range: Range, until: Duration) -> Vec<i64> {
+    let end = range.end.unwrap_or(i64::MAX);
+    logged(until).filter(|time| (range.start..end).contains(time)).collect()
+}
+
+fn reading(engine: &mut Engine, now: Duration) -> Range {
+    let Next::Read(range) = engine.next(now) else { panic!("no reading") };
+    range
+}
+
+/// The gaps that an engine has to report, also those that wait.
+fn gaps(engine: &mut Engine, now: Duration) -> Vec<Gap> {
+    let items = std::iter::from_fn(|| engine.take(now)).collect::<Vec<_>>();
+    let last = std::iter::from_fn(|| engine.take_last());
+    items.into_iter().chain(last).filter_map(|item| if let Item::Gap(gap) = item { Some(gap) } else { None }).collect()
+}
+
+#[test]
+fn a_node_that_is_back_before_the_oldest_envelope_is_asked_for_is_no_gap() {
+    let (mut engine, mut now) = after_polls(30);
+    for _ in 0..5 {
+        now += Duration::from_secs(5);
+        reading(&mut engine, now);
+        respond(&mut engine, &[], now);
+        assert_eq!(engine.next(now), Next::Oldest, "it is asked for each time that the node goes away");
+        engine.oldest(Some(EPOCH), now);
+        now += Duration::from_secs(5);
+        while let Next::Read(range) = engine.next(now) {
+            respond(&mut engine, &shown(range, Duration::from_secs(29)), now);
+        }
+    }
+    assert_eq!(gaps(&mut engine, now), []);
+}
+
+#[test]
+fn doubt_ends_with_an_anchor_and_the_front_is_short_again() {
+    let (mut engine, now) = after_polls(30);
+    reading(&mut engine, now);
+    respond(&mut engine, &[], now);
+    assert_eq!(engine.next(now), Next::Oldest);
+    engine.oldest(None, now);
+    let mut starts = Vec::new();
+    for second in 31..35 {
+        let now = Duration::from_secs(second);
+        let front = reading(&mut engine, now);
+        starts.push((front.start - EPOCH) / SECOND);
+        respond(&mut engine, &shown(front, now), now);
+        while let Next::Read(range) = engine.next(now) {
+            respond(&mut engine, &shown(range, now), now);
+        }
+    }
+    assert!(starts[0] < 22 && starts[3] > 31, "{starts:?}");
+}
+
+#[test]
+fn lines_of_a_node_that_is_away_again_are_not_used() {
+    let (mut engine, now) = after_polls(30);
+    // Another store, and no answer about its oldest envelope.
+    reading(&mut engine, now);
+    respond(&mut engine, &[EPOCH + 31 * SECOND], now);
+    assert_eq!(engine.next(now), Next::Oldest);
+    engine.oldest(None, now);
+    assert!(engine.take(now).is_none());
+    // Now there is one, and the line comes behind the gap.
+    let now = now + Duration::from_secs(3);
+    reading(&mut engine, now);
+    respond(&mut engine, &[EPOCH + 31 * SECOND], now);
+    assert_eq!(engine.next(now), Next::Oldest);
+    engine.oldest(Some(EPOCH + 31 * SECOND), now);
+    assert!(matches!(engine.take(now), Some(Item::Gap(_))));
+    assert!(matches!(engine.take(now), Some(Item::Lines(lines)) if lines[0].timestamp == EPOCH + 31 * SECOND));
+}
+
+#[test]
+fn a_gap_reaches_beyond_the_oldest_envelope_and_leaves_the_marks() {
+    let (mut engine, now) = after_polls(30);
+    let settled = engine.windows.settled();
+    reading(&mut engine, now);
+    respond(&mut engine, &[], now);
+    assert_eq!(engine.next(now), Next::Oldest);
+    // All lines were late by half a minute.
+    engine.oldest(Some(EPOCH + 60 * SECOND), now);
+    assert_eq!(engine.windows.settled(), settled);
+    assert_eq!(gaps(&mut engine, now), [Gap { from: settled, until: EPOCH + 61 * SECOND }]);
+}
+
+#[test]
+fn an_envelope_that_came_late_does_not_hide_what_was_removed() {
+    // The line before the marks is missing, and later ones are there. An older envelope is no contradiction, because
+    // the page is from a store that has lines.
+    for other in [None, Some(7)] {
+        let (mut engine, now) = after_polls(30);
+        let before = engine.seen.newest_until(engine.windows.settled()).unwrap();
+        reading(&mut engine, now);
+        respond(&mut engine, &[], now);
+        engine.next(now);
+        engine.oldest(None, now);
+        // In doubt, so that the front begins with that line. An equal time alone is no proof of it.
+        let now = now + Duration::from_secs(3);
+        let range = reading(&mut engine, now);
+        assert_eq!(range.start, before);
+        let lines = shown(range, now).into_iter().filter(|time| *time > before).map(|time| line(time, 0));
+        let lines: Vec<_> = other.map(|text| line(before, text)).into_iter().chain(lines).collect();
+        engine.page(Page { envelopes: lines.len(), lines, date: None }, now);
+        assert_eq!(engine.next(now), Next::Oldest);
+        engine.oldest(Some(EPOCH - SECOND), now);
+        assert_eq!(gaps(&mut engine, now).len(), 1);
+    }
+}
+
+#[test]
+fn after_a_gap_the_oldest_envelope_tells_of_the_next_one() {
+    // What it is at 145 s, which lines there are then, and whether lines may have been removed since.
+    let cases = [
+        (60, None, false),
+        (70, None, false),
+        (109, None, false),
+        (111, None, true),
+        // It came late, or the store is another one.
+        (59, None, true),
+        // A line that came late into another store would hide that.
+        (70, Some(69), true),
+        (70, Some(71), false),
+    ];
+    for (oldest, new, is_gap) in cases {
+        let (mut engine, _) = after_polls(30);
+        let mut ask = |second: u64, new: Option<i64>, oldest: i64| {
+            let now = Duration::from_secs(second);
+            let mut asked = 0;
+            loop {
+                match engine.next(now) {
+                    Next::Read(range) if range.end.is_none() => {
+                        respond(&mut engine, new.map(|new| EPOCH + new * SECOND).as_slice(), now);
+                    }
+                    Next::Read(_) => respond(&mut engine, &[], now),
+                    Next::Oldest => {
+                        engine.oldest(Some(EPOCH + oldest * SECOND), now);
+                        asked += 1;
+                    }
+                    Next::Wait(_) => break,
+                }
+            }
+            assert_eq!(asked, 1);
+            gaps(&mut engine, now).len()
+        };
+        assert_eq!(ask(40, None, 39), 1);
+        // The same one, then a younger one because the store has been pruned.
+        assert_eq!(ask(75, None, 39), 0);
+        assert_eq!(ask(110, None, 60), 0);
+        assert_eq!(ask(145, new, oldest), usize::from(is_gap), "{oldest}, {new:?}");
+    }
+}
+
+#[test]
+fn a_late_line_behind_a_gap_is_followed_by_no_other_gap() {
+    let (mut engine, now) = after_polls(30);
+    let mut all = vec![EPOCH + 25 * SECOND];
+    let mut found = 0;
+    for second in 0..30 {
+        // The late line is the only one for a while. All that is read begins after it.
+        let now = now + Duration::from_secs(second);
+        if second == 6 {
+            all.push(EPOCH + 36 * SECOND);
+        }
+        loop {
+            match engine.next(now) {
+                Next::Read(range) => {
+                    let end = range.end.unwrap_or(i64::MAX);
+                    let inside: Vec<_> = all.iter().copied().filter(|time| (range.start..end).contains(time)).collect();
+                    respond(&mut engine, &inside, now);
+                }
+                Next::Oldest => engine.oldest(Some(all[0]), now),
+                Next::Wait(_) => break,
+            }
+        }
+        found += std::iter::from_fn(|| engine.take(now)).filter(|item| matches!(item, Item::Gap(_))).count();
+    }
+    assert_eq!((found, engine.take_last().is_none()), (1, true));
+}
+
+#[test]
+fn a_silent_app_whose_metrics_are_pruned_after_a_restart_has_one_gap() {
+    let mut lines = vec![at(-500, 10, 1)];
+    lines.extend(metrics(5_000, 400));
+    let mut world = world(Start::Tail, lines);
+    world.store.depth = 40 * SECOND;
+    world.faults = vec![fault(30_000, 33_000, FaultKind::Restart)];
+    run(&mut world, 400);
+    assert_eq!(world.gaps.len(), 1, "{:?}", relative(&world.gaps));
+}
+
 #[test]
 fn a_line_from_before_the_range_is_not_given() {
     let (mut engine, now) = after_polls(30);
@@ -202,6 +416,14 @@ fn a_line_from_before_the_range_is_not_given() {
     respond(&mut engine, &[EPOCH, range.start, EPOCH + 29 * SECOND], now);
     let Some(Item::Lines(lines)) = engine.take(now) else { panic!("no lines") };
     assert_eq!(lines, [line(EPOCH + 29 * SECOND, 0)]);
+
+    // Not even a full page of such lines leads on.
+    let (mut engine, now) = after_polls(30);
+    let Range { limit, .. } = reading(&mut engine, now);
+    engine.page(Page { lines: vec![line(EPOCH, 0)], envelopes: limit, date: None }, now);
+    assert_eq!(engine.next(now), Next::Oldest);
+    engine.oldest(Some(EPOCH + 30 * SECOND), now);
+    assert!(matches!(engine.next(now), Next::Wait(_) | Next::Read(Range { end: Some(_), .. })));
 }
 
 #[test]
@@ -218,7 +440,11 @@ fn the_end_of_a_gap_is_a_second_after_the_clock() {
     assert_eq!((clock.earliest(later), clock.latest(later)), (Some(1004 * SECOND), Some(1011 * SECOND)));
     clock.dated(9010 * SECOND, later);
     assert_eq!(clock.latest(later), Some(1007 * SECOND));
+    // A date in full seconds may be behind the lines.
+    clock.dated(1001 * SECOND, later);
+    assert_eq!(clock.latest(later), Some(1007 * SECOND));
     assert!(clock.when(1004 * SECOND).unwrap().abs_diff(later) < Duration::from_micros(1));
+    assert!((1..1000).map(|n| n * 7_654_321).all(|time| clock.earliest(clock.when(time).unwrap()) >= Some(time)));
 }
 
 #[test]
@@ -235,6 +461,8 @@ fn gaps_are_merged_for_ten_seconds_and_the_last_one_is_told_at_the_end() {
     gaps.add(Gap { from: 4, until: 12 });
     assert_eq!((gaps.take(second(11)), gaps.take_last()), (None, Some(Gap { from: 9, until: 12 })));
     assert_eq!(gaps.take_last(), None);
+    gaps.add(Gap { from: 2, until: 11 });
+    assert_eq!(gaps.take_last(), None, "all of it is in an earlier one");
 }
 
 #[test]
@@ -256,6 +484,80 @@ fn older_windows_keep_up_though_pages_are_small() {
     world.run(EPOCH + 60 * SECOND);
     let behind = world.now - world.engine.complete_until().unwrap();
     assert!(behind < 17 * SECOND, "{} ms", behind / MS);
+    // 500 lines/s.
+    assert!(world.most_seen < 500 * 18, "{}", world.most_seen);
+}
+
+#[test]
+fn a_poll_reads_at_most_two_pages_more_of_older_windows_than_of_the_front() {
+    let config = Config { page: 20, ..Config::default() };
+    let mut world = World::new(&config, Start::Tail, steady(10, 60));
+    world.round_trip = (2 * MS, 2 * MS);
+    world.faults = vec![fault(10_000, 40_000, FaultKind::Blocked)];
+    let (mut front, mut older, mut most) = (0, 0, 0);
+    while world.now < EPOCH + 60 * SECOND {
+        match world.engine.next(world.monotonic()) {
+            Next::Read(Range { end: Some(_), newest_first: false, .. }) => older += 1,
+            Next::Read(_) if older == 0 => front += 1,
+            Next::Read(_) => (front, older) = (1, 0),
+            _ => {}
+        }
+        assert!(older <= front + 2, "{older} pages, and {front} of the front");
+        most = most.max(older);
+        world.step(i64::MAX);
+        if let Next::Wait(_) = world.engine.next(world.monotonic()) {
+            (front, older) = (0, 0);
+        }
+    }
+    assert!(most > 3, "{most}");
+}
+
+#[test]
+fn an_older_window_of_many_lines_is_read_before_half_its_age_has_passed() {
+    let mut world = World::new(&Config::default(), Start::Tail, steady(1, 40));
+    for second in 20..40 {
+        world.run(EPOCH + second * SECOND);
+        let behind = world.now - world.engine.complete_until().unwrap();
+        assert!(behind < 13 * SECOND, "{} ms", behind / MS);
+    }
+}
+
+#[test]
+fn an_older_window_of_many_pages_does_not_wait_for_idle_pauses() {
+    // A burst, and then silence. A poll reads three pages of it.
+    let mut lines = steady(1000, 5);
+    lines.extend((0..600).map(|n| at(5_000 + n, 100, 1000 + n as u32)));
+    let config = Config { page: 20, ..Config::default() };
+    let mut world = World::new(&config, Start::Tail, lines);
+    world.round_trip = (2 * MS, 2 * MS);
+    world.run(EPOCH + 26 * SECOND);
+    let settled = world.engine.complete_until().unwrap();
+    assert!(settled > EPOCH + 5_600 * MS, "{} ms", (settled - EPOCH) / MS);
+}
+
+/// The requests of a run, from the server's time `from_ms` on, that have an end or that have none.
+fn requests(world: &World, from_ms: i64, have_end: bool) -> usize {
+    let part = if have_end { " Some(" } else { " None " };
+    let log = world.log.as_ref().unwrap().iter().filter(|request| request.contains(part));
+    log.filter(|request| request.split_whitespace().next().unwrap().parse::<i64>().unwrap() >= from_ms).count()
+}
+
+#[test]
+fn while_polls_take_long_only_the_oldest_window_is_read() {
+    let mut world = world(Start::Tail, steady(100, 60));
+    world.round_trip = (500 * MS, 500 * MS);
+    world.per_line = 20 * MS;
+    world.run(EPOCH + 50 * SECOND);
+    // It is due every 5 s, the young one would be every second.
+    assert!((4..=8).contains(&requests(&world, 20_000, true)), "{}", requests(&world, 20_000, true));
+}
+
+#[test]
+fn the_pause_counts_from_the_beginning_of_a_poll() {
+    let mut world = world(Start::Tail, steady(100, 30));
+    world.round_trip = (100 * MS, 100 * MS);
+    world.run(EPOCH + 20 * SECOND);
+    assert!(requests(&world, 10_000, false) >= 36, "{}", requests(&world, 10_000, false));
 }
 
 #[test]
@@ -280,6 +582,11 @@ fn a_page_resets_the_pauses_that_failures_made() {
     assert!(pace.after_failure(None).as_millis() <= 500);
     let retry_after = Some(Duration::from_secs(20));
     assert_eq!(pace.after_failure(retry_after), Duration::from_secs(20));
+    // A server can't stop a tail for good, nor make it wait for less than it would without.
+    assert_eq!(pace.after_failure(Some(Duration::MAX)), Duration::from_secs(300));
+    assert!(pace.after_failure(Some(Duration::ZERO)) >= Duration::from_millis(1000));
+    let pauses: Vec<_> = (0..5).map(|_| pace.after_failure(None)).collect();
+    assert!(pauses.windows(2).any(|pair| pair[0] != pair[1]), "{pauses:?}");
 }
 
 #[test]
@@ -322,6 +629,9 @@ fn the_pause_grows_by_a_quarter_and_ends_with_a_line() {
     let idle: Vec<_> = (0..11).map(|_| pace.after_poll(false).as_millis()).collect();
     assert_eq!(idle, [312, 390, 488, 610, 762, 953, 1192, 1490, 1862, 2000, 2000]);
     assert_eq!(pace.after_poll(true), Duration::from_millis(250));
+    // It is never less than after a line.
+    let mut pace = Pace::new(Duration::from_secs(9), Duration::from_secs(2), 7);
+    assert_eq!(pace.after_poll(false), Duration::from_secs(9));
 }
 
 #[test]
@@ -352,6 +662,9 @@ fn the_gap_of_a_restart_comes_before_the_first_line_after_it_and_holds_what_is_l
     assert!(outcome.lost > 0);
     assert_eq!(outcome.gaps, 1, "{:?}", relative(&world.gaps));
     assert_eq!(world.given[world.gap_positions[0]].1, 8000);
+    // The node was asked for its oldest envelope while it was away. It is asked again with the first line.
+    let (_, _, at) = world.given.iter().find(|(_, text, _)| *text == 9000).unwrap();
+    assert!(*at < EPOCH + 29 * SECOND, "{} ms", (*at - EPOCH) / MS);
 }
 
 #[test]
@@ -456,6 +769,38 @@ fn more_lines_of_one_time_than_a_page_are_all_given() {
 }
 
 #[test]
+fn an_older_window_gets_past_a_page_of_one_time() {
+    let mut lines = steady(500, 46);
+    // Runs as long as a page or longer, and late lines behind them that only older windows find.
+    lines.extend((0..30).flat_map(|n| (0..4).map(move |m| at(n * 1000 + 250, 50, 1000 + n as u32 * 4 + m))));
+    lines.extend((0..30).map(|n| at(n * 1000 + 300, 5_000, 5000 + n as u32)));
+    for (page, largest) in [(1, 1000), (2, 1000), (3, 1000), (4, 1000), (1000, 1), (1000, 4)] {
+        let config = Config { page, ..Config::default() };
+        let mut world = World::new(&config, Start::Tail, lines.clone());
+        world.round_trip = (2 * MS, 2 * MS);
+        world.largest = largest;
+        let outcome = run(&mut world, 46);
+        assert_eq!((outcome.lost, outcome.gaps), (0, 0), "pages of {page}, at most {largest}");
+        assert!(world.now - world.engine.complete_until().unwrap() < 17 * SECOND, "pages of {page}, at most {largest}");
+        // What follows the newest time needs no proof.
+        assert_eq!(world.asks, 0, "pages of {page}, at most {largest}");
+    }
+}
+
+#[test]
+fn a_page_that_ends_between_equal_times_is_followed_by_one_that_begins_with_them() {
+    // All are from the past, so that each is read once.
+    let lines: Vec<_> = (0..60).map(|n| at(-60_000 + i64::from(n / 3) * 1000, 50, n)).collect();
+    for page in [4, 5, 7] {
+        let config = Config { page, ..Config::default() };
+        let mut world = World::new(&config, Start::Since(EPOCH - 100 * SECOND), lines.clone());
+        world.store.is_strict = true;
+        world.run(EPOCH + 20 * SECOND);
+        assert_eq!(sorted(&world), (0..60).collect::<Vec<_>>(), "pages of {page}");
+    }
+}
+
+#[test]
 fn of_equal_times_that_a_strict_server_holds_back_no_line_is_given_twice() {
     for page in [1, 2, 7] {
         let mut lines = steady(1000, 30);
@@ -470,6 +815,7 @@ fn of_equal_times_that_a_strict_server_holds_back_no_line_is_given_twice() {
         let all = texts.len();
         texts.dedup();
         assert_eq!(texts.len(), all);
+        assert_eq!((world.gaps.len(), world.asks), (0, 0), "pages of {page}");
         // What comes after such a time is given at any rate.
         assert!((11..40).all(|text| texts.contains(&text)), "{texts:?}");
         if page == 7 {
@@ -566,6 +912,29 @@ fn complete_until_is_where_another_tail_can_go_on() {
     texts.dedup();
     let began = first.texts()[0];
     assert_eq!(texts, (began..1400).collect::<Vec<_>>());
+}
+
+#[test]
+fn complete_until_does_not_pass_a_gap_that_is_still_to_be_returned() {
+    let mut world = world(Start::Since(EPOCH - 10 * SECOND), steady(50, 60));
+    // The second gap waits, because the first one has just been returned. It is returned when the server is back, and so
+    // the third one waits, which begins long before.
+    let restart = |from| fault(from, from + 500, FaultKind::Restart);
+    world.faults = vec![restart(15_000), restart(18_000), fault(22_000, 36_000, FaultKind::Errors), restart(30_000)];
+    let mut lost = 0;
+    for tenths in 100..600 {
+        world.run(EPOCH + tenths * 100 * MS);
+        world.take();
+        let (until, given) = (world.engine.complete_until().unwrap(), sorted(&world));
+        for (time, text) in &world.store.removed {
+            let is_given = text.is_some_and(|text| given.binary_search(&text).is_ok());
+            let is_open = *time >= until || *time < world.engine.floor;
+            let is_in_gap = || world.gaps.iter().any(|gap| (gap.from..gap.until).contains(time));
+            assert!(is_given || is_open || is_in_gap(), "at {tenths}: {}", (time - EPOCH) / MS);
+            lost += usize::from(!is_given && !is_open);
+        }
+    }
+    assert!(lost > 0 && world.gaps.len() == 3, "{:?}", relative(&world.gaps));
 }
 
 #[test]
@@ -689,6 +1058,23 @@ fn lines_are_sorted_by_time_and_then_as_the_server_has_them() {
     assert_eq!(lines, [line(5, 1), line(5, 3), line(7, 2)]);
     assert!(outbox.take().is_none());
 
+    // A line is released when it is as old as that, or before a gap.
+    let mut outbox = Outbox::new(10);
+    outbox.push(vec![line(5, 1), line(7, 2)]);
+    outbox.release(Some(14));
+    assert!(outbox.take().is_none() && outbox.due() == Some(15));
+    outbox.release(Some(15));
+    assert!(matches!(outbox.take(), Some(Item::Lines(lines)) if lines == [line(5, 1)]));
+    outbox.push_gap(Gap { from: 1, until: 9 });
+    assert!(matches!(outbox.take(), Some(Item::Lines(lines)) if lines == [line(7, 2)]));
+    assert!(matches!(outbox.take(), Some(Item::Gap(_))));
+
+    // So many are held back, and no more.
+    let mut outbox = Outbox::new(i64::MAX);
+    outbox.push((0..10_002).map(|n| line(10_002 - n, 1)).collect());
+    let Some(Item::Lines(lines)) = outbox.take() else { panic!("no lines") };
+    assert_eq!((lines, outbox.oldest_held()), (vec![line(1, 1), line(2, 1)], Some(3)));
+
     // Pages that a strict server ends between lines of one time.
     let lines: Vec<_> = (0..40).map(|n| at(-10_000 + i64::from(n / 4) * 100, 50, n)).collect();
     for page in [5, 6, 7, 1000] {
@@ -745,6 +1131,12 @@ fn korifi_gives_the_newest_lines_and_ignores_the_end() {
     for start in [Start::Tail, Start::Follow] {
         let mut world = World::new(&config, start, steady(100, 60));
         world.store.is_korifi = true;
+        world.log = Some(Vec::new());
+        world.run(EPOCH + 50 * SECOND);
+        // One is enough to learn that. Those of the beginning have an end, too.
+        assert!(requests(&world, 600, true) <= 1, "{}", requests(&world, 600, true));
+        // Its lines are not late, so that no older window is needed.
+        assert!(world.now - world.engine.complete_until().unwrap() < 13 * SECOND);
         let outcome = run(&mut world, 100);
         assert_eq!((outcome.lost, outcome.gaps), (0, 0));
     }

@@ -14,11 +14,8 @@ const SPARE_PAGES: usize = 2;
 
 impl Engine {
     pub(super) fn begin_poll(&mut self, now: Duration) {
-        let clock = self.clock.earliest(now);
-        if let Some(clock) = clock.filter(|_| self.load.is_shedding()) {
-            self.windows.skip_young(clock);
-        }
-        let mut front = self.front(clock);
+        self.shed(now);
+        let mut front = self.front(self.clock.earliest(now));
         for index in 0..self.windows.count() {
             let window = self.windows.get(index);
             let from = self.with_anchor(window.mark);
@@ -30,9 +27,24 @@ impl Engine {
                 front = front.min(from);
             }
         }
-        let poll =
-            Poll { started: now, busy: Duration::ZERO, front, pages: 0, window: 0, older_pages: 0, has_new: false };
+        let poll = Poll {
+            started: now,
+            busy: Duration::ZERO,
+            front,
+            pages: 0,
+            window: 0,
+            older_pages: 0,
+            has_new: false,
+            has_more: false,
+        };
         self.step = Step::Read(poll, Reading { is_older: false, from: front, end: None });
+    }
+
+    /// Skips the young window while polls take too long.
+    fn shed(&mut self, now: Duration) {
+        if let Some(clock) = self.clock.earliest(now).filter(|_| self.load.is_shedding()) {
+            self.windows.skip_young(clock);
+        }
     }
 
     /// Where the front begins: a second ago, and with the newest line if that is older, so that it has an anchor. In
@@ -46,17 +58,23 @@ impl Engine {
         }
     }
 
-    /// Begins the next reading of an older window, if one is due, or ends the poll.
-    pub(super) fn go_on(&mut self, mut poll: Poll, now: Duration) {
+    /// Begins the next reading of an older window, if one is due, or ends the poll. `next` is where the next page of the
+    /// last one begins: it is read if it is worth a request.
+    pub(super) fn go_on(&mut self, mut poll: Poll, mut next: Option<i64>, now: Duration) {
+        // Once more, because the poll may have taken long.
+        self.shed(now);
+        poll.window -= usize::from(next.is_some());
         while poll.window < self.windows.count() {
             let window = self.windows.get(poll.window);
             poll.window += 1;
+            let next = next.take();
             let Some(end) = self.due(window.mark, window.age, poll.front, now) else { continue };
             if poll.older_pages < poll.pages + SPARE_PAGES {
-                let from = self.with_anchor(window.mark);
+                let from = next.unwrap_or_else(|| self.with_anchor(window.mark));
                 self.step = Step::Read(poll, Reading { is_older: true, from, end: Some(end) });
                 return;
             }
+            poll.has_more = true;
         }
         self.end_poll(&poll, now);
     }
@@ -74,12 +92,12 @@ impl Engine {
         let end = old_enough.min(front);
         let is_due = old_enough.saturating_sub(mark) >= age / 2 || self.seen.has_lines(DUE_LINES, mark, end);
         let is_due = is_due && end > mark;
-        (is_due && !self.is_in_doubt && !self.ignores_end).then_some(end)
+        (is_due && !self.ignores_end).then_some(end)
     }
 
     pub(super) fn end_poll(&mut self, poll: &Poll, now: Duration) {
         self.load.poll_took(poll.busy, now);
-        self.not_before = poll.started.saturating_add(self.pace.after_poll(poll.has_new));
+        self.not_before = poll.started.saturating_add(self.pace.after_poll(poll.has_new || poll.has_more));
         self.step = Step::Pause;
     }
 }

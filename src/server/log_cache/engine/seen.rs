@@ -86,10 +86,6 @@ impl Seen {
         self.lines.last_key_value().map(|(key, _)| key.0)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lines.len()

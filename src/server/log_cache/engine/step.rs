@@ -29,6 +29,8 @@ pub(super) struct Poll {
     pub(super) window: usize,
     pub(super) older_pages: usize,
     pub(super) has_new: bool,
+    /// An older window that is due was left to the next poll.
+    pub(super) has_more: bool,
 }
 
 /// A page that is to be read.
@@ -45,7 +47,7 @@ pub(super) struct Reading {
 pub(super) struct Answer {
     pub(super) lines: Vec<LogMessage>,
     pub(super) keys: Vec<Key>,
-    /// All lines of `[from, until)` are in it.
+    /// All lines of `[from, until)` are in it. If it is full, the next page begins there.
     pub(super) until: i64,
     pub(super) is_full: bool,
     /// A lower bound of the server's clock when it made this answer.

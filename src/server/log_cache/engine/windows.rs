@@ -6,7 +6,7 @@ const YOUNG: i64 = 2_000_000_000;
 /// The marks of the older windows, oldest first. The first one's age is the horizon.
 #[derive(Debug)]
 pub(super) struct Windows {
-    all: Vec<Window>,
+    all: [Window; 2],
 }
 
 /// All lines before `mark` have been read when they were at least `age` old. In nanoseconds.
@@ -19,10 +19,9 @@ pub(super) struct Window {
 impl Windows {
     /// The windows of a tail that gives lines from `floor` on and has read everything at the server's time `clock`.
     pub(super) fn new(horizon: i64, floor: i64, clock: i64) -> Self {
-        let ages = if horizon > YOUNG { vec![horizon, YOUNG] } else { vec![horizon] };
-        Windows {
-            all: ages.into_iter().map(|age| Window { age, mark: clock.saturating_sub(age).max(floor) }).collect(),
-        }
+        // With a short horizon, the young window is never behind what is settled, so that it is never due.
+        let settled = clock.saturating_sub(horizon).max(floor);
+        Windows { all: [horizon, YOUNG].map(|age| Window { age, mark: clock.saturating_sub(age).max(settled) }) }
     }
 
     pub(super) fn count(&self) -> usize {
