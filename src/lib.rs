@@ -74,7 +74,7 @@
 //! A tail is for one app. For several apps, open several tails of **one** consumer, which asks the API once and renews
 //! one token for all of them. Each tail ends, fails and reconnects on its own, so decide what that means for the others.
 //! A tail costs [one or two threads](#threads) and some 30 KiB; over Log Cache one thread, some 130 KiB, and
-//! [requests](Polling).
+//! [requests](Polling). A thousand quiet ones make 500 requests/s there, and take 10 % of a core.
 //!
 //! The plainest way is a thread for each tail, as in the example `collector`. One thread for all of them waits with
 //! [`Select`](crossbeam_channel::Select), which takes any number of [receivers](Tail::receiver). `ready` tells which tail

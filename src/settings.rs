@@ -137,18 +137,18 @@ impl Reconnect {
 /// [horizon](Polling::horizon). A line that is late for one of them is found by the next. While the requests of a poll take
 /// more than 0.6 s on average, the stretch that is 2 s old is left out.
 ///
-/// What a tail costs with the defaults, as `cargo bench -- follow` measured it (two instances, lines that are readable 0.17
-/// to 0.5 s after their time and one in a hundred 2 to 4 s later; on two cores, with the server on the same machine, so
-/// without the round trip of a network):
+/// What a tail costs with the defaults, in four runs of `cargo bench -- follow`: two instances, lines that are readable 0.17
+/// to 0.5 s after their time and one in a hundred 2 to 4 s later, on two busy cores, with the server on the same machine. A
+/// network adds its round trip.
 ///
 /// | lines/s | requests/s | lines read for each one returned | from readable to returned: median, 99 % | CPU |
 /// |---|---|---|---|---|
 /// | 0 | 0.6 | | | 0.1 % |
 /// | 0.1 | 1.3 | 17 | 1.4 s, 1.9 s | 0.1 % |
 /// | 5 | 4.8 | 5 | 0.13 s, 0.3 s | 0.2 % |
-/// | 100 | 4.9 | 5 | 0.13 s, 0.25 s | 0.4 % |
-/// | 1000 | 5.3 | 5 | 0.14 s, 0.35 s | 1.6 % |
-/// | 5000 | 23 | 5 | 0.13 s, 0.6 s | 8 % |
+/// | 100 | 4.9 | 5 | 0.13 s, 0.3 s | 0.4 % |
+/// | 1000 | 5.3 | 5 | 0.14 s, 0.3 to 0.5 s | 1 to 2 % |
+/// | 5000 | 19 to 23 | 5 | 0.13 to 0.2 s, 0.5 to 2.2 s | 3 to 8 % |
 ///
 /// ```
 /// use std::time::Duration;
