@@ -1,29 +1,35 @@
-//! Prints an app's logs as `cf logs` does, using the session of the `cf` CLI:
+//! Prints an app's logs, using the session of the `cf` CLI:
 //!
 //! ```text
-//! cargo run --example logs -- "$(cf app my-app --guid)" [--recent]
+//! cargo run --example logs -- "$(cf app my-app --guid)" [--recent | --tail]
 //! ```
 //!
-//! Without `--recent` it tails until Ctrl-C, and reconnects when the connection ends. On a terminal, lines of standard
-//! error are red. The exit code is 0 on success, 1 on an error, and 2 on wrong arguments.
+//! It prints the recent lines and then all further ones, each once, until Ctrl-C. With `--recent` it prints only the
+//! recent lines, and with `--tail` only further ones, as soon as the app logs them. It reconnects when a connection ends.
+//! On a terminal, lines of standard error are red. The exit code is 0 on success, 1 on an error, and 2 on wrong
+//! arguments.
 
 use std::env;
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, MessageType, Reconnect, sort_recent};
+use loggregator_consumer::{
+    Builder, Choice, Consumer, ErrorKind, LogMessage, MessageType, Reconnect, Tail, sort_recent,
+};
 
-const USAGE: &str = "usage: logs APP_GUID [--recent]     (`cf app NAME --guid` prints an app's GUID)";
+const USAGE: &str = "usage: logs APP_GUID [--recent | --tail]     (`cf app NAME --guid` prints an app's GUID)";
 
 fn main() -> ExitCode {
-    let mut args: Vec<String> = env::args().skip(1).collect();
-    let recent = args.iter().position(|arg| arg == "--recent").map(|at| args.remove(at)).is_some();
-    let [app] = args.as_slice() else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let (options, apps): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|arg| arg.starts_with('-'));
+    let [app] = apps.as_slice() else { return wrong_arguments() };
+    let result = match options.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => print_live(app, Consumer::follow, Consumer::recent_choice),
+        ["--tail"] => print_live(app, Consumer::tail, Consumer::tail_choice),
+        ["--recent"] => print_recent(app),
+        _ => return wrong_arguments(),
     };
-    match run(app, recent) {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output, such as `head`, has read enough.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
@@ -34,30 +40,41 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(app: &str, recent: bool) -> Result<(), Box<dyn Error>> {
-    let consumer = Builder::new().cf_cli()?.reconnect(Reconnect::default()).build()?;
-    if recent {
-        // If the response was incomplete, print the messages that arrived before the error.
-        let (mut messages, error) = match consumer.recent(app, "") {
-            Ok(messages) => (messages, None),
-            Err(error) => (error.recovered().to_vec(), Some(error)),
-        };
-        sort_recent(&mut messages);
-        messages.iter().try_for_each(print)?;
-        return error.map_or(Ok(()), |error| Err(error.into()));
-    }
-    tail(&consumer, app)
+fn wrong_arguments() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }
 
-fn tail(consumer: &Consumer, app: &str) -> Result<(), Box<dyn Error>> {
+fn consumer() -> loggregator_consumer::Result<Consumer> {
+    Builder::new().cf_cli()?.reconnect(Reconnect::default()).build()
+}
+
+fn print_recent(app: &str) -> Result<(), Box<dyn Error>> {
+    // If the response was incomplete, print the messages that arrived before the error.
+    let (mut messages, error) = match consumer()?.recent(app, "") {
+        Ok(messages) => (messages, None),
+        Err(error) => (error.recovered().to_vec(), Some(error)),
+    };
+    sort_recent(&mut messages);
+    messages.iter().try_for_each(print)?;
+    error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Prints what a call returns. `choice` says from which server.
+fn print_live(
+    app: &str,
+    call: fn(&Consumer, &str, &str) -> loggregator_consumer::Result<Tail>,
+    choice: fn(&Consumer) -> loggregator_consumer::Result<Choice>,
+) -> Result<(), Box<dyn Error>> {
+    let consumer = consumer()?;
     // Ctrl-C closes the tail, or interrupts the call that is connecting it.
     let closing = consumer.clone();
     ctrlc::set_handler(move || _ = closing.close())?;
-    let mut tail = match consumer.tail(app, "") {
+    let mut tail = match call(&consumer, app, "") {
         Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
         tail => tail?,
     };
-    eprintln!("Tailing logs from {}", consumer.tail_choice()?);
+    eprintln!("Logs from {}", choice(&consumer)?);
     for message in tail.by_ref() {
         match message {
             Ok(message) => print(&message)?,

@@ -4,8 +4,9 @@
 //! cargo run --example quickstart
 //! ```
 //!
-//! It starts a present-day foundation in its own process, discovers the log servers, prints an app's recent messages
-//! sorted by time, tails its live ones, and closes.
+//! It starts a present-day foundation in its own process, and discovers its log servers. It prints an app's recent
+//! messages, tails its live ones, and follows it: recent messages and then all further ones, with one that is late and a
+//! gap that is named.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -14,7 +15,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use loggregator_consumer::testing::{Generation, TrafficController};
-use loggregator_consumer::{Builder, LogMessage, MessageType, Proxy, sort_recent};
+use loggregator_consumer::{Builder, ErrorKind, LogMessage, MessageType, Proxy, sort_recent};
 
 const APP: &str = "11111111-1111-1111-1111-111111111111";
 
@@ -40,15 +41,15 @@ fn run() -> Result<(), Box<dyn Error>> {
     foundation.add_recent(
         APP,
         [
-            message("RTR", "GET / 200", 2),
-            message("APP/PROC/WEB", "listening on :8080", 3),
-            message("APP/PROC/WEB", "a warning", 1).message_type(MessageType::Err),
+            message("RTR", "GET / 200", 200),
+            message("APP/PROC/WEB", "listening on :8080", 300),
+            message("APP/PROC/WEB", "a warning", 100).message_type(MessageType::Err),
         ],
     );
 
     // Your tool starts here, usually with `Consumer::discover`. (Here the foundation runs in this process, so it must
     // not be reached through a proxy.)
-    let consumer = Builder::new().api(&foundation.api()).proxy(Proxy::none()).build()?;
+    let consumer = Builder::new().api(&foundation.api()).recent_limit(3).proxy(Proxy::none()).build()?;
 
     writeln!(out, "Recent messages of the app, by time, from {:?}:", consumer.recent_choice()?.via())?;
     let mut recent = consumer.recent(APP, &token)?;
@@ -61,16 +62,36 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut tail = consumer.tail(APP, &token)?;
     thread::scope(|scope| -> Result<(), Box<dyn Error>> {
         scope.spawn(|| {
-            for n in 1..=5 {
+            for n in 1..=3 {
                 thread::sleep(Duration::from_millis(200));
                 foundation.send(message("APP/PROC/WEB", &format!("tick {n}"), 0));
             }
         });
-        for message in tail.by_ref().take(5) {
+        for message in tail.by_ref().take(3) {
             writeln!(out, "{}", message?)?;
         }
         Ok(())
     })?;
+    tail.close()?;
+
+    writeln!(out, "\nRecent messages and then all further ones, each once:")?;
+    let mut tail = consumer.follow(APP, &token)?;
+    // Log Cache has the first of these only when it has had the second for 1.5 s. It still comes.
+    foundation.send_late(message("APP/PROC/WEB", "late", 0), Duration::from_millis(1500));
+    foundation.send(message("APP/PROC/WEB", "on time", 0));
+    for message in tail.by_ref().take(5) {
+        writeln!(out, "{}", message?)?;
+    }
+    // What Log Cache has lost, it cannot return. So there is a gap.
+    foundation.empty_log_cache();
+    foundation.send(message("APP/PROC/WEB", "after a restart of Log Cache", 0));
+    for item in tail.by_ref().take(2) {
+        match item {
+            Ok(message) => writeln!(out, "{message}")?,
+            Err(error) if error.kind() == ErrorKind::Gap => writeln!(out, "   {error}")?,
+            Err(error) => return Err(error.into()),
+        }
+    }
     tail.close()?;
 
     writeln!(out, "\nClosed. Next, on your own foundation:")?;

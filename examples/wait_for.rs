@@ -9,15 +9,12 @@
 
 use std::env;
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loggregator_consumer::crossbeam_channel::RecvTimeoutError;
-use loggregator_consumer::{Builder, ErrorKind, LogMessage, Reconnect};
-
-/// How often the recent messages are searched.
-const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
+use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Reconnect, Result, Tail};
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -29,17 +26,16 @@ fn main() -> ExitCode {
         eprintln!("wait_for: {seconds:?} is not a number of seconds");
         return ExitCode::from(2);
     };
-    let no_line = || {
-        eprintln!("wait_for: no line with {text:?} within {seconds} s");
-        ExitCode::FAILURE
-    };
     match wait_for(app, text, Duration::from_secs(seconds)) {
         Ok(Some(line)) => {
-            println!("{line}");
+            // It was found, whether somebody reads it or not.
+            let _ = writeln!(io::stdout(), "{line}");
             ExitCode::SUCCESS
         }
-        Ok(None) => no_line(),
-        Err(error) if is_closed(&*error) => no_line(),
+        Ok(None) => {
+            eprintln!("wait_for: no line with {text:?} within {seconds} s");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("wait_for: {error}");
             ExitCode::FAILURE
@@ -49,52 +45,49 @@ fn main() -> ExitCode {
 
 fn wait_for(app: &str, text: &str, timeout: Duration) -> Result<Option<LogMessage>, Box<dyn Error>> {
     let deadline = Instant::now().checked_add(timeout).ok_or("the timeout is too long")?;
-    let matches_text = |message: &LogMessage| message.text().contains(text);
-    let consumer = Builder::new()
-        .cf_cli()?
-        .connect_timeout(timeout)
-        .recent_timeout(timeout)
-        .reconnect(Reconnect::default())
-        .build()?;
-
-    // At the deadline, interrupt whatever is waiting, for a connection or for a token.
-    let closing = consumer.clone();
-    thread::spawn(move || {
-        thread::sleep(timeout);
-        let _ = closing.close();
-    });
-
-    // The tail starts first: a line that is logged between the two calls is then in both, not in none. While the tail is
-    // silent, the recent messages are searched for lines from before its start or from a gap.
-    let mut tail = consumer.tail(app, "")?;
-    loop {
-        let pause = match consumer.recent(app, "") {
-            Ok(messages) => match messages.into_iter().find(matches_text) {
-                Some(message) => return Ok(Some(message)),
-                None => SEARCH_INTERVAL,
-            },
-            // The server limits the number of requests, or is away, and says when to come back.
-            Err(error) => match error.retry_after() {
-                Some(pause) => pause.max(SEARCH_INTERVAL),
-                None => return Err(error.into()),
-            },
-        };
-        let next_search = Instant::now() + pause;
-        loop {
-            match tail.recv_timeout(next_search.min(deadline).saturating_duration_since(Instant::now())) {
-                Ok(Ok(message)) if matches_text(&message) => return Ok(Some(message)),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Undecodable) => {}
-                Ok(Err(error)) => return Err(error.into()),
-                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => break,
-                // An end without an error is our own close.
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
+    let consumer = Builder::new().cf_cli()?.connect_timeout(timeout).reconnect(Reconnect::default()).build()?;
+    close_from(deadline, &consumer);
+    let lines = match follow(&consumer, app, deadline) {
+        Err(error) if error.kind() == ErrorKind::Closed => return Ok(None),
+        lines => lines?,
+    };
+    for item in lines {
+        match item {
+            Ok(line) if line.text().contains(text) => return Ok(Some(line)),
+            Ok(_) => {}
+            // The tail continues.
+            Err(error) if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Undecodable) => {
+                eprintln!("wait_for: {error}");
             }
+            Err(error) => return Err(error.into()),
         }
     }
+    // Closed at the deadline.
+    Ok(None)
 }
 
-/// Returns true if the deadline interrupted a call.
-fn is_closed(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<loggregator_consumer::Error>().is_some_and(|error| error.kind() == ErrorKind::Closed)
+/// From the deadline on, interrupts whatever is waiting: for a connection, for a token or for a line.
+fn close_from(deadline: Instant, consumer: &Consumer) {
+    let consumer = consumer.clone();
+    thread::spawn(move || {
+        thread::sleep(deadline.saturating_duration_since(Instant::now()));
+        loop {
+            // A close does not reach a call that is made after it.
+            let _ = consumer.close();
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
+
+/// Follows an app, also if the foundation is away for a moment or limits its requests.
+fn follow(consumer: &Consumer, app: &str, deadline: Instant) -> Result<Tail> {
+    loop {
+        match consumer.follow(app, "") {
+            Err(error) if error.is_transient() && Instant::now() < deadline => {
+                let pause = error.retry_after().unwrap_or(Duration::from_secs(1));
+                thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
+            }
+            result => return result,
+        }
+    }
 }

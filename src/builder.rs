@@ -88,7 +88,8 @@ impl Builder {
     /// Sets the address of a Traffic Controller that speaks Doppler's protocol, such as
     /// `wss://doppler.example.com:443`.
     ///
-    /// Every foundation since 2014 has one. Tails are read from it, and recent messages too if there is no Log Cache.
+    /// Foundations since 2014 have one, unless their operator has switched it off. Tails are read from it, and if there is
+    /// no Log Cache, recent messages, too.
     pub fn doppler(mut self, url: &str) -> Self {
         self.doppler = Some(url.to_owned());
         self
@@ -96,7 +97,8 @@ impl Builder {
 
     /// Sets the address of Log Cache, such as `https://log-cache.example.com`.
     ///
-    /// Every foundation since 2018 has one. Recent messages are read from it.
+    /// Every foundation since 2018 has one. [`recent`](Consumer::recent) and [`follow`](Consumer::follow) read from it, and
+    /// tails where no stream gives messages.
     pub fn log_cache(mut self, url: &str) -> Self {
         self.log_cache = Some(url.to_owned());
         self
@@ -104,8 +106,8 @@ impl Builder {
 
     /// Sets the address of the RLP gateway, such as `https://log-stream.example.com`.
     ///
-    /// Every foundation since 2018 has one. Tails are read from it only if there is no address of
-    /// [Doppler](Builder::doppler), which is preferred for two reasons: it cuts a slow reader off, which is an error,
+    /// Foundations since 2018 have one, unless their operator has switched it off. Tails are read from it only if there is no
+    /// address of [Doppler](Builder::doppler), which is preferred for two reasons: it cuts a slow reader off, which is an error,
     /// instead of dropping messages silently; and it does not end a stream after 14 minutes.
     ///
     /// | | Doppler | RLP gateway |
@@ -262,17 +264,31 @@ impl Builder {
         self
     }
 
-    /// Makes [`tail`](Consumer::tail) read from this kind of server, and from no other. By default it reads from the
-    /// [best one](Consumer#which-server-is-used).
+    /// Makes [`tail`](Consumer::tail) read from this kind of server, and from no other: neither while it has no route, nor
+    /// if its stream is mute. By default it reads from the [best one](Consumer#which-server-is-used).
     ///
-    /// [`Via::LogCache`] makes a tail poll Log Cache, like [`follow`](Consumer::follow) but without the recent
-    /// messages: for foundations whose streams give no logs (`disable_logs` of the agents).
+    /// Use [`Via::LogCache`] for a foundation whose streams give the messages of some apps only (`disable_logs` of some of
+    /// the platform's agents): the tail polls Log Cache. With [`Via::Doppler`] or [`Via::RlpGateway`], Log Cache is not read
+    /// beside the stream. `recent` and `follow` are not affected.
+    ///
+    /// ```
+    /// # use loggregator_consumer::testing::{Generation, TrafficController};
+    /// # use loggregator_consumer::Proxy;
+    /// use loggregator_consumer::{Builder, Via};
+    ///
+    /// # let server = TrafficController::of(Generation::Today)?;
+    /// # let api = server.api();
+    /// let consumer = Builder::new().api(&api).tail_via(Via::LogCache).proxy(Proxy::none()).build()?;
+    /// assert_eq!(consumer.tail_choice()?.via(), Via::LogCache);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tail_via(mut self, via: Via) -> Self {
         self.tail_via = Some(via);
         self
     }
 
-    /// Sets how a tail over Log Cache polls: see [`Polling`].
+    /// Sets how a tail over Log Cache polls: how often, how late a message may be, and in which order messages come.
+    /// [`Polling`] has the defaults, and what each setting costs.
     pub fn polling(mut self, polling: Polling) -> Self {
         self.settings.polling = polling;
         self

@@ -1,6 +1,6 @@
-//! A blocking client for Loggregator, the log system of Cloud Foundry: [tail](Consumer::tail) an app's logs, or read
-//! its [recent](Consumer::recent) ones, from a foundation of any year since 2013. For sync tools and scripts: it needs
-//! no async runtime, and depends on none.
+//! A blocking client for Loggregator, the log system of Cloud Foundry: [follow](Consumer::follow) an app's logs, recent
+//! and then live, [tail](Consumer::tail) only the live ones, or read only the [recent](Consumer::recent) ones, from a
+//! foundation of any year since 2013. For sync tools and scripts: it needs no async runtime, and depends on none.
 //!
 //! # From the top
 //!
@@ -9,25 +9,25 @@
 //! * [`Consumer`]: a foundation, and how to connect to it. [`Consumer::discover`] takes the address of its API and
 //!   finds the rest. [`Consumer::from_cf_cli`] needs only a `cf login`. A [`Builder`] has the settings: tokens, TLS,
 //!   [proxies](Proxy), [reconnecting](Reconnect), limits, and each address by hand.
-//! * [`Tail`]: the live messages of an app, as an iterator that blocks. [`Tail::recv_timeout`], [`Tail::try_recv`] and
+//! * [`Tail`]: messages of an app as they come, as an iterator that blocks. [`Tail::recv_timeout`], [`Tail::try_recv`] and
 //!   [`Tail::receiver`] are for callers that cannot block, and [`Tail::closer`] ends it from another thread.
 //! * [`LogMessage`]: one message. Its [`Display`](LogMessage#impl-Display-for-LogMessage) form is the line that
 //!   `cf logs` prints.
 //!
 //! ```no_run
-//! use loggregator_consumer::{Consumer, sort_recent};
+//! use loggregator_consumer::{Consumer, ErrorKind};
 //!
 //! let consumer = Consumer::discover("https://api.example.com")?;
 //! let (app, token) = ("11111111-1111-1111-1111-111111111111", "bearer eyJ...");
 //!
-//! let mut recent = consumer.recent(app, token)?;
-//! sort_recent(&mut recent);
-//! for message in recent {
-//!     println!("{message}");
-//! }
-//!
-//! for message in consumer.tail(app, token)? {
-//!     println!("{}", message?);
+//! // Recent messages, and then all further ones.
+//! for message in consumer.follow(app, token)? {
+//!     match message {
+//!         Ok(message) => println!("{message}"),
+//!         // Messages may be missing here. The tail continues.
+//!         Err(error) if error.kind() == ErrorKind::Gap => eprintln!("{error}"),
+//!         Err(error) => return Err(error),
+//!     }
 //! }
 //! # Ok::<(), loggregator_consumer::Error>(())
 //! ```
@@ -60,18 +60,21 @@
 //! A tail over a websocket has two threads. One reads and sends frames on in batches. The other sends keep-alives, and
 //! closes the connection in the end. A tail over the RLP gateway has only the thread that reads. What waits between
 //! that thread and the caller is [bounded](Tail). When it is full, TCP slows the server down. Messages are decoded in
-//! the caller's thread. A tail over Log Cache has one thread, which polls. A tail reconnects in a short-lived thread,
-//! because that may run the caller's functions: a proxy function, a token function, the debug printer, `on_connect`.
+//! the caller's thread. A tail over Log Cache has one thread, which polls over one connection that is kept open, and
+//! decodes. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy function, a
+//! token function, the debug printer, `on_connect`. While it is not known whether [streams give
+//! lines](Consumer#which-server-is-used), a tail over a stream has one thread more, which reads Log Cache.
 //!
-//! A call uses the caller's thread, and a short-lived thread that resolves the server's name. A token is renewed in
-//! another short-lived thread, for all callers that wait for it.
+//! A call uses the caller's thread, and a short-lived thread that resolves the server's name. `recent` decodes
+//! a page of Log Cache in another one while it receives the next page. A token is renewed in another short-lived thread,
+//! for all callers that wait for it.
 //!
 //! # Many apps
 //!
 //! A tail is for one app. For several apps, open several tails of **one** consumer, which asks the API once and renews
 //! one token for all of them. Each tail ends, fails and reconnects on its own, so decide what that means for the others.
-//! A tail costs [one or two threads](#threads) and some 30 KiB; over Log Cache also about 5 requests a second while its
-//! app logs, and one in 2 s while it does not.
+//! A tail costs [one or two threads](#threads) and some 30 KiB; over Log Cache one thread, some 130 KiB, and
+//! [requests](Polling).
 //!
 //! The plainest way is a thread for each tail, as in the example `collector`. One thread for all of them waits with
 //! [`Select`](crossbeam_channel::Select), which takes any number of [receivers](Tail::receiver). `ready` tells which tail
@@ -156,20 +159,21 @@
 //!   number in it is not the number of lost messages. Doppler of today cuts off a reader that has been behind for about
 //!   5 s. The RLP gateway drops messages without notice.
 //! * **The moment of connecting is unknown.** A server may respond with 200 before it subscribes to the app's messages.
-//! * **A stream can be mute.** Where the platform's agents have `disable_logs` set, Doppler and the RLP gateway accept a
-//!   tail and never send a log message. Log Cache has them all, and a tail [goes on
-//!   there](Consumer#which-server-is-used). If only some cells are mute, that is not noticed: see [`Builder::tail_via`].
+//! * **A stream can be mute**, while Log Cache has all messages. That is [noticed](Consumer#which-server-is-used), unless
+//!   it is the stream of only some of the platform's cells.
 //!
-//! **Over Log Cache**, which holds messages, more can be promised: [`follow`](Consumer::follow) returns every message
-//! that becomes readable in time exactly once, and names the times between which some may be missing. What it cannot
-//! promise: messages that Log Cache never got, and those that become readable later than the
-//! [horizon](Polling::horizon).
+//! **Over Log Cache**, which holds messages, more can be promised, because they can be read again: every message that
+//! becomes readable in time is returned exactly once, or lies between the times that a gap names. [`Consumer::follow`] has
+//! the conditions. Nobody can promise the messages that Log Cache never got.
 //!
-//! **The two are not exact copies of each other.** Log Cache may cut timestamps to the microsecond, and remove NULs and
-//! the whitespace around a message. It keeps equal timestamps equal. It holds a limited number of messages. For an app
-//! that has logged nothing, it returns an empty response; for an app that does not exist or that the token's user may not
-//! see, its auth proxy returns 404. To compare it with a tail, compare timestamps cut to the microsecond, and trimmed
-//! texts.
+//! **With a stream that is joined with recent messages** ([`follow`](Consumer::follow) where there is no Log Cache), the
+//! messages of a break are returned as far as the server still holds them, and a gap names the rest. What a slow reader
+//! loses is not noticed, as on any stream.
+//!
+//! **A stream and Log Cache are not exact copies of each other.** Log Cache may cut timestamps to the microsecond, and
+//! remove NULs and the whitespace around a message. It keeps equal timestamps equal. For an app that has logged nothing, it
+//! returns an empty response; for an app that does not exist or that the token's user may not see, its auth proxy returns
+//! 404. To compare it with a tail, compare timestamps cut to the microsecond, and trimmed texts.
 //!
 //! A client can only make all of this visible. A bad ending is an error, a break is an item of the tail, and a partial
 //! response is not a success.
@@ -224,7 +228,8 @@
 //! The feature `testing` adds the module [`testing`]: a server in the test's own process that behaves like a Traffic
 //! Controller of 2014, 2015 or 2016, or like a whole foundation: of 2018, without Log Cache or with Log Cache 1.x; of
 //! today, with an API, a UAA, Doppler, Log Cache and the RLP gateway; or Korifi, with an API and a Log Cache of its own.
-//! It has TLS, tokens and pings, and fails on demand.
+//! It has TLS, tokens and pings, and fails on demand. Its docs show each [trouble of Log
+//! Cache](testing#the-troubles-of-log-cache).
 //!
 //! ```
 //! use loggregator_consumer::testing::{Fault, Generation, TrafficController};

@@ -134,7 +134,21 @@ impl Reconnect {
 ///
 /// Log Cache keeps lines and does not push them, so a tail over it requests them again and again: the last second at
 /// each poll, and each stretch of time once more when it is 2 s old and once more when it is as old as the
-/// [horizon](Polling::horizon). The clock of this machine does not matter.
+/// [horizon](Polling::horizon). A line that is late for one of them is found by the next. While the requests of a poll take
+/// more than 0.6 s on average, the stretch that is 2 s old is left out.
+///
+/// What a tail costs with the defaults, as `cargo bench -- follow` measured it (two instances, lines that are readable 0.17
+/// to 0.5 s after their time and one in a hundred 2 to 4 s later; on two cores, with the server on the same machine, so
+/// without the round trip of a network):
+///
+/// | lines/s | requests/s | lines read for each one returned | from readable to returned: median, 99 % | CPU |
+/// |---|---|---|---|---|
+/// | 0 | 0.6 | | | 0.1 % |
+/// | 0.1 | 1.3 | 17 | 1.4 s, 1.9 s | 0.1 % |
+/// | 5 | 4.8 | 5 | 0.13 s, 0.3 s | 0.2 % |
+/// | 100 | 4.9 | 5 | 0.13 s, 0.25 s | 0.4 % |
+/// | 1000 | 5.3 | 5 | 0.14 s, 0.35 s | 1.6 % |
+/// | 5000 | 23 | 5 | 0.13 s, 0.6 s | 8 % |
 ///
 /// ```
 /// use std::time::Duration;
@@ -167,30 +181,40 @@ impl Default for Polling {
 }
 
 impl Polling {
-    /// Sets the pause between two polls while new lines arrive. Default: 250 ms, about 5 requests a second. A line is
-    /// returned about half a pause after it has become readable.
+    /// Sets the time from one poll to the next while new lines arrive. Default: 250 ms.
+    ///
+    /// A line is returned about half of it after it has become readable, and each poll is a request at least. There is no
+    /// lower limit, so leave some time to the server.
     pub fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
         self
     }
 
-    /// Sets the longest pause between two polls. Without new lines, the pause grows to it. Default: 2 s, about 0.5
-    /// requests a second for an app that logs nothing.
+    /// Sets the longest time from one poll to the next. Without new lines, it grows to this by a quarter at each poll.
+    /// Default: 2 s, so an app that logs nothing costs 0.5 requests a second, and its next line may come 2 s late.
     pub fn idle(mut self, pause: Duration) -> Self {
         self.idle = pause;
         self
     }
 
-    /// Sets how late a line may become readable and still be returned, after its timestamp. Default: 10 s. It is limited
-    /// to 1 s at least and 10 minutes at most. A longer horizon needs more memory, about 24 bytes for each line that is
-    /// younger than one and a half horizons, and at most 100,000 lines are remembered.
+    /// Sets how late a line may become readable, after its timestamp, and still be returned. Default: 10 s. Minimum: 1 s.
+    /// Maximum: 10 minutes.
+    ///
+    /// A longer horizon costs no requests, but memory: some 24 bytes for each line of the last one and a half horizons. At
+    /// most 100,000 lines are remembered, and if there are more, the horizon is shorter. Log Cache must hold the lines of this
+    /// time, too, or there are [gaps](crate::Gap), and [`Tail::complete_until`](crate::Tail::complete_until) is that far
+    /// behind.
     pub fn horizon(mut self, d: Duration) -> Self {
         self.horizon = d.clamp(Duration::from_secs(1), Duration::from_secs(600));
         self
     }
 
-    /// Sets how old a line must be before it is returned, by the server's clock. Default: 0. Lines of several instances
-    /// arrive out of order; lines that are held back are returned in order, that much later.
+    /// Sets how old a line must be before it is returned, by the server's clock. Default: 0.
+    ///
+    /// Lines of one poll are sorted, but a line that becomes readable later than a newer one comes after it. With this
+    /// setting, lines are held back and sorted, at most 10,000 of them, so each comes that much later. Simulated with 5
+    /// instances and 100 lines/s: without it 22 % of the lines are out of order, with 0.5 s about 5 %, with 1 s 3 %. A line
+    /// that is later than this comes out of order, but it comes.
     pub fn hold(mut self, d: Duration) -> Self {
         self.hold = d;
         self

@@ -1,12 +1,17 @@
-//! The examples as programs: they end quietly when nobody reads their output any more, as with `| head`, and obey
-//! servers that limit their requests.
+//! The examples as programs: what they print, how they exit, that they end quietly when nobody reads their output any
+//! more, as with `| head`, and that they obey servers that limit their requests.
 
 mod common;
 
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use common::examples::{BUILD, program};
+use common::messages::{APP, message_of_now};
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::LogMessage;
 use loggregator_consumer::testing::{Fault, Generation, RequestKind, TrafficController};
@@ -18,10 +23,76 @@ fn start(example: &mut Command) -> (Child, BufReader<ChildStdout>) {
     (child, output)
 }
 
-fn assert_ends_quietly(child: Child) {
+fn next_line(output: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    line
+}
+
+/// Waits for the end of an example, and returns its exit code and what it has written to standard error.
+fn end(child: Child) -> (Option<i32>, String) {
     let output = child.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && errors.is_empty(), "{}: {errors}", output.status);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[track_caller]
+fn assert_ends_quietly(child: Child) {
+    assert_eq!(end(child), (Some(0), String::new()));
+}
+
+/// A foundation of today with an app, and a session of `cf`, which is removed in the end.
+struct Session {
+    server: TrafficController,
+    home: PathBuf,
+}
+
+impl Session {
+    fn start() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let home = std::env::temp_dir().join(format!("loggregator-consumer-{}-examples-{n}", std::process::id()));
+        let builder = TrafficController::builder().generation(Generation::Today);
+        let server = builder.apps([APP]).tokens([""; 0]).start().unwrap();
+        server.cf_home(&home).unwrap();
+        Session { server, home }
+    }
+
+    fn run(&self, program: &PathBuf, args: &[&str]) -> (Child, BufReader<ChildStdout>) {
+        start(Command::new(program).args(args).env("CF_HOME", &self.home))
+    }
+
+    fn log(&self, text: &str) {
+        self.server.send(message_of_now(APP, text));
+    }
+
+    fn has_read_log_cache(&self, times: usize) -> bool {
+        let requests = self.server.requests();
+        requests.iter().filter(|request| request.kind == RequestKind::LogCacheRead).count() >= times
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.home);
+    }
+}
+
+#[test]
+fn quickstart_shows_a_late_line_and_a_gap() {
+    let program = within(BUILD, || program("quickstart"));
+    within(DEADLINE, move || {
+        let (child, output) = start(&mut Command::new(program));
+        let lines: Vec<String> = output.lines().map(Result::unwrap).collect();
+        let begin = lines.iter().position(|line| line.starts_with("Recent messages and then")).unwrap();
+        let texts: Vec<_> = lines[begin + 1..].iter().map_while(|line| line.split_once(" OUT ")).collect();
+        let (times, texts): (Vec<_>, Vec<_>) = texts.into_iter().unzip();
+        assert_eq!(texts, ["tick 1", "tick 2", "tick 3", "on time", "late"], "{lines:?}");
+        assert!(times[4] <= times[3], "the late line is the older one: {lines:?}");
+        let [gap, after, ..] = &lines[begin + 6..] else { panic!("{lines:?}") };
+        assert!(gap.starts_with("   Log Cache no longer holds") && gap.ends_with("may be missing)"), "{gap}");
+        assert!(after.ends_with("OUT after a restart of Log Cache"), "{after}");
+        assert_ends_quietly(child);
+    });
 }
 
 #[test]
@@ -29,8 +100,7 @@ fn quickstart_ends_quietly_when_its_reader_leaves() {
     let program = within(BUILD, || program("quickstart"));
     within(DEADLINE, move || {
         let (child, mut output) = start(&mut Command::new(program));
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
+        let line = next_line(&mut output);
         assert!(line.starts_with("Recent messages of the app"), "{line}");
         drop(output);
         assert_ends_quietly(child);
@@ -60,9 +130,7 @@ fn sample_consumer_ends_quietly_when_its_reader_leaves() {
         let command = command.arg(server.endpoint()).env("CF_ACCESS_TOKEN", "bearer token").env("APP_GUID", "app");
         let (child, mut output) = start(command);
         while server.open_tails("app") == 0 {
-            let mut line = String::new();
-            output.read_line(&mut line).unwrap();
-            if line == "===== Tailing logs\n" {
+            if next_line(&mut output) == "===== Tailing logs\n" {
                 assert!(server.wait_for_tails("app", 1, DEADLINE));
             }
         }
@@ -75,24 +143,174 @@ fn sample_consumer_ends_quietly_when_its_reader_leaves() {
 }
 
 #[test]
-fn wait_for_goes_on_when_log_cache_limits_its_searches() {
+fn logs_shows_the_recent_lines_and_goes_on_with_all_further_ones() {
+    let program = within(BUILD, || program("logs"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        for text in ["one", "two"] {
+            session.log(text);
+        }
+        let (child, mut output) = session.run(&program, &[APP]);
+        for text in ["one", "two"] {
+            assert!(next_line(&mut output).ends_with(&format!("OUT {text}\n")));
+        }
+        let late = message_of_now(APP, "late");
+        session.server.send_late(late, Duration::from_millis(1500));
+        session.log("three");
+        for text in ["three", "late"] {
+            assert!(next_line(&mut output).ends_with(&format!("OUT {text}\n")));
+        }
+        session.server.empty_log_cache();
+        session.log("four");
+        assert!(next_line(&mut output).ends_with("OUT four\n"));
+        drop(output);
+        // It notices when it has something to print.
+        session.log("unread");
+        let (code, errors) = end(child);
+        assert_eq!(code, Some(0), "{errors}");
+        let [choice, gap] = errors.lines().collect::<Vec<_>>()[..] else { panic!("{errors}") };
+        assert!(choice.starts_with("Logs from Log Cache at http://"), "{choice}");
+        assert!(gap.starts_with("logs: Log Cache no longer holds"), "{gap}");
+    });
+}
+
+#[test]
+fn logs_shows_only_recent_or_only_further_lines_if_told_to() {
+    let program = within(BUILD, || program("logs"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        session.log("one");
+        let (child, output) = session.run(&program, &["--recent", APP]);
+        let lines: Vec<String> = output.lines().map(Result::unwrap).collect();
+        assert!(matches!(&lines[..], [line] if line.ends_with("OUT one")), "{lines:?}");
+        assert_ends_quietly(child);
+
+        let (child, mut output) = session.run(&program, &[APP, "--tail"]);
+        assert!(session.server.wait_for_tails(APP, 1, DEADLINE));
+        session.log("two");
+        assert!(next_line(&mut output).ends_with("OUT two\n"));
+        drop(output);
+        session.log("unread");
+        let (code, errors) = end(child);
+        assert_eq!(code, Some(0), "{errors}");
+        assert!(errors.starts_with("Logs from Doppler at ws://") && errors.lines().count() == 1, "{errors}");
+    });
+}
+
+#[test]
+fn logs_and_wait_for_say_what_is_wrong_with_their_exit_code() {
+    let programs = within(BUILD, || ["logs", "wait_for"].map(program));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        let unknown = "22222222-2222-2222-2222-222222222222";
+        let [logs, wait_for] = &programs;
+        let cases: [(&PathBuf, &[&str], i32, &str); 9] = [
+            (logs, &[], 2, "usage: logs"),
+            (logs, &[APP, "--recent", "--tail"], 2, "usage: logs"),
+            (logs, &[APP, "--all"], 2, "usage: logs"),
+            (logs, &[unknown], 1, "logs: "),
+            (logs, &[unknown, "--recent"], 1, "logs: "),
+            (wait_for, &[APP, "text"], 2, "usage: wait_for"),
+            (wait_for, &[APP, "text", "soon"], 2, "wait_for: \"soon\" is not"),
+            (wait_for, &[APP, "text", "1"], 1, "wait_for: no line with \"text\" within 1 s\n"),
+            (wait_for, &["an-app", "text", "1"], 1, "wait_for: "),
+        ];
+        for (program, args, code, text) in cases {
+            let (child, output) = session.run(program, args);
+            let (actual, errors) = end(child);
+            assert_eq!((actual, output.lines().count()), (Some(code), 0), "{args:?}: {errors}");
+            assert!(errors.starts_with(text) && errors.lines().count() == 1, "{args:?}: {errors}");
+        }
+    });
+}
+
+#[test]
+fn wait_for_finds_a_recent_line_also_with_a_token_that_has_expired() {
     let program = within(BUILD, || program("wait_for"));
     within(DEADLINE, move || {
-        const APP: &str = "11111111-1111-1111-1111-111111111111";
-        let home = std::env::temp_dir().join(format!("loggregator-consumer-{}-wait_for", std::process::id()));
-        let server = TrafficController::of(Generation::Today).unwrap();
-        server.cf_home(&home).unwrap();
-        server.always_at(RequestKind::LogCacheRead, Fault::RateLimit { status: 429, retry_after: "30".into() });
-        let (child, mut output) = start(Command::new(program).args([APP, "listening", "60"]).env("CF_HOME", &home));
-        wait_until("it has searched", || {
-            server.requests().iter().any(|request| request.kind == RequestKind::LogCacheRead)
-        });
-        assert!(server.wait_for_tails(APP, 1, DEADLINE));
-        server.send(LogMessage::new(APP, "listening on 8080"));
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        assert!(line.ends_with("listening on 8080\n"), "{line}");
+        let session = Session::start();
+        session.log("listening on 8080");
+        session.server.expire_tokens();
+        let (child, mut output) = session.run(&program, &[APP, "listening", "60"]);
+        assert!(next_line(&mut output).ends_with("OUT listening on 8080\n"));
         assert_ends_quietly(child);
-        let _ = std::fs::remove_dir_all(&home);
+        assert_eq!(session.server.refreshes(), 1);
+    });
+}
+
+#[test]
+fn wait_for_finds_a_late_line_and_one_after_a_gap() {
+    let program = within(BUILD, || program("wait_for"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        session.log("recent");
+        let (child, mut output) = session.run(&program, &[APP, "ready", "60"]);
+        // The second request shows that the first one has been answered.
+        wait_until("it follows", || session.has_read_log_cache(2));
+        session.server.send_late(message_of_now(APP, "ready"), Duration::from_millis(1500));
+        session.log("newer");
+        assert!(next_line(&mut output).ends_with("OUT ready\n"));
+        assert_ends_quietly(child);
+
+        let session = Session::start();
+        session.log("recent");
+        let (child, mut output) = session.run(&program, &[APP, "ready", "60"]);
+        wait_until("it follows", || session.has_read_log_cache(2));
+        session.server.empty_log_cache();
+        session.log("ready");
+        assert!(next_line(&mut output).ends_with("OUT ready\n"));
+        let (code, errors) = end(child);
+        assert_eq!(code, Some(0), "{errors}");
+        assert!(errors.starts_with("wait_for: Log Cache no longer holds") && errors.lines().count() == 1, "{errors}");
+    });
+}
+
+#[test]
+fn wait_for_goes_on_when_log_cache_limits_its_requests_or_is_away() {
+    let program = within(BUILD, || program("wait_for"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        // Its first request, and the next one.
+        session.server.fault_at(RequestKind::LogCacheRead, Fault::RateLimit { status: 429, retry_after: "2".into() });
+        session.server.fault_at(RequestKind::LogCacheRead, Fault::RefuseStatus { status: 503, body: "away".into() });
+        let (child, mut output) = session.run(&program, &[APP, "listening", "60"]);
+        wait_until("it has made a request", || session.has_read_log_cache(1));
+        let limited = Instant::now();
+        wait_until("it has made another one", || session.has_read_log_cache(2));
+        assert!(limited.elapsed() > Duration::from_millis(1800), "{:?}", limited.elapsed());
+        wait_until("it follows", || session.has_read_log_cache(3));
+        // While it follows.
+        session.server.fault_at(RequestKind::LogCacheRead, Fault::RateLimit { status: 429, retry_after: "1".into() });
+        wait_until("it has been limited again", || session.has_read_log_cache(4));
+        session.log("listening on 8080");
+        assert!(next_line(&mut output).ends_with("OUT listening on 8080\n"));
+        assert_ends_quietly(child);
+    });
+}
+
+#[test]
+fn the_deadline_of_wait_for_interrupts_a_server_that_does_not_answer_and_a_pause() {
+    let program = within(BUILD, || program("wait_for"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        let faults = [Fault::SilentAccept, Fault::RateLimit { status: 429, retry_after: "60".into() }];
+        for fault in faults {
+            session.server.always_at(RequestKind::LogCacheRead, fault.clone());
+            let (child, _output) = session.run(&program, &[APP, "text", "2"]);
+            let (code, errors) = end(child);
+            assert_eq!((code, errors.lines().count()), (Some(1), 1), "{fault:?}: {errors}");
+        }
+    });
+}
+
+#[test]
+fn wait_for_has_found_its_line_even_if_nobody_reads_it() {
+    let program = within(BUILD, || program("wait_for"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        let (child, output) = session.run(&program, &[APP, "listening", "60"]);
+        drop(output);
+        session.log("listening on 8080");
+        assert_ends_quietly(child);
     });
 }

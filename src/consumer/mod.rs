@@ -21,18 +21,19 @@ use crate::server::log_cache::engine::Start;
 use crate::settings::Settings;
 use crate::tail::{Reconnector, Tail};
 
-/// A client for the logs of a foundation: [`tail`](Consumer::tail) follows the logs of an app, and
-/// [`recent`](Consumer::recent) returns those that the foundation still holds.
+/// A client for the logs of a foundation: [`follow`](Consumer::follow) returns the recent messages of an app and then all
+/// further ones, [`tail`](Consumer::tail) only further ones, and [`recent`](Consumer::recent) only those that the
+/// foundation still holds.
 ///
 /// A *foundation* is one installation of Cloud Foundry. There are several ways to create a consumer:
 ///
-/// | to read from | use | `tail` | `recent` |
-/// |---|---|---|---|
-/// | the foundation that `cf` is logged in to | [`Consumer::from_cf_cli`] | the best server it has | the best server it has |
-/// | any foundation, by the address of its API | [`Consumer::discover`] | the best server it has | the best server it has |
-/// | either of these, with other settings | [`Builder::cf_cli`] or [`Builder::api`], then [`build`](Builder::build) | the best server it has | the best server it has |
-/// | servers at known addresses | [`Builder::doppler`], [`log_cache`](Builder::log_cache), [`rlp_gateway`](Builder::rlp_gateway), [`legacy`](Builder::legacy) | these servers | these servers |
-/// | a foundation of 2013 to September 2016 | [`Consumer::new`] or [`Consumer::builder`] | legacy `/tail/` | legacy `/recent` |
+/// | to read from | use | servers |
+/// |---|---|---|
+/// | the foundation that `cf` is logged in to | [`Consumer::from_cf_cli`] | the best ones it has |
+/// | any foundation, by the address of its API | [`Consumer::discover`] | the best ones it has |
+/// | either of these, with other settings | [`Builder::cf_cli`] or [`Builder::api`], then [`build`](Builder::build) | the best ones it has |
+/// | servers at known addresses | [`Builder::doppler`], [`log_cache`](Builder::log_cache), [`rlp_gateway`](Builder::rlp_gateway), [`legacy`](Builder::legacy) | these |
+/// | a foundation of 2013 to September 2016 | [`Consumer::new`] or [`Consumer::builder`] | the legacy one |
 ///
 /// `new` and `build` do not connect. A consumer can be cloned and shared between threads. All clones are the same
 /// consumer, so [`close`](Consumer::close) closes what any of them has open.
@@ -46,7 +47,7 @@ use crate::tail::{Reconnector, Tail};
 /// | the same after a restart of your tool | [`follow_since`](Consumer::follow_since) |
 /// | what an app logs from now on, as soon as it does | [`tail`](Consumer::tail) |
 /// | one of these for hours | it, with [`Builder::reconnect`] and [`Builder::tokens`] |
-/// | a line that has been logged already, or will be | `tail`, then `recent`, then [`Tail::recv_timeout`]: see the example `wait_for` |
+/// | a line that has been logged already, or will be | `follow`: see the example `wait_for` |
 /// | the messages of several apps | one tail for each: see [many apps](crate#many-apps) |
 /// | to know whether to try again | [`Error::is_transient`] |
 /// | to stop from another thread | [`Tail::closer`] for one tail, [`Consumer::close`] for everything |
@@ -59,9 +60,6 @@ use crate::tail::{Reconnector, Tail};
 /// for message in consumer.recent(app, token)? {
 ///     println!("{message}");
 /// }
-/// for message in consumer.tail(app, token)? {
-///     println!("{}", message?);
-/// }
 /// # Ok::<(), loggregator_consumer::Error>(())
 /// ```
 ///
@@ -71,7 +69,7 @@ use crate::tail::{Reconnector, Tail};
 /// |---|---|---|---|---|
 /// | `tail` | Doppler | RLP gateway | Log Cache | legacy |
 /// | `recent` | Log Cache | Doppler | legacy | |
-/// | `follow` | Log Cache | Doppler | legacy | |
+/// | `follow`, `follow_since` | Log Cache | Doppler | legacy | |
 ///
 /// The addresses come from the root of the API, on old foundations from its `/v2/info`. An address that is set on the
 /// [`Builder`] replaces the API's. The API is asked only if the first choice is not set on the builder, and is not in
@@ -80,8 +78,8 @@ use crate::tail::{Reconnector, Tail};
 /// [`tail_choice`](Consumer::tail_choice) and [`recent_choice`](Consumer::recent_choice) tell which server is used, and
 /// why. The log (level DEBUG) has it, too.
 ///
-/// A server whose address is set on the builder is only replaced if its streams are mute. With the others, this can go
-/// wrong:
+/// [`Builder::tail_via`] sets the kind of server for `tail`, and no other kind is used then. Otherwise, a server whose
+/// address is set on the builder is only replaced if its streams are mute. With the others, this can go wrong:
 ///
 /// | what | then |
 /// |---|---|
@@ -94,8 +92,8 @@ use crate::tail::{Reconnector, Tail};
 /// Log Cache is known, `tail` reads Log Cache beside the stream: at its opening, after 1, 2, 4 and 8 s of silence, and
 /// then every 15 s. If a new line is there and the stream is still silent 3 s later, the tail goes on over Log Cache,
 /// without a gap and with a warning in the log. When two lines at least 1 s apart have shown it, all further tails of the
-/// consumer are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only some cells
-/// are mute is not noticed. [`Builder::tail_via`] forbids all of that.
+/// consumer are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only some
+/// cells are mute is not noticed.
 ///
 /// [`Builder::rlp_gateway`] compares Doppler with the RLP gateway.
 #[derive(Clone)]
@@ -177,7 +175,8 @@ impl Consumer {
         Builder::new().cf_cli()?.build()
     }
 
-    /// Connects to the stream of an app's messages.
+    /// Returns an app's messages from now on: as a stream or, [where there is none](Consumer#which-server-is-used), from Log
+    /// Cache, which is polled as by [`follow`](Consumer::follow) and with the same promise.
     ///
     /// `app_guid` is what `cf app NAME --guid` prints. White space around it, such as the line feed at the end of that
     /// output, is removed. If a server rejects an app that is not a GUID, such as an app's name, the error says so. The
@@ -201,9 +200,9 @@ impl Consumer {
     /// A token of the consumer's own may have to be requested first ([`Uaa::timeout`](crate::Uaa::timeout) limits
     /// that). If the server rejects it, it is renewed, and the steps are repeated once.
     ///
-    /// Then one or two threads read the connection and keep it alive until the [`Tail`] is closed or dropped. A third one
-    /// reads Log Cache while it is not known whether [streams give lines](Consumer#which-server-is-used). Its newest line
-    /// is read while the stream is connected, which takes at most 1 s longer.
+    /// Then the [threads](crate#threads) of the [`Tail`] read until it is closed or dropped. Where Log Cache is read alone,
+    /// what it has at first is read before this returns; beside a stream, its newest line is, for at most 1 s longer than
+    /// the connection takes.
     ///
     /// ```
     /// use loggregator_consumer::{Consumer, Error, ErrorKind};
@@ -291,12 +290,18 @@ impl Consumer {
     /// a word.
     ///
     /// The first [`recent_limit`](Builder::recent_limit) messages are those of [`recent`](Consumer::recent). Everything is
-    /// read from Log Cache, which is [polled](Builder::polling): a message arrives about 0.2 s after Log Cache has it. In
-    /// return, more can be promised than on a stream: every message that Log Cache makes readable within the
-    /// [horizon](crate::Polling::horizon) of its time, 10 s by default, is returned exactly once, however late and out of
-    /// order it is, if Log Cache still holds it. If Log Cache has dropped messages before they were read, an
-    /// [`ErrorKind::Gap`] item says between [which times](crate::Gap) some may be missing. Messages that are returned by
-    /// one poll are sorted by time.
+    /// read from Log Cache, which is [polled](Builder::polling). Messages that are returned by one poll are sorted by time.
+    ///
+    /// A message that becomes readable no later than the [horizon](crate::Polling::horizon) after its time, 10 s by default,
+    /// is returned exactly once, however late and out of order it is. This holds
+    ///
+    /// * if Log Cache still has it when it is one and a half horizons old. If not, an [`ErrorKind::Gap`] item says between
+    ///   [which times](crate::Gap) messages may be missing. A gap is no proof of a loss: there is one, too, if Log Cache has
+    ///   dropped all messages of an app without metrics, such as a stopped one, after they were returned.
+    /// * if it can be read at least twice as fast as it is logged, because each stretch of time is read more than once.
+    ///   Otherwise, and if the caller is slow, Log Cache is the buffer; what it drops is in a gap.
+    ///
+    /// How late a message is, is a matter of the clocks of the platform's machines. The clock of this machine does not matter.
     ///
     /// Foundations before 2018 have no Log Cache. There the stream of [`tail`](Consumer::tail) is joined with the messages
     /// of [`recent`](Consumer::recent), which are requested when the stream is open, and again after each break if the
@@ -312,7 +317,7 @@ impl Consumer {
     ///
     /// `app_guid` and `auth_token` are those of [`tail`](Consumer::tail). Blocks until the first response has arrived, for
     /// at most the [connect timeout](Builder::connect_timeout) and the [read timeout](Builder::read_timeout) of each of
-    /// its requests. Then one thread polls, over one connection that is kept open.
+    /// its requests.
     ///
     /// ```
     /// # use loggregator_consumer::testing::{Generation, TrafficController};
@@ -432,8 +437,8 @@ impl Consumer {
     /// [`recent_limit`](Builder::recent_limit) and [`max_recent_size`](Builder::max_recent_size) allow.
     ///
     /// Until this returns, the time is limited as that of [`tail`](Consumer::tail): by the
-    /// [connect timeout](Builder::connect_timeout), for each of the same steps. For each page of Log Cache there is one
-    /// connection more, and the [read timeout](Builder::read_timeout) limits each silence in it.
+    /// [connect timeout](Builder::connect_timeout), for each of the same steps. The pages of Log Cache are read over one
+    /// connection, and the [read timeout](Builder::read_timeout) limits each silence.
     ///
     /// ```
     /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};
@@ -480,8 +485,8 @@ impl Consumer {
         self.inner.foundation.choose(self.inner.tail_purpose(), self.inner.requester(&cancel))
     }
 
-    /// Returns the server that [`recent`](Consumer::recent) would connect to now, and why. Like
-    /// [`tail_choice`](Consumer::tail_choice) it may ask the API, within the same time.
+    /// Returns the server that [`recent`](Consumer::recent) and [`follow`](Consumer::follow) would connect to now, and why.
+    /// Like [`tail_choice`](Consumer::tail_choice) it may ask the API, within the same time.
     ///
     /// # Errors
     ///

@@ -60,10 +60,12 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// pauses. But servers do not wait for slow clients: old ones drop messages and report it in a message with source
 /// `LGR`; today's Doppler closes the connection after about 5 s; the RLP gateway drops messages without a report.
 ///
-/// A tail over a websocket has two threads: one reads, the other keeps the connection alive and closes it. A tail from
-/// the RLP gateway has only the first. Dropping a tail closes it and waits for its threads: for at most 0.1 s, or 0.5 s
-/// if a function of the caller blocks in one of them (the logger; over Log Cache also a proxy function or a token
-/// function). No socket is left open.
+/// Over Log Cache, nothing is requested while the buffer is full. Log Cache holds the messages meanwhile, and if it drops
+/// some before they were read, there is a [gap](crate::Gap). A batch then has the new messages of one response.
+///
+/// Dropping a tail closes it and waits for its [threads](crate#threads): for at most 0.1 s, or 0.5 s if a function of the
+/// caller blocks in one of them (the logger; over Log Cache also a proxy function or a token function). No socket is left
+/// open.
 ///
 /// ```
 /// # use loggregator_consumer::{testing::TrafficController, LogMessage, Proxy};

@@ -59,7 +59,97 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! How it works: one thread accepts connections. Each connection has its own thread, which waits in `poll` for its
+//! # The troubles of Log Cache
+//!
+//! A tool that reads from Log Cache must cope with all of these. The real server has them, too:
+//!
+//! | trouble | set by | what [`follow`](crate::Consumer::follow) returns |
+//! |---|---|---|
+//! | lines become readable late, and out of order | [`send_late`], [`log_cache_delay`] for all | the lines, when they are readable |
+//! | it holds few lines, and drops the oldest | [`max_per_source`], and more lines than that between two polls | a [`Gap`], and what is left |
+//! | it restarts, and has lost everything | [`empty_log_cache`] | a [`Gap`], with the next line |
+//! | its node is away: responses are empty | [`set_node_away`] | nothing; then all lines, and no gap |
+//! | it limits requests, fails or hangs | [`fault_at`] or [`always_at`] [`RequestKind::LogCacheRead`] a [`Fault`] | an error of the first call; later nothing, then all lines, and no gap |
+//! | it is the only server of logs | [`log_cache_only`] | the same. [`tail`](crate::Consumer::tail) polls Log Cache, too |
+//! | streams give no lines | [`disable_logs`] | the same. `tail` goes on over Log Cache after some 5 s |
+//! | it is Korifi's | [`Generation::Korifi`] | the same. Lines have other sources, and all are of the type OUT |
+//!
+//! [`send_late`]: TrafficController::send_late
+//! [`log_cache_delay`]: TrafficControllerBuilder::log_cache_delay
+//! [`max_per_source`]: TrafficControllerBuilder::max_per_source
+//! [`empty_log_cache`]: TrafficController::empty_log_cache
+//! [`set_node_away`]: TrafficController::set_node_away
+//! [`fault_at`]: TrafficController::fault_at
+//! [`always_at`]: TrafficController::always_at
+//! [`log_cache_only`]: TrafficControllerBuilder::log_cache_only
+//! [`disable_logs`]: TrafficControllerBuilder::disable_logs
+//! [`Gap`]: crate::ErrorKind::Gap
+//!
+//! ```
+//! use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! use loggregator_consumer::testing::{Fault, Generation, RequestKind, TrafficController};
+//! use loggregator_consumer::{Builder, ErrorKind, LogMessage, Polling, Proxy};
+//!
+//! const APP: &str = "11111111-1111-1111-1111-111111111111";
+//!
+//! /// A line that is logged now.
+//! fn line(text: &str) -> LogMessage {
+//!     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+//!     LogMessage::new(APP, text).timestamp(now.as_nanos() as i64)
+//! }
+//!
+//! let server = TrafficController::of(Generation::Today)?;
+//! // So that the test is quick.
+//! let polling = Polling::default().every(Duration::from_millis(10)).idle(Duration::from_millis(20));
+//! let consumer = Builder::new().api(&server.api()).polling(polling).proxy(Proxy::none()).build()?;
+//! server.send(line("recent"));
+//! let mut tail = consumer.follow(APP, "bearer token")?;
+//! assert_eq!(tail.next().unwrap()?.text(), "recent");
+//!
+//! // A line that is late, behind a newer one.
+//! server.send_late(line("late"), Duration::from_millis(500));
+//! server.send(line("on time"));
+//! assert_eq!(tail.next().unwrap()?.text(), "on time");
+//! assert_eq!(tail.next().unwrap()?.text(), "late");
+//!
+//! // A rate limit, and then a node that is away.
+//! server.fault_at(RequestKind::LogCacheRead, Fault::RateLimit { status: 429, retry_after: "1".into() });
+//! server.set_node_away(true);
+//! server.send(line("meanwhile"));
+//! assert!(tail.recv_timeout(Duration::from_millis(200)).is_err());
+//! server.set_node_away(false);
+//! assert_eq!(tail.next().unwrap()?.text(), "meanwhile");
+//!
+//! // A restart, which loses what it held.
+//! server.empty_log_cache();
+//! server.send(line("after the restart"));
+//! assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
+//! assert_eq!(tail.next().unwrap()?.text(), "after the restart");
+//!
+//! // Foundations without streams.
+//! for builder in [
+//!     TrafficController::builder().generation(Generation::Today).log_cache_only(),
+//!     TrafficController::builder().generation(Generation::Korifi),
+//! ] {
+//!     let server = builder.start()?;
+//!     let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+//!     let mut tail = consumer.tail(APP, "bearer token")?;
+//!     server.send(line("polled"));
+//!     assert_eq!(tail.next().unwrap()?.text(), "polled");
+//! }
+//!
+//! // A foundation whose streams give no lines.
+//! let server = TrafficController::builder().generation(Generation::Today).disable_logs().start()?;
+//! let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+//! let mut tail = consumer.tail(APP, "bearer token")?;
+//! server.send(line("not in the stream"));
+//! assert_eq!(tail.next().unwrap()?.text(), "not in the stream");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How it works
+//!
+//! One thread accepts connections. Each connection has its own thread, which waits in `poll` for its
 //! non-blocking socket and for a wake-up. The [`TrafficControllerBuilder`] sets how the server behaves during its whole
 //! life, a [`Fault`] what goes wrong with one connection. The methods of the [`TrafficController`] send, fail and
 //! observe, at any time and from any thread.
