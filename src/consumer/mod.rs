@@ -306,8 +306,9 @@ impl Consumer {
     /// Foundations before 2018 have no Log Cache. There the stream of [`tail`](Consumer::tail) is joined with the messages
     /// of [`recent`](Consumer::recent), which are requested when the stream is open, and again after each break if the
     /// tail [reconnects](Builder::reconnect). What is in both is returned once. If the recent messages no longer reach
-    /// back to the break, a gap says between which times messages may be missing. What a slow caller costs is not noticed
-    /// there, as in any stream.
+    /// back to the break, or cannot be read, a gap says between which times messages may be missing. Each Doppler keeps
+    /// recent messages of its own. One whose messages of the last minutes this tail has never seen may have dropped others
+    /// without a gap. What a slow caller costs is not noticed either, as in any stream.
     ///
     /// Over Log Cache a broken connection is no gap, because it holds the messages: the next poll reads them. Without
     /// [`Builder::reconnect`], the tail ends with an error when no request has succeeded for a minute (or for the
@@ -317,7 +318,8 @@ impl Consumer {
     ///
     /// `app_guid` and `auth_token` are those of [`tail`](Consumer::tail). Blocks until the first response has arrived, for
     /// at most the [connect timeout](Builder::connect_timeout) and the [read timeout](Builder::read_timeout) of each of
-    /// its requests.
+    /// its requests. Without Log Cache it blocks until the stream is connected and the recent messages have been read,
+    /// which may take 20 s at most, or less with [`Builder::recent_timeout`].
     ///
     /// ```
     /// # use loggregator_consumer::testing::{Generation, TrafficController};
@@ -336,8 +338,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Those of [`tail`](Consumer::tail). [`InvalidInput`](ErrorKind::InvalidInput) if only the RLP gateway is known, which
-    /// has no recent messages.
+    /// Those of [`tail`](Consumer::tail), and without Log Cache those of [`recent`](Consumer::recent).
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if only the RLP gateway is known, which has no recent messages.
     pub fn follow(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
         self.open_tail(Start::Follow, app_guid, auth_token)
     }
