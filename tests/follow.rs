@@ -102,6 +102,21 @@ fn counting() -> (ScriptedServer, Arc<[AtomicUsize; 2]>) {
 }
 
 #[test]
+fn reports_of_progress_do_not_pile_up_if_nothing_is_taken() {
+    within(DEADLINE, || {
+        let server = serve();
+        let mut tail = consumer(&server).follow(APP, TOKEN).unwrap();
+        // There is a report each second.
+        let requests = server.requests().len();
+        let began = Instant::now();
+        wait_until("there have been three", || began.elapsed() > Duration::from_millis(3200));
+        assert!(tail.receiver().len() <= 1, "{}", tail.receiver().len());
+        assert!(server.requests().len() > requests + 20);
+        assert!(tail.try_recv().is_err() && tail.complete_until().is_some());
+    });
+}
+
+#[test]
 fn all_polls_use_one_connection() {
     within(DEADLINE, || {
         let (server, counts) = counting();

@@ -92,8 +92,8 @@ use crate::tail::{Reconnector, Tail};
 /// Log Cache is known, `tail` reads Log Cache beside the stream: at its opening, after 1, 2, 4 and 8 s of silence, and
 /// then every 15 s. If a new line is there and the stream is still silent 3 s later, the tail goes on over Log Cache,
 /// without a gap and with a warning in the log. When two lines at least 1 s apart have shown it, all further tails of the
-/// consumer are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only
-/// some cells are mute is not noticed.
+/// consumer are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only some
+/// cells are mute is not noticed.
 ///
 /// [`Builder::rlp_gateway`] compares Doppler with the RLP gateway.
 #[derive(Clone)]
@@ -200,10 +200,9 @@ impl Consumer {
     /// A token of the consumer's own may have to be requested first ([`Uaa::timeout`](crate::Uaa::timeout) limits
     /// that). If the server rejects it, it is renewed, and the steps are repeated once.
     ///
-    /// Then the [threads](crate#threads) of the [`Tail`] read until it is closed or dropped. A tail over Log Cache has read
-    /// before this returns what is there, so as not to return it. Beside a stream that [may be
-    /// mute](Consumer#which-server-is-used), the newest line in Log Cache is read, which takes at most 1 s longer than to
-    /// connect.
+    /// Then the [threads](crate#threads) of the [`Tail`] read until it is closed or dropped. Where Log Cache is read alone,
+    /// what it has at first is read before this returns; beside a stream, its newest line is, for at most 1 s longer than
+    /// the connection takes.
     ///
     /// ```
     /// use loggregator_consumer::{Consumer, Error, ErrorKind};
@@ -307,8 +306,9 @@ impl Consumer {
     /// Foundations before 2018 have no Log Cache. There the stream of [`tail`](Consumer::tail) is joined with the messages
     /// of [`recent`](Consumer::recent), which are requested when the stream is open, and again after each break if the
     /// tail [reconnects](Builder::reconnect). What is in both is returned once. If the recent messages no longer reach
-    /// back to the break, a gap says between which times messages may be missing. What a slow caller costs is not noticed
-    /// there, as in any stream.
+    /// back to the break, or cannot be read, a gap says between which times messages may be missing. Each Doppler keeps
+    /// recent messages of its own. One whose messages of the last minutes this tail has never seen may have dropped others
+    /// without a gap. What a slow caller costs is not noticed either, as in any stream.
     ///
     /// Over Log Cache a broken connection is no gap, because it holds the messages: the next poll reads them. Without
     /// [`Builder::reconnect`], the tail ends with an error when no request has succeeded for a minute (or for the
@@ -318,7 +318,8 @@ impl Consumer {
     ///
     /// `app_guid` and `auth_token` are those of [`tail`](Consumer::tail). Blocks until the first response has arrived, for
     /// at most the [connect timeout](Builder::connect_timeout) and the [read timeout](Builder::read_timeout) of each of
-    /// its requests.
+    /// its requests. Without Log Cache it blocks until the stream is connected and the recent messages have been read,
+    /// which may take 20 s at most, or less with [`Builder::recent_timeout`].
     ///
     /// ```
     /// # use loggregator_consumer::testing::{Generation, TrafficController};
@@ -337,8 +338,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Those of [`tail`](Consumer::tail). [`InvalidInput`](ErrorKind::InvalidInput) if only the RLP gateway is known, which
-    /// has no recent messages.
+    /// Those of [`tail`](Consumer::tail), and without Log Cache those of [`recent`](Consumer::recent).
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if only the RLP gateway is known, which has no recent messages.
     pub fn follow(&self, app_guid: &str, auth_token: &str) -> Result<Tail> {
         self.open_tail(Start::Follow, app_guid, auth_token)
     }

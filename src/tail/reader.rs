@@ -262,7 +262,11 @@ impl Reader {
                 had_data = true;
                 send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, format, &self.recycle));
             }
-            if let Some(decoded) = source.take_decoded() {
+            // A report of how far the messages are complete need not wait behind others, or fill the channel of a caller
+            // who takes nothing.
+            if let Some(decoded) = source.take_decoded()
+                && (!decoded.messages.is_empty() || self.batches.is_empty())
+            {
                 send_batch(&self.batches, &self.shared.cancel, Batch::decoded(decoded));
             }
             match progress {

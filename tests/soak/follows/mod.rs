@@ -155,7 +155,7 @@ impl App {
             foundation: Arc::clone(foundation),
             run: Arc::clone(run),
             reconnects: n % 4 != 1,
-            is_slow: n % 3 == 0,
+            is_slow: n.is_multiple_of(3),
             hold: if n % 5 == 4 { Duration::from_millis(500) } else { Duration::ZERO },
             ledger: Mutex::default(),
             last_activity: AtomicU64::new(0),
