@@ -128,7 +128,8 @@ impl Returned {
         if has_anchor && expected.all(|(key, entry)| held.get(key) >= Some(&entry.count)) {
             return None;
         }
-        let until = newest.timestamp.saturating_add(1);
+        // What was dropped had arrived before the newest one, which may itself have been late.
+        let until = newest.timestamp.saturating_add(HORIZON.as_nanos() as i64);
         Some(Missing { from: from.map(|from| from.min(until)), until: Some(until) })
     }
 }
@@ -307,7 +308,7 @@ mod tests {
         let begin = 10 * SECOND;
         assert_eq!(returned.missing_from(&messages(begin - 3..begin + 9)), None);
         assert_eq!(returned.missing_from(&messages(begin + 4..begin + 9)), None, "the newest one is there");
-        assert_eq!(returned.missing_from(&messages(begin + 5..begin + 9)), missing(0, begin + 9));
+        assert_eq!(returned.missing_from(&messages(begin + 5..begin + 9)), missing(0, begin + 8 + 10 * SECOND));
         assert_eq!(returned.missing_from(&[]), Some(Missing { from: Some(0), until: None }));
     }
 
@@ -317,7 +318,7 @@ mod tests {
         let returned = returned(begin..begin + 10);
         // The even times are from a ring that has dropped all that is older than 16.
         let recent = messages((begin..begin + 20).filter(|time| time % 2 == 1 || *time > begin + 15));
-        assert_eq!(returned.missing_from(&recent), missing(0, begin + 20));
+        assert_eq!(returned.missing_from(&recent), missing(0, begin + 19 + 10 * SECOND));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //! that fail at random. Every message is numbered, and every lost one must lie at a break that was reported. Memory,
 //! threads and descriptors must not grow.
 //!
+//! At the same time it follows apps on foundations of their own (`follows/`). Every line that never comes must lie inside
+//! a gap with its times. The run ends when that is known of each line: some seconds after the given time.
+//!
 //! ```sh
 //! cargo test --release --test soak -- 600      # 10 minutes
 //! cargo test --release --test soak -- 600 7    # with the seed 7

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 
 use loggregator_consumer::Gap;
 
+/// How much earlier the time of a line may be than that of one before it, at most, in nanoseconds. With room to spare.
+const OUT_OF_ORDER: i64 = 60_000_000_000;
+
 /// A line that was logged, and may still come.
 struct Line {
     time: i64,
@@ -16,7 +19,7 @@ struct Line {
     is_excused: bool,
 }
 
-/// What became of the lines.
+/// What became of the lines: those that were sent are the sum of `returned`, `missing_in_gaps` and `excused`.
 #[derive(Clone, Copy, Default)]
 pub struct Totals {
     pub sent: u64,
@@ -140,9 +143,8 @@ impl Ledger {
             self.lines.pop_front();
             self.first += 1;
         }
-        let oldest = self.lines.front().map_or(i64::MIN, |line| line.time).min(self.complete_until);
-        // Lines may be logged up to some seconds out of order.
-        self.gaps.retain(|(_, until)| *until >= oldest - 60_000_000_000);
+        let oldest = self.lines.front().map_or(self.complete_until, |line| line.time).saturating_sub(OUT_OF_ORDER);
+        self.gaps.retain(|(_, until)| *until >= oldest);
         lost
     }
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use loggregator_consumer::crossbeam_channel::RecvTimeoutError;
-use loggregator_consumer::testing::Generation::*;
+use loggregator_consumer::testing::Generation::{self, *};
 use loggregator_consumer::{Builder, Consumer, LogMessage, MessageType, Polling, Proxy, Reconnect, Result, Tail};
 use parking_lot::Mutex;
 
@@ -24,7 +24,7 @@ use crate::tails::LONGEST_CLOSE;
 
 /// The foundations, and the apps of each: how many lines each of them logs in a second.
 const FOUNDATIONS: [(Kind, &[f64]); 6] = [
-    (kind("today", Today, Streams::Speak, 20_000, 200), &[0.2, 20.0, 300.0]),
+    (kind("today", Today, Streams::Speak, 10_000, 200), &[0.2, 20.0, 300.0]),
     (kind("Log Cache only", Today, Streams::None, 400, 50), &[5.0, 100.0, 30.0]),
     (kind("Log Cache 1.x", LogCache1, Streams::Speak, 2000, 500), &[1.0, 50.0]),
     (kind("mute streams", Today, Streams::Mute, 3000, 300), &[2.0, 30.0]),
@@ -32,13 +32,7 @@ const FOUNDATIONS: [(Kind, &[f64]); 6] = [
     (kind("2018", Y2018, Streams::Speak, 100, 0), &[40.0]),
 ];
 
-const fn kind(
-    name: &'static str,
-    generation: loggregator_consumer::testing::Generation,
-    streams: Streams,
-    kept: usize,
-    delay: u64,
-) -> Kind {
+const fn kind(name: &'static str, generation: Generation, streams: Streams, kept: usize, delay: u64) -> Kind {
     Kind { name, generation, streams, kept, delay: Duration::from_millis(delay) }
 }
 
@@ -109,6 +103,12 @@ impl Follows {
                 run.fail("follow", format!("the sums of {name} do not add up"));
             }
         }
+        let [closes, tools, foundations, emptied] =
+            ["close", "tool restarted", "foundation restarted", "Log Cache emptied"]
+                .map(|event| run.count_of(&format!("follow: {event}")));
+        println!(
+            "{closes} closes, {tools} restarts of a tool, {foundations} of a foundation, {emptied} of Log Cache alone"
+        );
     }
 }
 
@@ -172,9 +172,9 @@ impl App {
         }
         let mut last_time = 0;
         while !self.run.is_over() {
-            let pause = random
-                .millis_below(200)
-                .max(Duration::from_secs_f64(random.below(2000) as f64 / 1000.0 / self.lines_per_second));
+            // About the time of one line, or of several if that is short.
+            let of_one_line = Duration::from_secs_f64(random.below(2000) as f64 / 1000.0 / self.lines_per_second);
+            let pause = random.millis_below(200).max(of_one_line);
             self.sleep(pause);
             // Now and then a burst.
             let seconds = if random.one_in(200) { 5.0 } else { pause.as_secs_f64() };
