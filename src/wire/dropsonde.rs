@@ -298,6 +298,8 @@ mod tests {
         assert_eq!(legacy(&whole[..whole.len() - 1]).unwrap_err().kind(), ErrorKind::Undecodable);
         // A length of 2^63 - 1 must not be allocated.
         assert_eq!(legacy(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f").unwrap_err().kind(), ErrorKind::Undecodable);
+        // The group at the end has no end.
+        assert_eq!(legacy(&[&whole[..], b"\x0b"].concat()).unwrap_err().kind(), ErrorKind::Undecodable);
         // Nested groups must not overflow the stack.
         for depth in [1000, 1_000_000] {
             assert_eq!(legacy(&[0x7b].repeat(depth)).unwrap_err().kind(), ErrorKind::Undecodable);
