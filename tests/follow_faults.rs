@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::messages::{APP, TOKEN};
+use common::messages::{APP, TOKEN, message_of_now};
 use common::{DEADLINE, within};
 use loggregator_consumer::testing::{Fault, Generation, RequestKind, RouterError, TrafficController};
 use loggregator_consumer::{Builder, Consumer, Ending, ErrorKind, LogMessage, Polling, Proxy, Tail};
@@ -241,7 +241,7 @@ fn a_close_takes_less_than_a_tenth_of_a_second_while_the_caller_takes_nothing() 
             let mut requests = 0;
             while server.requests().len() > requests {
                 requests = server.requests().len();
-                server.send(line("more", 0));
+                server.send(message_of_now(APP, "more"));
                 server.wait_for_requests(requests + 1, Duration::from_millis(500));
             }
             (consumer, tail)

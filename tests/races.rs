@@ -21,7 +21,7 @@ use common::messages::{APP, TOKEN};
 use common::wait_until;
 use loggregator_consumer::testing::{Fault, Generation, TrafficController};
 use loggregator_consumer::{
-    Builder, Consumer, DebugPrinter, Ending, ErrorKind, LogMessage, Proxy, Reconnect, Result, Tail, TokenSource, Via,
+    Builder, Consumer, DebugPrinter, Ending, ErrorKind, LogMessage, Proxy, Reconnect, Result, Tail, TokenSource,
 };
 use native_tls::TlsConnector;
 
@@ -118,8 +118,6 @@ struct Round {
     /// Whether the server's name has to be resolved.
     resolve: bool,
     keep_alive: Duration,
-    /// Whether Log Cache is read beside a stream. Its fault costs a tail a second.
-    watched: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -232,7 +230,6 @@ impl Round {
             reconnect: random.one_in(3),
             resolve: random.one_in(3),
             keep_alive: random.delay(),
-            watched: random.one_in(20),
         }
     }
 
@@ -272,12 +269,6 @@ impl Round {
             Server::Doppler => Builder::new().doppler(&websocket).log_cache(&http),
             Server::Gateway => Builder::new().rlp_gateway(&http).log_cache(&http),
             Server::Discovered => Builder::new().api(&http),
-        };
-        let builder = match self.server {
-            _ if self.watched => builder,
-            Server::Legacy | Server::Oldest => builder,
-            Server::Gateway => builder.tail_via(Via::RlpGateway),
-            Server::Doppler | Server::Discovered => builder.tail_via(Via::Doppler),
         };
         let mut builder = builder
             .tls_connector(tls.clone())

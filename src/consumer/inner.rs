@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{mem, thread};
 
-use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 
 use crate::auth::TokenSource;
 use crate::auth::token_source::is_no_replacement;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::CALLER_STACK_SIZE;
 use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
 use crate::net::http::Client;
-use crate::net::on_behalf::OnBehalf;
 use crate::net::registry::Registry;
 use crate::recent::Recent;
 use crate::server::app_guid::explain_guid;
@@ -25,17 +21,14 @@ use crate::server::foundation::{Foundation, Purpose, Via};
 use crate::server::joined::{Beginning, JoinedStream, Returned};
 use crate::server::learned::Learned;
 use crate::server::log_cache::engine::{Next, Start};
-use crate::server::log_cache::polling::{self, Answer, Newest, PollingSource};
+use crate::server::log_cache::polling::{self, Answer, PollingSource};
 use crate::server::source::{LiveSource, RecentSource};
-use crate::server::watched::WatchedStream;
+use crate::server::watched::{Beside, WatchedStream};
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::Settings;
 
 /// How long the recent messages may take that are joined with a stream. A server waits longer for the pong to its ping.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How much longer than for its stream a tail waits for the newest line of Log Cache.
-const NEWEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Inner {
     pub(super) settings: Settings,
@@ -102,45 +95,33 @@ impl Inner {
         }
     }
 
-    /// Opens a stream. If it may be mute, Log Cache is read beside it, from the line on that is the newest one now.
+    /// Opens a stream. If it may be mute, Log Cache is read beside it.
     fn watched(self: &Arc<Self>, live: &Live, via: Via, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
+        let stream = self.stream(live, via, server, token)?;
         let streams = self.foundation.streams();
         let log_cache = if streams.are_unknown() { self.foundation.known_log_cache() } else { None };
-        let Some(log_cache) = log_cache else { return self.stream(live, via, server, token) };
-        let cancel = live.cancel.child();
-        let cancel_on_drop = CancelOnDrop(&cancel);
-        let client = Arc::new(Client::keeping_alive(&self.dialer, &log_cache, &cancel));
-        let (send_newest, newest) = bounded(1);
-        let read_newest = {
-            let (inner, client, log_cache) = (Arc::clone(self), Arc::clone(&client), log_cache.clone());
-            let (cancel, app_guid, token) = (Arc::clone(&cancel), live.app_guid.clone(), token.to_owned());
-            let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
-            let caller = OnBehalf::current();
-            let read = move || {
-                let requester = inner.requester(&cancel);
-                let (client, server, app_guid, token) = (Some(&*client), &log_cache, &*app_guid, &*token);
-                Newest::read(&Call { requester, client, server, app_guid, token, timeouts })
-            };
-            move || _ = send_newest.send(caller.run(read))
+        let Some(log_cache) = log_cache else { return Ok(stream) };
+        let watcher_cancel = live.cancel.child();
+        let open = {
+            let (inner, live) = (Arc::clone(self), Live { cancel: Arc::clone(&watcher_cancel), ..live.clone() });
+            move |opened| inner.open_beside(&live, &log_cache, opened)
         };
-        // In a thread of its own, because it takes as long as connecting to the stream, and may run functions of the caller
-        // that block. If there is no thread, nothing is received.
-        let _ =
-            thread::Builder::new().name("loggregator-watch".into()).stack_size(CALLER_STACK_SIZE).spawn(read_newest);
-        let stream = self.stream(live, via, server, token)?;
-        let newest = match newest.recv_timeout(NEWEST_TIMEOUT) {
-            Ok(Ok(Some(newest))) => newest,
-            failed => {
-                let why = failed.ok().and_then(Result::err).map_or_else(String::new, |error| format!(": {error}"));
-                log::info!("Log Cache could not be read beside a stream, so it is not noticed if that is mute{why}");
-                return Ok(stream);
-            }
-        };
-        cancel_on_drop.keep();
-        let watcher = Live { start: Start::Since(newest.line.saturating_add(1)), cancel, ..live.clone() };
-        let requests = Box::new(self.further_polls(&watcher, &log_cache, client));
-        let log_cache = PollingSource::new(&self.settings, watcher.start, &watcher.cancel, requests);
-        Ok(Box::new(WatchedStream::new(stream, log_cache, newest.until, streams, &live.cancel, watcher.cancel)))
+        Ok(Box::new(WatchedStream::new(stream, Box::new(open), streams, &live.cancel, watcher_cancel)))
+    }
+
+    /// Opens a source that polls Log Cache beside a stream that was opened at this moment.
+    fn open_beside(self: &Arc<Self>, live: &Live, server: &Endpoint, opened: Instant) -> Result<Beside> {
+        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
+        let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
+        let opening = self.authorized(&live.app_guid, &live.token, &live.cancel, |token| {
+            let (requester, token) = (self.requester(&live.cancel), &*Via::LogCache.token(token));
+            let call = Call { requester, client: Some(&client), server, app_guid: &live.app_guid, token, timeouts };
+            polling::time_at(&call, opened)
+        })?;
+        let start = Start::Since(opening.start);
+        let requests = Box::new(self.further_polls(live, server, client));
+        let log_cache = PollingSource::new(&self.settings, start, &live.cancel, requests);
+        Ok(Beside { log_cache: Box::new(log_cache), opened_at: opening.end })
     }
 
     /// Opens a stream, and joins it with the recent messages of the same server.
@@ -249,21 +230,6 @@ impl Inner {
             }
             result => result,
         }
-    }
-}
-
-/// Cancels when it is dropped.
-struct CancelOnDrop<'a>(&'a Cancel);
-
-impl CancelOnDrop<'_> {
-    fn keep(self) {
-        mem::forget(self);
-    }
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.cancel();
     }
 }
 

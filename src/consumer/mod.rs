@@ -89,9 +89,9 @@ use crate::tail::{Reconnector, Tail};
 ///
 /// A stream can be mute: with `disable_logs` of the platform's agents, Doppler and the RLP gateway accept a tail and never
 /// give a line, while Log Cache has them all. So as long as no stream has given this consumer a line, and the address of
-/// Log Cache is known, `tail` reads Log Cache beside the stream: at its opening, after 1, 2, 4 and 8 s of silence, and
-/// then every 15 s. If a new line is there and the stream is still silent 3 s later, the tail goes on over Log Cache,
-/// without a gap and with a warning in the log. When two lines at least 1 s apart have shown it, all further tails of the
+/// Log Cache is known, `tail` reads Log Cache beside the stream, after 1, 2, 4 and 8 s of silence, and then every 15 s. If
+/// a new line is there and the stream is still silent 3 s later, the tail goes on over Log Cache, with a warning in the
+/// log. It returns all lines since the stream was opened, and perhaps some of the second before. When two lines at least 1 s apart have shown it, all further tails of the
 /// consumer are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only some
 /// cells are mute is not noticed.
 ///
@@ -200,9 +200,8 @@ impl Consumer {
     /// A token of the consumer's own may have to be requested first ([`Uaa::timeout`](crate::Uaa::timeout) limits
     /// that). If the server rejects it, it is renewed, and the steps are repeated once.
     ///
-    /// Then the [threads](crate#threads) of the [`Tail`] read until it is closed or dropped. Where Log Cache is read alone,
-    /// what it has at first is read before this returns; beside a stream, its newest line is, for at most 1 s longer than
-    /// the connection takes.
+    /// Then the [threads](crate#threads) of the [`Tail`] read until it is closed or dropped. Over Log Cache, what
+    /// it has at first is read before this returns.
     ///
     /// ```
     /// use loggregator_consumer::{Consumer, Error, ErrorKind};

@@ -89,11 +89,22 @@ pub(crate) struct WatchedStream {
     is_being_read: Arc<AtomicBool>,
 }
 
+/// Log Cache beside a stream.
+pub(crate) struct Beside {
+    /// Returns what was logged since the stream was opened, or shortly before.
+    pub(crate) log_cache: Box<PollingSource>,
+    /// Lines with a later time were logged after the stream was opened. In nanoseconds since the Unix epoch.
+    pub(crate) opened_at: i64,
+}
+
+/// Opens Log Cache beside a stream that was opened at this moment.
+type Open = Box<dyn Fn(Instant) -> Result<Beside> + Send>;
+
 /// Reads Log Cache while a stream is silent.
 struct Watcher {
-    log_cache: Box<PollingSource>,
-    /// Lines with a later time were logged after the opening.
-    opened_at: i64,
+    opened: Instant,
+    open: Open,
+    beside: Option<Beside>,
     streams: Arc<Streams>,
     verdict: Arc<Mutex<Verdict>>,
     watched: Receiver<Infallible>,
@@ -105,12 +116,10 @@ struct Watcher {
 }
 
 impl WatchedStream {
-    /// `log_cache` returns what is newer than the newest line at the opening, and uses `watcher_cancel`. `cancel` is that
-    /// of the stream. Lines with a later time than `opened_at` were logged after the opening.
+    /// Watches a stream that has just been opened. `cancel` is that of the stream, `watcher_cancel` that of Log Cache.
     pub(crate) fn new(
         stream: Box<dyn LiveSource>,
-        log_cache: PollingSource,
-        opened_at: i64,
+        open: Open,
         streams: &Arc<Streams>,
         cancel: &Arc<Cancel>,
         watcher_cancel: Arc<Cancel>,
@@ -119,8 +128,9 @@ impl WatchedStream {
         let verdict = Arc::new(Mutex::new(Verdict::Open));
         let is_being_read = Arc::new(AtomicBool::new(false));
         let watcher = Watcher {
-            log_cache: Box::new(log_cache),
-            opened_at,
+            opened: Instant::now(),
+            open,
+            beside: None,
             streams: Arc::clone(streams),
             verdict: Arc::clone(&verdict),
             watched,
@@ -231,11 +241,20 @@ fn has_line(frames: &Frames, format: Format) -> bool {
     })
 }
 
+impl Beside {
+    /// Returns true if two lines are there that were logged after the opening, and far enough apart.
+    fn has_proof(&self) -> bool {
+        let times = self.log_cache.held_times().filter(|time| *time > self.opened_at);
+        let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), time| (first.min(time), last.max(time)));
+        last.saturating_sub(first) >= APART
+    }
+}
+
 impl Watcher {
     fn run(mut self) {
-        let opened = Instant::now();
+        let started = Instant::now();
         let every = (1..).map(|n| READ_AFTER[READ_AFTER.len() - 1] + READ_EVERY * n);
-        let mut schedule = READ_AFTER.into_iter().chain(every).map(|after| opened + after).peekable();
+        let mut schedule = READ_AFTER.into_iter().chain(every).map(|after| started + after).peekable();
         // Since when there has been a line, and another one that proves that all streams are mute.
         let (mut line_since, mut proof_since) = (None, None);
         loop {
@@ -256,20 +275,26 @@ impl Watcher {
             }
             schedule.next();
             // The watch goes on, whatever the error is: a stream that is mute would never be noticed without it.
-            if let Err(error) = self.log_cache.poll() {
-                log::debug!("Log Cache could not be read beside a silent stream: {error}");
+            match self.read() {
+                Ok(beside) => {
+                    let now = Instant::now();
+                    line_since = line_since.or(beside.log_cache.held_times().next().map(|_| now));
+                    proof_since = proof_since.or(beside.has_proof().then_some(now));
+                }
+                Err(error) => log::debug!("Log Cache could not be read beside a silent stream: {error}"),
             }
-            let now = Instant::now();
-            line_since = line_since.or(self.log_cache.held_times().next().map(|_| now));
-            proof_since = proof_since.or(self.has_proof().then_some(now));
         }
     }
 
-    /// Returns true if two lines are there that were logged after the opening, and far enough apart.
-    fn has_proof(&self) -> bool {
-        let times = self.log_cache.held_times().filter(|time| *time > self.opened_at);
-        let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), time| (first.min(time), last.max(time)));
-        last.saturating_sub(first) >= APART
+    /// Reads what Log Cache has.
+    fn read(&mut self) -> Result<&Beside> {
+        let beside = match self.beside.take() {
+            Some(beside) => beside,
+            None => (self.open)(self.opened)?,
+        };
+        let beside = self.beside.insert(beside);
+        beside.log_cache.poll()?;
+        Ok(beside)
     }
 
     /// Returns false if the watch is over.
@@ -279,7 +304,8 @@ impl Watcher {
 
     /// Lets the tail go on over Log Cache.
     fn go_over(self, are_all_mute: bool) {
-        let Watcher { mut log_cache, streams, verdict, write_half, cancel, .. } = self;
+        let Watcher { beside, streams, verdict, write_half, cancel, .. } = self;
+        let Some(Beside { mut log_cache, .. }) = beside else { return };
         {
             let mut verdict = verdict.lock();
             if !matches!(*verdict, Verdict::Open) {

@@ -275,25 +275,18 @@ impl LiveSource for PollingSource {
     }
 }
 
-/// What Log Cache has at a moment, in nanoseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Newest {
-    /// The time of the newest line, or else one shortly before the server's.
-    pub(crate) line: i64,
-    /// No line that was logged before that moment is newer, unless its clock is wrong.
-    pub(crate) until: i64,
-}
-
-impl Newest {
-    /// Requests it. `None`: there is no line, and the server does not tell its time.
-    pub(crate) fn read(call: &Call<'_>) -> Result<Option<Self>> {
-        let page = read_page(call, Range { start: 0, end: None, limit: 1, newest_first: true })?;
-        let line = page.lines.iter().map(|line| line.timestamp).max();
-        // The server tells its time in full seconds.
-        let before = page.date.map(|date| date.saturating_sub(1_000_000_000));
-        let after = page.date.map(|date| date.saturating_add(1_000_000_000));
-        Ok(line.or(before).map(|line| Newest { line, until: line.max(after.unwrap_or(line)) }))
-    }
+/// Returns between which of the server's times a moment was, in nanoseconds since the Unix epoch.
+pub(crate) fn time_at(call: &Call<'_>, moment: Instant) -> Result<std::ops::Range<i64>> {
+    let page = read_page(call, Range { start: 0, end: None, limit: 1, newest_first: true })?;
+    // No line is ahead of the server's clock, which it tells in full seconds.
+    let newest = page.lines.iter().map(|line| line.timestamp).max();
+    let Some(earliest) = newest.max(page.date) else {
+        return Err(Error::new(ErrorKind::BadResponse, "Log Cache does not tell its time"));
+    };
+    let latest = page.date.map_or(earliest, |date| date.saturating_add(1_000_000_000));
+    let elapsed = i64::try_from(moment.elapsed().as_nanos()).unwrap_or(i64::MAX);
+    let before = |time: i64| time.saturating_sub(elapsed);
+    Ok(before(earliest)..before(latest.max(earliest)))
 }
 
 /// Makes a request of the engine.
