@@ -93,7 +93,7 @@ impl Engine {
         let settled = self.windows.settled();
         let before = self.seen.last_anchor(reading.from, settled);
         let first = before.or_else(|| self.seen.first_anchor(settled, answer.until));
-        first.filter(|first| reading.from <= settled && first.0 < answer.until)
+        first.filter(|_| reading.from <= settled)
     }
 
     /// Decides by the oldest envelope what it means that a page does not show the anchor that it should.
