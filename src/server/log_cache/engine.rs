@@ -275,7 +275,6 @@ impl Engine {
             }
         };
         self.windows = Windows::new(self.horizon, self.floor, clock);
-        self.forget();
         self.not_before = now.saturating_add(self.pace.after_poll(true));
     }
 }
