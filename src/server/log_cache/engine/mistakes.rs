@@ -353,6 +353,10 @@ fn a_gap_that_waits_is_told_with_any_answer_when_its_time_has_come() {
             engine.oldest(None, now + ten);
         }
         assert!(matches!(engine.take(now + ten), Some(Item::Gap(told)) if told == gap(2)));
+        // It is told at the end, too.
+        engine.gaps.add(gap(3));
+        assert!(engine.take(now + ten).is_none());
+        assert!(matches!(engine.take_last(), Some(Item::Gap(told)) if told == gap(3)));
     }
 }
 
@@ -434,6 +438,21 @@ fn a_page_with_envelopes_that_are_no_lines_is_full_all_the_same() {
     let lines = times.iter().map(|time| line(*time, 0)).collect();
     engine.page(Page { lines, envelopes: range.limit, date: None }, now);
     assert_eq!(reading(&mut engine, now), Range { start: *times.last().unwrap(), ..range });
+}
+
+#[test]
+fn the_fourth_time_that_an_anchor_is_missing_though_an_older_envelope_is_there_it_is_a_gap() {
+    let (mut engine, mut now) = after_polls(30);
+    let mut found = Vec::new();
+    for _ in 0..4 {
+        now += Duration::from_secs(31);
+        reading(&mut engine, now);
+        respond(&mut engine, &[], now);
+        assert_eq!(engine.next(now), Next::Oldest);
+        engine.oldest(Some(EPOCH), now);
+        found.push(gaps(&mut engine, now).len());
+    }
+    assert_eq!(found, [0, 0, 0, 1]);
 }
 
 #[test]
@@ -1010,7 +1029,7 @@ fn lines_of_one_time_that_differ_only_in_their_source_are_two() {
 fn a_line_is_an_anchor_again_once_it_is_read_after_a_gap() {
     let mut seen = Seen::default();
     let key = seen.key(&line(5, 1));
-    let mut read = |seen: &mut Seen| seen.judge(vec![line(5, 1)], &[key]).len();
+    let read = |seen: &mut Seen| seen.judge(vec![line(5, 1)], &[key]).len();
     assert_eq!((read(&mut seen), seen.is_anchor(&key)), (1, true));
     seen.begin_era();
     assert_eq!((seen.is_anchor(&key), seen.first_anchor(0, 9), seen.newest()), (false, None, Some(5)));
@@ -1123,11 +1142,13 @@ fn an_empty_seed_gives_nothing_of_the_past_later() {
     let outcome = run(&mut new_app, 40);
     assert_eq!((outcome.lost, outcome.gaps, new_app.given.len()), (0, 0, 100));
     assert!(new_app.engine.floor >= EPOCH - 12 * SECOND);
-    // A date may have been rounded up.
-    let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
-    engine.next(Duration::ZERO);
-    engine.page(Page { date: Some(EPOCH), ..Page::default() }, Duration::ZERO);
-    assert_eq!(engine.clock.earliest(Duration::ZERO), Some(EPOCH - SECOND));
+    // A date may have been rounded up. Envelopes that are no lines make no difference.
+    for envelopes in [0, 1000] {
+        let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+        engine.next(Duration::ZERO);
+        engine.page(Page { date: Some(EPOCH), envelopes, ..Page::default() }, Duration::ZERO);
+        assert_eq!(engine.clock.earliest(Duration::ZERO), Some(EPOCH - SECOND));
+    }
 
     // A node that is away, and comes back with all of its past.
     lines.extend((0..100).map(|n| at(n * 100 - 60_000, 100, 5000 + n as u32)));
@@ -1143,6 +1164,17 @@ fn an_empty_seed_gives_nothing_of_the_past_later() {
     engine.page(Page::default(), Duration::ZERO);
     assert!(matches!(engine.next(Duration::ZERO), Next::Wait(_)));
     assert_eq!(engine.complete_until(), None);
+}
+
+#[test]
+fn a_tail_looks_for_late_lines_as_far_back_as_the_horizon_though_its_seed_has_one_line() {
+    let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+    engine.next(Duration::ZERO);
+    respond(&mut engine, &[EPOCH], Duration::ZERO);
+    assert_eq!(engine.complete_until(), Some(EPOCH - 10 * SECOND));
+    let now = Duration::from_millis(250);
+    assert_eq!(engine.next(Duration::ZERO), Next::Wait(now));
+    assert_eq!(engine.floor, EPOCH - 10 * SECOND);
 }
 
 #[test]
@@ -1337,6 +1369,21 @@ fn a_held_line_does_not_wait_for_the_next_poll_nor_is_it_lost_at_the_end() {
     respond(&mut engine, &[EPOCH], Duration::ZERO);
     assert!(engine.take(Duration::ZERO).is_none());
     assert!(matches!(engine.take_last(), Some(Item::Lines(lines)) if lines == [line(EPOCH, 0)]));
+}
+
+#[test]
+fn complete_until_does_not_pass_a_line_that_is_held_back() {
+    let config = Config { hold: Duration::from_secs(60), ..Config::default() };
+    let mut engine = Engine::new(&config, Start::Since(EPOCH - SECOND), 1);
+    for second in 0..30 {
+        let now = Duration::from_secs(second);
+        while let Next::Read(range) = engine.next(now) {
+            respond(&mut engine, &shown(range, now), now);
+        }
+        assert!(engine.take(now).is_none());
+    }
+    assert!(engine.windows.settled() > EPOCH + 5 * SECOND);
+    assert_eq!(engine.complete_until(), Some(EPOCH));
 }
 
 #[test]
