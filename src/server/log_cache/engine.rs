@@ -119,7 +119,7 @@ impl Engine {
         };
         Engine {
             horizon,
-            memory: config.memory.max(1),
+            memory: config.memory,
             clock: ServerClock::default(),
             seen: Seen::default(),
             windows: Windows::new(horizon, floor, floor),
@@ -144,7 +144,7 @@ impl Engine {
     pub(crate) fn next(&mut self, now: Duration) -> Next {
         if now < self.not_before {
             let release = self.outbox.due().and_then(|due| self.clock.when(due));
-            return Next::Wait(release.map_or(self.not_before, |at| at.clamp(now, self.not_before)));
+            return Next::Wait(release.map_or(self.not_before, |at| at.min(self.not_before)));
         }
         if let Step::Pause = self.step {
             self.begin_poll(now);
@@ -156,7 +156,7 @@ impl Engine {
             Step::Ask(..) | Step::Pause => Next::Oldest,
         };
         let limit = if let Next::Read(range) = &next { range.limit } else { 1 };
-        self.sent.get_or_insert(Sent { at: now, limit });
+        self.sent = Some(Sent { at: now, limit });
         next
     }
 
@@ -184,7 +184,6 @@ impl Engine {
     /// The response to [`Next::Oldest`]: the oldest envelope's time, or `None` if there is no envelope.
     pub(crate) fn oldest(&mut self, oldest: Option<i64>, now: Duration) {
         let Some(sent) = self.sent.take() else { return };
-        self.pace.succeeded();
         match std::mem::replace(&mut self.step, Step::Pause) {
             Step::Ask(mut poll, reading, answer) => {
                 poll.busy += now.saturating_sub(sent.at);
@@ -276,7 +275,6 @@ impl Engine {
             }
         };
         self.windows = Windows::new(self.horizon, self.floor, clock);
-        self.forget();
         self.not_before = now.saturating_add(self.pace.after_poll(true));
     }
 }

@@ -42,7 +42,7 @@ impl Engine {
             Some(last) => last.saturating_add(1),
             None => end,
         };
-        Answer { lines, keys, until, is_full, clock }
+        Answer { lines, keys, until, clock }
     }
 
     /// Looks for the anchors of a page.
@@ -93,7 +93,7 @@ impl Engine {
         let settled = self.windows.settled();
         let before = self.seen.last_anchor(reading.from, settled);
         let first = before.or_else(|| self.seen.first_anchor(settled, answer.until));
-        first.filter(|first| reading.from <= settled && first.0 < answer.until)
+        first.filter(|_| reading.from <= settled)
     }
 
     /// Decides by the oldest envelope what it means that a page does not show the anchor that it should.
@@ -143,7 +143,7 @@ impl Engine {
     /// Returns the new lines of a page, moves the marks and goes on to the next page.
     fn accept(&mut self, mut poll: Poll, reading: Reading, answer: Answer, moves_marks: bool, now: Duration) {
         self.report_gap(now);
-        let next = (answer.is_full && answer.until < reading.end.unwrap_or(i64::MAX)).then_some(answer.until);
+        let next = (answer.until < reading.end.unwrap_or(i64::MAX)).then_some(answer.until);
         let new = self.seen.judge(answer.lines, &answer.keys);
         poll.has_new |= !new.is_empty();
         self.outbox.push(new);
@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// Forgets what is never read again, and what is too much.
-    pub(super) fn forget(&mut self) {
+    fn forget(&mut self) {
         if let Some(time) = self.seen.shrink_to(self.memory) {
             self.windows.settle(time);
             self.floor = self.floor.max(time);

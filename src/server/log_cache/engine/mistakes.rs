@@ -100,6 +100,10 @@ fn no_mark_is_behind_the_settled_one() {
     let mut windows = Windows::new(10 * SECOND, 0, 20 * SECOND);
     windows.settle(19 * SECOND);
     assert_eq!((windows.settled(), windows.get(1).mark), (19 * SECOND, 19 * SECOND));
+    // Neither it nor the young one ever goes back.
+    windows.settle(15 * SECOND);
+    windows.skip_young(15 * SECOND);
+    assert_eq!((windows.settled(), windows.get(1).mark), (19 * SECOND, 19 * SECOND));
     let windows = Windows::new(SECOND, 0, 20 * SECOND);
     assert_eq!((windows.settled(), windows.get(1).mark), (19 * SECOND, 19 * SECOND));
     // The young window is shed for a while and then read again. Its mark stayed where lines have been forgotten.
@@ -302,6 +306,58 @@ fn a_gap_reaches_beyond_the_oldest_envelope_and_leaves_the_marks() {
     engine.oldest(Some(EPOCH + 60 * SECOND), now);
     assert_eq!(engine.windows.settled(), settled);
     assert_eq!(gaps(&mut engine, now), [Gap { from: settled, until: EPOCH + 61 * SECOND }]);
+
+    // The same with a page that begins before the marks, and would move them.
+    let (mut engine, now) = after_polls(30);
+    reading(&mut engine, now);
+    respond(&mut engine, &[], now);
+    engine.next(now);
+    engine.oldest(None, now);
+    let now = now + Duration::from_secs(40);
+    assert!(reading(&mut engine, now).start < settled);
+    respond(&mut engine, &[], now);
+    assert_eq!(engine.next(now), Next::Oldest);
+    engine.oldest(Some(EPOCH + 60 * SECOND), now);
+    assert_eq!((engine.windows.settled(), gaps(&mut engine, now).len()), (settled, 1));
+}
+
+#[test]
+fn a_gap_reaches_as_far_as_the_date_that_came_when_the_page_was_on_its_way() {
+    let (mut engine, now) = after_polls(30);
+    let settled = engine.windows.settled();
+    // Received after 100 s, so that the server may have logged for as long after its date.
+    let until = now + Duration::from_secs(100);
+    reading(&mut engine, now);
+    let date = Some(EPOCH + 500 * SECOND);
+    engine.page(Page { date, ..Page::default() }, until);
+    assert_eq!(engine.next(until), Next::Oldest);
+    engine.oldest(Some(EPOCH + 60 * SECOND), until);
+    assert_eq!(gaps(&mut engine, until), [Gap { from: settled, until: EPOCH + 601_100 * MS }]);
+}
+
+#[test]
+fn a_gap_that_waits_is_told_with_any_answer_when_its_time_has_come() {
+    let gap = |from: i64| Gap { from, until: from + 1 };
+    let ten = Duration::from_secs(10);
+    for late in [false, true] {
+        let (mut engine, now) = after_polls(30);
+        engine.gaps.add(gap(1));
+        engine.report_gap(now);
+        engine.gaps.add(gap(2));
+        assert!(matches!((engine.take(now), engine.take(now)), (Some(Item::Gap(_)), None)));
+        // The node is away: no page is accepted.
+        reading(&mut engine, now);
+        respond(&mut engine, &[], if late { now } else { now + ten });
+        if late {
+            assert_eq!(engine.next(now), Next::Oldest);
+            engine.oldest(None, now + ten);
+        }
+        assert!(matches!(engine.take(now + ten), Some(Item::Gap(told)) if told == gap(2)));
+        // It is told at the end, too.
+        engine.gaps.add(gap(3));
+        assert!(engine.take(now + ten).is_none());
+        assert!(matches!(engine.take_last(), Some(Item::Gap(told)) if told == gap(3)));
+    }
 }
 
 #[test]
@@ -326,6 +382,77 @@ fn an_envelope_that_came_late_does_not_hide_what_was_removed() {
         engine.oldest(Some(EPOCH - SECOND), now);
         assert_eq!(gaps(&mut engine, now).len(), 1);
     }
+}
+
+#[test]
+fn any_of_the_lines_of_one_time_is_proof_of_the_others() {
+    let (mut engine, now) = after_polls(30);
+    let before = engine.seen.newest_until(engine.windows.settled()).unwrap();
+    let mut keys = [0, 7].map(|text| (engine.seen.key(&line(before, text)), text));
+    engine.seen.judge(vec![line(before, 7)], &[keys[1].0]);
+    reading(&mut engine, now);
+    respond(&mut engine, &[], now);
+    engine.next(now);
+    engine.oldest(None, now);
+    let now = now + Duration::from_secs(3);
+    let range = reading(&mut engine, now);
+    assert_eq!(range.start, before);
+    // A page may end between them, so that the last one is not in it.
+    keys.sort_unstable();
+    let later = shown(range, now).into_iter().filter(|time| *time > before).map(|time| line(time, 0));
+    let lines: Vec<_> = std::iter::once(line(before, keys[0].1)).chain(later).collect();
+    engine.page(Page { envelopes: lines.len(), lines, date: None }, now);
+    assert_ne!(engine.next(now), Next::Oldest);
+}
+
+/// An engine that is about to read an older window, and what it asks for.
+fn at_older_window() -> (Engine, Duration, Range) {
+    let (mut engine, mut now) = after_polls(30);
+    loop {
+        match engine.next(now) {
+            Next::Wait(until) => now = until,
+            Next::Read(range) if range.end.is_some() => return (engine, now, range),
+            Next::Read(range) => respond(&mut engine, &shown(range, now), now),
+            Next::Oldest => panic!("the lines are there"),
+        }
+    }
+}
+
+#[test]
+fn an_older_page_without_an_anchor_is_read_again_with_the_front() {
+    let (mut engine, now, range) = at_older_window();
+    let settled = engine.windows.settled();
+    respond(&mut engine, &[], now);
+    // The oldest envelope is not asked for. If anchors were pruned meanwhile, an empty page would pass for a whole one.
+    let Next::Wait(until) = engine.next(now) else { panic!("no pause") };
+    let front = reading(&mut engine, until);
+    assert_eq!((front.end, engine.windows.settled()), (None, settled));
+    assert!(front.start <= range.start);
+}
+
+#[test]
+fn a_page_with_envelopes_that_are_no_lines_is_full_all_the_same() {
+    let (mut engine, now) = after_polls(30);
+    let range = reading(&mut engine, now);
+    let times = shown(range, now);
+    let lines = times.iter().map(|time| line(*time, 0)).collect();
+    engine.page(Page { lines, envelopes: range.limit, date: None }, now);
+    assert_eq!(reading(&mut engine, now), Range { start: *times.last().unwrap(), ..range });
+}
+
+#[test]
+fn the_fourth_time_that_an_anchor_is_missing_though_an_older_envelope_is_there_it_is_a_gap() {
+    let (mut engine, mut now) = after_polls(30);
+    let mut found = Vec::new();
+    for _ in 0..4 {
+        now += Duration::from_secs(31);
+        reading(&mut engine, now);
+        respond(&mut engine, &[], now);
+        assert_eq!(engine.next(now), Next::Oldest);
+        engine.oldest(Some(EPOCH), now);
+        found.push(gaps(&mut engine, now).len());
+    }
+    assert_eq!(found, [0, 0, 0, 1]);
 }
 
 #[test]
@@ -373,29 +500,31 @@ fn after_a_gap_the_oldest_envelope_tells_of_the_next_one() {
 
 #[test]
 fn a_late_line_behind_a_gap_is_followed_by_no_other_gap() {
-    let (mut engine, now) = after_polls(30);
-    let mut all = vec![EPOCH + 25 * SECOND];
-    let mut found = 0;
-    for second in 0..30 {
-        // The late line is the only one for a while. All that is read begins after it.
-        let now = now + Duration::from_secs(second);
-        if second == 6 {
-            all.push(EPOCH + 36 * SECOND);
-        }
-        loop {
-            match engine.next(now) {
-                Next::Read(range) => {
-                    let end = range.end.unwrap_or(i64::MAX);
-                    let inside: Vec<_> = all.iter().copied().filter(|time| (range.start..end).contains(time)).collect();
-                    respond(&mut engine, &inside, now);
-                }
-                Next::Oldest => engine.oldest(Some(all[0]), now),
-                Next::Wait(_) => break,
+    for new in 5..9 {
+        let (mut engine, now) = after_polls(30);
+        let mut all = vec![EPOCH + 25 * SECOND];
+        let mut found = 0;
+        for second in 0..30 {
+            // The late line is the only one for a while. All that is read begins after it.
+            let now = now + Duration::from_secs(second);
+            if second == new {
+                all.push(EPOCH + nanoseconds(now));
             }
+            loop {
+                match engine.next(now) {
+                    Next::Read(range) => {
+                        let end = range.end.unwrap_or(i64::MAX);
+                        let inside = all.iter().copied().filter(|time| (range.start..end).contains(time));
+                        respond(&mut engine, &inside.collect::<Vec<_>>(), now);
+                    }
+                    Next::Oldest => engine.oldest(Some(all[0]), now),
+                    Next::Wait(_) => break,
+                }
+            }
+            found += std::iter::from_fn(|| engine.take(now)).filter(|item| matches!(item, Item::Gap(_))).count();
         }
-        found += std::iter::from_fn(|| engine.take(now)).filter(|item| matches!(item, Item::Gap(_))).count();
+        assert_eq!((found, engine.take_last().is_none()), (1, true));
     }
-    assert_eq!((found, engine.take_last().is_none()), (1, true));
 }
 
 #[test]
@@ -612,6 +741,42 @@ fn each_request_may_fail_and_is_made_again() {
     engine.next(60 * second);
     engine.page(Page { lines: vec![line(EPOCH, 1)], envelopes: 1, date: None }, 60 * second);
     assert_eq!((engine.failures(), engine.complete_until()), (0, None));
+    // What is not too large makes the next page larger.
+    assert_eq!(reading(&mut engine, 60 * second).limit, 2);
+}
+
+#[test]
+fn a_request_that_fails_is_followed_by_a_new_poll() {
+    let (mut engine, now, _) = at_older_window();
+    engine.failed(Failure::Transient { retry_after: None }, now);
+    let Next::Wait(until) = engine.next(now) else { panic!("no pause") };
+    assert_eq!(reading(&mut engine, until).end, None);
+}
+
+#[test]
+fn the_time_of_the_question_for_the_oldest_envelope_counts_as_load() {
+    let (mut engine, now) = after_polls(30);
+    reading(&mut engine, now);
+    respond(&mut engine, &[], now);
+    assert_eq!(engine.next(now), Next::Oldest);
+    engine.oldest(None, now + Duration::from_secs(4));
+    // With the polls before it, 0.8 s on average.
+    assert!(engine.load.is_shedding());
+}
+
+#[test]
+fn an_answer_to_another_question_changes_nothing() {
+    let now = Duration::from_secs(30);
+    let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+    let seed = engine.next(now);
+    engine.oldest(Some(EPOCH), now);
+    assert_eq!(engine.next(now), seed);
+    let (mut engine, now) = after_polls(30);
+    reading(&mut engine, now);
+    respond(&mut engine, &[], now);
+    assert_eq!(engine.next(now), Next::Oldest);
+    respond(&mut engine, &[], now);
+    assert_eq!(engine.next(now), Next::Oldest);
 }
 
 #[test]
@@ -646,6 +811,17 @@ fn the_young_window_is_shed_for_half_a_minute_when_polls_take_long() {
     assert!(load.is_shedding());
     load.poll_took(fast, 40 * second);
     assert!(!load.is_shedding());
+}
+
+#[test]
+fn polls_of_more_than_600_ms_shed_and_those_of_less_than_400_ms_no_more() {
+    let mut load = Load::default();
+    let mut is_shedding = |ms: u64, second: u64| {
+        (0..100).for_each(|_| load.poll_took(Duration::from_millis(ms), Duration::from_secs(second)));
+        load.is_shedding()
+    };
+    assert!(!is_shedding(590, 1) && is_shedding(610, 1));
+    assert!(is_shedding(410, 100) && !is_shedding(390, 100));
 }
 
 // Gaps.
@@ -838,14 +1014,35 @@ fn the_second_of_two_equal_lines_is_given_though_it_is_late() {
 #[test]
 fn lines_of_one_time_that_differ_only_in_their_source_are_two() {
     let mut seen = Seen::default();
-    let lines = ["0", "1"].map(|id| line(5, 1).source("APP", id));
-    let lines = [lines[0].clone(), lines[1].clone(), lines[0].clone().message_type(crate::MessageType::Err)];
+    let sources = [("APP", "0"), ("APP", "1"), ("CELL", "0")];
+    let mut lines = sources.map(|(name, id)| line(5, 1).source(name, id)).to_vec();
+    lines.push(lines[0].clone().message_type(crate::MessageType::Err));
     for count in [1, 0] {
         for line in &lines {
             let key = seen.key(line);
             assert_eq!(seen.judge(vec![line.clone()], &[key]).len(), count);
         }
     }
+}
+
+#[test]
+fn a_line_is_an_anchor_again_once_it_is_read_after_a_gap() {
+    let mut seen = Seen::default();
+    let key = seen.key(&line(5, 1));
+    let read = |seen: &mut Seen| seen.judge(vec![line(5, 1)], &[key]).len();
+    assert_eq!((read(&mut seen), seen.is_anchor(&key)), (1, true));
+    seen.begin_era();
+    assert_eq!((seen.is_anchor(&key), seen.first_anchor(0, 9), seen.newest()), (false, None, Some(5)));
+    assert_eq!((read(&mut seen), seen.is_anchor(&key), seen.first_anchor(0, 9)), (0, true, Some(key)));
+}
+
+#[test]
+fn lines_are_counted_and_found_by_their_time() {
+    let mut seen = Seen::default();
+    let key = seen.key(&line(5, 1));
+    seen.judge(vec![line(5, 1)], &[key]);
+    assert!(seen.has_lines(1, 5, 6) && !seen.has_lines(2, 5, 6) && !seen.has_lines(1, 4, 5));
+    assert_eq!((seen.newest_until(5), seen.newest_until(4)), (Some(5), None));
 }
 
 // The seams.
@@ -945,6 +1142,13 @@ fn an_empty_seed_gives_nothing_of_the_past_later() {
     let outcome = run(&mut new_app, 40);
     assert_eq!((outcome.lost, outcome.gaps, new_app.given.len()), (0, 0, 100));
     assert!(new_app.engine.floor >= EPOCH - 12 * SECOND);
+    // A date may have been rounded up. Envelopes that are no lines make no difference.
+    for envelopes in [0, 1000] {
+        let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+        engine.next(Duration::ZERO);
+        engine.page(Page { date: Some(EPOCH), envelopes, ..Page::default() }, Duration::ZERO);
+        assert_eq!(engine.clock.earliest(Duration::ZERO), Some(EPOCH - SECOND));
+    }
 
     // A node that is away, and comes back with all of its past.
     lines.extend((0..100).map(|n| at(n * 100 - 60_000, 100, 5000 + n as u32)));
@@ -963,11 +1167,88 @@ fn an_empty_seed_gives_nothing_of_the_past_later() {
 }
 
 #[test]
+fn a_tail_looks_for_late_lines_as_far_back_as_the_horizon_though_its_seed_has_one_line() {
+    let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+    engine.next(Duration::ZERO);
+    respond(&mut engine, &[EPOCH], Duration::ZERO);
+    assert_eq!(engine.complete_until(), Some(EPOCH - 10 * SECOND));
+    let now = Duration::from_millis(250);
+    assert_eq!(engine.next(Duration::ZERO), Next::Wait(now));
+    assert_eq!(engine.floor, EPOCH - 10 * SECOND);
+}
+
+#[test]
 fn the_seed_of_a_tail_ends_after_ten_pages() {
     let config = Config { page: 20, ..Config::default() };
     let mut world = World::new(&config, Start::Tail, steady(5, 30));
     run(&mut world, 60);
     assert!(world.engine.floor > EPOCH - 2 * SECOND);
+}
+
+/// What a seed makes of a page, newest first. Only the first `new` lines of it have not been read before.
+fn add(seed: &mut Seed, times: &[i64], new: usize, is_full: bool) -> bool {
+    seed.add(times, times[..new].iter().map(|time| line(*time, 0)).collect(), is_full)
+}
+
+fn lines_goal(count: usize) -> Seed {
+    Seed::new(Goal::Lines { count, size: usize::MAX })
+}
+
+#[test]
+fn the_seed_asks_for_no_more_lines_than_it_misses() {
+    let mut seed = lines_goal(10);
+    let first = Range { start: 0, end: None, limit: 10, newest_first: true };
+    assert_eq!(seed.range(1000), first);
+    // Keys, and with them the order, may differ a little from the times. The next page repeats the oldest time.
+    assert!(!add(&mut seed, &[30, 20, 21, 20], 4, true));
+    assert_eq!(seed.range(1000), Range { end: Some(21), limit: 10 - 4 + 2, ..first });
+    assert_eq!(seed.range(7).limit, 7);
+}
+
+#[test]
+fn the_seed_gets_past_lines_that_it_knows_and_ends_if_there_are_no_others() {
+    let mut seed = lines_goal(10);
+    assert!(!add(&mut seed, &[30, 20], 2, true));
+    // Another page of what is known, be it of one time or, by a server that ignores the end, of several.
+    assert!(!add(&mut seed, &[30, 20], 0, true));
+    assert_eq!(seed.range(1).end, Some(20));
+    assert!(add(&mut seed, &[30, 20], 0, true));
+    // A page of one time is not read again.
+    let mut seed = lines_goal(10);
+    assert!(!add(&mut seed, &[20, 20], 2, true));
+    assert_eq!(seed.range(1).end, Some(20));
+}
+
+#[test]
+fn the_seed_of_a_tail_reads_back_to_the_horizon() {
+    let horizon = || Seed::new(Goal::Horizon(10));
+    let mut seed = horizon();
+    assert!(!add(&mut seed, &[100, 95, 97], 3, true));
+    assert_eq!(seed.range(5), Range { start: 90, end: Some(96), limit: 5, newest_first: true });
+    // Nothing is left between the horizon and a page of its time.
+    assert!(add(&mut seed, &[90, 90], 2, true));
+    let mut seed = horizon();
+    assert!(add(&mut seed, &[100, 89], 2, true));
+    // It has been read so far and no further, or there is no more.
+    for (is_end, floor) in [(false, 95), (true, 90)] {
+        let mut seed = horizon();
+        add(&mut seed, &[100, 95], 2, !is_end);
+        assert_eq!(seed.finish(is_end), (floor, Vec::new()));
+    }
+}
+
+#[test]
+fn the_seed_returns_as_many_lines_as_are_wanted() {
+    let times = |(floor, lines): (i64, Vec<LogMessage>)| (floor, lines.iter().map(|line| line.timestamp).collect());
+    for (count, expected) in [(3, (7, vec![7, 8, 9])), (0, (9, vec![]))] {
+        // The server adds the rest of a run of one time.
+        let mut seed = lines_goal(count);
+        assert!(add(&mut seed, &[9, 8, 7, 7, 7], 5, true));
+        assert_eq!(times(seed.finish(false)), expected);
+    }
+    let mut seed = Seed::new(Goal::Lines { count: 10, size: line(9, 0).size() + 1 });
+    assert!(!add(&mut seed, &[9], 1, true));
+    assert!(add(&mut seed, &[8], 1, true), "there are enough bytes of them");
 }
 
 // Page sizes.
@@ -985,6 +1266,10 @@ fn a_response_that_is_too_large_is_asked_for_in_smaller_pages() {
     sizes.received(&[]);
     assert_eq!(sizes.limit(), 1000);
     assert!(!sizes.too_large(1));
+    for limit in [1, 2, 4] {
+        assert_eq!(sizes.limit(), limit);
+        sizes.received(&[]);
+    }
 }
 
 #[test]
@@ -995,6 +1280,17 @@ fn long_lines_make_small_pages() {
     assert!((5..20).contains(&sizes.limit()), "{}", sizes.limit());
     (0..20).for_each(|_| sizes.received(&[line(1, 1)]));
     assert_eq!(sizes.limit(), 1000);
+    // One line of 3 MiB is too long for any page.
+    sizes.received(&[LogMessage::new("", vec![b'x'; 3 << 20])]);
+    assert_eq!(sizes.limit(), 1);
+
+    // In JSON a line has 400 bytes, and its payload in base64. One page does not decide alone.
+    let mut sizes = PageSize::new(10_000);
+    let lines = [LogMessage::new("", vec![b'x'; 600])];
+    sizes.received(&lines);
+    assert_eq!(sizes.limit(), (1 << 20) / 800);
+    (0..20).for_each(|_| sizes.received(&lines));
+    assert!((873..876).contains(&sizes.limit()), "{}", sizes.limit());
 }
 
 // Memory and time.
@@ -1051,6 +1347,46 @@ fn held_lines_are_sorted_and_released_in_time() {
 }
 
 #[test]
+fn a_held_line_does_not_wait_for_the_next_poll_nor_is_it_lost_at_the_end() {
+    let config = Config { hold: Duration::from_secs(1), ..Config::default() };
+    let mut engine = Engine::new(&config, Start::Since(EPOCH), 1);
+    let (mut now, mut polls) = (Duration::ZERO, 0);
+    while engine.take(now).is_none() {
+        match engine.next(now) {
+            Next::Wait(until) => now = until,
+            Next::Read(_) => {
+                respond(&mut engine, &[EPOCH], now);
+                polls += 1;
+            }
+            Next::Oldest => panic!("the line is there"),
+        }
+    }
+    // The polls were at 0, 0.25, 0.56 and 0.95 s.
+    assert!((1000..1010).contains(&now.as_millis()) && polls == 4, "{now:?}, {polls}");
+
+    let mut engine = Engine::new(&config, Start::Since(EPOCH), 1);
+    engine.next(Duration::ZERO);
+    respond(&mut engine, &[EPOCH], Duration::ZERO);
+    assert!(engine.take(Duration::ZERO).is_none());
+    assert!(matches!(engine.take_last(), Some(Item::Lines(lines)) if lines == [line(EPOCH, 0)]));
+}
+
+#[test]
+fn complete_until_does_not_pass_a_line_that_is_held_back() {
+    let config = Config { hold: Duration::from_secs(60), ..Config::default() };
+    let mut engine = Engine::new(&config, Start::Since(EPOCH - SECOND), 1);
+    for second in 0..30 {
+        let now = Duration::from_secs(second);
+        while let Next::Read(range) = engine.next(now) {
+            respond(&mut engine, &shown(range, now), now);
+        }
+        assert!(engine.take(now).is_none());
+    }
+    assert!(engine.windows.settled() > EPOCH + 5 * SECOND);
+    assert_eq!(engine.complete_until(), Some(EPOCH));
+}
+
+#[test]
 fn lines_are_sorted_by_time_and_then_as_the_server_has_them() {
     let mut outbox = Outbox::new(0);
     outbox.push(vec![line(5, 1), line(7, 2), line(5, 3)]);
@@ -1094,7 +1430,7 @@ fn lines_are_sorted_by_time_and_then_as_the_server_has_them() {
 fn no_answer_makes_it_panic() {
     let mut dice = Dice(5);
     for round in 0..300 {
-        let start = dice.pick(&[Start::Tail, Start::Follow, Start::Since(0), Start::Since(i64::MAX)]);
+        let start = dice.pick(&[Start::Tail, Start::Follow, Start::Since(i64::MIN), Start::Since(i64::MAX)]);
         let config = Config { page: 3, memory: 20, hold: Duration::from_secs(round % 3), ..Config::default() };
         let mut engine = Engine::new(&config, start, round);
         let mut now = Duration::ZERO;

@@ -19,12 +19,11 @@ pub(super) struct PageSize {
 
 impl PageSize {
     pub(super) fn new(most: usize) -> Self {
-        let most = most.max(1);
         PageSize { most, accepted: most, mean: OVERHEAD }
     }
 
     pub(super) fn limit(&self) -> usize {
-        self.most.min(self.accepted).min(RESPONSE / self.mean.max(1)).max(1)
+        self.accepted.min(RESPONSE / self.mean).max(1)
     }
 
     /// Notes that a response to a request for `limit` lines was too large. Returns false if it can't be smaller.

@@ -43,11 +43,11 @@ impl Seed {
     }
 
     pub(super) fn range(&self, limit: usize) -> Range {
-        let repeated = if self.end.is_some_and(|end| end > self.oldest) { self.at_oldest } else { 0 };
         let limit = match self.goal {
             Goal::Horizon(_) => limit,
             Goal::Lines { count, .. } => {
-                limit.min(count.saturating_sub(self.newest_first.len()).saturating_add(repeated)).max(1)
+                let missing = count.saturating_sub(self.newest_first.len());
+                limit.min(missing.saturating_add(self.at_oldest)).max(1)
             }
         };
         Range { start: self.start(), end: self.end, limit, newest_first: true }
@@ -88,10 +88,7 @@ impl Seed {
 
     fn has_enough(&self) -> bool {
         match self.goal {
-            Goal::Horizon(horizon) => {
-                let newest = self.newest.unwrap_or(i64::MIN);
-                self.pages >= MOST_PAGES || self.oldest < newest.saturating_sub(horizon)
-            }
+            Goal::Horizon(_) => self.pages >= MOST_PAGES,
             Goal::Lines { count, size } => self.newest_first.len() >= count || self.size >= size,
         }
     }

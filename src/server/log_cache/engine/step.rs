@@ -47,9 +47,8 @@ pub(super) struct Reading {
 pub(super) struct Answer {
     pub(super) lines: Vec<LogMessage>,
     pub(super) keys: Vec<Key>,
-    /// All lines of `[from, until)` are in it. If it is full, the next page begins there.
+    /// All lines of `[from, until)` are in it. If that is not all that was asked for, the next page begins there.
     pub(super) until: i64,
-    pub(super) is_full: bool,
     /// A lower bound of the server's clock when it made this answer.
     pub(super) clock: i64,
 }
