@@ -28,8 +28,11 @@ const READ_AFTER: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 const READ_EVERY: Duration = Duration::from_secs(15);
 
-/// How much later than Log Cache a stream may give a line.
+/// How much later than Log Cache a stream may give its first line.
 const LATENESS: Duration = Duration::from_secs(3);
+
+/// How much later it may give a second one, which is a proof against all streams.
+const PROOF_LATENESS: Duration = Duration::from_secs(1);
 
 /// The lines that prove that all streams are mute are at least this far apart. A single one may have been logged between
 /// the opening and the moment at which the server subscribed to the app. In nanoseconds.
@@ -258,7 +261,8 @@ impl Watcher {
         // Since when there has been a line, and another one that proves that all streams are mute.
         let (mut line_since, mut proof_since) = (None, None);
         loop {
-            let decision = proof_since.or(line_since).map(|since: Instant| since + LATENESS);
+            let decision = line_since.map(|since: Instant| since + LATENESS);
+            let decision = decision.max(proof_since.map(|since: Instant| since + PROOF_LATENESS));
             let reading = schedule.peek().copied();
             let Some(wake) = decision.into_iter().chain(reading).min() else { return };
             if !self.sleep_until(wake) {
