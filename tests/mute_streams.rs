@@ -15,8 +15,11 @@ use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Reco
 
 const STREAMS: [Via; 2] = [Via::Doppler, Via::RlpGateway];
 
+/// Streams give no lines, and Log Cache has one of the past.
 fn serve() -> TrafficController {
-    TrafficController::builder().generation(Generation::Today).disable_logs().start().unwrap()
+    let server = TrafficController::builder().generation(Generation::Today).disable_logs().start().unwrap();
+    server.add_recent(APP, [message_of_the_past()]);
+    server
 }
 
 /// Reads from this kind of stream, and knows Log Cache.
@@ -53,7 +56,6 @@ fn a_mute_stream_is_noticed_within_seconds_and_no_line_is_lost() {
     within(2 * DEADLINE, || {
         for via in STREAMS {
             let server = serve();
-            server.add_recent(APP, [message_of_the_past()]);
             let consumer = consumer(&server, via);
             assert_eq!(consumer.tail_choice().unwrap().via(), via);
             let mut tail = consumer.tail(APP, TOKEN).unwrap();
@@ -84,6 +86,23 @@ fn a_mute_stream_is_noticed_within_seconds_and_no_line_is_lost() {
             drop((tail, other));
             assert!(server.wait_until_idle(DEADLINE));
         }
+    });
+}
+
+#[test]
+fn what_log_cache_has_dropped_since_the_opening_is_in_a_named_gap() {
+    within(DEADLINE, || {
+        let server = serve();
+        let mut tail = consumer(&server, Via::Doppler).tail(APP, TOKEN).unwrap();
+        let lost = message_of_now(APP, "lost");
+        server.send(lost.clone());
+        server.empty_log_cache();
+        server.send(message_of_now(APP, "after it was emptied"));
+        let error = tail.next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Gap, "{error}");
+        let gap = error.as_gap().unwrap();
+        assert!(gap.from.unwrap() <= lost.timestamp && gap.until.unwrap() > lost.timestamp, "{gap:?}");
+        assert_next(&mut tail, "after it was emptied");
     });
 }
 
@@ -250,7 +269,6 @@ fn a_stream_of_an_app_that_logs_nothing_is_kept() {
     within(DEADLINE, || {
         for via in STREAMS {
             let server = serve();
-            server.add_recent(APP, [message_of_the_past()]);
             let mut tail = consumer(&server, via).tail(APP, TOKEN).unwrap();
             // An empty line reaches no stream.
             server.send(message_of_now(APP, " "));

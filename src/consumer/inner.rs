@@ -121,7 +121,7 @@ impl Inner {
         let start = Start::Since(opening.start);
         let requests = Box::new(self.further_polls(live, server, client));
         let log_cache = PollingSource::new(&self.settings, start, &live.cancel, requests);
-        Ok(Beside { log_cache: Box::new(log_cache), opened_at: opening.end })
+        Ok(Beside { log_cache: Box::new(log_cache), opened_at: opening })
     }
 
     /// Opens a stream, and joins it with the recent messages of the same server.

@@ -91,7 +91,8 @@ use crate::tail::{Reconnector, Tail};
 /// give a line, while Log Cache has them all. So as long as no stream has given this consumer a line, and the address of
 /// Log Cache is known, `tail` reads Log Cache beside the stream, after 1, 2, 4 and 8 s of silence, and then every 15 s. If
 /// a new line is there and the stream is still silent 3 s later, the tail goes on over Log Cache, with a warning in the
-/// log. It returns all lines since the stream was opened, and perhaps some of the second before. When two lines at least 1 s apart have shown it, all further tails of the
+/// log. It returns all lines since the stream was opened, and perhaps some of the second before. If Log Cache has nothing
+/// from before the opening any more, it may have dropped lines since, too, so there is a [gap](ErrorKind::Gap). When two lines at least 1 s apart have shown it, all further tails of the
 /// consumer are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only some
 /// cells are mute is not noticed.
 ///

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -96,8 +97,8 @@ pub(crate) struct WatchedStream {
 pub(crate) struct Beside {
     /// Returns what was logged since the stream was opened, or shortly before.
     pub(crate) log_cache: Box<PollingSource>,
-    /// Lines with a later time were logged after the stream was opened. In nanoseconds since the Unix epoch.
-    pub(crate) opened_at: i64,
+    /// Between which of the server's times the stream was opened, in nanoseconds since the Unix epoch.
+    pub(crate) opened_at: Range<i64>,
 }
 
 /// Opens Log Cache beside a stream that was opened at this moment.
@@ -247,7 +248,7 @@ fn has_line(frames: &Frames, format: Format) -> bool {
 impl Beside {
     /// Returns true if two lines are there that were logged after the opening, and far enough apart.
     fn has_proof(&self) -> bool {
-        let times = self.log_cache.held_times().filter(|time| *time > self.opened_at);
+        let times = self.log_cache.held_times().filter(|time| *time > self.opened_at.end);
         let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), time| (first.min(time), last.max(time)));
         last.saturating_sub(first) >= APART
     }
@@ -308,14 +309,14 @@ impl Watcher {
 
     /// Lets the tail go on over Log Cache.
     fn go_over(self, are_all_mute: bool) {
-        let Watcher { beside, streams, verdict, write_half, cancel, .. } = self;
-        let Some(Beside { mut log_cache, .. }) = beside else { return };
+        let Watcher { beside, opened, streams, verdict, write_half, cancel, .. } = self;
+        let Some(Beside { mut log_cache, opened_at }) = beside else { return };
+        log_cache.begin_tail(opened, &opened_at);
         {
             let mut verdict = verdict.lock();
             if !matches!(*verdict, Verdict::Open) {
                 return;
             }
-            log_cache.begin_tail();
             *verdict = Verdict::Mute(Some(log_cache));
         }
         if are_all_mute {

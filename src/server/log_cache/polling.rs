@@ -139,8 +139,19 @@ impl PollingSource {
         lines.filter(|line| !line.message.trim_ascii().is_empty()).map(|line| line.timestamp)
     }
 
-    /// Begins the tail: from now on, failures count.
-    pub(crate) fn begin_tail(&mut self) {
+    /// Begins a tail of what was logged since `begun`: from now on, failures count. `begun_at` has the server's time of that
+    /// moment, in nanoseconds since the Unix epoch. If what was there before has been dropped, what came after it may have
+    /// been, too, so there is a gap.
+    pub(crate) fn begin_tail(&mut self, begun: Instant, begun_at: &std::ops::Range<i64>) {
+        let oldest = match (self.request)(Next::Oldest) {
+            Ok(Answer::Oldest(oldest)) => oldest,
+            Ok(Answer::Page(_)) | Err(_) => None,
+        };
+        if oldest.is_none_or(|oldest| oldest > begun_at.start) {
+            let elapsed = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
+            let gap = Error::forgotten(begun_at.start, begun_at.end.saturating_add(elapsed));
+            self.decoded.messages.push_front(Err(gap));
+        }
         (self.last_success, self.rejected_since) = (Instant::now(), None);
     }
 
