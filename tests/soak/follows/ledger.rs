@@ -11,11 +11,9 @@ const OUT_OF_ORDER: i64 = 60_000_000_000;
 /// A line that was logged, and may still come.
 struct Line {
     time: i64,
-    /// When it can be read.
-    readable: i64,
     /// The latest tail that gave it, or 0.
     tail: u32,
-    /// It was removed before a tail had begun, which had no promise to give.
+    /// It was removed, or logged, before a tail had begun, which had no promise to give.
     is_excused: bool,
 }
 
@@ -56,13 +54,13 @@ pub struct Ledger {
 
 impl Ledger {
     /// Records a line that is about to be logged. Returns its number. `kept` is how many lines are kept.
-    pub fn sending(&mut self, time: i64, readable: i64, emptied: i64, kept: usize) -> u64 {
+    pub fn sending(&mut self, time: i64, emptied: i64, kept: usize) -> u64 {
         if emptied > self.emptied {
             (self.emptied, self.held) = (emptied, 0);
         }
         self.totals.pruned += u64::from(self.held == kept);
         self.held = kept.min(self.held + 1);
-        self.lines.push_back(Line { time, readable, tail: 0, is_excused: false });
+        self.lines.push_back(Line { time, tail: 0, is_excused: false });
         self.totals.sent += 1;
         self.first + self.lines.len() as u64 - 1
     }
@@ -78,11 +76,11 @@ impl Ledger {
         self.blind_from = Some(self.complete_until);
     }
 
-    /// Records that a tail begins with what becomes readable from now on. What was removed before can never be read.
-    pub fn opened_with_new_lines(&mut self, now: i64, emptied: i64) {
+    /// Records that a tail begins with what is logged from now on.
+    pub fn opened_with_new_lines(&mut self, now: i64) {
         self.tail += 1;
         self.blind_from = None;
-        self.excuse(|line, _| line.readable <= now || line.time <= emptied);
+        self.excuse(|line, _| line.time <= now);
     }
 
     /// Records a line of the current tail. `is_removed` tells of a line that has this time, and so many newer ones,

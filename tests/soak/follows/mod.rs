@@ -203,9 +203,8 @@ impl App {
             // The same message is on both wires at once. So it is its time that is out of order.
             time -= late.as_nanos() as i64 / 1000 * 1000;
         }
-        let readable = now() + delay.as_nanos() as i64;
         let (emptied, kept) = (self.foundation.emptied(), self.foundation.kind.kept);
-        let number = self.ledger.lock().sending(time, readable, emptied, kept);
+        let number = self.ledger.lock().sending(time, emptied, kept);
         let message = message(&self.guid, number, time);
         if is_late && has_log_cache {
             server.send_late(message, delay);
@@ -271,7 +270,7 @@ impl App {
             *consumer = self.builder().build().expect("the settings are valid");
             let _calm = self.foundation.calm();
             let tail = consumer.tail(&self.guid, "")?;
-            self.ledger.lock().opened_with_new_lines(now(), self.foundation.emptied());
+            self.ledger.lock().opened_with_new_lines(now());
             self.run.count("follow: tail of a mute stream");
             return Ok(tail);
         }
