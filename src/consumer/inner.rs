@@ -111,7 +111,7 @@ impl Inner {
 
     /// Opens a source that polls Log Cache beside a stream that was opened at this moment.
     fn open_beside(self: &Arc<Self>, live: &Live, server: &Endpoint, opened: Instant) -> Result<Beside> {
-        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
+        let timeouts = self.polling_timeouts();
         let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
         let opening = self.authorized(&live.app_guid, &live.token, &live.cancel, |token| {
             let (requester, token) = (self.requester(&live.cancel), &*Via::LogCache.token(token));
@@ -146,7 +146,7 @@ impl Inner {
 
     /// Opens a source that polls Log Cache.
     fn poll(self: &Arc<Self>, live: &Live, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
-        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
+        let timeouts = self.polling_timeouts();
         // A joined stream may have returned messages before it broke, and Log Cache is back.
         let start = live.returned.lock().next_time().map_or(live.start, Start::Since);
         let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
@@ -159,6 +159,11 @@ impl Inner {
         Ok(Box::new(PollingSource::open(&self.settings, start, &live.cancel, first, Box::new(further))?))
     }
 
+    /// Returns the timeouts of each request to Log Cache. The head of its response has the connect timeout.
+    fn polling_timeouts(&self) -> ReadTimeouts {
+        ReadTimeouts { idle: self.settings.read_timeout, deadline: None }
+    }
+
     /// Returns the function that makes further requests, in the tail's thread.
     fn further_polls(
         self: &Arc<Self>,
@@ -167,7 +172,7 @@ impl Inner {
         client: Arc<Client>,
     ) -> impl Fn(Next) -> Result<Answer> + use<> {
         let (inner, live, server) = (Arc::clone(self), live.clone(), server.clone());
-        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
+        let timeouts = self.polling_timeouts();
         move |next| {
             let Live { app_guid, token, cancel, .. } = &live;
             inner.authorized(app_guid, token, cancel, |token| {

@@ -176,8 +176,9 @@ impl Consumer {
         Builder::new().cf_cli()?.build()
     }
 
-    /// Returns an app's messages from now on: as a stream or, [where there is none](Consumer#which-server-is-used), from Log
-    /// Cache, which is polled as by [`follow`](Consumer::follow) and with the same promise.
+    /// Returns an app's messages from now on. They are streamed. A foundation [without
+    /// streams](Consumer#which-server-is-used) has a Log Cache, which is polled as by [`follow`](Consumer::follow), with the
+    /// same promise.
     ///
     /// `app_guid` is what `cf app NAME --guid` prints. White space around it, such as the line feed at the end of that
     /// output, is removed. If a server rejects an app that is not a GUID, such as an app's name, the error says so. The

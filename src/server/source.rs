@@ -60,7 +60,8 @@ pub(crate) trait LiveSource: Send {
         None
     }
 
-    /// Returns the source that goes on without a gap where this one has ended. `None`: there is none.
+    /// Returns the source with which the tail continues after this one has ended, without reconnecting. `None`: it ends, or
+    /// reconnects.
     fn successor(&mut self) -> Option<Box<dyn LiveSource>> {
         None
     }

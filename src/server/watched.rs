@@ -2,8 +2,8 @@
 //!
 //! With `disable_logs` of the platform's agents, Doppler and the RLP gateway accept a tail, ping, and never give a line,
 //! while Log Cache has them all. So as long as no stream of a foundation has given a line, Log Cache is read beside a
-//! stream. If it has a line that is newer than all at the opening, and the stream stays silent, the tail goes on over Log
-//! Cache. As this is read from the opening on, no line is lost.
+//! silent stream. If it has a line from after the opening, and the stream stays silent, the tail goes on over Log Cache,
+//! from the opening on. So no line is lost that Log Cache still holds, and what it may have dropped is in a gap.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -1209,7 +1209,7 @@ fn the_seed_asks_for_no_more_lines_than_it_misses() {
 fn the_seed_gets_past_lines_that_it_knows_and_ends_if_there_are_no_others() {
     let mut seed = lines_goal(10);
     assert!(!add(&mut seed, &[30, 20], 2, true));
-    // Another page of what is known, be it of one time or, by a server that ignores the end, of several.
+    // A page of known lines once more. It has several times if the server ignores the end.
     assert!(!add(&mut seed, &[30, 20], 0, true));
     assert_eq!(seed.range(1).end, Some(20));
     assert!(add(&mut seed, &[30, 20], 0, true));
