@@ -141,6 +141,8 @@
 //! // A foundation whose streams give no lines.
 //! let server = TrafficController::builder().generation(Generation::Today).disable_logs().start()?;
 //! let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+//! // An older message, whose presence proves that Log Cache has lost nothing since. Else there would be a gap.
+//! server.send(LogMessage::new(APP, "before the tail").timestamp(1));
 //! let mut tail = consumer.tail(APP, "bearer token")?;
 //! server.send(line("not in the stream"));
 //! assert_eq!(tail.next().unwrap()?.text(), "not in the stream");
