@@ -1,6 +1,7 @@
 //! [`LogMessage`]: one log message of an app. The type is the same for every generation of Loggregator.
 
-use std::fmt;
+use std::sync::OnceLock;
+use std::{env, fmt, fs};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -122,8 +123,22 @@ impl LogMessage {
 
 impl fmt::Display for LogMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_lines(f, TimeZone::system())
+        self.write_lines(f, local_zone())
     }
+}
+
+/// Returns the system's time zone.
+///
+/// jiff also finds its name, for which it reads the folders of the time zone database: half a millisecond before the
+/// first line. Printing needs only the rules, which are all in one file.
+fn local_zone() -> TimeZone {
+    static RULES: OnceLock<Option<TimeZone>> = OnceLock::new();
+    let rules = RULES.get_or_init(|| {
+        let is_in_file = cfg!(unix) && env::var_os("TZ").is_none();
+        let file = is_in_file.then(|| fs::read("/etc/localtime").ok())??;
+        TimeZone::tzif("Local", &file).ok()
+    });
+    rules.clone().unwrap_or_else(TimeZone::system)
 }
 
 /// The stream that an app wrote a message to.
@@ -217,6 +232,14 @@ mod tests {
         let header = "   1969-12-31T17:00:00.00-0700 [App/0] OUT ";
         assert_eq!(line(&message), format!("{header}one\n{header}\n{header}two"));
         assert_eq!(line(&LogMessage::new("a", "").source("App", "0")), header);
+    }
+
+    #[test]
+    fn prints_the_time_in_the_systems_time_zone() {
+        for time in [1_468_522_800_009_999_999, 1_483_272_000_000_000_000] {
+            let message = LogMessage::new("a", "x").timestamp(time);
+            assert_eq!(message.to_string(), At(&message, TimeZone::system()).to_string());
+        }
     }
 
     #[test]

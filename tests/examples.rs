@@ -78,6 +78,19 @@ impl Drop for Session {
 }
 
 #[test]
+fn lines_are_printed_in_the_time_zone_of_the_environment() {
+    let program = within(BUILD, || program("quickstart"));
+    within(DEADLINE, move || {
+        for (zone, offset) in [("JST-9", "+0900 ["), ("EST5", "-0500 [")] {
+            let (child, output) = start(Command::new(&program).env("TZ", zone));
+            let line = output.lines().map(Result::unwrap).find(|line| line.contains("] OUT ")).unwrap();
+            assert!(line.contains(offset), "{line}");
+            assert_ends_quietly(child);
+        }
+    });
+}
+
+#[test]
 fn quickstart_shows_a_late_line_and_a_gap() {
     let program = within(BUILD, || program("quickstart"));
     within(DEADLINE, move || {
