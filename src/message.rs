@@ -87,9 +87,10 @@ impl LogMessage {
 
     /// Returns its size in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
-        let texts = [Some(&self.app_id), self.source_id.as_ref(), self.source_name.as_ref()];
-        let texts = texts.into_iter().flatten().chain(&self.drain_urls);
-        size_of::<Self>() + self.message.len() + texts.map(|text| size_of::<String>() + text.len()).sum::<usize>()
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let drains = self.drain_urls.iter().map(|url| size_of::<String>() + url.len()).sum::<usize>();
+        let texts = self.app_id.len() + optional(&self.source_id) + optional(&self.source_name);
+        size_of::<Self>() + self.message.len() + texts + drains
     }
 
     /// Writes what [`Display`](fmt::Display) writes, with the time in `zone`.

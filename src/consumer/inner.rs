@@ -12,7 +12,7 @@ use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
-use crate::net::http::Client;
+use crate::net::http::{Client, Pool};
 use crate::net::registry::Registry;
 use crate::recent::Recent;
 use crate::server::app_guid::explain_guid;
@@ -33,6 +33,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Inner {
     pub(super) settings: Settings,
     pub(super) dialer: Arc<Dialer>,
+    pub(super) pool: Arc<Pool>,
     pub(super) foundation: Foundation,
     pub(super) learned: Learned,
     /// The error is that of calls that need them.
@@ -57,7 +58,7 @@ pub(super) struct Live {
 
 impl Inner {
     pub(super) fn requester<'a>(&'a self, cancel: &'a Arc<Cancel>) -> Requester<'a> {
-        Requester { dialer: &self.dialer, settings: &self.settings, learned: &self.learned, cancel }
+        Requester { dialer: &self.dialer, pool: &self.pool, settings: &self.settings, learned: &self.learned, cancel }
     }
 
     pub(super) fn tail_purpose(&self) -> Purpose {
@@ -112,7 +113,7 @@ impl Inner {
     /// Opens a source that polls Log Cache beside a stream that was opened at this moment.
     fn open_beside(self: &Arc<Self>, live: &Live, server: &Endpoint, opened: Instant) -> Result<Beside> {
         let timeouts = self.polling_timeouts();
-        let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
+        let client = Arc::new(self.requester(&live.cancel).client(server));
         let opening = self.authorized(&live.app_guid, &live.token, &live.cancel, |token| {
             let (requester, token) = (self.requester(&live.cancel), &*Via::LogCache.token(token));
             let call = Call { requester, client: Some(&client), server, app_guid: &live.app_guid, token, timeouts };
@@ -149,7 +150,7 @@ impl Inner {
         let timeouts = self.polling_timeouts();
         // A joined stream may have returned messages before it broke, and Log Cache is back.
         let start = live.returned.lock().next_time().map_or(live.start, Start::Since);
-        let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
+        let client = Arc::new(self.requester(&live.cancel).client(server));
         let first = |next| {
             let requester = self.requester(&live.cancel);
             let call = Call { requester, client: Some(&client), server, app_guid: &live.app_guid, token, timeouts };

@@ -110,8 +110,8 @@ impl Consumer {
         tokens: Result<Option<TokenSource>>,
         tail_via: Option<Via>,
     ) -> Consumer {
-        let (dialer, learned, open) = (Arc::new(dialer), Learned::default(), Arc::default());
-        let inner = Inner { settings, dialer, foundation, learned, tokens, tail_via, open };
+        let (dialer, pool, learned, open) = (Arc::new(dialer), Arc::default(), Learned::default(), Arc::default());
+        let inner = Inner { settings, dialer, pool, foundation, learned, tokens, tail_via, open };
         Consumer { inner: Arc::new(inner) }
     }
 
@@ -393,7 +393,8 @@ impl Consumer {
     /// new token is not included: see [`Uaa::timeout`](crate::Uaa::timeout). The
     /// [connect timeout](Builder::connect_timeout) limits each connection and asking the API, and the
     /// [read timeout](Builder::read_timeout) each silence. [`max_recent_size`](Builder::max_recent_size) limits the
-    /// size. [`close`](Consumer::close) interrupts the call.
+    /// size. [`close`](Consumer::close) interrupts the call. The connection to Log Cache is kept for the next call, for
+    /// 30 s.
     ///
     /// Parts of the response that are not log messages are skipped, with a warning in the log.
     ///
@@ -504,7 +505,7 @@ impl Consumer {
     ///
     /// Does not wait: tails end within 0.1 s, calls at once. The consumer can be used afterwards: only what is open at
     /// this moment is closed, and the next call opens something new. So a tool that is to stop must also see to it that
-    /// no thread of its own makes another call. A [`Closer`](crate::Closer) closes one tail:
+    /// no thread of its own makes another call. Connections that are kept between calls are closed, too. A [`Closer`](crate::Closer) closes one tail:
     ///
     /// ```
     /// use std::{io, thread};
@@ -524,11 +525,9 @@ impl Consumer {
     ///
     /// [`ErrorKind::NotConnected`] if nothing is open.
     pub fn close(&self) -> Result<()> {
-        if self.inner.open.cancel_all() {
-            Ok(())
-        } else {
-            Err(Error::new(ErrorKind::NotConnected, "connection does not exist"))
-        }
+        let was_open = self.inner.open.cancel_all();
+        self.inner.pool.clear();
+        if was_open { Ok(()) } else { Err(Error::new(ErrorKind::NotConnected, "connection does not exist")) }
     }
 }
 

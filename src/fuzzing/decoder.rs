@@ -74,7 +74,7 @@ pub(super) type Items = Vec<Result<LogMessage, ErrorKind>>;
 /// Reads a response of Log Cache. Returns its messages, and true if it is valid to its end.
 pub(super) fn log_cache(response: &[u8], sizes: &[usize]) -> (Items, bool) {
     let mut items = Vec::new();
-    let end = v2::read_response(Pieces::new(response, sizes), usize::MAX, |item| {
+    let end = v2::read_response(&[], Pieces::new(response, sizes), usize::MAX, |item| {
         items.extend(item.transpose());
         ControlFlow::Continue(())
     });

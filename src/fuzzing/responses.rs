@@ -22,15 +22,17 @@ pub fn responses(input: &[u8]) {
     let max_envelope = usize::from(choices.byte()) << 4;
     let (at, times) = (choices.byte(), choices.byte());
     let json = stretched(choices.rest(), at.into(), times.into());
-    let body = || {
+    let body = |json| {
         let broken = (times % 2 == 1).then(|| io::ErrorKind::TimedOut.into());
-        Pieces::new(&json, &sizes).chain(Failing(broken))
+        Pieces::new(json, &sizes).chain(Failing(broken))
     };
+    // What was received before the reader begins.
+    let (received, rest) = json.split_at(usize::from(at).min(json.len()));
 
-    let model = collect(stop_at, |each| read_slowly(body(), usize::MAX, each));
-    assert_eq!(collect(stop_at, |each| read_buffered(body(), buffer, usize::MAX, each)), model);
+    let model = collect(stop_at, |each| read_slowly(body(&json), usize::MAX, each));
+    assert_eq!(collect(stop_at, |each| read_buffered(received, body(rest), buffer, usize::MAX, each)), model);
     // With a limit, the end may come earlier, if there is an envelope that may be too large.
-    let (items, end) = collect(stop_at, |each| read_buffered(body(), buffer, max_envelope, each));
+    let (items, end) = collect(stop_at, |each| read_buffered(received, body(rest), buffer, max_envelope, each));
     if end == Err(io::ErrorKind::FileTooLarge) {
         assert!(json.len() >= max_envelope && model.0.starts_with(&items));
     } else {

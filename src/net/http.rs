@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use http::{StatusCode, Uri};
 use parking_lot::Mutex;
+use ureq::Error as UreqError;
 use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
-use ureq::{Agent, Error as UreqError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
@@ -66,39 +66,98 @@ pub(crate) fn get(
     timeouts: Timeouts,
     cancel: &Arc<Cancel>,
 ) -> Result<Response> {
-    Client::new(dialer, endpoint, cancel, 0).get(path, token, timeouts)
+    Client::new(Agent::new(dialer, endpoint), cancel, None).get(path, token, timeouts)
 }
 
 /// Makes GET requests to one server, one after the other, and keeps the connection open between them.
 ///
 /// A connection is kept only if the body of the last response was read to its end.
 pub(crate) struct Client {
-    agent: Agent,
-    endpoint: Endpoint,
+    /// `None` only while it is dropped.
+    agent: Option<Agent>,
     cancel: Arc<Cancel>,
-    current: Arc<CurrentRequest>,
+    /// Gets the agent when the client is dropped.
+    pool: Option<Arc<Pool>>,
 }
 
 impl Client {
-    /// A client that keeps its connection open.
-    pub(crate) fn keeping_alive(dialer: &Arc<Dialer>, endpoint: &Endpoint, cancel: &Arc<Cancel>) -> Self {
-        Client::new(dialer, endpoint, cancel, 1)
+    fn new(agent: Agent, cancel: &Arc<Cancel>, pool: Option<Arc<Pool>>) -> Self {
+        Client { agent: Some(agent), cancel: Arc::clone(cancel), pool }
     }
 
-    fn new(dialer: &Arc<Dialer>, endpoint: &Endpoint, cancel: &Arc<Cancel>, max_idle_connections: usize) -> Self {
+    /// Makes a GET request. `cancel` interrupts it, and reading its body, at any time.
+    pub(crate) fn get(&self, path: &str, token: &str, timeouts: Timeouts) -> Result<Response> {
+        let agent = self.agent.as_ref().ok_or_else(Error::closed)?;
+        agent.get(path, token, timeouts, &self.cancel)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // From here on, `cancel` must not reach the connection: it may serve another call.
+        if let (Some(pool), Some(agent)) = (&self.pool, self.agent.take())
+            && agent.has_succeeded()
+            && self.cancel.keep_open_on_cancel().is_ok()
+        {
+            *agent.current.cancel.lock() = None;
+            pool.put(agent);
+        }
+    }
+}
+
+/// Connections that are kept open between the calls of a consumer.
+#[derive(Default)]
+pub(crate) struct Pool {
+    /// Each with the time since when it is idle, the oldest first.
+    idle: Mutex<Vec<(Agent, Instant)>>,
+}
+
+/// The most connections that are kept: of calls that were made at the same time.
+const MAX_IDLE: usize = 8;
+
+impl Pool {
+    /// Returns a client whose connection may have served other calls, and may serve further ones.
+    pub(crate) fn client(self: &Arc<Self>, dialer: &Arc<Dialer>, endpoint: &Endpoint, cancel: &Arc<Cancel>) -> Client {
+        let mut idle = self.idle.lock();
+        idle.retain(|(_, since)| since.elapsed() < MAX_IDLE_AGE);
+        let kept = idle.iter().rposition(|(agent, _)| agent.endpoint == *endpoint).map(|at| idle.remove(at).0);
+        drop(idle);
+        let agent = kept.unwrap_or_else(|| Agent::new(dialer, endpoint));
+        Client::new(agent, cancel, Some(Arc::clone(self)))
+    }
+
+    fn put(&self, agent: Agent) {
+        let mut idle = self.idle.lock();
+        if idle.len() == MAX_IDLE {
+            idle.remove(0);
+        }
+        idle.push((agent, Instant::now()));
+    }
+
+    /// Closes all idle connections.
+    pub(crate) fn clear(&self) {
+        self.idle.lock().clear();
+    }
+}
+
+/// ureq's agent for one server, with at most one connection.
+struct Agent {
+    agent: ureq::Agent,
+    endpoint: Endpoint,
+    current: Arc<CurrentRequest>,
+}
+
+impl Agent {
+    fn new(dialer: &Arc<Dialer>, endpoint: &Endpoint) -> Self {
         let current = Arc::new(CurrentRequest::default());
-        let connector = DialConnector {
-            dialer: Arc::clone(dialer),
-            endpoint: endpoint.clone(),
-            current: Arc::clone(&current),
-            cancel: Arc::clone(cancel),
-        };
+        let connector =
+            DialConnector { dialer: Arc::clone(dialer), endpoint: endpoint.clone(), current: Arc::clone(&current) };
         let config = Config::builder()
             .http_status_as_error(false)
             // The target of a redirect would receive the token.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .max_idle_connections(max_idle_connections)
+            .max_idle_connections(1)
             .max_idle_age(MAX_IDLE_AGE)
             // ureq takes a head that fills the buffer for the end of the connection.
             .max_response_header_size(INPUT_BUFFER / 2)
@@ -106,15 +165,18 @@ impl Client {
             .user_agent(crate::USER_AGENT)
             .accept_encoding(ACCEPT_ENCODING)
             .build();
-        let agent = Agent::with_parts(config, connector, NoResolver);
-        Client { agent, endpoint: endpoint.clone(), cancel: Arc::clone(cancel), current }
+        Agent { agent: ureq::Agent::with_parts(config, connector, NoResolver), endpoint: endpoint.clone(), current }
     }
 
-    /// Makes a GET request. `cancel` interrupts it, and reading its body, at any time.
-    pub(crate) fn get(&self, path: &str, token: &str, timeouts: Timeouts) -> Result<Response> {
+    /// Returns true if the last response was no error.
+    fn has_succeeded(&self) -> bool {
+        self.current.in_body.load(Ordering::Relaxed)
+    }
+
+    fn get(&self, path: &str, token: &str, timeouts: Timeouts, cancel: &Arc<Cancel>) -> Result<Response> {
         let what = format!("the request for {}", self.endpoint.path(path));
         let call = || {
-            self.current.begin(token, timeouts);
+            self.current.begin(token, timeouts, cancel);
             self.agent.get(self.endpoint.http_url(path)).call()
         };
         let response = match call() {
@@ -122,13 +184,13 @@ impl Client {
             Err(UreqError::Io(error))
                 if error.kind() != io::ErrorKind::TimedOut
                     && self.current.is_on_stale_connection()
-                    && !self.cancel.is_cancelled() =>
+                    && !cancel.is_cancelled() =>
             {
                 call()
             }
             response => response,
         };
-        let response = response.map_err(|error| self.endpoint.explain(head_error(&what, error), &self.cancel))?;
+        let response = response.map_err(|error| self.endpoint.explain(head_error(&what, error), cancel))?;
 
         let status = response.status();
         // The body of an error response gets no more time than the head.
@@ -221,6 +283,7 @@ struct CurrentRequest {
     /// `None` once it has been sent.
     authorization: Mutex<Option<String>>,
     timeouts: Mutex<Option<Timeouts>>,
+    cancel: Mutex<Option<Arc<Cancel>>>,
     /// The response head has been read.
     in_body: AtomicBool,
     /// The request was sent on a connection that has served another request before.
@@ -230,10 +293,11 @@ struct CurrentRequest {
 }
 
 impl CurrentRequest {
-    fn begin(&self, token: &str, timeouts: Timeouts) {
+    fn begin(&self, token: &str, timeouts: Timeouts, cancel: &Arc<Cancel>) {
         self.number.fetch_add(1, Ordering::Relaxed);
         *self.authorization.lock() = Some(token.to_owned()).filter(|value| !value.is_empty());
         *self.timeouts.lock() = Some(timeouts);
+        *self.cancel.lock() = Some(Arc::clone(cancel));
         for flag in [&self.in_body, &self.is_on_kept_connection, &self.has_response] {
             flag.store(false, Ordering::Relaxed);
         }
@@ -242,6 +306,11 @@ impl CurrentRequest {
     fn deadline(&self) -> Instant {
         let Some(timeouts) = *self.timeouts.lock() else { return Instant::now() };
         if self.in_body.load(Ordering::Relaxed) { timeouts.body.idle_deadline() } else { timeouts.head }
+    }
+
+    /// Returns the handle that cancels the request.
+    fn cancel(&self) -> Result<Arc<Cancel>, UreqError> {
+        self.cancel.lock().clone().ok_or_else(|| UreqError::Other(Error::closed().into()))
     }
 
     fn is_on_stale_connection(&self) -> bool {
@@ -254,7 +323,6 @@ struct DialConnector {
     dialer: Arc<Dialer>,
     endpoint: Endpoint,
     current: Arc<CurrentRequest>,
-    cancel: Arc<Cancel>,
 }
 
 impl Connector for DialConnector {
@@ -263,7 +331,7 @@ impl Connector for DialConnector {
     fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, UreqError> {
         let stream = self
             .dialer
-            .dial(&self.endpoint, self.current.deadline(), &self.cancel)
+            .dial(&self.endpoint, self.current.deadline(), &*self.current.cancel()?)
             .map_err(|error| UreqError::Other(error.into()))?;
         let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
         Ok(Some(Connection {
@@ -282,8 +350,8 @@ impl fmt::Debug for DialConnector {
     }
 }
 
-/// A connection that has not been used for this long is not used again.
-const MAX_IDLE_AGE: Duration = Duration::from_secs(60);
+/// A connection that has not been used for this long is not used again. Routers close it after a minute or more.
+const MAX_IDLE_AGE: Duration = Duration::from_secs(30);
 
 const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 16 * 1024;
@@ -382,7 +450,12 @@ impl Transport for Connection {
         let deadline = self.current.deadline();
         let number = self.current.number.load(Ordering::Relaxed);
         if self.request != number {
-            self.current.is_on_kept_connection.store(self.request > 0, Ordering::Relaxed);
+            let is_kept = self.request > 0;
+            self.current.is_on_kept_connection.store(is_kept, Ordering::Relaxed);
+            if is_kept {
+                let registered = self.current.cancel()?.shut_down_on_cancel(self.stream.socket());
+                registered.map_err(|error| UreqError::Other(error.into()))?;
+            }
             self.request = number;
             self.received = Received::Head;
         }

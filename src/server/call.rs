@@ -8,7 +8,7 @@ use crate::net::cancel::Cancel;
 use crate::net::deadline::ReadTimeouts;
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
-use crate::net::http::{self, Client, Response, Timeouts};
+use crate::net::http::{self, Client, Pool, Response, Timeouts};
 use crate::net::websocket::{Request, WebSocket};
 use crate::server::app_guid::escaped_guid;
 use crate::server::learned::Learned;
@@ -18,6 +18,7 @@ use crate::settings::Settings;
 #[derive(Clone, Copy)]
 pub(crate) struct Requester<'a> {
     pub(crate) dialer: &'a Arc<Dialer>,
+    pub(crate) pool: &'a Arc<Pool>,
     pub(crate) settings: &'a Settings,
     pub(crate) learned: &'a Learned,
     pub(crate) cancel: &'a Arc<Cancel>,
@@ -27,6 +28,11 @@ impl Requester<'_> {
     /// Makes a GET request. Returns when the head of the response has arrived.
     pub(crate) fn get(&self, server: &Endpoint, path: &str, token: &str, timeouts: ReadTimeouts) -> Result<Response> {
         http::get(self.dialer, server, path, token, self.timeouts(timeouts), self.cancel)
+    }
+
+    /// Returns a client that keeps its connection to the server open, also for further calls.
+    pub(crate) fn client(&self, server: &Endpoint) -> Client {
+        self.pool.client(self.dialer, server, self.cancel)
     }
 
     fn timeouts(&self, timeouts: ReadTimeouts) -> Timeouts {
@@ -70,11 +76,6 @@ impl Call<'_> {
             Some(client) => client.get(path, self.token, self.requester.timeouts(self.timeouts)),
             None => self.requester.get(self.server, path, self.token, self.timeouts),
         }
-    }
-
-    /// Returns a client that keeps its connection to the server open.
-    pub(crate) fn keeping_alive(&self) -> Client {
-        Client::keeping_alive(self.requester.dialer, self.server, self.cancel())
     }
 
     /// Opens a websocket.

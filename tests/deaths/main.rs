@@ -230,6 +230,8 @@ impl Session {
         let begin = Instant::now();
         let outcome = self.call.make(&consumer);
         let took = begin.elapsed();
+        // A connection that is kept for further calls is not closed before.
+        drop(consumer);
         let ends = server.ends();
         let complete = ends.iter().take_while(|end| **end <= at).count();
         let expected = Outcome::expected(self, complete, death);

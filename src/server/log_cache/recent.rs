@@ -45,7 +45,7 @@ impl RecentSource for Lines {
 }
 
 pub(super) fn read_newest(call: &Call<'_>) -> Result<Vec<LogMessage>> {
-    let client = call.keeping_alive();
+    let client = call.requester.client(call.server);
     let call = &Call { client: Some(&client), ..*call };
     let limit = call.settings().recent_limit;
     // Checked even if no page is requested.
@@ -94,11 +94,11 @@ impl Pages<'_> {
             }
         };
         let count = match received {
-            Received::Whole(json) => match self.guess(query, &json) {
+            Received { json, rest: None } => match self.guess(query, &json) {
                 Some(next) => self.decode_while_receiving(next, &json, page),
-                None => decode(self.call, &*json, page),
+                None => decode(self.call, &json, io::empty(), page),
             },
-            Received::Part(body) => decode(self.call, body, page),
+            Received { json, rest: Some(rest) } => decode(self.call, &json, rest, page),
         }?;
         self.missing = self.missing.saturating_sub(count);
         Ok(count)
@@ -109,7 +109,7 @@ impl Pages<'_> {
         let call = self.call;
         let on_behalf = OnBehalf::current();
         let both = thread::scope(|scope| {
-            let decode = || on_behalf.run(|| decode(call, json, page));
+            let decode = || on_behalf.run(|| decode(call, json, io::empty(), page));
             let decoding = thread::Builder::new().name("loggregator-decode".into()).spawn_scoped(scope, decode)?;
             let received = self.receive(next, self.missing.saturating_sub(next.limit));
             io::Result::Ok((decoding.join().unwrap_or_else(|panic| resume_unwind(panic)), received))
@@ -120,7 +120,7 @@ impl Pages<'_> {
                 count
             }
             // There is no further thread.
-            Err(_) => decode(call, json, page),
+            Err(_) => decode(call, json, io::empty(), page),
         }
     }
 
@@ -129,15 +129,15 @@ impl Pages<'_> {
         let Query { end, limit } = query;
         let end = end.map_or_else(String::new, |end| format!("&end_time={end}"));
         let mut rest = request(self.call, &format!("envelope_types=LOG&descending=true&limit={limit}{end}"))?.body;
-        if missing < limit.saturating_mul(2) {
-            return Ok(Received::Part(Box::new(rest)));
-        }
         let mut json = Vec::new();
+        if missing < limit.saturating_mul(2) {
+            return Ok(Received { json, rest: Some(Box::new(rest)) });
+        }
         let error = match (&mut rest).take(MAX_HELD).read_to_end(&mut json) {
-            Ok(length) if (length as u64) < MAX_HELD => return Ok(Received::Whole(json)),
+            Ok(length) if (length as u64) < MAX_HELD => return Ok(Received { json, rest: None }),
             result => result.err(),
         };
-        Ok(Received::Part(Box::new(io::Cursor::new(json).chain(Failing(error)).chain(rest))))
+        Ok(Received { json, rest: Some(Box::new(Failing(error).chain(rest))) })
     }
 
     /// Returns the request that will probably follow this one and its response. `None`: this was the last one, or there
@@ -151,14 +151,14 @@ impl Pages<'_> {
     }
 }
 
-fn decode(call: &Call<'_>, body: impl Read, page: &mut Page) -> Result<usize> {
-    read_lines(call, body, |line| page.add(line))
+fn decode(call: &Call<'_>, received: &[u8], body: impl Read, page: &mut Page) -> Result<usize> {
+    read_lines(call, received, body, |line| page.add(line))
 }
 
 /// The body of a page.
-enum Received {
-    /// All of its JSON.
-    Whole(Vec<u8>),
-    /// The rest is still to be received.
-    Part(Box<dyn Read>),
+struct Received {
+    /// As much of its JSON as has been received.
+    json: Vec<u8>,
+    /// The rest. `None`: there is no more.
+    rest: Option<Box<dyn Read>>,
 }

@@ -71,9 +71,11 @@ pub(super) fn is_too_large(error: &Error) -> bool {
         && error.body().and_then(v2::grpc_code) == Some(RESOURCE_EXHAUSTED)
 }
 
-/// Reads the lines in the body of a response, to its end. Returns the number of envelopes in it.
+/// Reads the lines in the body of a response, to its end. The beginning of the body may already have been received. Returns
+/// the number of envelopes in it.
 pub(super) fn read_lines(
     call: &Call<'_>,
+    received: &[u8],
     mut body: impl Read,
     mut each: impl FnMut(LogMessage) -> Result<()>,
 ) -> Result<usize> {
@@ -97,7 +99,7 @@ pub(super) fn read_lines(
         }
     };
     let mut result = Ok(());
-    v2::read_response(&mut body, call.settings().max_message_size, |envelope| {
+    v2::read_response(received, &mut body, call.settings().max_message_size, |envelope| {
         result = add(envelope);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })

@@ -297,8 +297,8 @@ fn read(
     cancel: &Arc<Cancel>,
 ) -> Result<Vec<LogMessage>> {
     let dialer = Arc::new(Dialer::new(None, Proxy::none()));
-    let learned = Learned::default();
-    let requester = Requester { dialer: &dialer, settings, learned: &learned, cancel };
+    let (learned, pool) = (Learned::default(), Arc::default());
+    let requester = Requester { dialer: &dialer, pool: &pool, settings, learned: &learned, cancel };
     read_newest(&Call { requester, client: None, server, app_guid, token: TOKEN, timeouts })
 }
 

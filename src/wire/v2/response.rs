@@ -25,7 +25,8 @@ pub(super) const START: &str = r#"{"envelopes":{"batch":["#;
 /// message, with `None` if it holds something else, or with an error if it cannot be decoded. Stops when `each` returns
 /// `Break`.
 ///
-/// Only one envelope is in memory at a time, with up to `max_envelope` bytes of JSON, plus one buffer of 64 KiB.
+/// `received` is the beginning of the response, and `body` the rest, of which only one envelope is in memory at a time,
+/// with up to `max_envelope` bytes of JSON, plus one buffer of 64 KiB.
 ///
 /// # Errors
 ///
@@ -33,34 +34,38 @@ pub(super) const START: &str = r#"{"envelopes":{"batch":["#;
 /// [`FileTooLarge`](io::ErrorKind::FileTooLarge) if an envelope is too large, and
 /// [`InvalidData`](io::ErrorKind::InvalidData) if the JSON is not such a response.
 pub(crate) fn read_response(
+    received: &[u8],
     body: impl Read,
     max_envelope: usize,
     each: impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    read_buffered(body, BUFFER, max_envelope, each)
+    read_buffered(received, body, BUFFER, max_envelope, each)
 }
 
 /// Does the same with a buffer of this size.
 pub(crate) fn read_buffered(
+    received: &[u8],
     mut body: impl Read,
     buffer: usize,
     max_envelope: usize,
     mut each: impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    let mut unread = Vec::new();
     let mut is_first = true;
-    let end = loop {
-        // As much again as was not enough, so that a large envelope is not parsed too often.
-        let wanted = unread.len().min(max_envelope - unread.len());
-        let result = read_more(&mut body, &mut unread, wanted, buffer);
-        let (used, stop) = decode_plain(&unread, &mut is_first, &mut each);
-        unread.drain(..used);
-        match (stop, result) {
+    let (used, mut stop) = decode_plain(received, max_envelope, &mut is_first, &mut each);
+    let (mut unread, mut end) = (received[used..].to_vec(), Ok(true));
+    loop {
+        match (stop, &end) {
             (Stop::Break, _) => return Ok(()),
             (Stop::Incomplete, Ok(true)) if unread.len() <= max_envelope => {}
-            (_, result) => break result,
+            _ => break,
         }
-    };
+        // As much again as was not enough, so that a large envelope is not parsed too often.
+        let wanted = unread.len().min(max_envelope - unread.len());
+        end = read_more(&mut body, &mut unread, wanted, buffer);
+        let used;
+        (used, stop) = decode_plain(&unread, max_envelope, &mut is_first, &mut each);
+        unread.drain(..used);
+    }
     let rest = (&*unread).chain(Failing(end.err())).chain(body);
     if is_first {
         return read_slowly(rest, max_envelope, each);
@@ -102,6 +107,7 @@ enum Stop {
 /// Decodes the plain envelopes at the front of a buffer. Returns how many bytes they have.
 fn decode_plain(
     buffer: &[u8],
+    max_envelope: usize,
     is_first: &mut bool,
     each: &mut impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
 ) -> (usize, Stop) {
@@ -120,6 +126,7 @@ fn decode_plain(
         };
         let mut envelopes = serde_json::Deserializer::from_str(json).into_iter();
         match envelopes.next() {
+            Some(Ok(_)) if envelopes.byte_offset() > max_envelope => break Stop::Unusual,
             Some(Ok(envelope)) => {
                 *is_first = false;
                 rest = &json[envelopes.byte_offset()..];
