@@ -365,7 +365,7 @@ impl Builder {
         self
     }
 
-    /// Sets the interval at which a tail over a websocket sends an unsolicited pong. Default: 10 s.
+    /// Sets the interval at which a tail over a websocket sends an unsolicited pong, while it does not read. Default: 10 s.
     ///
     /// Servers give a client 30 s to answer a ping, and accept any pong as the answer (observed on servers of 2015,
     /// 2016 and today). So a tail whose caller pauses, and which therefore does not read the server's pings, is not cut

@@ -262,6 +262,10 @@ impl LiveSource for JoinedStream {
         self.stream.wait(deadline)
     }
 
+    fn shrink(&mut self) {
+        self.stream.shrink();
+    }
+
     fn default_idle_timeout(&self) -> Option<Duration> {
         self.stream.default_idle_timeout()
     }

@@ -37,6 +37,9 @@ pub(crate) trait LiveSource: Send {
     /// [`TimedOut`](io::ErrorKind::TimedOut) if nothing arrived by the deadline.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()>;
 
+    /// Frees the memory that it needs only while messages arrive.
+    fn shrink(&mut self) {}
+
     /// Returns the idle timeout if the caller has set none. `None`: it may be silent for ever, or it times out by
     /// itself.
     fn default_idle_timeout(&self) -> Option<Duration>;

@@ -203,6 +203,10 @@ impl LiveSource for WatchedStream {
         result
     }
 
+    fn shrink(&mut self) {
+        self.stream.shrink();
+    }
+
     fn default_idle_timeout(&self) -> Option<Duration> {
         self.stream.default_idle_timeout()
     }

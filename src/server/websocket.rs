@@ -32,6 +32,10 @@ impl LiveSource for WebSocketSource {
         self.websocket.wait(deadline)
     }
 
+    fn shrink(&mut self) {
+        self.websocket.shrink();
+    }
+
     fn default_idle_timeout(&self) -> Option<Duration> {
         self.default_idle_timeout
     }

@@ -14,7 +14,7 @@ use crate::wire::format::Format;
 use crate::wire::frames::Frames;
 
 /// A buffer with more bytes than this is not recycled. Only a large message makes it grow so far.
-const MAX_RECYCLED: usize = 512 * 1024;
+const MAX_RECYCLED: usize = 256 * 1024;
 
 /// Messages that arrived together, as an iterator. Each message is decoded when it is taken.
 #[derive(Default)]

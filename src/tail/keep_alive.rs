@@ -46,7 +46,7 @@ impl KeepAlive {
                 next_text = after(self.intervals.text);
             }
             if now >= next_pong {
-                self.write_half.send_pong();
+                self.write_half.send_pong_if_needed();
                 next_pong = after(self.intervals.pong);
             }
             select! {

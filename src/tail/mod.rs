@@ -37,8 +37,9 @@ use crate::settings::Settings;
 /// of a tail. When it is reached, nothing more is read, and TCP slows the server down.
 const WAITING_BATCHES: usize = 8;
 
-/// The maximum number of buffers of decoded batches that are kept for reuse.
-const RECYCLED_BUFFERS: usize = 2;
+/// The maximum number of buffers of decoded batches that are kept for reuse: enough for all batches that can be under way,
+/// because a new buffer is filled with zeros first.
+const RECYCLED_BUFFERS: usize = WAITING_BATCHES + 2;
 
 /// How long a drop or a close waits for the tail's threads. They end within 0.1 s, unless a function of the caller that
 /// runs in them blocks: the logger, and in a thread that polls also a proxy function or a token function.
@@ -52,10 +53,10 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// [`close`](Closer::close), or by a server that closes the connection normally) just ends; otherwise the last item is
 /// an error. [`ending`](Tail::ending) says how the tail ended.
 ///
-/// Received messages wait for the caller in a bounded buffer of up to 11 batches. A batch holds up to 256 KiB plus one
-/// message, as received, or 1024 messages on a websocket. So the buffer holds at most about 11 × (256 KiB +
+/// Received messages wait for the caller in a bounded buffer of up to 11 batches. A batch holds up to 128 KiB plus one
+/// message, as received, or 1024 messages on a websocket. So the buffer holds at most about 11 × (128 KiB +
 /// [`max_message_size`](crate::Builder::max_message_size)), and usually much less. From the RLP gateway, messages
-/// arrive in events of up to 100 messages and 4 × `max_message_size`; there a batch is up to 256 KiB plus one event.
+/// arrive in events of up to 100 messages and 4 × `max_message_size`; there a batch is up to 128 KiB plus one event.
 ///
 /// When the buffer is full, TCP slows the server down. A websocket is kept alive meanwhile, however long the caller
 /// pauses. But servers do not wait for slow clients: old ones drop messages and report it in a message with source

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvError, Sender, after, bounded, select};
+use crossbeam_channel::{Receiver, RecvError, Sender, TrySendError, after, bounded, select};
 
 use super::backoff::Backoff;
 use super::batch::Batch;
@@ -23,8 +23,12 @@ use crate::net::registry::Registration;
 use crate::server::source::LiveSource;
 use crate::wire::frames::{Frames, Progress};
 
-/// After this silence, recycled buffers are freed, so that an idle tail needs little memory.
+/// Buffers are freed after this silence, and when no batch has been a [`LARGE_BATCH`] for this long, so that a
+/// quiet tail needs little memory.
 const FREE_BUFFERS_AFTER: Duration = Duration::from_secs(1);
+
+/// The size of a batch behind which others are likely, in bytes.
+const LARGE_BATCH: usize = 16 * 1024;
 
 /// Held by the threads that a drop of the tail waits for. Nothing is ever sent: the receiver sees when they have ended.
 pub(super) type Running = Arc<Sender<Infallible>>;
@@ -251,7 +255,11 @@ impl Reader {
         let ends_at_once = source.write_half().is_none();
         let format = source.format();
         let mut had_data = false;
+        let mut had_large_batch = Instant::now();
         loop {
+            if had_large_batch.elapsed() >= FREE_BUFFERS_AFTER {
+                self.free_buffers(source);
+            }
             if ends_at_once && self.shared.cancel.is_cancelled() {
                 return Ok((end(Ending::Closed), had_data));
             }
@@ -260,6 +268,9 @@ impl Reader {
                 && !self.shared.cancel.is_cancelled()
             {
                 had_data = true;
+                if frames.end() >= LARGE_BATCH {
+                    had_large_batch = Instant::now();
+                }
                 send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, format, &self.recycle));
             }
             // A report of how far the messages are complete need not wait behind others, or fill the channel of a caller
@@ -292,17 +303,24 @@ impl Reader {
 
     /// Waits until there is something to read. `TimedOut` if nothing arrived within the idle timeout.
     fn wait(&self, source: &mut dyn LiveSource, idle_timeout: Option<Duration>) -> io::Result<()> {
-        let (deadline, free_at): (Option<Instant>, _) =
-            (idle_timeout.map(deadline::after), deadline::after(FREE_BUFFERS_AFTER));
+        let deadline = idle_timeout.map(deadline::after);
+        let free_at = deadline::after(FREE_BUFFERS_AFTER);
         source.wait(Some(deadline.map_or(free_at, |deadline| deadline.min(free_at)))).or_else(|_| {
-            while self.recycled.try_recv().is_ok() {}
+            self.free_buffers(source);
             source.wait(deadline)
         })
+    }
+
+    fn free_buffers(&self, source: &mut dyn LiveSource) {
+        source.shrink();
+        while self.recycled.try_recv().is_ok() {}
     }
 }
 
 /// Waits until there is room for the batch, or the tail is cancelled.
 fn send_batch(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
+    // Usually there is room, and `select!` costs more.
+    let Err(TrySendError::Full(batch)) = batches.try_send(batch) else { return };
     select! {
         send(batches, batch) -> _ => {}
         recv(cancel.signal()) -> _ => {}

@@ -31,6 +31,11 @@ impl Frames {
         self.payloads.clear();
     }
 
+    /// Returns where the last payload ends.
+    pub(crate) fn end(&self) -> usize {
+        self.payloads.last().map_or(0, |payload| payload.end)
+    }
+
     pub(crate) fn get(&self, n: usize) -> Option<&[u8]> {
         self.payloads.get(n).map(|payload| &self.bytes[payload.clone()])
     }

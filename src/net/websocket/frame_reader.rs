@@ -17,7 +17,7 @@ use crate::wire::frames::Frames;
 pub(crate) const SMALL: usize = 4 * 1024;
 
 /// The size of the buffer when much more arrives at once. It grows further only for a message that needs it.
-pub(crate) const LARGE: usize = 256 * 1024;
+pub(crate) const LARGE: usize = 128 * 1024;
 
 /// The most messages in one batch.
 const MAX_FRAMES: usize = 1024;
@@ -214,13 +214,11 @@ impl FrameReader {
         Some(std::mem::replace(&mut self.frames, next))
     }
 
-    /// Releases the memory that a burst needed, if nothing is in it.
+    /// Frees the buffer if nothing is in it, so that a waiting connection needs none.
     pub(crate) fn shrink(&mut self) {
         if self.frames.is_empty() && self.unfinished.is_none() && self.parsed == self.filled {
             (self.filled, self.parsed) = (0, 0);
-            if self.frames.bytes.len() > SMALL {
-                self.frames = Frames::default();
-            }
+            self.frames = Frames::default();
         }
     }
 
