@@ -1,14 +1,10 @@
-//! `recent` over Log Cache, page by page: from a server nearby, and from one at a distance.
+//! `recent` over Log Cache, page by page.
 
 use std::borrow::Cow;
 use std::env;
 use std::hint::black_box;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -18,16 +14,14 @@ use serde::Deserialize;
 
 use crate::bare::{self, Stream};
 use crate::server::{Kind, Server};
-use crate::{APP, ROUNDS, Result, connector, cost, median, own_size, status};
+use crate::{APP, ROUNDS, Result, cost, own_size, status};
 
 /// The size of a message, in bytes.
-const SIZE: usize = 150;
+pub const SIZE: usize = 150;
 /// The largest page of Log Cache.
 const PAGE: usize = 1000;
 /// The time of the oldest line, in nanoseconds since the Unix epoch. Each further one is a nanosecond later.
 const FIRST: i64 = 1_700_000_000_000_000_000;
-/// The time from here to the server at a distance, and back.
-const ROUND_TRIP: Duration = Duration::from_millis(50);
 
 /// Measures `recent` of many pages.
 pub fn recent() -> Result<()> {
@@ -59,30 +53,6 @@ pub fn recent() -> Result<()> {
         );
     }
     println!();
-    at_a_distance()
-}
-
-/// Measures the time of `recent` from a server at a distance.
-fn at_a_distance() -> Result<()> {
-    const COUNT: usize = 10_000;
-    println!("the same, {COUNT} messages from a server at a round trip of {} ms", ROUND_TRIP.as_millis());
-    println!("connection                      |     baseline     |     library      |  difference in round trips");
-    for (name, tls) in [("plain", false), ("TLS", true)] {
-        let server = Server::start(Kind::LogCache, tls, SIZE, COUNT)?;
-        let address = relay(server.address.clone())?;
-        let connector = tls.then(connector);
-        let consumer = consumer(&address, connector.clone(), COUNT)?;
-        let (mut bares, mut ours) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let seconds = |wall: f64| wall * COUNT as f64 / 1e9;
-            bares.push(seconds(cost(COUNT, || bare(&address, connector.as_ref(), COUNT))?.wall));
-            ours.push(seconds(cost(COUNT, || Ok(consumer.recent(APP, "bearer token")?.len()))?.wall));
-        }
-        let (bare, ours) = (median(bares), median(ours));
-        let difference = (ours - bare) / ROUND_TRIP.as_secs_f64();
-        println!("{name:<31} |      {bare:>5.3} s     |      {ours:>5.3} s     |  {difference:>5.2}");
-    }
-    println!();
     Ok(())
 }
 
@@ -97,19 +67,21 @@ pub fn memory(address: &str, count: usize) -> Result<()> {
     Ok(())
 }
 
-fn consumer(address: &str, tls: Option<TlsConnector>, count: usize) -> Result<Consumer> {
+pub fn consumer(address: &str, tls: Option<TlsConnector>, count: usize) -> Result<Consumer> {
     let builder = Builder::new().proxy(Proxy::none()).recent_limit(count);
     Ok(match tls {
-        Some(connector) => {
-            let address = address.replace("127.0.0.1", "localhost");
-            builder.log_cache(&format!("https://{address}")).tls_connector(connector).build()?
-        }
+        Some(connector) => builder.log_cache(&format!("https://{}", name(address))).tls_connector(connector).build()?,
         None => builder.log_cache(&format!("http://{address}")).build()?,
     })
 }
 
+/// Returns an address with the name in the server's certificate.
+pub fn name(address: &str) -> String {
+    address.replace("127.0.0.1", "localhost")
+}
+
 /// The baseline: reads the same pages over one connection. Returns the number of lines.
-fn bare(address: &str, tls: Option<&TlsConnector>, count: usize) -> Result<usize> {
+pub fn bare(address: &str, tls: Option<&TlsConnector>, count: usize) -> Result<usize> {
     let mut server = BufReader::with_capacity(64 * 1024, bare::connect(address, tls)?);
     let mut body = Vec::new();
     let mut lines: Vec<Line> = Vec::new();
@@ -244,47 +216,4 @@ fn envelope(timestamp: i64, payload: &str) -> String {
     format!(
         r#"{{"timestamp":"{timestamp}","source_id":"{APP}","instance_id":"0","deprecated_tags":{{}},"tags":{{"deployment":"cf","index":"7","ip":"10.0.0.1","job":"diego-cell","origin":"rep","source_type":"APP/PROC/WEB"}},"log":{{"payload":"{payload}","type":"OUT"}}}},"#
     )
-}
-
-/// Starts a relay to a server, which delays everything by half a round trip in each direction, and a new connection by
-/// a whole one. Returns its address.
-fn relay(server: String) -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?.to_string();
-    thread::spawn(move || -> io::Result<()> {
-        for client in listener.incoming() {
-            let (client, server) = (client?, server.clone());
-            thread::spawn(move || -> io::Result<()> {
-                thread::sleep(ROUND_TRIP);
-                let server = TcpStream::connect(server)?;
-                client.set_nodelay(true)?;
-                server.set_nodelay(true)?;
-                delay(client.try_clone()?, server.try_clone()?);
-                delay(server, client);
-                Ok(())
-            });
-        }
-        Ok(())
-    });
-    Ok(address)
-}
-
-/// Copies bytes, each half a round trip later.
-fn delay(mut from: TcpStream, mut to: TcpStream) {
-    let (sender, receiver) = mpsc::channel::<(Instant, Vec<u8>)>();
-    thread::spawn(move || {
-        let mut buffer = vec![0; 256 * 1024];
-        while let Ok(amount @ 1..) = from.read(&mut buffer) {
-            let _ = sender.send((Instant::now() + ROUND_TRIP / 2, buffer[..amount].to_vec()));
-        }
-    });
-    thread::spawn(move || {
-        for (due, bytes) in receiver {
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            if to.write_all(&bytes).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(Shutdown::Both);
-    });
 }

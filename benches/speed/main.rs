@@ -3,13 +3,14 @@
 //!
 //! ```text
 //! cargo bench                    # everything, takes about five minutes
-//! cargo bench -- tails recent    # some of: tails, latency, first, recent, idle, follow
+//! cargo bench -- tails recent    # some of: tails, latency, first, recent, distance, idle, follow
 //! ```
 //!
 //! Each row has its own server process. A row is measured in 5 rounds, each with the baseline and then the library. It
 //! shows the median round.
 
 mod bare;
+mod distance;
 mod follow;
 mod log_cache;
 mod server;
@@ -17,7 +18,8 @@ mod server;
 use std::env;
 use std::fs;
 use std::hint::black_box;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use loggregator_consumer::{Builder, Consumer, LogMessage, Proxy, Tail};
@@ -35,6 +37,8 @@ fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match args.split_first() {
         Some((role, args)) if role == "serve" => return server::run(args),
+        Some((role, [address])) if role == "first-line" => return first_line(address),
+        Some((role, [address])) if role == "bare-first-line" => return bare_first_line(address),
         Some((role, [address])) if role == "recent-memory" => return recent_memory(address),
         Some((role, [address, count])) if role == "log-cache-memory" => {
             return log_cache::memory(address, count.parse()?);
@@ -63,6 +67,9 @@ fn main() -> Result<()> {
     if is_wanted("recent") {
         recent()?;
         log_cache::recent()?;
+    }
+    if is_wanted("distance") {
+        distance::distance()?;
     }
     if is_wanted("idle") {
         idle()?;
@@ -119,7 +126,7 @@ fn connector() -> TlsConnector {
 
 fn consumer(address: &str, tls: bool) -> Result<Consumer> {
     let builder = if tls {
-        Consumer::builder(&format!("wss://{}", address.replace("127.0.0.1", "localhost"))).tls_connector(connector())
+        Consumer::builder(&format!("wss://{}", log_cache::name(address))).tls_connector(connector())
     } else {
         Consumer::builder(&format!("ws://{address}"))
     };
@@ -251,7 +258,42 @@ fn first() -> Result<()> {
         let (bare, ours) = (median(bare), median(ours));
         println!("{name:<20}     median  |      {bare:>7.0} µs  | {ours:>7.0} µs |  {:>5.2}", ours / bare);
     }
+    let server = Server::start(Kind::Single, false, 150, 1)?;
+    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..COUNT {
+        bare.push(time_to_first_line("bare-first-line", &server.address)?);
+        ours.push(time_to_first_line("first-line", &server.address)?);
+    }
+    let (bare, ours) = (median(bare), median(ours));
+    println!("a process, to its first line    |      {bare:>7.0} µs  | {ours:>7.0} µs |  {:>5.2}", ours / bare);
     println!();
+    Ok(())
+}
+
+/// Measures the time from the start of a process to the first line that it prints, in microseconds.
+fn time_to_first_line(role: &str, address: &str) -> Result<f64> {
+    let start = Instant::now();
+    let mut process = Command::new(env::current_exe()?).args([role, address]).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    let time = start.elapsed();
+    if !process.wait()?.success() || line.is_empty() {
+        return Err("the process failed".into());
+    }
+    Ok(time.as_secs_f64() * 1e6)
+}
+
+/// Prints the first message as `cf logs` does.
+fn first_line(address: &str) -> Result<()> {
+    println!("{}", consumer(address, false)?.tail(APP, "bearer token")?.next().ok_or("no message")??);
+    Ok(())
+}
+
+/// Prints the text of the first message, and nothing else.
+fn bare_first_line(address: &str) -> Result<()> {
+    let mut websocket = bare::websocket(bare::connect(address, None)?, address)?;
+    let message = bare::next(&mut websocket)?.ok_or("no message")?;
+    println!("{}", String::from_utf8_lossy(message.message()));
     Ok(())
 }
 

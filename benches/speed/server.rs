@@ -50,9 +50,12 @@ pub enum Kind {
     Recent,
     /// Answers with pages of Log Cache.
     LogCache,
+    /// Answers as the root of an API.
+    Api,
 }
 
-const KINDS: [Kind; 6] = [Kind::Flood, Kind::Gateway, Kind::Single, Kind::Idle, Kind::Recent, Kind::LogCache];
+const KINDS: [Kind; 7] =
+    [Kind::Flood, Kind::Gateway, Kind::Single, Kind::Idle, Kind::Recent, Kind::LogCache, Kind::Api];
 
 /// A running server process. It is killed on drop.
 pub struct Server {
@@ -132,6 +135,11 @@ fn serve(
         Kind::Recent => {
             read_head(&mut client)?;
             client.write_all(multipart(size, count).as_slice())?;
+        }
+        Kind::Api => {
+            read_head(&mut client)?;
+            let links = r#"{"links":{"logging":{"href":"wss://doppler.example.com"}}}"#;
+            write!(client, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{links}", links.len())?;
         }
         Kind::Single => {
             let mut websocket = tungstenite::accept(client).map_err(|error| error.to_string())?;
