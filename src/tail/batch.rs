@@ -4,25 +4,53 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::mem;
+use std::sync::Arc;
 
-use crossbeam_channel::Sender;
+use parking_lot::Mutex;
 
+use super::WAITING_BATCHES;
 use crate::error::{Error, Result};
 use crate::message::LogMessage;
 use crate::server::source::Decoded;
 use crate::wire::format::Format;
 use crate::wire::frames::Frames;
 
-/// A buffer with more bytes than this is not recycled. Only a large message makes it grow so far.
-const MAX_RECYCLED: usize = 256 * 1024;
+/// The maximum number of spare buffers: enough for all batches that can be under way, because a new buffer is filled with
+/// zeros first.
+const MAX_SPARES: usize = WAITING_BATCHES + 2;
+
+/// The buffers of decoded batches, to be read into again.
+#[derive(Default)]
+pub(super) struct Spares(Mutex<Vec<Frames>>);
+
+/// A buffer with more bytes than this is not kept. Only a large message makes it grow so far.
+const MAX_SPARE: usize = 256 * 1024;
+
+impl Spares {
+    pub(super) fn take(&self) -> Frames {
+        self.0.lock().pop().unwrap_or_default()
+    }
+
+    fn put(&self, frames: Frames) {
+        let mut spares = self.0.lock();
+        if spares.len() < MAX_SPARES && frames.bytes.capacity() <= MAX_SPARE {
+            spares.push(frames);
+        }
+    }
+
+    /// Frees all of them.
+    pub(super) fn free(&self) {
+        mem::take(&mut *self.0.lock());
+    }
+}
 
 /// Messages that arrived together, as an iterator. Each message is decoded when it is taken.
 #[derive(Default)]
 pub struct Batch {
     frames: Frames,
     format: Format,
-    /// Where the buffer goes when all frames have been decoded.
-    recycle: Option<Sender<Frames>>,
+    /// Gets the buffer when all frames have been decoded.
+    spares: Option<Arc<Spares>>,
     next: usize,
     /// Messages of the frame before `next` that have not been taken yet.
     decoded: VecDeque<Result<LogMessage>>,
@@ -34,8 +62,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(frames: Frames, format: Format, recycle: &Sender<Frames>) -> Self {
-        Batch { frames, format, recycle: Some(recycle.clone()), ..Batch::default() }
+    pub(super) fn new(frames: Frames, format: Format, spares: &Arc<Spares>) -> Self {
+        Batch { frames, format, spares: Some(Arc::clone(spares)), ..Batch::default() }
     }
 
     /// Makes a batch of messages that the source has decoded.
@@ -73,10 +101,10 @@ impl Iterator for Batch {
                 return Some(message);
             }
             let Some(frame) = self.frames.get(self.next) else {
-                let frames = mem::take(&mut self.frames);
-                if let Some(recycle) = self.recycle.take().filter(|_| frames.bytes.capacity() <= MAX_RECYCLED) {
-                    // If the channel is full, there are enough buffers.
-                    let _ = recycle.try_send(frames);
+                // A tail keeps its last batch while it waits for the next.
+                self.decoded = VecDeque::new();
+                if let Some(spares) = self.spares.take() {
+                    spares.put(mem::take(&mut self.frames));
                 }
                 return self.error.take().map(Err);
             };

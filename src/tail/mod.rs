@@ -37,10 +37,6 @@ use crate::settings::Settings;
 /// of a tail. When it is reached, nothing more is read, and TCP slows the server down.
 const WAITING_BATCHES: usize = 8;
 
-/// The maximum number of buffers of decoded batches that are kept for reuse: enough for all batches that can be under way,
-/// because a new buffer is filled with zeros first.
-const RECYCLED_BUFFERS: usize = WAITING_BATCHES + 2;
-
 /// How long a drop or a close waits for the tail's threads. They end within 0.1 s, unless a function of the caller that
 /// runs in them blocks: the logger, and in a thread that polls also a proxy function or a token function.
 const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -109,10 +105,10 @@ impl Tail {
         let (running, ended) = bounded(0);
         let running = Arc::new(running);
         let (sender, batches) = bounded(WAITING_BATCHES);
-        let (recycle, recycled) = bounded(RECYCLED_BUFFERS);
         let intervals = Intervals { text: settings.keep_alive, pong: settings.pong_every };
         let kind = if source.runs_callers_functions() { ThreadKind::Poller } else { ThreadKind::Reader };
-        let reader = Reader {
+        // Boxed, so that its thread needs less stack.
+        let reader = Box::new(Reader {
             kind,
             reconnector: reconnector.map(Arc::new),
             start_thread: |kind, run| start_thread(kind, run),
@@ -122,9 +118,8 @@ impl Tail {
             registration,
             running: Arc::clone(&running),
             batches: sender,
-            recycle,
-            recycled,
-        };
+            spares: Arc::default(),
+        });
         let first = Connection::open(source, intervals, &shared, running)?;
         let thread = start_thread(kind, move || reader.run(first))?;
         Ok(Tail {

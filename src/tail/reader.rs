@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvError, Sender, TrySendError, after, bounded, select};
 
 use super::backoff::Backoff;
-use super::batch::Batch;
+use super::batch::{Batch, Spares};
 use super::keep_alive::{Intervals, KeepAlive};
 use super::reconnect::{GIVEN_UP, Reconnector};
 use super::threads::{Shared, ThreadKind, run_in_thread, start_thread};
@@ -21,7 +21,7 @@ use crate::net::cancel::Cancel;
 use crate::net::deadline;
 use crate::net::registry::Registration;
 use crate::server::source::LiveSource;
-use crate::wire::frames::{Frames, Progress};
+use crate::wire::frames::Progress;
 
 /// Buffers are freed after this silence, and when no batch has been a [`LARGE_BATCH`] for this long, so that a
 /// quiet tail needs little memory.
@@ -88,16 +88,14 @@ pub(super) struct Reader {
     pub(super) registration: Registration,
     pub(super) running: Running,
     pub(super) batches: Sender<Batch>,
-    /// Buffers of decoded batches, to be read into again.
-    pub(super) recycle: Sender<Frames>,
-    pub(super) recycled: Receiver<Frames>,
+    pub(super) spares: Arc<Spares>,
 }
 
 /// How a tail ends: how its last connection ended, and the error for the caller, if there is one.
 type End = (Ending, Option<Error>);
 
 impl Reader {
-    pub(super) fn run(self, first: Connection) {
+    pub(super) fn run(self: Box<Self>, first: Connection) {
         // Without this, a panic would look like a clean end.
         let (mut ending, mut error) = panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first)))
             .unwrap_or_else(|_| failed("the thread that reads the connection panicked"));
@@ -264,14 +262,14 @@ impl Reader {
                 return Ok((end(Ending::Closed), had_data));
             }
             let progress = source.receive();
-            if let Some(frames) = source.take(&mut || self.recycled.try_recv().unwrap_or_default())
+            if let Some(frames) = source.take(&mut || self.spares.take())
                 && !self.shared.cancel.is_cancelled()
             {
                 had_data = true;
                 if frames.end() >= LARGE_BATCH {
                     had_large_batch = Instant::now();
                 }
-                send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, format, &self.recycle));
+                send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, format, &self.spares));
             }
             // A report of how far the messages are complete need not wait behind others, or fill the channel of a caller
             // who takes nothing.
@@ -313,14 +311,20 @@ impl Reader {
 
     fn free_buffers(&self, source: &mut dyn LiveSource) {
         source.shrink();
-        while self.recycled.try_recv().is_ok() {}
+        self.spares.free();
     }
 }
 
 /// Waits until there is room for the batch, or the tail is cancelled.
 fn send_batch(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
-    // Usually there is room, and `select!` costs more.
-    let Err(TrySendError::Full(batch)) = batches.try_send(batch) else { return };
+    if let Err(TrySendError::Full(batch)) = batches.try_send(batch) {
+        wait_for_room(batches, cancel, batch);
+    }
+}
+
+// Its frame is not a part of the frame that an idle tail keeps on its stack.
+#[inline(never)]
+fn wait_for_room(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
     select! {
         send(batches, batch) -> _ => {}
         recv(cancel.signal()) -> _ => {}
@@ -350,6 +354,7 @@ mod tests {
     use crate::net::websocket::WriteHalf;
     use crate::settings::Reconnect;
     use crate::wire::format::Format;
+    use crate::wire::frames::Frames;
 
     /// A source whose connection has ended.
     struct Ended;
@@ -383,13 +388,13 @@ mod tests {
     /// Returns the errors of a tail whose connection ends, and which cannot connect again.
     fn errors(policy: Reconnect, start_thread: StartThread) -> Vec<Error> {
         let (cancel, registration) = Arc::new(Registry::default()).register();
-        let ((running, _ended), (batches, received), (recycle, recycled)) = (bounded(0), bounded(8), bounded(1));
+        let ((running, _ended), (batches, received)) = (bounded(0), bounded(8));
         let connect = || Err(Error::new(ErrorKind::InvalidInput, "there is a thread"));
         let reconnector = Reconnector { policy, connect: Box::new(connect), connected: Box::new(|| ()) };
         let intervals = Intervals { text: Duration::MAX, pong: Duration::MAX };
         let (shared, running) = (Arc::new(Shared::new(cancel)), Arc::new(running));
         let first = Connection::open(Box::new(Ended), intervals, &shared, Arc::clone(&running)).unwrap();
-        Reader {
+        let reader = Reader {
             kind: ThreadKind::Reader,
             reconnector: Some(Arc::new(reconnector)),
             start_thread,
@@ -399,10 +404,9 @@ mod tests {
             registration,
             running,
             batches,
-            recycle,
-            recycled,
-        }
-        .run(first);
+            spares: Arc::default(),
+        };
+        Box::new(reader).run(first);
         received.iter().flatten().map(Result::unwrap_err).collect()
     }
 

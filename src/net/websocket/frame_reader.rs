@@ -14,7 +14,7 @@ use crate::ending::Ending;
 use crate::wire::frames::Frames;
 
 /// The size of the first buffer. An app that logs a line now and then needs no more.
-pub(crate) const SMALL: usize = 4 * 1024;
+pub(crate) const SMALL: usize = 1024;
 
 /// The size of the buffer when much more arrives at once. It grows further only for a message that needs it.
 pub(crate) const LARGE: usize = 128 * 1024;
