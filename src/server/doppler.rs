@@ -19,7 +19,11 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
     let no_path = " (Is this the address of Doppler, such as wss://doppler.example.com?)";
     let websocket =
         call.websocket(&format!("/apps/{}/stream", call.guid()?)).map_err(|error| advise(error, no_path))?;
-    Ok(Box::new(WebSocketSource { websocket, format: Format::Doppler, default_idle_timeout: Some(IDLE_TIMEOUT) }))
+    Ok(Box::new(WebSocketSource {
+        websocket,
+        decoder: Format::Doppler.messages(),
+        default_idle_timeout: Some(IDLE_TIMEOUT),
+    }))
 }
 
 /// Requests an app's recent messages. Only foundations without Log Cache have them here.

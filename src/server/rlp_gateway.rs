@@ -16,7 +16,7 @@ use crate::secrets::hide;
 use crate::server::app_guid::warn_of_no_guid;
 use crate::server::call::Call;
 use crate::server::source::LiveSource;
-use crate::wire::format::Format;
+use crate::wire::format::{Decoder, Format};
 use crate::wire::frames::{Frames, Progress};
 use crate::wire::sse::{Event, Parser};
 
@@ -44,7 +44,12 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
     }
     // For an app's name, the gateway opens a stream to an admin, and nothing ever arrives.
     warn_of_no_guid("a tail from the RLP gateway may stay silent", call.app_guid);
-    Ok(Box::new(EventStream::new(response.body, call.settings().max_message_size, call.token)))
+    Ok(Box::new(EventStream::new(
+        response.body,
+        Format::Gateway.messages(),
+        call.settings().max_message_size,
+        call.token,
+    )))
 }
 
 /// Adds a hint to an error response. The gateway answers 404 `not_found` to every token that it rejects.
@@ -66,30 +71,32 @@ fn advise(error: Error) -> Error {
 }
 
 /// A stream of server-sent events.
-struct EventStream {
+struct EventStream<T> {
     body: Body,
     parser: Parser,
     buffer: Box<[u8]>,
     frames: Frames,
+    decoder: Decoder<T>,
     max_size: usize,
     /// Hidden in the text of a `closing` event, which may repeat it.
     token: String,
 }
 
-impl EventStream {
-    fn new(body: Body, max_size: usize, token: &str) -> Self {
+impl<T> EventStream<T> {
+    fn new(body: Body, decoder: Decoder<T>, max_size: usize, token: &str) -> Self {
         EventStream {
             body,
             parser: Parser::new(max_size.saturating_mul(EVENT_FACTOR)),
             buffer: vec![0; READ_SIZE].into(),
             frames: Frames::default(),
+            decoder,
             max_size,
             token: token.to_owned(),
         }
     }
 }
 
-impl LiveSource for EventStream {
+impl<T> LiveSource<T> for EventStream<T> {
     /// Waits for the next bytes and parses the events in them.
     fn receive(&mut self) -> Progress {
         let read = match self.body.read(&mut self.buffer) {
@@ -122,8 +129,8 @@ impl LiveSource for EventStream {
         Some(std::mem::replace(&mut self.frames, next))
     }
 
-    fn format(&self) -> Format {
-        Format::Gateway
+    fn decoder(&self) -> Option<Decoder<T>> {
+        Some(Arc::clone(&self.decoder))
     }
 
     fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! [`Format`]: how each generation encodes messages in the frames of a tail.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
@@ -23,7 +24,15 @@ pub(crate) enum Format {
     Gateway,
 }
 
+/// Decodes a frame, and adds its items to a list. There may be none, one or many.
+pub(crate) type Decoder<T> = Arc<dyn Fn(&[u8], &mut VecDeque<Result<T>>) + Send + Sync>;
+
 impl Format {
+    /// Returns a decoder that returns the log messages of frames, and nothing else that is in them.
+    pub(crate) fn messages(self) -> Decoder<LogMessage> {
+        Arc::new(move |frame, messages| self.decode(frame, messages))
+    }
+
     /// Decodes a frame, and adds its messages and errors to `messages`. There may be none, one or many.
     pub(crate) fn decode(self, frame: &[u8], messages: &mut VecDeque<Result<LogMessage>>) {
         match self {
