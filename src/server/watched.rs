@@ -239,7 +239,7 @@ impl Drop for WatchedStream {
 /// Returns true if one of the frames has a log message.
 fn has_line(frames: &Frames, decoder: Option<&Decoder<LogMessage>>) -> bool {
     let Some(decode) = decoder else { return false };
-    let mut messages = VecDeque::new();
+    let mut messages = VecDeque::<Result<LogMessage>>::new();
     (0..).map_while(|n| frames.get(n)).any(|frame| {
         messages.clear();
         decode(frame, &mut messages);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::log_entry::{LogEntry, WireFormat};
+use super::log_entry::LogEntry;
 use super::request::{Request, RequestKind};
 use crate::envelope::{Body, Envelope, EnvelopeType};
 
@@ -23,7 +23,7 @@ pub(crate) enum EnvelopeFilter {
 
 impl EnvelopeFilter {
     pub(crate) fn of(request: &Request) -> Self {
-        let values = |name| request.query_values(name);
+        let values = |name: &str| request.query_values(name);
         match request.kind {
             RequestKind::Firehose => match values("filter-type").first().map(String::as_str) {
                 Some("logs") => EnvelopeFilter::Logs,
