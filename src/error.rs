@@ -48,6 +48,7 @@ struct Inner {
     retry_after: Option<Duration>,
     recovered: Vec<LogMessage>,
     gap: Option<Gap>,
+    app: Option<String>,
     is_from_router: bool,
 }
 
@@ -185,6 +186,7 @@ impl Error {
             retry_after: None,
             recovered: Vec::new(),
             gap: None,
+            app: None,
             is_from_router: false,
         }))
     }
@@ -296,8 +298,18 @@ impl Error {
     /// An error response has been hidden before, by [`ErrorResponse`](crate::net::failure::ErrorResponse): hints that
     /// follow a token which was cut off would prevent it here.
     pub(crate) fn hiding(mut self, secret: &str) -> Self {
-        let Inner { text, cause, body, gap, kind: _, status: _, retry_after: _, recovered: _, is_from_router: _ } =
-            &mut *self.0;
+        let Inner {
+            text,
+            cause,
+            body,
+            gap,
+            app: _,
+            kind: _,
+            status: _,
+            retry_after: _,
+            recovered: _,
+            is_from_router: _,
+        } = &mut *self.0;
         *text = hide(text, secret);
         *body = body.take().map(|body| hide(&body, secret));
         *gap = gap.take().map(|gap| Gap { ending: gap.ending.hiding(secret), ..gap });
@@ -307,6 +319,12 @@ impl Error {
             hide(&forms, secret) == forms
         });
         self
+    }
+
+    /// Names the app that the error is about.
+    pub(crate) fn of_app(mut self, app: &str) -> Self {
+        self.0.app = Some(app.to_owned());
+        self.with_context(&format!("app {app}: "))
     }
 
     /// Puts what was being done in front of the text.
@@ -341,6 +359,13 @@ impl Error {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Returns the app that an item of a tail of [several apps](crate::Consumer::tail_apps) is about: the app has a
+    /// [gap](ErrorKind::Gap), or nothing more comes from it, because it was rejected, or its connection ended. The tail
+    /// continues with the others.
+    pub fn app_id(&self) -> Option<&str> {
+        self.0.app.as_deref()
     }
 
     /// Returns the cause of the error, if there is one: for example a [`std::io::Error`], or the error that a proxy
@@ -516,7 +541,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Messages are only counted, because they are the caller's data.
         // The cause is left out, because the text has what can be shown of it.
-        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, is_from_router } = &*self.0;
+        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, app, is_from_router } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)
@@ -525,6 +550,7 @@ impl fmt::Debug for Error {
             .field("retry_after", retry_after)
             .field("recovered", &recovered.len())
             .field("gap", gap)
+            .field("app", app)
             .field("is_from_router", is_from_router)
             .finish()
     }

@@ -101,7 +101,9 @@ impl Inner {
             (Via::Doppler, Some([source]), None) => {
                 doppler::tail(&call(source), Format::Doppler.envelopes(selection)).map_err(explain_source)
             }
-            (Via::Doppler, ..) => Err(unsuited("Doppler has no stream of several apps, and shares only the firehose")),
+            (Via::Doppler, ..) => {
+                Err(unsuited("Doppler has no stream of several sources, and shares only the firehose"))
+            }
             (Via::Legacy, ..) => Err(unsuited("the legacy Traffic Controller has only log messages")),
             (Via::LogCache, ..) => Err(unsuited("Log Cache has no stream")),
         }

@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     TailVia(Via),
     /// Recent messages, and then all further ones.
     Follow,
+    /// Live messages of several apps.
+    TailOfSeveral,
     /// Live envelopes of some sources.
     Stream,
     /// The same, shared between several readers.
@@ -55,6 +57,12 @@ impl Purpose {
                 (Via::LogCache, "it holds the recent messages of today's foundations"),
                 (Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
                 (Via::Legacy, "it is the only known server for recent messages"),
+            ],
+            Purpose::TailOfSeveral => &[
+                (Via::RlpGateway, "it has one stream for several apps"),
+                (Via::LogCache, "the address of the RLP gateway is not known, so it is polled, over one connection"),
+                (Via::Doppler, "no better server is known, so it has one stream for each app"),
+                (Via::Legacy, "it is the only known server for tails"),
             ],
             Purpose::Stream => &[
                 (Via::RlpGateway, "it has envelopes of all types, and selects them"),
@@ -424,7 +432,7 @@ impl Foundation {
                 "has no recent messages",
                 "use Consumer::tail, or set the address of another server (see Builder::api and Builder::log_cache)",
             ),
-            Purpose::Tail => None,
+            Purpose::Tail | Purpose::TailOfSeveral => None,
             Purpose::Stream | Purpose::Firehose => Some(
                 "no address of the RLP gateway or of Doppler is known, and no other server has streams of envelopes: see \
                  Builder::api"
@@ -440,7 +448,7 @@ impl Foundation {
             )),
         };
         let call = match purpose {
-            Purpose::Tail | Purpose::TailVia(_) => "tail",
+            Purpose::Tail | Purpose::TailOfSeveral | Purpose::TailVia(_) => "tail",
             Purpose::Recent => "recent",
             Purpose::Follow => "follow",
             Purpose::Stream | Purpose::SharedStream | Purpose::Firehose => "stream",

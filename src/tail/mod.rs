@@ -6,6 +6,7 @@
 mod backoff;
 mod batch;
 mod keep_alive;
+mod merged;
 mod reader;
 mod reconnect;
 mod threads;
@@ -21,6 +22,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
 pub use self::batch::Batch;
 use self::keep_alive::Intervals;
+pub(crate) use self::merged::MergedTails;
 use self::reader::{Connection, Reader};
 pub(crate) use self::reconnect::Reconnector;
 use self::threads::{Shared, ThreadKind, start_thread};
@@ -102,7 +104,7 @@ impl<T: Send + 'static> Tail<T> {
         settings: &Settings,
         reconnector: Option<Reconnector<T>>,
         cancel: Arc<Cancel>,
-        registration: Registration,
+        registration: Option<Registration>,
     ) -> Result<Self> {
         let shared = Arc::new(Shared::new(cancel));
         let (running, ended) = bounded(0);
@@ -236,6 +238,11 @@ impl<T> Tail<T> {
             self.complete_until = self.current.complete_until().max(self.complete_until);
             self.current = receive(&self.batches)?;
         }
+    }
+
+    /// Returns true if the error that ended the tail has been returned.
+    fn has_returned_end(&self) -> bool {
+        self.end_returned
     }
 
     fn join(&mut self) {
