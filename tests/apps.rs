@@ -153,13 +153,18 @@ fn the_gateway_has_one_stream_for_all_and_is_asked_again_only_to_find_who_is_rej
 #[test]
 fn a_stream_of_several_sources_names_what_is_rejected() {
     within(DEADLINE, || {
-        let server = foundation(Generation::Today, &guids(2));
-        let consumer = builder(&server).build().unwrap();
-        let selection = Selection::apps(guids(3)).types([EnvelopeType::Log]);
-        let mut tail = consumer.stream(&selection, &server.issue_token()).unwrap();
-        assert_eq!(tail.next().unwrap().unwrap_err().app_id(), Some(&*guid(2)));
-        server.send(line(&guid(1), "hello"));
-        assert_eq!(tail.next().unwrap().unwrap().source_id, guid(1));
+        for via in [Via::RlpGateway, Via::Doppler] {
+            let server = foundation(Generation::Today, &guids(2));
+            let selection = Selection::apps(guids(3)).types([EnvelopeType::Log]);
+            let mut tail = consumer(&server, via).stream(&selection, &server.issue_token()).unwrap();
+            assert_eq!(tail.next().unwrap().unwrap_err().app_id(), Some(&*guid(2)));
+            for app in guids(2) {
+                server.send(line(&app, "hello"));
+            }
+            let mut sources: Vec<_> = tail.by_ref().take(2).map(|it| it.unwrap().source_id).collect();
+            sources.sort();
+            assert_eq!(sources, guids(2), "{via:?}");
+        }
     });
 }
 

@@ -1,12 +1,14 @@
 //! Opens the source of a tail of several apps.
 
-use std::num::NonZero;
+use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use super::inner::{Inner, Live, explain};
 use crate::envelope::EnvelopeType;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::CALLER_STACK_SIZE;
 use crate::net::cancel::Cancel;
 use crate::net::endpoint::Endpoint;
 use crate::net::http::Client;
@@ -21,7 +23,7 @@ use crate::tail::{MergedTails, Tail};
 use crate::wire::format::Format;
 
 /// How many tails are opened at the same time.
-const OPENED_AT_ONCE: NonZero<usize> = NonZero::new(8).unwrap();
+const OPENED_AT_ONCE: usize = 8;
 
 /// A live call for several apps.
 pub(super) struct Apps {
@@ -89,24 +91,44 @@ impl Inner {
         Ok(Box::new(PollingGroup::new(sources, rejected, &apps.cancel)))
     }
 
-    /// Opens a tail of each app.
     fn tail_each(self: &Arc<Self>, apps: &Apps) -> Result<Box<dyn LiveSource>> {
+        self.open_each(&apps.guids, &apps.cancel, |guid, cancel| {
+            let (inner, live) = (Arc::clone(self), apps.live(guid, cancel));
+            move || inner.connect(&live)
+        })
+    }
+
+    /// Opens a tail of each app, and merges them. `connector` returns what connects the tail of an app.
+    pub(super) fn open_each<T: Send + 'static, C>(
+        self: &Arc<Self>,
+        guids: &[String],
+        cancel: &Arc<Cancel>,
+        connector: impl Fn(&str, &Arc<Cancel>) -> C + Sync,
+    ) -> Result<Box<dyn LiveSource<T>>>
+    where
+        C: Fn() -> Result<Box<dyn LiveSource<T>>> + Send + Sync + 'static,
+    {
         let open = |guid: &String| {
-            let cancel = apps.cancel.child();
-            let (inner, live) = (Arc::clone(self), apps.live(guid, &cancel));
-            self.open_tail(move || inner.connect(&live), &cancel, None)
+            let cancel = cancel.child();
+            self.open_tail(connector(guid, &cancel), &cancel, None)
         };
-        let at_once = apps.guids.len().div_ceil(OPENED_AT_ONCE.get());
-        let tails: Vec<Result<Tail>> = thread::scope(|scope| {
-            let opening = apps.guids.chunks(at_once).map(|guids| scope.spawn(move || guids.iter().map(open).collect()));
-            let opening: Vec<_> = opening.collect();
-            let join = |thread: thread::ScopedJoinHandle<'_, Vec<Result<Tail>>>| {
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let open = &open;
+        let tails: Vec<Result<Tail<T>>> = thread::scope(|scope| {
+            let chunks = guids.chunks(guids.len().div_ceil(OPENED_AT_ONCE).max(1));
+            let opening: Vec<_> = chunks
+                .map(|guids| {
+                    let builder = thread::Builder::new().stack_size(CALLER_STACK_SIZE);
+                    builder.spawn_scoped(scope, move || guids.iter().map(open).collect::<Vec<_>>())
+                })
+                .collect();
+            let join = |thread: io::Result<ScopedJoinHandle<'_, Vec<_>>>| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(cause) => vec![Err(Error::caused(ErrorKind::Dial, "starting a thread", cause))],
             };
             opening.into_iter().flat_map(join).collect()
         });
-        let (tails, rejected) = sort_out(&apps.guids, tails)?;
-        Ok(Box::new(MergedTails::new(tails, rejected, &apps.cancel)))
+        let (tails, rejected) = sort_out(guids, tails)?;
+        Ok(Box::new(MergedTails::new(tails, rejected, cancel)))
     }
 }
 

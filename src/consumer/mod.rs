@@ -377,8 +377,11 @@ impl Consumer {
     /// | selection | servers, best first |
     /// |---|---|
     /// | [`Selection::app`] | the RLP gateway; Doppler |
-    /// | [`Selection::apps`], or a [shard](Selection::shard) of some sources | the RLP gateway |
+    /// | [`Selection::apps`] | the RLP gateway; Doppler, with one connection and two threads for each |
+    /// | [`Selection::app`] or [`apps`](Selection::apps) with a [shard](Selection::shard) | the RLP gateway |
     /// | [`Selection::all`] | Doppler; the RLP gateway |
+    ///
+    /// Of several sources, one that is rejected is an item, as in [`tail_apps`](Consumer::tail_apps).
     ///
     /// [`Builder::tail_via`] makes the choice. It matters, because the servers carry different envelopes:
     ///
