@@ -57,7 +57,9 @@ use crate::tail::Tail;
 /// | what an app logs from now on, as soon as it does | [`tail`](Consumer::tail) |
 /// | one of these for hours | it, with [`Builder::reconnect`] and [`Builder::tokens`] |
 /// | a line that has been logged already, or will be | `follow`: see the example `wait_for` |
-/// | the messages of several apps | one tail for each: see [many apps](crate#many-apps) |
+/// | the messages of several apps | [`tail_apps`](Consumer::tail_apps), [`follow_apps`](Consumer::follow_apps): see [many apps](crate#many-apps) |
+/// | metrics, events, or what is known of a message's source | [`stream`](Consumer::stream) |
+/// | what the whole foundation emits, also in several processes | [`stream`](Consumer::stream) of [`Selection::all`] |
 /// | to know whether to try again | [`Error::is_transient`] |
 /// | to stop from another thread | [`Tail::closer`] for one tail, [`Consumer::close`] for everything |
 ///

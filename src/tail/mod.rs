@@ -1,4 +1,4 @@
-//! [`Tail`]: an app's messages as they are logged.
+//! [`Tail`]: messages or envelopes as they are logged.
 //!
 //! The reader thread reads a source and sends batches through a channel. The keep-alive thread keeps a websocket open.
 //! The caller's thread decodes the batches that it takes from the channel.
@@ -46,11 +46,12 @@ const RECYCLED_BUFFERS: usize = 2;
 /// runs in them blocks: the logger, and in a thread that polls also a proxy function or a token function.
 const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// An app's log messages as they arrive: an iterator that blocks until the next one.
+/// Log messages as they arrive, or [envelopes](crate::Envelope): an iterator that blocks until the next one.
 ///
 /// An item is a message or an error. Two kinds of errors do not end the tail: a message that could not be decoded, and
 /// the [gap](ErrorKind::Gap) where messages may be missing: where a tail [reconnected](crate::Builder::reconnect), or
-/// where Log Cache has dropped some before they were read. A tail that ends cleanly (by a
+/// where Log Cache has dropped some before they were read. Nor does the end of one of [several
+/// apps](crate::Consumer::tail_apps), unless it is the last one. A tail that ends cleanly (by a
 /// [`close`](Closer::close), or by a server that closes the connection normally) just ends; otherwise the last item is
 /// an error. [`ending`](Tail::ending) says how the tail ended.
 ///
