@@ -1,15 +1,36 @@
 //! [`Envelope`]: everything that Loggregator carries, in the form of its version 2.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
-use crate::message::{LogMessage, MessageType};
+use crate::message::{LogMessage, MessageType, system_time};
 
 /// The tag with what a log message is from, such as `APP/PROC/WEB`.
 pub(crate) const SOURCE_TYPE: &str = "source_type";
 
 /// One envelope: a log message, a metric or an event, and where it comes from.
 ///
-/// This is the envelope of Loggregator's version 2 (`loggregator-api/v2/envelope.proto`).
+/// This is the envelope of Loggregator's version 2, in which the RLP gateway and Log Cache send everything. Doppler sends
+/// version 1 ("dropsonde"), which is converted as the platform itself does, so that an envelope is the same whichever
+/// server it comes from. An `HttpStartStop` is a timer, a `ContainerMetric` and a `ValueMetric` are gauges, a
+/// `CounterEvent` is a counter, and an `Error` is a log with the tags `source` and `code`.
+///
+/// Version 1 cannot carry everything. Over Doppler,
+///
+/// * an event, an empty log, and a timer without the tag `request_id` do not come at all;
+/// * a gauge of several metrics comes as several envelopes of one metric each. But if `cpu`, `memory`, `disk`,
+///   `memory_quota` and `disk_quota` are all among them, it comes as one envelope with only these, in bytes and percent,
+///   and with a whole number as its instance;
+/// * a timer is an HTTP request, with the name `http`. Its instance, and its tags `status_code` and `content_length`, are
+///   `0` if they are not a number;
+/// * a tag is missing if it is empty and has a field of its own in version 1: `origin`, `deployment`, `job`, `index`,
+///   `ip`, `source_type`, and those of an HTTP request. So are the tags `source_id`, in metrics `instance_id`, and
+///   `__v1_type`, except for an `Error`;
+/// * what has no source id has the one that the platform makes of its tags `deployment` and `job`.
+///
+/// Log Cache may round the time of a log to microseconds.
+///
+/// With the feature `serde`, an envelope is serialized to the JSON of Log Cache, and deserialized from that of any server.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Envelope {
@@ -106,7 +127,7 @@ impl Envelope {
     /// use loggregator_consumer::{Body, Envelope, EnvelopeType, GaugeValue};
     ///
     /// let cpu = Body::Gauge([("cpu".to_owned(), GaugeValue::new(12.5, "percentage"))].into());
-    /// let envelope = Envelope::new("app-guid", cpu).instance_id("0").tag("app_name", "shop").timestamp(1_700_000_000);
+    /// let envelope = Envelope::new("app-guid", cpu).instance_id("0").with_tag("app_name", "shop").timestamp(1_700_000_000);
     /// assert_eq!(envelope.envelope_type(), EnvelopeType::Gauge);
     /// ```
     pub fn new(source_id: impl Into<String>, body: Body) -> Self {
@@ -126,7 +147,7 @@ impl Envelope {
     }
 
     /// Adds a [tag](Envelope#structfield.tags).
-    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn with_tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(name.into(), value.into());
         self
     }
@@ -142,7 +163,44 @@ impl Envelope {
         }
     }
 
+    /// Returns the [`timestamp`](Envelope::timestamp) as a time.
+    pub fn time(&self) -> SystemTime {
+        system_time(self.timestamp)
+    }
+
+    /// Returns a tag, or `None` if it is missing or empty.
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        self.tags.get(name).map(String::as_str).filter(|tag| !tag.is_empty())
+    }
+
+    /// Returns the name of the app: the tag `app_name`.
+    pub fn app_name(&self) -> Option<&str> {
+        self.tag("app_name")
+    }
+
+    /// Returns the name of the app's space: the tag `space_name`.
+    pub fn space_name(&self) -> Option<&str> {
+        self.tag("space_name")
+    }
+
+    /// Returns the name of the app's organization: the tag `organization_name`.
+    pub fn organization_name(&self) -> Option<&str> {
+        self.tag("organization_name")
+    }
+
+    /// Returns the type of the app's process, such as `web`: the tag `process_type`.
+    pub fn process_type(&self) -> Option<&str> {
+        self.tag("process_type")
+    }
+
+    /// Returns the GUID of the process's instance, which changes when the instance is restarted, unlike
+    /// [`instance_id`](Envelope::instance_id): the tag `process_instance_id`.
+    pub fn process_instance_id(&self) -> Option<&str> {
+        self.tag("process_instance_id")
+    }
+
     /// Returns its size in memory, in bytes.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn size(&self) -> usize {
         let text = |text: &str| size_of::<String>() + text.len();
         let body = match &self.body {
@@ -158,7 +216,7 @@ impl Envelope {
     }
 }
 
-/// The envelope of a message: its source is a tag, and its drain URLs are dropped.
+/// The envelope of a message. Its source is the tag `source_type`. Its drain URLs are dropped.
 impl From<LogMessage> for Envelope {
     fn from(message: LogMessage) -> Self {
         let LogMessage { message, message_type, timestamp, app_id, source_id, source_name, drain_urls: _ } = message;

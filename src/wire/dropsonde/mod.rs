@@ -1,10 +1,10 @@
-//! Decodes protobuf to [`LogMessage`]s and [`Envelope`]s, and encodes it for the testing server. The only file that names
-//! the generated code.
+//! Decodes protobuf to [`LogMessage`]s and [`Envelope`]s, and encodes it for the testing server. The only folder that
+//! names the generated code.
 
 mod envelope;
 mod methods;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) use methods::METHODS;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+mod to_v1;
 
 use protobuf::CodedInputStream;
 #[cfg(any(test, feature = "testing"))]
@@ -21,8 +21,12 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use envelope::check_against_generated_code;
 #[cfg(any(test, feature = "testing"))]
 use generated::{envelope as dropsonde, log_message as legacy};
+#[cfg(any(test, fuzzing, feature = "testing"))]
+pub(crate) use to_v1::encode_envelope;
 
 /// What the protobuf of the servers is decoded to.
 pub(crate) trait FromV1: Sized {
@@ -172,6 +176,14 @@ fn read_fields(
     Ok(())
 }
 
+/// Reads the length of a field, and returns its bytes.
+fn part<'a>(bytes: &'a [u8], input: &mut CodedInputStream<'_>) -> Result<&'a [u8], BoxError> {
+    let length = input.read_raw_varint32()?;
+    let start = input.pos() as usize;
+    input.skip_raw_bytes(length)?;
+    Ok(&bytes[start..input.pos() as usize])
+}
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
@@ -198,12 +210,7 @@ fn parse_envelope(bytes: &[u8]) -> Result<Option<LogMessage>, BoxError> {
     read_fields(bytes, |tag, input| {
         match tag {
             EVENT_TYPE => event_type = Some(input.read_int32()?),
-            LOG_MESSAGE => {
-                let length = input.read_raw_varint32()?;
-                let start = input.pos() as usize;
-                input.skip_raw_bytes(length)?;
-                log = Some(&bytes[start..input.pos() as usize]);
-            }
+            LOG_MESSAGE => log = Some(part(bytes, input)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -222,8 +229,9 @@ fn parse_log(bytes: &[u8]) -> Result<LogMessage, BoxError> {
     read_fields(bytes, |tag, input| {
         match tag {
             TIMESTAMP => required.timestamp = Some(input.read_int64()?),
-            SOURCE_TYPE => source_name = Some(text(input.read_bytes()?)),
-            SOURCE_INSTANCE => source_id = Some(text(input.read_bytes()?)),
+            // An empty text means none: it is what the platform writes for an envelope of v2 that has none.
+            SOURCE_TYPE => source_name = Some(text(input.read_bytes()?)).filter(|name| !name.is_empty()),
+            SOURCE_INSTANCE => source_id = Some(text(input.read_bytes()?)).filter(|id| !id.is_empty()),
             tag => return required.read(tag, input),
         }
         Ok(true)
@@ -283,7 +291,6 @@ mod tests {
 
     use super::*;
     use crate::wire::captures;
-    use crate::wire::multipart::Splitter;
 
     fn full() -> LogMessage {
         let mut message =
@@ -394,8 +401,8 @@ mod tests {
     fn captures_of_the_server_of_2015_are_decoded() {
         let sent = |name| -> Vec<LogMessage> { captures::sent(name).iter().map(sent_by_2015).collect() };
         assert_eq!(logs(captures::frames("l15-dropsonde-stream.ws")), sent("l15-dropsonde-stream.ws"));
-        assert_eq!(logs(parts("l15-dropsonde-recentlogs.http")), sent("l15-dropsonde-recentlogs.http"));
-        let metrics = parts("l15-dropsonde-containermetrics.http");
+        assert_eq!(logs(captures::parts("l15-dropsonde-recentlogs.http")), sent("l15-dropsonde-recentlogs.http"));
+        let metrics = captures::parts("l15-dropsonde-containermetrics.http");
         assert_eq!((metrics.len(), logs(metrics)), (3, Vec::new()));
     }
 
@@ -417,14 +424,6 @@ mod tests {
 
     fn logs(envelopes: Vec<Vec<u8>>) -> Vec<LogMessage> {
         envelopes.iter().filter_map(|bytes| doppler(bytes).unwrap()).collect()
-    }
-
-    fn parts(name: &str) -> Vec<Vec<u8>> {
-        let (head, _) = captures::split(name);
-        let content_type = head.lines().find_map(|line| line.strip_prefix("Content-Type: ")).unwrap();
-        let body = captures::body(name);
-        let mut splitter = Splitter::new(&*body, &crate::wire::multipart::boundary(content_type).unwrap(), 1 << 20);
-        std::iter::from_fn(|| splitter.next_part().unwrap().map(<[u8]>::to_vec)).collect()
     }
 
     fn sent_by_2015(sent: &Value) -> LogMessage {
@@ -456,7 +455,8 @@ mod tests {
 
     fn log_by_generated_code(bytes: &[u8]) -> Option<LogMessage> {
         let log = super::dropsonde::LogMessage::parse_from_bytes(bytes).ok()?;
-        let (source_id, source_name) = (log.source_instance.map(text), log.source_type.map(text));
+        let [source_id, source_name] =
+            [log.source_instance, log.source_type].map(|field| field.map(text).filter(|text| !text.is_empty()));
         let message = LogMessage::new(text(log.app_id.unwrap_or_default()), log.message?).timestamp(log.timestamp?);
         let message = message.message_type(MessageType::from_number(log.message_type?.value()));
         Some(LogMessage { source_id, source_name, ..message })
