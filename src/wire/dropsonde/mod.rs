@@ -2,9 +2,11 @@
 //! names the generated code.
 
 mod envelope;
+#[cfg(any(test, feature = "testing"))]
+mod generated;
 mod methods;
 #[cfg(any(test, fuzzing, feature = "testing"))]
-mod to_v1;
+pub(crate) mod to_v1;
 
 use protobuf::CodedInputStream;
 #[cfg(any(test, feature = "testing"))]
@@ -14,19 +16,10 @@ use crate::envelope::Envelope;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::message::{LogMessage, MessageType};
 
-/// Encodes for the testing server, and checks the decoders in the tests.
-#[cfg(any(test, feature = "testing"))]
-mod generated {
-    #![allow(missing_docs, unreachable_pub, clippy::all)]
-    include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
-}
-
 #[cfg(any(test, fuzzing))]
 pub(crate) use envelope::check_against_generated_code;
 #[cfg(any(test, feature = "testing"))]
 use generated::{envelope as dropsonde, log_message as legacy};
-#[cfg(any(test, fuzzing, feature = "testing"))]
-pub(crate) use to_v1::encode_envelope;
 
 /// What the protobuf of the servers is decoded to.
 pub(crate) trait FromV1: Sized {
