@@ -30,6 +30,26 @@ pub(crate) const SOURCE_TYPE: &str = "source_type";
 ///
 /// Log Cache may round the time of a log to microseconds.
 ///
+/// ```
+/// use loggregator_consumer::{Body, Envelope, LogMessage, MessageType};
+///
+/// fn show(envelope: Envelope) -> String {
+///     let app = envelope.app_name().unwrap_or(&envelope.source_id).to_owned();
+///     match &envelope.body {
+///         Body::Gauge(metrics) => format!("{app} {metrics:?}"),
+///         _ => match LogMessage::try_from(envelope) {
+///             Ok(message) => format!("{app} {message}"),
+///             Err(other) => format!("{app} {:?}", other.body),
+///         },
+///     }
+/// }
+///
+/// let body = Body::Log { payload: b"hello".to_vec(), message_type: MessageType::Out };
+/// let mut envelope = Envelope::new("my-app-guid", body);
+/// envelope.tags.insert("app_name".to_owned(), "my-app".to_owned());
+/// assert!(show(envelope).starts_with("my-app "));
+/// ```
+///
 /// With the feature `serde`, an envelope is serialized to the JSON of Log Cache, and deserialized from that of any server.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -221,5 +241,51 @@ impl TryFrom<Envelope> for LogMessage {
             source_name: envelope.tags.remove(SOURCE_TYPE).filter(not_empty),
             drain_urls: Vec::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_and_its_envelope_convert_into_one_another() {
+        let message = LogMessage::new("app", "hi").timestamp(-7).source("RTR", "1").message_type(MessageType::Err);
+        let envelope = Envelope::from(message.clone());
+        assert_eq!(envelope.envelope_type(), EnvelopeType::Log);
+        assert_eq!((&*envelope.source_id, &*envelope.instance_id, envelope.timestamp), ("app", "1", -7));
+        assert_eq!(envelope.tag("source_type"), Some("RTR"));
+        assert_eq!(LogMessage::try_from(envelope), Ok(message));
+
+        let bare = LogMessage::new("app", "hi");
+        assert_eq!(LogMessage::try_from(Envelope::from(bare.clone())), Ok(bare));
+        // An empty text is as good as none.
+        let mut empty = Envelope::from(LogMessage::new("app", "hi").source("", ""));
+        assert_eq!(LogMessage::try_from(empty.clone()), Ok(LogMessage::new("app", "hi")));
+        empty.tags.insert("app_name".to_owned(), "dora".to_owned());
+        assert_eq!(LogMessage::try_from(empty), Ok(LogMessage::new("app", "hi")));
+    }
+
+    #[test]
+    fn an_envelope_of_another_type_is_returned_as_it_is() {
+        let mut envelope = Envelope::new("app", Body::Counter { name: "requests".to_owned(), delta: 1, total: 2 });
+        envelope.tags.insert("source_type".to_owned(), "RTR".to_owned());
+        assert_eq!(LogMessage::try_from(envelope.clone()), Err(envelope));
+    }
+
+    #[test]
+    fn the_tags_of_an_app_have_accessors() {
+        let mut envelope = Envelope::new("app", Body::Gauge(BTreeMap::new()));
+        assert_eq!(envelope.app_name(), None);
+        for name in ["app_name", "space_name", "organization_name", "process_type", "process_instance_id"] {
+            envelope.tags.insert(name.to_owned(), format!("the {name}"));
+        }
+        assert_eq!(envelope.app_name(), Some("the app_name"));
+        assert_eq!(envelope.space_name(), Some("the space_name"));
+        assert_eq!(envelope.organization_name(), Some("the organization_name"));
+        assert_eq!(envelope.process_type(), Some("the process_type"));
+        assert_eq!(envelope.process_instance_id(), Some("the process_instance_id"));
+        envelope.tags.insert("app_name".to_owned(), String::new());
+        assert_eq!((envelope.app_name(), envelope.tag("index")), (None, None));
     }
 }
