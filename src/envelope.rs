@@ -45,9 +45,7 @@ pub(crate) const SOURCE_TYPE: &str = "source_type";
 /// }
 ///
 /// let body = Body::Log { payload: b"hello".to_vec(), message_type: MessageType::Out };
-/// let mut envelope = Envelope::new("my-app-guid", body);
-/// envelope.tags.insert("app_name".to_owned(), "my-app".to_owned());
-/// assert!(show(envelope).starts_with("my-app "));
+/// assert!(show(Envelope::new("my-app-guid", body).tag("app_name", "my-app")).starts_with("my-app "));
 /// ```
 ///
 /// With the feature `serde`, an envelope is serialized to the JSON of Log Cache, and deserialized from that of any server.
@@ -141,10 +139,35 @@ pub enum EnvelopeType {
 }
 
 impl Envelope {
-    /// Creates an envelope without an instance and tags, and with timestamp 0, for tests and the
-    /// [testing server](crate::testing).
+    /// Creates an envelope without an instance, without tags and with the timestamp 0, for the tests of a tool.
+    ///
+    /// ```
+    /// use loggregator_consumer::{Body, Envelope, EnvelopeType, GaugeValue};
+    ///
+    /// let cpu = Body::Gauge([("cpu".to_owned(), GaugeValue::new(12.5, "percentage"))].into());
+    /// let envelope = Envelope::new("app-guid", cpu).instance_id("0").tag("app_name", "shop").timestamp(1_700_000_000);
+    /// assert_eq!(envelope.envelope_type(), EnvelopeType::Gauge);
+    /// ```
     pub fn new(source_id: impl Into<String>, body: Body) -> Self {
         Envelope { timestamp: 0, source_id: source_id.into(), instance_id: String::new(), tags: BTreeMap::new(), body }
+    }
+
+    /// Sets the [timestamp](Envelope#structfield.timestamp), in nanoseconds since the Unix epoch.
+    pub fn timestamp(mut self, timestamp: i64) -> Self {
+        self.timestamp = timestamp;
+        self
+    }
+
+    /// Sets the [instance](Envelope#structfield.instance_id).
+    pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
+        self.instance_id = instance_id.into();
+        self
+    }
+
+    /// Adds a [tag](Envelope#structfield.tags).
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(name.into(), value.into());
+        self
     }
 
     /// Returns the type.
@@ -158,40 +181,39 @@ impl Envelope {
         }
     }
 
-    /// Returns the [`timestamp`](Envelope::timestamp) as a time.
+    /// Returns the [timestamp](Envelope#structfield.timestamp) as a time.
     pub fn time(&self) -> SystemTime {
         system_time(self.timestamp)
     }
 
-    /// Returns a tag, or `None` if it is missing or empty.
-    pub fn tag(&self, name: &str) -> Option<&str> {
-        self.tags.get(name).map(String::as_str).filter(|tag| !tag.is_empty())
-    }
-
     /// Returns the name of the app: the tag `app_name`.
     pub fn app_name(&self) -> Option<&str> {
-        self.tag("app_name")
+        self.not_empty("app_name")
     }
 
     /// Returns the name of the app's space: the tag `space_name`.
     pub fn space_name(&self) -> Option<&str> {
-        self.tag("space_name")
+        self.not_empty("space_name")
     }
 
     /// Returns the name of the app's organization: the tag `organization_name`.
     pub fn organization_name(&self) -> Option<&str> {
-        self.tag("organization_name")
+        self.not_empty("organization_name")
     }
 
     /// Returns the type of the app's process, such as `web`: the tag `process_type`.
     pub fn process_type(&self) -> Option<&str> {
-        self.tag("process_type")
+        self.not_empty("process_type")
     }
 
     /// Returns the GUID of the process's instance, which changes when the instance is restarted, unlike
-    /// [`instance_id`](Envelope::instance_id): the tag `process_instance_id`.
+    /// the [instance](Envelope#structfield.instance_id): the tag `process_instance_id`.
     pub fn process_instance_id(&self) -> Option<&str> {
-        self.tag("process_instance_id")
+        self.not_empty("process_instance_id")
+    }
+
+    fn not_empty(&self, tag: &str) -> Option<&str> {
+        self.tags.get(tag).map(String::as_str).filter(|tag| !tag.is_empty())
     }
 
     /// Returns its size in memory, in bytes.
@@ -254,22 +276,20 @@ mod tests {
         let envelope = Envelope::from(message.clone());
         assert_eq!(envelope.envelope_type(), EnvelopeType::Log);
         assert_eq!((&*envelope.source_id, &*envelope.instance_id, envelope.timestamp), ("app", "1", -7));
-        assert_eq!(envelope.tag("source_type"), Some("RTR"));
+        assert_eq!(envelope.tags, [("source_type".to_owned(), "RTR".to_owned())].into());
         assert_eq!(LogMessage::try_from(envelope), Ok(message));
 
         let bare = LogMessage::new("app", "hi");
-        assert_eq!(LogMessage::try_from(Envelope::from(bare.clone())), Ok(bare));
+        assert_eq!(LogMessage::try_from(Envelope::from(bare.clone())), Ok(bare.clone()));
         // An empty text is as good as none.
-        let mut empty = Envelope::from(LogMessage::new("app", "hi").source("", ""));
-        assert_eq!(LogMessage::try_from(empty.clone()), Ok(LogMessage::new("app", "hi")));
-        empty.tags.insert("app_name".to_owned(), "dora".to_owned());
-        assert_eq!(LogMessage::try_from(empty), Ok(LogMessage::new("app", "hi")));
+        let empty = Envelope::from(LogMessage::new("app", "hi").source("", "")).tag("app_name", "dora");
+        assert_eq!(LogMessage::try_from(empty), Ok(bare));
     }
 
     #[test]
     fn an_envelope_of_another_type_is_returned_as_it_is() {
-        let mut envelope = Envelope::new("app", Body::Counter { name: "requests".to_owned(), delta: 1, total: 2 });
-        envelope.tags.insert("source_type".to_owned(), "RTR".to_owned());
+        let counter = Body::Counter { name: "requests".to_owned(), delta: 1, total: 2 };
+        let envelope = Envelope::new("app", counter).tag("source_type", "RTR");
         assert_eq!(LogMessage::try_from(envelope.clone()), Err(envelope));
     }
 
@@ -278,14 +298,13 @@ mod tests {
         let mut envelope = Envelope::new("app", Body::Gauge(BTreeMap::new()));
         assert_eq!(envelope.app_name(), None);
         for name in ["app_name", "space_name", "organization_name", "process_type", "process_instance_id"] {
-            envelope.tags.insert(name.to_owned(), format!("the {name}"));
+            envelope = envelope.tag(name, format!("the {name}"));
         }
         assert_eq!(envelope.app_name(), Some("the app_name"));
         assert_eq!(envelope.space_name(), Some("the space_name"));
         assert_eq!(envelope.organization_name(), Some("the organization_name"));
         assert_eq!(envelope.process_type(), Some("the process_type"));
         assert_eq!(envelope.process_instance_id(), Some("the process_instance_id"));
-        envelope.tags.insert("app_name".to_owned(), String::new());
-        assert_eq!((envelope.app_name(), envelope.tag("index")), (None, None));
+        assert_eq!(envelope.tag("app_name", "").app_name(), None);
     }
 }
