@@ -30,6 +30,24 @@ pub(crate) const SOURCE_TYPE: &str = "source_type";
 ///
 /// Log Cache may round the time of a log to microseconds.
 ///
+/// ```
+/// use loggregator_consumer::{Body, Envelope, LogMessage, MessageType};
+///
+/// fn show(envelope: Envelope) -> String {
+///     let app = envelope.app_name().unwrap_or(&envelope.source_id).to_owned();
+///     match &envelope.body {
+///         Body::Gauge(metrics) => format!("{app} {metrics:?}"),
+///         _ => match LogMessage::try_from(envelope) {
+///             Ok(message) => format!("{app} {message}"),
+///             Err(other) => format!("{app} {:?}", other.body),
+///         },
+///     }
+/// }
+///
+/// let body = Body::Log { payload: b"hello".to_vec(), message_type: MessageType::Out };
+/// assert!(show(Envelope::new("my-app-guid", body).tag("app_name", "my-app")).starts_with("my-app "));
+/// ```
+///
 /// With the feature `serde`, an envelope is serialized to the JSON of Log Cache, and deserialized from that of any server.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -127,7 +145,7 @@ impl Envelope {
     /// use loggregator_consumer::{Body, Envelope, EnvelopeType, GaugeValue};
     ///
     /// let cpu = Body::Gauge([("cpu".to_owned(), GaugeValue::new(12.5, "percentage"))].into());
-    /// let envelope = Envelope::new("app-guid", cpu).instance_id("0").with_tag("app_name", "shop").timestamp(1_700_000_000);
+    /// let envelope = Envelope::new("app-guid", cpu).instance_id("0").tag("app_name", "shop").timestamp(1_700_000_000);
     /// assert_eq!(envelope.envelope_type(), EnvelopeType::Gauge);
     /// ```
     pub fn new(source_id: impl Into<String>, body: Body) -> Self {
@@ -147,7 +165,7 @@ impl Envelope {
     }
 
     /// Adds a [tag](Envelope#structfield.tags).
-    pub fn with_tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(name.into(), value.into());
         self
     }
@@ -163,40 +181,39 @@ impl Envelope {
         }
     }
 
-    /// Returns the [`timestamp`](Envelope::timestamp) as a time.
+    /// Returns the [timestamp](Envelope#structfield.timestamp) as a time.
     pub fn time(&self) -> SystemTime {
         system_time(self.timestamp)
     }
 
-    /// Returns a tag, or `None` if it is missing or empty.
-    pub fn tag(&self, name: &str) -> Option<&str> {
-        self.tags.get(name).map(String::as_str).filter(|tag| !tag.is_empty())
-    }
-
     /// Returns the name of the app: the tag `app_name`.
     pub fn app_name(&self) -> Option<&str> {
-        self.tag("app_name")
+        self.not_empty("app_name")
     }
 
     /// Returns the name of the app's space: the tag `space_name`.
     pub fn space_name(&self) -> Option<&str> {
-        self.tag("space_name")
+        self.not_empty("space_name")
     }
 
     /// Returns the name of the app's organization: the tag `organization_name`.
     pub fn organization_name(&self) -> Option<&str> {
-        self.tag("organization_name")
+        self.not_empty("organization_name")
     }
 
     /// Returns the type of the app's process, such as `web`: the tag `process_type`.
     pub fn process_type(&self) -> Option<&str> {
-        self.tag("process_type")
+        self.not_empty("process_type")
     }
 
     /// Returns the GUID of the process's instance, which changes when the instance is restarted, unlike
-    /// [`instance_id`](Envelope::instance_id): the tag `process_instance_id`.
+    /// the [instance](Envelope#structfield.instance_id): the tag `process_instance_id`.
     pub fn process_instance_id(&self) -> Option<&str> {
-        self.tag("process_instance_id")
+        self.not_empty("process_instance_id")
+    }
+
+    fn not_empty(&self, tag: &str) -> Option<&str> {
+        self.tags.get(tag).map(String::as_str).filter(|tag| !tag.is_empty())
     }
 
     /// Returns its size in memory, in bytes.
@@ -246,5 +263,48 @@ impl TryFrom<Envelope> for LogMessage {
             source_name: envelope.tags.remove(SOURCE_TYPE).filter(not_empty),
             drain_urls: Vec::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_and_its_envelope_convert_into_one_another() {
+        let message = LogMessage::new("app", "hi").timestamp(-7).source("RTR", "1").message_type(MessageType::Err);
+        let envelope = Envelope::from(message.clone());
+        assert_eq!(envelope.envelope_type(), EnvelopeType::Log);
+        assert_eq!((&*envelope.source_id, &*envelope.instance_id, envelope.timestamp), ("app", "1", -7));
+        assert_eq!(envelope.tags, [("source_type".to_owned(), "RTR".to_owned())].into());
+        assert_eq!(LogMessage::try_from(envelope), Ok(message));
+
+        let bare = LogMessage::new("app", "hi");
+        assert_eq!(LogMessage::try_from(Envelope::from(bare.clone())), Ok(bare.clone()));
+        // An empty text is as good as none.
+        let empty = Envelope::from(LogMessage::new("app", "hi").source("", "")).tag("app_name", "dora");
+        assert_eq!(LogMessage::try_from(empty), Ok(bare));
+    }
+
+    #[test]
+    fn an_envelope_of_another_type_is_returned_as_it_is() {
+        let counter = Body::Counter { name: "requests".to_owned(), delta: 1, total: 2 };
+        let envelope = Envelope::new("app", counter).tag("source_type", "RTR");
+        assert_eq!(LogMessage::try_from(envelope.clone()), Err(envelope));
+    }
+
+    #[test]
+    fn the_tags_of_an_app_have_accessors() {
+        let mut envelope = Envelope::new("app", Body::Gauge(BTreeMap::new()));
+        assert_eq!(envelope.app_name(), None);
+        for name in ["app_name", "space_name", "organization_name", "process_type", "process_instance_id"] {
+            envelope = envelope.tag(name, format!("the {name}"));
+        }
+        assert_eq!(envelope.app_name(), Some("the app_name"));
+        assert_eq!(envelope.space_name(), Some("the space_name"));
+        assert_eq!(envelope.organization_name(), Some("the organization_name"));
+        assert_eq!(envelope.process_type(), Some("the process_type"));
+        assert_eq!(envelope.process_instance_id(), Some("the process_instance_id"));
+        assert_eq!(envelope.tag("app_name", "").app_name(), None);
     }
 }

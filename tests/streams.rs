@@ -45,25 +45,25 @@ fn timer() -> Body {
 
 /// What both Doppler and the gateway can carry. All of it names the app, also in version 1.
 fn of_app() -> Vec<Envelope> {
-    let envelope = |body| Envelope::new(APP, body).instance_id("3").with_tag("app_name", "shop").timestamp(1_000_000);
+    let envelope = |body| Envelope::new(APP, body).instance_id("3").tag("app_name", "shop").timestamp(1_000_000);
     let metrics = [("cpu", 12.5), ("memory", 1e9), ("disk", 2e9), ("memory_quota", 3e9), ("disk_quota", 4e9)];
     let mut metrics = gauge(&metrics);
     if let Body::Gauge(values) = &mut metrics {
         values.insert("cpu".to_owned(), GaugeValue::new(12.5, "percentage"));
     }
     let request = envelope(timer())
-        .with_tag("method", "POST")
-        .with_tag("peer_type", "Server")
-        .with_tag("request_id", "01234567-89ab-cdef-0123-456789abcdef")
-        .with_tag("uri", "http://shop.example.com/cart")
-        .with_tag("remote_address", "10.0.0.1:443")
-        .with_tag("user_agent", "curl")
-        .with_tag("status_code", "201")
-        .with_tag("content_length", "17")
-        .with_tag("routing_instance_id", "cell")
-        .with_tag("forwarded", "10.0.0.1\n10.0.0.2");
+        .tag("method", "POST")
+        .tag("peer_type", "Server")
+        .tag("request_id", "01234567-89ab-cdef-0123-456789abcdef")
+        .tag("uri", "http://shop.example.com/cart")
+        .tag("remote_address", "10.0.0.1:443")
+        .tag("user_agent", "curl")
+        .tag("status_code", "201")
+        .tag("content_length", "17")
+        .tag("routing_instance_id", "cell")
+        .tag("forwarded", "10.0.0.1\n10.0.0.2");
     vec![
-        envelope(log("one")).with_tag("source_type", "APP/PROC/WEB").with_tag("origin", "rep"),
+        envelope(log("one")).tag("source_type", "APP/PROC/WEB").tag("origin", "rep"),
         envelope(Body::Log { payload: b"\xff".to_vec(), message_type: MessageType::Err }),
         envelope(metrics),
         request,
@@ -185,7 +185,7 @@ fn what_a_server_can_select_is_asked_of_it_and_the_rest_is_left_out_here() {
                 for body in bodies {
                     // Version 1 has no requests without an id.
                     let id = "01234567-89ab-cdef-0123-456789abcdef";
-                    foundation.send_envelope(Envelope::new("gorouter", body).with_tag("request_id", id));
+                    foundation.send_envelope(Envelope::new("gorouter", body).tag("request_id", id));
                 }
                 foundation.close_tails("*", Some(1000), "");
                 let items: Vec<_> = tail.by_ref().filter_map(Result::ok).collect();
@@ -245,7 +245,7 @@ fn what_an_old_doppler_has_dropped_is_a_gap() {
         let server = TrafficController::of(Generation::Y2016).unwrap();
         let notice = |origin: &str| {
             let dropped = Body::Counter { name: "TruncatingBuffer.DroppedMessages".to_owned(), delta: 100, total: 300 };
-            Envelope::new("doppler", dropped).with_tag("origin", origin)
+            Envelope::new("doppler", dropped).tag("origin", origin)
         };
         // Also if no counters are selected.
         let selection = Selection::all().types([EnvelopeType::Gauge]);
@@ -436,7 +436,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
         proptest::collection::btree_map("(app_name|origin|deployment|job|index|ip|x[a-z]{0,8})", ".{1,20}", 0..10);
     ("[a-z-]{1,36}", "[0-9]{0,4}", tags, any::<i64>(), body).prop_map(|(source, instance, tags, timestamp, body)| {
         let envelope = Envelope::new(source, body).instance_id(instance).timestamp(timestamp);
-        tags.into_iter().fold(envelope, |envelope, (name, value)| envelope.with_tag(name, value))
+        tags.into_iter().fold(envelope, |envelope, (name, value)| envelope.tag(name, value))
     })
 }
 

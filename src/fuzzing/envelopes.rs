@@ -10,8 +10,7 @@ use super::input::{Choices, Pieces};
 use crate::envelope::Envelope;
 use crate::error::{ErrorKind, Result};
 use crate::message::LogMessage;
-use crate::wire::dropsonde::to_v1::encode_envelope;
-use crate::wire::dropsonde::{FromV1, check_against_generated_code};
+use crate::wire::dropsonde::{FromV1, check_against_generated_code, encode_envelope};
 use crate::wire::format::Format;
 use crate::wire::v2;
 

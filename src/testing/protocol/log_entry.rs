@@ -7,8 +7,7 @@ use super::{dropsonde, events, frames};
 use crate::envelope::{Envelope, EnvelopeType};
 use crate::message::{LogMessage, MessageType};
 use crate::testing::config::settings::SlowReader;
-use crate::wire::dropsonde::encode_legacy;
-use crate::wire::dropsonde::to_v1::encode_envelope;
+use crate::wire::dropsonde::{encode_envelope, encode_legacy};
 use crate::wire::v2;
 
 pub(crate) enum LogEntry {

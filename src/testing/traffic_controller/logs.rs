@@ -74,7 +74,7 @@ impl TrafficController {
     /// let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
     /// let mut tail = consumer.stream(&Selection::all(), &server.issue_admin_token())?;
     /// let requests = Body::Counter { name: "responses".into(), delta: 1, total: 7 };
-    /// server.send_envelope(Envelope::new("gorouter", requests).with_tag("deployment", "cf"));
+    /// server.send_envelope(Envelope::new("gorouter", requests).tag("deployment", "cf"));
     /// assert_eq!(tail.next().unwrap()?.source_id, "gorouter");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

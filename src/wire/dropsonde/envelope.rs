@@ -12,8 +12,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use super::fields::{BYTES, FIXED64, VARINT, field, part, read_fields, text};
+use super::log_message::parse_log;
 use super::methods::METHODS;
-use super::{EVENT_TYPE, parse_log, part, read_fields, text};
 use crate::envelope::{Body, Envelope, GaugeValue, SOURCE_TYPE};
 use crate::error::{BoxError, Result};
 use crate::message::MessageType;
@@ -28,16 +29,7 @@ const EVENTS: [Convert; 6] = [http_start_stop, log_message, value_metric, counte
 const FIRST_TYPE: i32 = 4;
 const FIRST_FIELD: u32 = 7;
 
-/// The wire types.
-const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-const BYTES: u32 = 2;
-
-/// Returns the tag of a field.
-const fn field(number: u32, wire_type: u32) -> u32 {
-    (number << 3) + wire_type
-}
-
+const EVENT_TYPE: u32 = field(2, VARINT);
 const ORIGIN: u32 = field(1, BYTES);
 const TIMESTAMP: u32 = field(6, VARINT);
 const DEPLOYMENT: u32 = field(13, BYTES);

@@ -354,7 +354,21 @@ impl<'de> Deserialize<'de> for LogMessage {
     }
 }
 
-/// The JSON of Log Cache.
+/// The JSON of Log Cache:
+///
+/// ```
+/// use loggregator_consumer::{Envelope, LogMessage};
+///
+/// let envelope = Envelope::from(LogMessage::new("my-app-guid", "hello").source("APP/PROC/WEB", "0"));
+/// let json = serde_json::to_string(&envelope)?;
+/// assert_eq!(
+///     json,
+///     r#"{"timestamp":"0","source_id":"my-app-guid","instance_id":"0","deprecated_tags":{},"#.to_owned()
+///         + r#""tags":{"source_type":"APP/PROC/WEB"},"log":{"payload":"aGVsbG8=","type":"OUT"}}"#
+/// );
+/// assert_eq!(serde_json::from_str::<Envelope>(&json)?, envelope);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[cfg(feature = "serde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 impl Serialize for Envelope {

@@ -5,8 +5,7 @@ use crate::error::ErrorKind;
 use crate::message::LogMessage;
 use crate::wire::arbitrary;
 use crate::wire::captures;
-use crate::wire::dropsonde::to_v1::encode_envelope;
-use crate::wire::dropsonde::{FromV1, encode_doppler};
+use crate::wire::dropsonde::{FromV1, encode_doppler, encode_envelope};
 
 fn decode(bytes: &[u8]) -> Envelope {
     Envelope::from_doppler(bytes).unwrap().unwrap()

@@ -104,7 +104,7 @@ fn a_field_may_be_absent_or_null_or_in_camel_case() {
     }
     let envelope =
         decode(&json!({ "sourceId": "s", "instanceId": "7", "deprecatedTags": { "a": { "text": "b" } }, "event": {} }));
-    assert_eq!((&*envelope.source_id, &*envelope.instance_id, envelope.tag("a")), ("s", "7", Some("b")));
+    assert_eq!((&*envelope.source_id, &*envelope.instance_id, &*envelope.tags["a"]), ("s", "7", "b"));
 }
 
 #[test]
