@@ -48,6 +48,7 @@ struct Inner {
     retry_after: Option<Duration>,
     recovered: Vec<LogMessage>,
     gap: Option<Gap>,
+    app: Option<String>,
     is_from_router: bool,
 }
 
@@ -64,7 +65,7 @@ pub struct Gap {
     /// How the connection ended.
     pub ending: Ending,
     /// When the tail was connected again. `None` if it was not: the next item is the error that ends the tail. Also
-    /// `None` over Log Cache, where a gap has nothing to do with a connection.
+    /// `None` if the server has dropped messages, which has nothing to do with the connection.
     pub connected_at: Option<SystemTime>,
     /// Messages with this time or a later one may be missing, in nanoseconds since the Unix epoch. `None` for a stream,
     /// which cannot tell. [`follow`](crate::Consumer::follow) can.
@@ -129,7 +130,7 @@ pub enum ErrorKind {
     /// Tail again.
     ClosedByServer,
     /// Messages may be missing here, and the tail continues: its connection broke, and it is
-    /// [connected again](crate::Builder::reconnect), or Log Cache has dropped messages. [`Error::as_gap`] returns the
+    /// [connected again](crate::Builder::reconnect), or the server has dropped messages. [`Error::as_gap`] returns the
     /// details.
     Gap,
     /// The call was cancelled by [`close`](crate::Consumer::close).
@@ -185,6 +186,7 @@ impl Error {
             retry_after: None,
             recovered: Vec::new(),
             gap: None,
+            app: None,
             is_from_router: false,
         }))
     }
@@ -253,6 +255,13 @@ impl Error {
         Error::gap(Ending::Forgotten, SystemTime::now(), None, missing)
     }
 
+    /// Creates the item of a stream whose server has dropped this number of envelopes.
+    pub(crate) fn dropped(count: u64) -> Self {
+        let ending = Ending::Dropped { count };
+        let gap = Gap { at: SystemTime::now(), ending, connected_at: None, from: None, until: None };
+        Error::with_gap(gap.ending.to_string(), gap)
+    }
+
     fn with_gap(text: String, gap: Gap) -> Self {
         let mut error = Error::new(ErrorKind::Gap, text);
         error.0.gap = Some(gap);
@@ -289,8 +298,18 @@ impl Error {
     /// An error response has been hidden before, by [`ErrorResponse`](crate::net::failure::ErrorResponse): hints that
     /// follow a token which was cut off would prevent it here.
     pub(crate) fn hiding(mut self, secret: &str) -> Self {
-        let Inner { text, cause, body, gap, kind: _, status: _, retry_after: _, recovered: _, is_from_router: _ } =
-            &mut *self.0;
+        let Inner {
+            text,
+            cause,
+            body,
+            gap,
+            app: _,
+            kind: _,
+            status: _,
+            retry_after: _,
+            recovered: _,
+            is_from_router: _,
+        } = &mut *self.0;
         *text = hide(text, secret);
         *body = body.take().map(|body| hide(&body, secret));
         *gap = gap.take().map(|gap| Gap { ending: gap.ending.hiding(secret), ..gap });
@@ -300,6 +319,12 @@ impl Error {
             hide(&forms, secret) == forms
         });
         self
+    }
+
+    /// Names the app that the error is about.
+    pub(crate) fn of_app(mut self, app: &str) -> Self {
+        self.0.app = Some(app.to_owned());
+        self.with_context(&format!("app {app}: "))
     }
 
     /// Puts what was being done in front of the text.
@@ -334,6 +359,13 @@ impl Error {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Returns the app that an item of a tail of [several apps](crate::Consumer::tail_apps) is about: the app has a
+    /// [gap](ErrorKind::Gap), or nothing more comes from it, because it was rejected, or its connection ended. The tail
+    /// continues with the others.
+    pub fn app_id(&self) -> Option<&str> {
+        self.0.app.as_deref()
     }
 
     /// Returns the cause of the error, if there is one: for example a [`std::io::Error`], or the error that a proxy
@@ -509,7 +541,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Messages are only counted, because they are the caller's data.
         // The cause is left out, because the text has what can be shown of it.
-        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, is_from_router } = &*self.0;
+        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, app, is_from_router } = &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)
@@ -518,6 +550,7 @@ impl fmt::Debug for Error {
             .field("retry_after", retry_after)
             .field("recovered", &recovered.len())
             .field("gap", gap)
+            .field("app", app)
             .field("is_from_router", is_from_router)
             .finish()
     }

@@ -1,25 +1,34 @@
 //! [`Consumer`]: reads an app's logs from the best server that a foundation has.
 
+mod apps;
 mod inner;
+mod streams;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::apps::Apps;
 use self::inner::{Inner, Live};
+use self::streams::Stream;
 use crate::auth::{TokenSource, check};
 use crate::builder::Builder;
+use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
+use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
+use crate::net::registry::Registration;
 use crate::recent::Recent;
+use crate::selection::Selection;
 use crate::server::app_guid::checked_guid;
 use crate::server::foundation::{Choice, Foundation, Purpose, Via};
 use crate::server::learned::Learned;
 use crate::server::log_cache::engine::Start;
+use crate::server::source::LiveSource;
 use crate::settings::Settings;
-use crate::tail::{Reconnector, Tail};
+use crate::tail::Tail;
 
 /// A client for the logs of a foundation: [`follow`](Consumer::follow) returns the recent messages of an app and then all
 /// further ones, [`tail`](Consumer::tail) only further ones, and [`recent`](Consumer::recent) only those that the
@@ -48,7 +57,9 @@ use crate::tail::{Reconnector, Tail};
 /// | what an app logs from now on, as soon as it does | [`tail`](Consumer::tail) |
 /// | one of these for hours | it, with [`Builder::reconnect`] and [`Builder::tokens`] |
 /// | a line that has been logged already, or will be | `follow`: see the example `wait_for` |
-/// | the messages of several apps | one tail for each: see [many apps](crate#many-apps) |
+/// | the messages of several apps | [`tail_apps`](Consumer::tail_apps), [`follow_apps`](Consumer::follow_apps): see [many apps](crate#many-apps) |
+/// | metrics, events, or what is known of a message's source | [`stream`](Consumer::stream) |
+/// | what the whole foundation emits, also in several processes | [`stream`](Consumer::stream) of [`Selection::all`] |
 /// | to know whether to try again | [`Error::is_transient`] |
 /// | to stop from another thread | [`Tail::closer`] for one tail, [`Consumer::close`] for everything |
 ///
@@ -359,22 +370,184 @@ impl Consumer {
         self.open_tail(Start::Since(since), app_guid, auth_token)
     }
 
+    /// Returns the envelopes of a [selection](Selection) from now on: logs, metrics and events of one app, of several, or of
+    /// the whole foundation, the *firehose*.
+    ///
+    /// Like [`tail`](Consumer::tail), which has the details of `auth_token`, of the time that this blocks, and of
+    /// reconnecting. Which server is used:
+    ///
+    /// | selection | servers, best first |
+    /// |---|---|
+    /// | [`Selection::app`] | the RLP gateway; Doppler |
+    /// | [`Selection::apps`] | the RLP gateway; Doppler, with one connection and two threads for each |
+    /// | [`Selection::app`] or [`apps`](Selection::apps) with a [shard](Selection::shard) | the RLP gateway |
+    /// | [`Selection::all`] | Doppler; the RLP gateway |
+    ///
+    /// Of several sources, one that is rejected is an item, as in [`tail_apps`](Consumer::tail_apps).
+    ///
+    /// [`Builder::tail_via`] makes the choice. It matters, because the servers carry different envelopes:
+    ///
+    /// * The RLP gateway has all types. It drops what a slow reader does not read, without notice, and it ends each stream
+    ///   after 14 minutes, so that the tail [reconnects](Builder::reconnect).
+    /// * Doppler converts envelopes to an older form and back. It has no events and no empty logs, and the stream of a single
+    ///   app has only its logs, its requests (timers) and its container metrics (a gauge). A gauge with several values
+    ///   arrives as one gauge for each, except for container metrics. It cuts off a slow reader after some 5 s, which is
+    ///   [`Ending::Eof`](crate::Ending::Eof).
+    ///
+    /// # The firehose
+    ///
+    /// The firehose of a large foundation has more than one process can read. So several processes share it, on one
+    /// machine or on many: all that use the same [shard id](Selection::shard) get each envelope once between them. Doppler
+    /// calls it the subscription id. Two ids get everything twice, and a selection without an id shares with nobody.
+    ///
+    /// A reader of Doppler that is too slow is told so: by a gap with [`Ending::Dropped`](crate::Ending::Dropped), where
+    /// a server of before 2018 has dropped envelopes, and by the end of its connection on later ones. Use one more process
+    /// then. Counters such as `doppler_proxy.slow_consumer` of the platform itself, which count the slow readers of all
+    /// tools, are envelopes like any other.
+    ///
+    /// ```
+    /// # use loggregator_consumer::testing::{Generation, TrafficController};
+    /// # use loggregator_consumer::{Builder, LogMessage, Proxy};
+    /// use loggregator_consumer::{EnvelopeType, Selection};
+    ///
+    /// # const APP: &str = "11111111-1111-1111-1111-111111111111";
+    /// # let server = TrafficController::of(Generation::Today)?;
+    /// # let token = server.issue_admin_token();
+    /// # let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let logs = Selection::all().types([EnvelopeType::Log]).shard("my-nozzle");
+    /// let mut tail = consumer.stream(&logs, &token)?;
+    /// # server.send(LogMessage::new(APP, "hello"));
+    /// let envelope = tail.next().unwrap()?;
+    /// println!("{} {:?}", envelope.source_id, envelope.tags.get("app_name"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tail`](Consumer::tail). [`Unauthorized`](ErrorKind::Unauthorized) names the scope that a token for all
+    /// sources needs. [`InvalidInput`](ErrorKind::InvalidInput) if no known server has such a stream.
+    pub fn stream(&self, selection: &Selection, auth_token: &str) -> Result<Tail<Envelope>> {
+        check(auth_token)?;
+        let (cancel, registration) = self.inner.open.register();
+        let stream = Stream::new(selection, auth_token, &cancel)?;
+        let inner = Arc::clone(&self.inner);
+        self.spawn(move || inner.connect_stream(&stream), cancel, registration)
+    }
+
+    /// Returns the messages of several apps from now on, as one [`Tail`]: [`LogMessage::app_id`] is the app of each.
+    ///
+    /// Like [`tail`](Consumer::tail), with these differences:
+    ///
+    /// * The servers are, best first: the RLP gateway, which has one stream for all of them; Log Cache, which one thread
+    ///   [polls](crate::Polling) for all of them, over one connection; Doppler and the legacy Traffic Controller, with one
+    ///   connection and two threads for each app.
+    /// * An app that is rejected, or whose connection ends, is named by an error item, whose [`Error::app_id`] is the app.
+    ///   The tail continues with the others. It ends with an error when the last one has ended. If all of them are
+    ///   rejected, this returns the error of one.
+    /// * A [gap](ErrorKind::Gap) of one app has its `app_id`. One without an `app_id` is a gap of all of them.
+    /// * Whether the stream [gives lines](Consumer#which-server-is-used) is not watched. Use
+    ///   [`follow_apps`](Consumer::follow_apps) on a foundation where it may not.
+    ///
+    /// Of Log Cache, quiet apps are asked at most 10 times in a second together: of 100 quiet apps, each is asked every
+    /// 10 s, so that its first line after a pause may come that much later. An app with new lines is asked as often as
+    /// [`Polling::every`](crate::Polling::every) says.
+    ///
+    /// When a tail over the RLP gateway [reconnects](Builder::reconnect), it asks for all apps again, and names those again
+    /// that are rejected. What a slow caller may cost in memory is the limit of a [`Tail`], once over the gateway and Log
+    /// Cache, and once for each app over Doppler.
+    ///
+    /// ```
+    /// # use loggregator_consumer::testing::{Generation, TrafficController};
+    /// # use loggregator_consumer::{Builder, LogMessage, Proxy};
+    /// # let [shop, cart, gone] = [1, 2, 3].map(|n| format!("{n}1111111-1111-1111-1111-111111111111"));
+    /// # let server = TrafficController::builder().generation(Generation::Today).apps([&shop, &cart]).start()?;
+    /// # let token = server.issue_token();
+    /// # let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let mut tail = consumer.tail_apps([&shop, &cart, &gone], &token)?;
+    /// # server.send(LogMessage::new(&*cart, "hello"));
+    /// # server.send(LogMessage::new(&*shop, "hello"));
+    /// # for item in tail.by_ref().take(3) {
+    /// match item {
+    ///     Ok(message) => println!("{} {message}", message.app_id),
+    ///     Err(error) => eprintln!("{error}"), // names the app that is gone
+    /// }
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tail`](Consumer::tail). [`InvalidInput`](ErrorKind::InvalidInput) if there is no app.
+    pub fn tail_apps(&self, apps: impl IntoIterator<Item = impl AsRef<str>>, auth_token: &str) -> Result<Tail> {
+        self.open_apps(Start::Tail, apps, auth_token)
+    }
+
+    /// Returns the newest messages of each of several apps, and then all further ones, as one [`Tail`].
+    ///
+    /// Like [`follow`](Consumer::follow), with the differences of [`tail_apps`](Consumer::tail_apps). The first messages are
+    /// sorted by time for each app, and not between apps. The guarantee of `follow` holds for each app, with two limits:
+    /// all of them together must be read at least twice as fast as they are logged, and Log Cache must hold the lines of
+    /// an app for as long as it takes to ask all others. A [gap](crate::Gap) is that of one app.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`follow`](Consumer::follow) and of [`tail_apps`](Consumer::tail_apps).
+    pub fn follow_apps(&self, apps: impl IntoIterator<Item = impl AsRef<str>>, auth_token: &str) -> Result<Tail> {
+        self.open_apps(Start::Follow, apps, auth_token)
+    }
+
+    /// Returns all messages of several apps since a time, and then all further ones: [`follow_since`](Consumer::follow_since)
+    /// for several apps. [`Tail::complete_until`] is the time that holds for all of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`follow_apps`](Consumer::follow_apps).
+    pub fn follow_apps_since(
+        &self,
+        apps: impl IntoIterator<Item = impl AsRef<str>>,
+        auth_token: &str,
+        since: i64,
+    ) -> Result<Tail> {
+        self.open_apps(Start::Since(since), apps, auth_token)
+    }
+
+    fn open_apps(
+        &self,
+        start: Start,
+        apps: impl IntoIterator<Item = impl AsRef<str>>,
+        auth_token: &str,
+    ) -> Result<Tail> {
+        check(auth_token)?;
+        let mut guids: Vec<String> = Vec::new();
+        for app in apps {
+            let guid = checked_guid(app.as_ref())?;
+            if !guids.iter().any(|other| other == guid) {
+                guids.push(guid.to_owned());
+            }
+        }
+        let (cancel, registration) = self.inner.open.register();
+        let apps = Apps::new(start, guids, auth_token, &cancel)?;
+        let inner = Arc::clone(&self.inner);
+        self.spawn(move || inner.connect_apps(&apps), cancel, registration)
+    }
+
     fn open_tail(&self, start: Start, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check(auth_token)?;
         let (app_guid, token) = (checked_guid(app_guid)?.to_owned(), auth_token.to_owned());
         let (cancel, registration) = self.inner.open.register();
         let live = Live { start, app_guid, token, cancel: Arc::clone(&cancel), returned: Arc::default() };
-        let connect = {
-            let inner = Arc::clone(&self.inner);
-            move || inner.connect(&live)
-        };
-        let source = connect()?;
-        let reconnector = self.inner.settings.reconnect.map(|policy| {
-            let inner = Arc::clone(&self.inner);
-            let connected = move || inner.settings.connected();
-            Reconnector { policy, connect: Box::new(connect), connected: Box::new(connected) }
-        });
-        let tail = Tail::spawn(source, &self.inner.settings, reconnector, Arc::clone(&cancel), registration)?;
+        let inner = Arc::clone(&self.inner);
+        self.spawn(move || inner.connect(&live), cancel, registration)
+    }
+
+    /// Connects, and starts a tail.
+    fn spawn<T: Send + 'static>(
+        &self,
+        connect: impl Fn() -> Result<Box<dyn LiveSource<T>>> + Send + Sync + 'static,
+        cancel: Arc<Cancel>,
+        registration: Registration,
+    ) -> Result<Tail<T>> {
+        let tail = self.inner.open_tail(connect, &cancel, Some(registration))?;
         // After the threads have started, because the callback may take long, panic or close this tail, and the threads
         // keep the connection alive and close it.
         self.inner.settings.connected();

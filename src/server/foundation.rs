@@ -32,6 +32,14 @@ pub(crate) enum Purpose {
     TailVia(Via),
     /// Recent messages, and then all further ones.
     Follow,
+    /// Live messages of several apps.
+    TailOfSeveral,
+    /// Live envelopes of some sources.
+    Stream,
+    /// The same, shared between several readers.
+    SharedStream,
+    /// Live envelopes of all sources.
+    Firehose,
 }
 
 impl Purpose {
@@ -49,6 +57,21 @@ impl Purpose {
                 (Via::LogCache, "it holds the recent messages of today's foundations"),
                 (Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
                 (Via::Legacy, "it is the only known server for recent messages"),
+            ],
+            Purpose::TailOfSeveral => &[
+                (Via::RlpGateway, "it has one stream for several apps"),
+                (Via::LogCache, "the address of the RLP gateway is not known, so it is polled, over one connection"),
+                (Via::Doppler, "no better server is known, so it has one stream for each app"),
+                (Via::Legacy, "it is the only known server for tails"),
+            ],
+            Purpose::Stream => &[
+                (Via::RlpGateway, "it has envelopes of all types, and selects them"),
+                (Via::Doppler, "the address of the RLP gateway is not known"),
+            ],
+            Purpose::SharedStream => &[(Via::RlpGateway, "it can share a stream between several readers")],
+            Purpose::Firehose => &[
+                (Via::Doppler, "it reports when it disconnects a slow reader, and its streams have no time limit"),
+                (Via::RlpGateway, "the address of Doppler is not known"),
             ],
             Purpose::TailVia(Via::Doppler) => &[(Via::Doppler, FORCED)],
             Purpose::TailVia(Via::RlpGateway) => &[(Via::RlpGateway, FORCED)],
@@ -409,16 +432,26 @@ impl Foundation {
                 "has no recent messages",
                 "use Consumer::tail, or set the address of another server (see Builder::api and Builder::log_cache)",
             ),
-            Purpose::Tail => None,
+            Purpose::Tail | Purpose::TailOfSeveral => None,
+            Purpose::Stream | Purpose::Firehose => Some(
+                "no address of the RLP gateway or of Doppler is known, and no other server has streams of envelopes: see \
+                 Builder::api"
+                    .to_owned(),
+            ),
+            Purpose::SharedStream => Some(
+                "no address of the RLP gateway is known, and no other server shares the stream of an app: see Builder::api"
+                    .to_owned(),
+            ),
             Purpose::TailVia(via) => Some(format!(
                 "no address of {} is known, which Builder::tail_via asks for: see Builder::api",
                 via.name()
             )),
         };
         let call = match purpose {
-            Purpose::Tail | Purpose::TailVia(_) => "tail",
+            Purpose::Tail | Purpose::TailOfSeveral | Purpose::TailVia(_) => "tail",
             Purpose::Recent => "recent",
             Purpose::Follow => "follow",
+            Purpose::Stream | Purpose::SharedStream | Purpose::Firehose => "stream",
         };
         let text = text.unwrap_or_else(|| format!("no address of a server for `{call}` is known: see Builder::api"));
         Error::new(ErrorKind::InvalidInput, text)

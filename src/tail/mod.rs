@@ -1,4 +1,4 @@
-//! [`Tail`]: an app's messages as they are logged.
+//! [`Tail`]: messages or envelopes as they are logged.
 //!
 //! The reader thread reads a source and sends batches through a channel. The keep-alive thread keeps a websocket open.
 //! The caller's thread decodes the batches that it takes from the channel.
@@ -6,6 +6,7 @@
 mod backoff;
 mod batch;
 mod keep_alive;
+mod merged;
 mod reader;
 mod reconnect;
 mod threads;
@@ -21,6 +22,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
 pub use self::batch::Batch;
 use self::keep_alive::Intervals;
+pub(crate) use self::merged::MergedTails;
 use self::reader::{Connection, Reader};
 pub(crate) use self::reconnect::Reconnector;
 use self::threads::{Shared, ThreadKind, start_thread};
@@ -41,11 +43,12 @@ const WAITING_BATCHES: usize = 8;
 /// runs in them blocks: the logger, and in a thread that polls also a proxy function or a token function.
 const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// An app's log messages as they arrive: an iterator that blocks until the next one.
+/// Log messages as they arrive, or [envelopes](crate::Envelope): an iterator that blocks until the next one.
 ///
 /// An item is a message or an error. Two kinds of errors do not end the tail: a message that could not be decoded, and
 /// the [gap](ErrorKind::Gap) where messages may be missing: where a tail [reconnected](crate::Builder::reconnect), or
-/// where Log Cache has dropped some before they were read. A tail that ends cleanly (by a
+/// where Log Cache has dropped some before they were read. Nor does the end of one of [several
+/// apps](crate::Consumer::tail_apps), unless it is the last one. A tail that ends cleanly (by a
 /// [`close`](Closer::close), or by a server that closes the connection normally) just ends; otherwise the last item is
 /// an error. [`ending`](Tail::ending) says how the tail ended.
 ///
@@ -79,9 +82,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// println!("{}", tail.ending().unwrap());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Tail {
-    batches: Receiver<Batch>,
-    current: Batch,
+pub struct Tail<T = LogMessage> {
+    batches: Receiver<Batch<T>>,
+    current: Batch<T>,
     shared: Arc<Shared>,
     /// See [`complete_until`](Tail::complete_until).
     complete_until: Option<i64>,
@@ -92,14 +95,14 @@ pub struct Tail {
     ended: Receiver<Infallible>,
 }
 
-impl Tail {
+impl<T: Send + 'static> Tail<T> {
     /// Starts the threads of a tail on a connected source. `reconnector` makes another connection each time one ends.
     pub(crate) fn spawn(
-        source: Box<dyn LiveSource>,
+        source: Box<dyn LiveSource<T>>,
         settings: &Settings,
-        reconnector: Option<Reconnector>,
+        reconnector: Option<Reconnector<T>>,
         cancel: Arc<Cancel>,
-        registration: Registration,
+        registration: Option<Registration>,
     ) -> Result<Self> {
         let shared = Arc::new(Shared::new(cancel));
         let (running, ended) = bounded(0);
@@ -132,7 +135,9 @@ impl Tail {
             ended,
         })
     }
+}
 
+impl<T> Tail<T> {
     /// Returns the channel of the tail, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and
     /// other channels. For a number of tails that is known only at run time see [many apps](crate#many-apps).
     ///
@@ -155,7 +160,7 @@ impl Tail {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn receiver(&self) -> &Receiver<Batch> {
+    pub fn receiver(&self) -> &Receiver<Batch<T>> {
         &self.batches
     }
 
@@ -165,7 +170,7 @@ impl Tail {
     ///
     /// The outer error is [`RecvTimeoutError::Timeout`] if no item arrived, and [`RecvTimeoutError::Disconnected`] if
     /// the tail has ended. The inner result is the item that [`next`](Iterator::next) would return.
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Result<LogMessage>, RecvTimeoutError> {
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Result<T>, RecvTimeoutError> {
         let deadline = after(timeout);
         self.next_from(|batches| batches.recv_deadline(deadline))
     }
@@ -176,7 +181,7 @@ impl Tail {
     ///
     /// The outer error is [`TryRecvError::Empty`] if there is no item, and [`TryRecvError::Disconnected`] if the tail
     /// has ended. The inner result is the item that [`next`](Iterator::next) would return.
-    pub fn try_recv(&mut self) -> Result<Result<LogMessage>, TryRecvError> {
+    pub fn try_recv(&mut self) -> Result<Result<T>, TryRecvError> {
         self.next_from(Receiver::try_recv)
     }
 
@@ -220,8 +225,8 @@ impl Tail {
 
     fn next_from<E>(
         &mut self,
-        mut receive: impl FnMut(&Receiver<Batch>) -> Result<Batch, E>,
-    ) -> Result<Result<LogMessage>, E> {
+        mut receive: impl FnMut(&Receiver<Batch<T>>) -> Result<Batch<T>, E>,
+    ) -> Result<Result<T>, E> {
         loop {
             if let Some(item) = self.current.next() {
                 self.end_returned |= self.current.is_last();
@@ -230,6 +235,11 @@ impl Tail {
             self.complete_until = self.current.complete_until().max(self.complete_until);
             self.current = receive(&self.batches)?;
         }
+    }
+
+    /// Returns true if the error that ended the tail has been returned.
+    fn has_returned_end(&self) -> bool {
+        self.end_returned
     }
 
     fn join(&mut self) {
@@ -248,23 +258,23 @@ impl Tail {
     }
 }
 
-impl Iterator for Tail {
-    type Item = Result<LogMessage>;
+impl<T> Iterator for Tail<T> {
+    type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_from(Receiver::recv).ok()
     }
 }
 
-impl FusedIterator for Tail {}
+impl<T> FusedIterator for Tail<T> {}
 
-impl Drop for Tail {
+impl<T> Drop for Tail<T> {
     fn drop(&mut self) {
         self.join();
     }
 }
 
-impl fmt::Debug for Tail {
+impl<T> fmt::Debug for Tail<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tail").field("ending", &self.ending()).finish_non_exhaustive()
     }

@@ -34,15 +34,15 @@ const LARGE_BATCH: usize = 16 * 1024;
 pub(super) type Running = Arc<Sender<Infallible>>;
 
 /// One connection of a tail: its source, and the keep-alive thread if the source needs one.
-pub(super) struct Connection {
-    source: Box<dyn LiveSource>,
+pub(super) struct Connection<T> {
+    source: Box<dyn LiveSource<T>>,
     /// Dropped with the connection, which tells the keep-alive thread to end.
     _reader_done: Option<Sender<Infallible>>,
 }
 
-impl Connection {
+impl<T> Connection<T> {
     pub(super) fn open(
-        source: Box<dyn LiveSource>,
+        source: Box<dyn LiveSource<T>>,
         intervals: Intervals,
         shared: &Arc<Shared>,
         running: Running,
@@ -76,26 +76,27 @@ impl Connection {
 type StartThread = fn(ThreadKind, Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>>;
 
 /// The thread that reads.
-pub(super) struct Reader {
+pub(super) struct Reader<T> {
     /// The kind of its thread.
     pub(super) kind: ThreadKind,
-    pub(super) reconnector: Option<Arc<Reconnector>>,
+    pub(super) reconnector: Option<Arc<Reconnector<T>>>,
     /// Starts the thread that reconnects. A field for the tests.
     pub(super) start_thread: StartThread,
     pub(super) intervals: Intervals,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) shared: Arc<Shared>,
-    pub(super) registration: Registration,
+    /// `None`: the tail is a part of another one.
+    pub(super) registration: Option<Registration>,
     pub(super) running: Running,
-    pub(super) batches: Sender<Batch>,
+    pub(super) batches: Sender<Batch<T>>,
     pub(super) spares: Arc<Spares>,
 }
 
 /// How a tail ends: how its last connection ended, and the error for the caller, if there is one.
 type End = (Ending, Option<Error>);
 
-impl Reader {
-    pub(super) fn run(self: Box<Self>, first: Connection) {
+impl<T: Send + 'static> Reader<T> {
+    pub(super) fn run(self: Box<Self>, first: Connection<T>) {
         // Without this, a panic would look like a clean end.
         let (mut ending, mut error) = panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first)))
             .unwrap_or_else(|_| failed("the thread that reads the connection panicked"));
@@ -116,7 +117,7 @@ impl Reader {
     }
 
     /// Reads one connection after the other, until the tail ends.
-    fn read_all(&self, mut connection: Connection) -> End {
+    fn read_all(&self, mut connection: Connection<T>) -> End {
         let mut backoff = self.reconnector.as_ref().map(|reconnector| Backoff::new(reconnector.policy));
         loop {
             let result = self.read(&mut *connection.source);
@@ -154,10 +155,10 @@ impl Reader {
     #[inline(never)]
     fn reconnect(
         &self,
-        reconnector: &Arc<Reconnector>,
+        reconnector: &Arc<Reconnector<T>>,
         backoff: Backoff,
         ending: Ending,
-    ) -> Result<(Connection, Backoff), End> {
+    ) -> Result<(Connection<T>, Backoff), End> {
         let at = SystemTime::now();
         let result = self.connect_again(reconnector, backoff, &ending);
         let (connected_at, missing) = match &result {
@@ -178,10 +179,10 @@ impl Reader {
     /// for them.
     fn connect_again(
         &self,
-        reconnector: &Arc<Reconnector>,
+        reconnector: &Arc<Reconnector<T>>,
         mut backoff: Backoff,
         ending: &Ending,
-    ) -> Result<(Connection, Backoff), End> {
+    ) -> Result<(Connection<T>, Backoff), End> {
         let result = loop {
             let (send_result, result) = bounded(1);
             let run = {
@@ -216,7 +217,7 @@ impl Reader {
     /// # Errors
     ///
     /// The end of the tail if it is cancelled.
-    fn wait_for<T>(&self, event: &Receiver<T>) -> Result<Result<T, RecvError>, End> {
+    fn wait_for<E>(&self, event: &Receiver<E>) -> Result<Result<E, RecvError>, End> {
         select! {
             recv(event) -> event => Ok(event),
             recv(self.shared.cancel.signal()) -> _ => Err((Ending::Closed, None)),
@@ -228,7 +229,7 @@ impl Reader {
     /// # Errors
     ///
     /// The error with which the source gave up: no other connection is to be made.
-    fn read(&self, source: &mut dyn LiveSource) -> Result<(End, bool)> {
+    fn read(&self, source: &mut dyn LiveSource<T>) -> Result<(End, bool)> {
         if let Some(work) = source.background() {
             let running = Arc::clone(&self.running);
             let run = move || {
@@ -247,11 +248,11 @@ impl Reader {
         self.read_in_this_thread(source)
     }
 
-    fn read_in_this_thread(&self, source: &mut dyn LiveSource) -> Result<(End, bool)> {
+    fn read_in_this_thread(&self, source: &mut dyn LiveSource<T>) -> Result<(End, bool)> {
         let idle_timeout = self.idle_timeout.or(source.default_idle_timeout());
         // After a cancel, a source with a write half is still read, up to the server's close frame.
         let ends_at_once = source.write_half().is_none();
-        let format = source.format();
+        let decoder = source.decoder();
         let mut had_data = false;
         let mut had_large_batch = Instant::now();
         loop {
@@ -269,7 +270,7 @@ impl Reader {
                 if frames.end() >= LARGE_BATCH {
                     had_large_batch = Instant::now();
                 }
-                send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, format, &self.spares));
+                send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, decoder.clone(), &self.spares));
             }
             // A report of how far the messages are complete need not wait behind others, or fill the channel of a caller
             // who takes nothing.
@@ -300,7 +301,7 @@ impl Reader {
     }
 
     /// Waits until there is something to read. `TimedOut` if nothing arrived within the idle timeout.
-    fn wait(&self, source: &mut dyn LiveSource, idle_timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&self, source: &mut dyn LiveSource<T>, idle_timeout: Option<Duration>) -> io::Result<()> {
         let deadline = idle_timeout.map(deadline::after);
         let free_at = deadline::after(FREE_BUFFERS_AFTER);
         source.wait(Some(deadline.map_or(free_at, |deadline| deadline.min(free_at)))).or_else(|_| {
@@ -309,14 +310,14 @@ impl Reader {
         })
     }
 
-    fn free_buffers(&self, source: &mut dyn LiveSource) {
+    fn free_buffers(&self, source: &mut dyn LiveSource<T>) {
         source.shrink();
         self.spares.free();
     }
 }
 
 /// Waits until there is room for the batch, or the tail is cancelled.
-fn send_batch(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
+fn send_batch<T>(batches: &Sender<Batch<T>>, cancel: &Cancel, batch: Batch<T>) {
     if let Err(TrySendError::Full(batch)) = batches.try_send(batch) {
         wait_for_room(batches, cancel, batch);
     }
@@ -324,7 +325,7 @@ fn send_batch(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
 
 // Its frame is not a part of the frame that an idle tail keeps on its stack.
 #[inline(never)]
-fn wait_for_room(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
+fn wait_for_room<T>(batches: &Sender<Batch<T>>, cancel: &Cancel, batch: Batch<T>) {
     select! {
         send(batches, batch) -> _ => {}
         recv(cancel.signal()) -> _ => {}
@@ -350,10 +351,11 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
+    use crate::message::LogMessage;
     use crate::net::registry::Registry;
     use crate::net::websocket::WriteHalf;
     use crate::settings::Reconnect;
-    use crate::wire::format::Format;
+    use crate::wire::format::Decoder;
     use crate::wire::frames::Frames;
 
     /// A source whose connection has ended.
@@ -368,8 +370,8 @@ mod tests {
             None
         }
 
-        fn format(&self) -> Format {
-            Format::Legacy
+        fn decoder(&self) -> Option<Decoder<LogMessage>> {
+            None
         }
 
         fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {
@@ -401,7 +403,7 @@ mod tests {
             intervals,
             idle_timeout: None,
             shared,
-            registration,
+            registration: Some(registration),
             running,
             batches,
             spares: Arc::default(),

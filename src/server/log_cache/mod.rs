@@ -7,6 +7,7 @@
 pub(crate) mod engine;
 mod pages;
 pub(crate) mod polling;
+pub(crate) mod polling_group;
 mod recent;
 mod requests;
 #[cfg(test)]

@@ -1,13 +1,14 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::response::{BUFFER, START};
 use super::*;
 use crate::fuzzing::input::Pieces;
+use crate::message::{LogMessage, MessageType};
 use crate::wire::captures;
 
 const APP: &str = "00000021-aaaa-bbbb-cccc-000000000021";
@@ -310,7 +311,7 @@ fn an_invalid_response_and_a_truncated_one_are_different_errors() {
 fn reading_a_response_stops_when_the_callback_breaks() {
     let json = r#"{"envelopes":{"batch":[{},{},{},"#;
     let mut seen = 0;
-    let result = read_response(&[], json.as_bytes(), LARGE, |_| {
+    let result = read_response(&[], json.as_bytes(), LARGE, |_: Result<Option<LogMessage>>| {
         seen += 1;
         if seen < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
@@ -325,7 +326,7 @@ fn reading_a_response_takes_bounded_memory() {
         for start in [start, r#"{"envelopes":{"batch":["#, "{\"", "{\"a\":", ""] {
             let mut bytes = start.as_bytes().chain(io::repeat(endless.as_bytes()[0]));
             let mut counted = Counted { inner: &mut bytes, count: 0 };
-            let result = read_response(&[], &mut counted, 1000, |_| ControlFlow::Continue(()));
+            let result = read_response::<LogMessage>(&[], &mut counted, 1000, |_| ControlFlow::Continue(()));
             assert!(result.is_err());
             assert!(counted.count <= 2 * BUFFER, "{} bytes of {start}{endless}...", counted.count);
         }
@@ -334,7 +335,7 @@ fn reading_a_response_takes_bounded_memory() {
     let many = vec![encode(&LogMessage::new(APP, "x".repeat(5000))); 100].join(",");
     let json = format!(r#"{{"envelopes":{{"batch":[{many}]}}}}"#);
     let mut count = 0;
-    read_response(&[], json.as_bytes(), 10_000, |_| {
+    read_response::<LogMessage>(&[], json.as_bytes(), 10_000, |_| {
         count += 1;
         ControlFlow::Continue(())
     })
@@ -517,7 +518,7 @@ proptest! {
         let json = format!("{START}{}]}}}}", envelopes.join(","));
         for fast in [true, false] {
             let mut count = 0;
-            let each = |item: Result<_>| {
+            let each = |item: Result<Option<LogMessage>>| {
                 count += usize::from(item.is_ok());
                 ControlFlow::Continue(())
             };
