@@ -390,6 +390,7 @@ pub use message::{LogMessage, MessageType, sort_recent};
 pub use net::debug::DebugPrinter;
 pub use net::dial::Proxy;
 pub use recent::Recent;
+pub use server::app_names::App;
 pub use server::foundation::{Choice, Via};
 pub use settings::{Polling, Reconnect};
 pub use tail::{Batch, Closer, Tail};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::inner::{Inner, Live};
+use crate::auth::cf_cli::TargetPlace;
 use crate::auth::{TokenSource, check};
 use crate::builder::Builder;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +16,7 @@ use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
 use crate::recent::Recent;
 use crate::server::app_guid::checked_guid;
+use crate::server::app_names::{App, Wanted};
 use crate::server::foundation::{Choice, Foundation, Purpose, Via};
 use crate::server::learned::Learned;
 use crate::server::log_cache::engine::Start;
@@ -109,9 +111,10 @@ impl Consumer {
         foundation: Foundation,
         tokens: Result<Option<TokenSource>>,
         tail_via: Option<Via>,
+        target: TargetPlace,
     ) -> Consumer {
         let (dialer, learned, open) = (Arc::new(dialer), Learned::default(), Arc::default());
-        let inner = Inner { settings, dialer, foundation, learned, tokens, tail_via, open };
+        let inner = Inner { settings, dialer, foundation, learned, tokens, tail_via, target, open };
         Consumer { inner: Arc::new(inner) }
     }
 
@@ -468,6 +471,25 @@ impl Consumer {
         let (cancel, registration) = self.inner.open.register();
         let source = self.inner.recent(app_guid, auth_token, timeouts, deadline, &cancel)?;
         Ok(Recent::new(source, timeouts, cancel, Some(registration)))
+    }
+
+    /// DOCS
+    pub fn app(&self, name: &str, auth_token: &str) -> Result<App> {
+        self.find_app(&Wanted::new(None, name)?, auth_token)
+    }
+
+    /// DOCS2
+    pub fn app_in(&self, space: &str, name: &str, auth_token: &str) -> Result<App> {
+        self.find_app(&Wanted::new(Some(space), name)?, auth_token)
+    }
+
+    fn find_app(&self, wanted: &Wanted<'_>, auth_token: &str) -> Result<App> {
+        check(auth_token)?;
+        if let Some(app) = wanted.known() {
+            return Ok(app);
+        }
+        let (cancel, _registration) = self.inner.open.register();
+        self.inner.app(wanted, auth_token, &cancel)
     }
 
     /// Returns the server that [`tail`](Consumer::tail) would connect to now, and why. Does not connect to it.

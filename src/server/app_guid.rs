@@ -5,7 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The maximum length of a GUID, in bytes.
-const MAX_LENGTH: usize = 1024;
+pub(super) const MAX_LENGTH: usize = 1024;
 
 /// Everything but the unreserved characters of RFC 3986 is escaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -38,7 +38,12 @@ pub(crate) fn checked_guid(app_guid: &str) -> Result<&str> {
 
 /// Returns an app's GUID escaped for a path or a query.
 pub(crate) fn escaped_guid(app_guid: &str) -> Result<String> {
-    Ok(utf8_percent_encode(checked_guid(app_guid)?, ESCAPED).to_string())
+    checked_guid(app_guid).map(escaped)
+}
+
+/// Returns any text escaped for a path or a query.
+pub(super) fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 /// Adds a hint to an error of a server that does not know the app, or does not accept the token for it. The reason is
@@ -63,7 +68,7 @@ fn no_guid(app_guid: &str) -> String {
 }
 
 /// Returns true if the text consists of groups of 8, 4, 4, 4 and 12 hexadecimal digits.
-fn is_guid(text: &str) -> bool {
+pub(super) fn is_guid(text: &str) -> bool {
     let mut groups = text.split('-');
     [8, 4, 4, 4, 12].into_iter().all(|length| {
         groups.next().is_some_and(|group| group.len() == length && group.bytes().all(|byte| byte.is_ascii_hexdigit()))

@@ -29,7 +29,7 @@ impl Requester<'_> {
         http::get(self.dialer, server, path, token, self.timeouts(timeouts), self.cancel)
     }
 
-    fn timeouts(&self, timeouts: ReadTimeouts) -> Timeouts {
+    pub(super) fn timeouts(&self, timeouts: ReadTimeouts) -> Timeouts {
         Timeouts { head: self.head_deadline(timeouts), body: timeouts }
     }
 

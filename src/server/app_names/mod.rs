@@ -1,0 +1,491 @@
+//! [`AppNames`]: finds an app by its name, in a space or in all that the token's user may see.
+//!
+//! Source: `/v3/apps`, `/v3/spaces` and `/v3/organizations` of the Cloud Controller, and the same of version 2.
+
+mod near;
+mod page;
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use self::near::near;
+use self::page::{Page, Resource};
+use super::app_guid::{MAX_LENGTH, escaped, is_guid};
+use super::foundation::ApiVersion;
+use crate::auth::cf_cli::{Named, TargetPlace};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::deadline::{ReadTimeouts, after};
+use crate::net::endpoint::Endpoint;
+use crate::net::http::{Client, body_error};
+use crate::server::call::Requester;
+
+/// The longest that all requests for one app may take, unless one of them may take longer.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many resources are requested at once. Version 2 allows no more.
+const PER_PAGE: usize = 100;
+
+/// How many pages of a list are read.
+const MAX_PAGES: usize = 20;
+
+/// The maximum size of a page, in bytes.
+const MAX_RESPONSE: u64 = 8 << 20;
+
+/// How many of the resources with one name an error lists.
+const MAX_LISTED: usize = 5;
+
+/// An app, found by its name: see [`Consumer::app`](crate::Consumer::app).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct App {
+    /// The app's GUID, which the calls of a [`Consumer`](crate::Consumer) take.
+    pub guid: String,
+    /// The app's name as the API spells it. If a GUID was given in place of a name, this is the GUID.
+    pub name: String,
+    /// The GUID of the app's space. `None` if a GUID was given in place of a name.
+    pub space_guid: Option<String>,
+}
+
+/// What to look for, and where.
+pub(crate) struct Wanted<'a> {
+    name: &'a str,
+    place: Place<'a>,
+}
+
+enum Place<'a> {
+    /// In the space that `cf target` has set, or else everywhere.
+    Target,
+    /// In the space with this GUID.
+    Guid(&'a str),
+    /// In the space with this name, perhaps of the organization with this name.
+    Named { organization: Option<&'a str>, space: &'a str },
+}
+
+/// Something that can have a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Organization,
+    Space,
+    App,
+}
+
+/// Where something is looked for.
+struct Within {
+    guid: String,
+    /// For people: `the space org/dev`.
+    shown: String,
+}
+
+impl<'a> Wanted<'a> {
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] for what cannot be a name.
+    pub(crate) fn new(space: Option<&'a str>, name: &'a str) -> Result<Self> {
+        let place = match space.map(|space| (space, space.split_once('/'))) {
+            None => Place::Target,
+            Some((space, _)) if is_guid(space.trim()) => Place::Guid(space.trim()),
+            Some((_, Some((organization, space)))) => {
+                Place::Named { organization: Some(checked(Kind::Organization, organization)?), space }
+            }
+            Some((space, None)) => Place::Named { organization: None, space },
+        };
+        if let Place::Named { space, .. } = place {
+            checked(Kind::Space, space)?;
+        }
+        Ok(Wanted { name: checked(Kind::App, name)?, place })
+    }
+
+    /// Returns the app without a request, if a GUID was given in place of its name.
+    pub(crate) fn known(&self) -> Option<App> {
+        let guid = self.name.trim();
+        is_guid(guid).then(|| App { guid: guid.to_owned(), name: guid.to_owned(), space_guid: None })
+    }
+}
+
+fn checked(kind: Kind, name: &str) -> Result<&str> {
+    let what = kind.noun();
+    let why = if name.trim().is_empty() {
+        format!("the name of the {what} is empty")
+    } else if name.len() > MAX_LENGTH {
+        format!("the name of the {what} is too long: {} bytes (limit {MAX_LENGTH})", name.len())
+    } else if name.trim().contains(char::is_control) {
+        format!("the name of the {what}, `{}`, contains a control character", name.trim().escape_debug())
+    } else {
+        return Ok(name.trim_end_matches(['\r', '\n']));
+    };
+    Err(Error::new(ErrorKind::InvalidInput, why))
+}
+
+impl Kind {
+    fn noun(self) -> &'static str {
+        match self {
+            Kind::Organization => "organization",
+            Kind::Space => "space",
+            Kind::App => "app",
+        }
+    }
+
+    /// Returns what the API calls the GUID of that in which such a resource lies.
+    fn parent_guid(self) -> &'static str {
+        if self == Kind::App { "space_guid" } else { "organization_guid" }
+    }
+}
+
+/// Looks for one app.
+pub(crate) struct AppNames<'a> {
+    requester: Requester<'a>,
+    api: &'a Endpoint,
+    version: ApiVersion,
+    client: Client,
+    token: &'a str,
+    deadline: Instant,
+}
+
+impl<'a> AppNames<'a> {
+    pub(crate) fn new(requester: Requester<'a>, (api, version): (&'a Endpoint, ApiVersion), token: &'a str) -> Self {
+        let client = Client::keeping_alive(requester.dialer, api, requester.cancel);
+        let deadline = after(TOTAL_TIMEOUT.max(requester.settings.connect_timeout));
+        AppNames { requester, api, version, client, token, deadline }
+    }
+
+    pub(crate) fn find(&self, wanted: &Wanted<'_>, target: &TargetPlace) -> Result<App> {
+        let explain = |error: Error| match error.kind() {
+            ErrorKind::Closed => error,
+            // The API has answered.
+            ErrorKind::NotFound | ErrorKind::Ambiguous if error.status().is_none() => error,
+            _ => {
+                let name = shown(wanted.name);
+                error.with_context(&format!("asking the API {} for the app {name}: ", self.api))
+            }
+        };
+        let space = self.space(&wanted.place, target).map_err(explain)?;
+        let Resource { guid, name, parent } =
+            self.only(Kind::App, wanted.name, space.as_ref()).map_err(explain)?;
+        Ok(App { guid, name, space_guid: parent.or(space.map(|space| space.guid)) })
+    }
+
+    /// Returns the space to look in. `None`: all of them.
+    fn space(&self, place: &Place<'_>, target: &TargetPlace) -> Result<Option<Within>> {
+        let of_target = |named: &Named, kind: Kind| {
+            let shown = match (kind, &target.organization) {
+                (Kind::Space, Some(organization)) => format!("the space {}/{}", organization.name, named.name),
+                _ => format!("the {} {}", kind.noun(), named.name),
+            };
+            Within { guid: named.guid.clone(), shown }
+        };
+        let (organization, name) = match *place {
+            Place::Target => return Ok(target.space.as_ref().map(|space| of_target(space, Kind::Space))),
+            Place::Guid(guid) => {
+                return Ok(Some(Within { guid: guid.to_owned(), shown: format!("the space {guid}") }));
+            }
+            Place::Named { organization, space } => (organization, space),
+        };
+        let organization = match organization {
+            Some(name) => {
+                let Resource { guid, name, .. } = self.only(Kind::Organization, name, None)?;
+                Some(Within { guid, shown: format!("the organization {name}") })
+            }
+            None => target.organization.as_ref().map(|organization| of_target(organization, Kind::Organization)),
+        };
+        let Resource { guid, name, .. } = self.only(Kind::Space, name, organization.as_ref())?;
+        let of = organization.map(|organization| organization.shown.replacen("the organization ", "", 1) + "/");
+        Ok(Some(Within { guid, shown: format!("the space {}{name}", of.unwrap_or_default()) }))
+    }
+
+    /// Returns the only resource with a name.
+    fn only(&self, kind: Kind, name: &str, within: Option<&Within>) -> Result<Resource> {
+        let mut named = self.named(kind, name, within)?;
+        if named.is_empty() {
+            match self.list(kind, None, within) {
+                Ok(all) => {
+                    // An old API can not select every name: not those with a comma, for example.
+                    named = all.resources.iter().filter(|it| it.name == name).cloned().collect();
+                    if named.is_empty() {
+                        return Err(self.unknown(kind, name, within, &all));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+                Err(error) => {
+                    let text = format!("{} (which others there are is not known: {error})", none(kind, name, within));
+                    return Err(Error::new(ErrorKind::NotFound, text));
+                }
+            }
+        }
+        match named.pop() {
+            Some(only) if named.is_empty() => Ok(only),
+            last => {
+                named.extend(last);
+                Err(self.ambiguous(kind, name, &named))
+            }
+        }
+    }
+
+    /// Returns the resources that the API selects for a name. It does not regard the case of letters, except in Korifi.
+    fn named(&self, kind: Kind, name: &str, within: Option<&Within>) -> Result<Vec<Resource>> {
+        let selected = match self.list(kind, Some(name), within) {
+            Ok(selected) => selected.resources,
+            // In 2013, a semicolon could not be escaped.
+            Err(error) if error.kind() == ErrorKind::BadRequest && name.contains(';') => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (exact, others): (Vec<_>, Vec<_>) = selected.into_iter().partition(|it| it.name == name);
+        if !exact.is_empty() {
+            return Ok(exact);
+        }
+        let folded = name.to_lowercase();
+        Ok(others.into_iter().filter(|it| it.name.to_lowercase() == folded).collect())
+    }
+
+    /// The error of a name that nothing has. `all` is what there is.
+    fn unknown(&self, kind: Kind, name: &str, within: Option<&Within>, all: &Listed) -> Error {
+        let text = none(kind, name, within);
+        let near = near(name, all.resources.iter().map(|it| &*it.name));
+        let near: Vec<_> = near.into_iter().map(shown).collect();
+        let plural = format!("{}s", kind.noun());
+        let hint = match (near.split_last(), all.resources.len()) {
+            (Some((last, [])), _) => format!(": did you mean {last}?"),
+            (Some((last, others)), _) => format!(": did you mean {} or {last}?", others.join(", ")),
+            (None, 0) => ", nor any other that the token's user may see".to_owned(),
+            (None, 1) => ", and the only other one has no similar name".to_owned(),
+            (None, count) if all.is_cut => format!(", nor has one of the first {count} {plural} a similar name"),
+            (None, count) => format!(", and none of the {count} {plural} has a similar name"),
+        };
+        let error = Error::new(ErrorKind::NotFound, text + &hint);
+        let elsewhere = match (kind, within) {
+            (Kind::App, Some(_)) => self.named(kind, name, None).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        if elsewhere.is_empty() {
+            return error;
+        }
+        error.with_hint(&format!(" (one of this name is in {})", self.places(kind, &elsewhere)))
+    }
+
+    fn ambiguous(&self, kind: Kind, name: &str, named: &[Resource]) -> Error {
+        let (count, name, places) = (named.len(), shown(name), self.places(kind, named));
+        let remedy = match kind {
+            Kind::App => "name the space, too, or give the app's GUID",
+            Kind::Space => "give the space as `organization/space`, or its GUID",
+            Kind::Organization => "give the GUID of the space",
+        };
+        let text = format!("{count} {}s are named {name}: {places}: {remedy}", kind.noun());
+        Error::new(ErrorKind::Ambiguous, text)
+    }
+
+    /// Says where resources are, as far as that can be found out: `org/dev (guid)`.
+    fn places(&self, kind: Kind, resources: &[Resource]) -> String {
+        let mut known: Vec<(Kind, Resource)> = Vec::new();
+        let mut parent_of = |kind: Kind, resource: &Resource| {
+            let parent_kind = match kind {
+                Kind::App => Kind::Space,
+                Kind::Space => Kind::Organization,
+                Kind::Organization => return None,
+            };
+            let guid = resource.parent.as_deref()?;
+            if let Some((_, found)) = known.iter().find(|(kind, it)| *kind == parent_kind && it.guid == guid) {
+                return Some(found.clone());
+            }
+            let found = self.get(parent_kind, guid).ok()?;
+            known.push((parent_kind, found.clone()));
+            Some(found)
+        };
+        let mut places = Vec::new();
+        for resource in resources.iter().take(MAX_LISTED) {
+            let parent = parent_of(kind, resource);
+            let grandparent = parent.as_ref().filter(|_| kind == Kind::App).and_then(|it| parent_of(Kind::Space, it));
+            let path: Vec<_> = [grandparent, parent].into_iter().flatten().map(|it| cut(&it.name).to_owned()).collect();
+            places.push(match (path.as_slice(), &resource.parent) {
+                ([], Some(parent)) => format!("{parent} ({})", resource.guid),
+                ([], None) => resource.guid.clone(),
+                (path, _) => format!("{} ({})", path.join("/"), resource.guid),
+            });
+        }
+        if resources.len() > MAX_LISTED {
+            places.push(format!("and {} more", resources.len() - MAX_LISTED));
+        }
+        places.join(", ")
+    }
+
+    /// Lists what there is, or what has a name.
+    fn list(&self, kind: Kind, name: Option<&str>, within: Option<&Within>) -> Result<Listed> {
+        let parent = within.map(|within| (kind.parent_guid(), &*within.guid));
+        let mut listed = Listed::default();
+        for page in 1..=MAX_PAGES {
+            let json = self.request(&list_path(self.version, kind, name, parent, page))?;
+            let Page { resources, is_followed } = Page::parse(&json).map_err(bad_response)?;
+            listed.resources.extend(resources);
+            if !is_followed {
+                return Ok(listed);
+            }
+        }
+        listed.is_cut = true;
+        Ok(listed)
+    }
+
+    /// Requests a single resource.
+    fn get(&self, kind: Kind, guid: &str) -> Result<Resource> {
+        let json = self.request(&format!("/{}/{}s/{}", self.version.path(), kind.noun(), escaped(guid)))?;
+        Resource::parse(&json).map_err(bad_response)
+    }
+
+    fn request(&self, path: &str) -> Result<Vec<u8>> {
+        let connect_timeout = self.requester.settings.connect_timeout;
+        let deadline = Some(self.deadline.min(after(connect_timeout)));
+        let timeouts = ReadTimeouts { idle: connect_timeout, deadline };
+        let response = self.client.get(path, self.token, self.requester.timeouts(timeouts))?;
+        if response.status != 200 {
+            return Err(response.into_error());
+        }
+        let mut body = Vec::new();
+        let read = response.body.take(MAX_RESPONSE).read_to_end(&mut body);
+        read.map_err(|error| body_error(&format!("the request for {path}"), error, self.requester.cancel))?;
+        Ok(body)
+    }
+}
+
+/// What a list has.
+#[derive(Default)]
+struct Listed {
+    resources: Vec<Resource>,
+    /// It has more.
+    is_cut: bool,
+}
+
+impl ApiVersion {
+    fn path(self) -> &'static str {
+        match self {
+            ApiVersion::V2 => "v2",
+            ApiVersion::V3 => "v3",
+        }
+    }
+}
+
+/// Returns the path of a page of a list. `parent` is the name and the value of a GUID in which it lies.
+fn list_path(
+    version: ApiVersion,
+    kind: Kind,
+    name: Option<&str>,
+    parent: Option<(&str, &str)>,
+    page: usize,
+) -> String {
+    let (path, plural) = (version.path(), format!("{}s", kind.noun()));
+    match version {
+        ApiVersion::V3 => {
+            // The API splits a list at its commas, and decodes each part once more.
+            let name = name.map(|name| name.replace('%', "%25").replace(',', "%2C"));
+            let name = name.map_or_else(String::new, |name| format!("names={}&", escaped(&name)));
+            let parent = parent.map_or_else(String::new, |(key, guid)| format!("{key}s={}&", escaped(guid)));
+            format!("/{path}/{plural}?{name}{parent}per_page={PER_PAGE}&page={page}")
+        }
+        ApiVersion::V2 => {
+            let name = name.map(|name| format!("name:{}", name.replace(';', ";;")));
+            let parent = parent.map(|(key, guid)| format!("{key}:{guid}"));
+            // In one parameter, because the first versions knew only one.
+            let query = name.into_iter().chain(parent).collect::<Vec<_>>().join(";");
+            let query = if query.is_empty() { query } else { format!("q={}&", escaped(&query)) };
+            format!("/{path}/{plural}?{query}results-per-page={PER_PAGE}&page={page}")
+        }
+    }
+}
+
+fn bad_response(cause: serde_json::Error) -> Error {
+    Error::caused(ErrorKind::BadResponse, "its response is not a list of the Cloud Controller", cause)
+}
+
+fn none(kind: Kind, name: &str, within: Option<&Within>) -> String {
+    let place = match (kind, within) {
+        (_, Some(within)) => format!(" in {}", within.shown),
+        (Kind::App, None) => " in any space that the token's user may see".to_owned(),
+        (Kind::Space, None) => " in any organization that the token's user may see".to_owned(),
+        (Kind::Organization, None) => String::new(),
+    };
+    format!("there is no {} {}{place}", kind.noun(), shown(name))
+}
+
+/// Returns a name in quotes, and not all of it if it is far too long.
+fn shown(name: &str) -> String {
+    format!("`{}`", cut(name))
+}
+
+fn cut(name: &str) -> &str {
+    name.char_indices().nth(100).map_or(name, |(at, _)| &name[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_name_is_invalid() {
+        let long = "a".repeat(1025);
+        for (space, name) in [
+            (None, ""),
+            (None, " \n"),
+            (None, "a\0b"),
+            (None, &*long),
+            (Some(""), "web"),
+            (Some("/dev"), "web"),
+            (Some("org/"), "web"),
+            (Some("a\u{1b}[31m"), "web"),
+            (Some(&long), "web"),
+        ] {
+            let Err(error) = Wanted::new(space, name) else { panic!("{space:?} {name:?}") };
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{space:?} {name:?}");
+            assert!(!error.to_string().contains(char::is_control), "{error:?}");
+        }
+        for name in ["my app", "a,b;c", "größe", "..", " a", "100%", "a/b"] {
+            assert_eq!(Wanted::new(None, name).unwrap().name, name);
+        }
+        assert_eq!(Wanted::new(None, "web\r\n").unwrap().name, "web");
+    }
+
+    #[test]
+    fn a_guid_is_an_app_without_a_request() {
+        let guid = "00000021-aaaa-BBBB-cccc-000000000021";
+        let known = Wanted::new(Some("org/dev"), &format!(" {guid}\n")).unwrap().known().unwrap();
+        assert_eq!((&*known.guid, &*known.name, known.space_guid), (guid, guid, None));
+        assert!(Wanted::new(None, "web").unwrap().known().is_none());
+    }
+
+    #[test]
+    fn a_space_is_a_guid_a_name_or_a_name_with_its_organization() {
+        let guid = "00000021-aaaa-bbbb-cccc-000000000021";
+        assert!(matches!(Wanted::new(Some(guid), "web").unwrap().place, Place::Guid(space) if space == guid));
+        let named = |space| match Wanted::new(Some(space), "web").unwrap().place {
+            Place::Named { organization, space } => (organization, space),
+            _ => panic!("{space}"),
+        };
+        assert_eq!(named("dev"), (None, "dev"));
+        assert_eq!(named("org/dev"), (Some("org"), "dev"));
+        assert_eq!(named("org/a/b"), (Some("org"), "a/b"));
+    }
+
+    #[test]
+    fn names_are_escaped_as_each_version_of_the_api_reads_them() {
+        let v3 = |name| list_path(ApiVersion::V3, Kind::App, Some(name), Some(("space_guid", "s")), 1);
+        let rest = "&space_guids=s&per_page=100&page=1";
+        for (name, escaped) in [
+            ("web", "web"),
+            ("a,b", "a%252Cb"),
+            ("100%", "100%2525"),
+            ("\"ü\" &=;+/?#", "%22%C3%BC%22%20%26%3D%3B%2B%2F%3F%23"),
+        ] {
+            assert_eq!(v3(name), format!("/v3/apps?names={escaped}{rest}"));
+        }
+        let v2 = |name| list_path(ApiVersion::V2, Kind::App, Some(name), Some(("space_guid", "s")), 2);
+        let rest = "%3Bspace_guid%3As&results-per-page=100&page=2";
+        for (name, escaped) in
+            [("web", "web"), ("a,b", "a%2Cb"), ("a;b", "a%3B%3Bb"), ("a:b>c", "a%3Ab%3Ec"), ("100%", "100%25")]
+        {
+            assert_eq!(v2(name), format!("/v2/apps?q=name%3A{escaped}{rest}"));
+        }
+        assert_eq!(
+            list_path(ApiVersion::V2, Kind::Organization, None, None, 1),
+            "/v2/organizations?results-per-page=100&page=1"
+        );
+        assert_eq!(
+            list_path(ApiVersion::V3, Kind::Space, None, Some(("organization_guid", "o")), 3),
+            "/v3/spaces?organization_guids=o&per_page=100&page=3"
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! One page of a list of the Cloud Controller: of apps, spaces or organizations, of version 2 or 3 of its API.
+
+use serde::Deserialize;
+
+/// An app, a space or an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resource {
+    pub(super) guid: String,
+    pub(super) name: String,
+    /// The GUID of the space of an app, or of the organization of a space.
+    pub(super) parent: Option<String>,
+}
+
+/// One page.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) resources: Vec<Resource>,
+    /// Whether another page follows.
+    pub(super) is_followed: bool,
+}
+
+/// The fields of a page that are read, of both versions.
+#[derive(Deserialize)]
+struct List {
+    resources: Vec<Item>,
+    pagination: Option<Pagination>,
+    next_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Pagination {
+    next: Option<Link>,
+}
+
+#[derive(Deserialize)]
+struct Link {}
+
+/// Version 3 has the fields at the top, version 2 in `metadata` and `entity`.
+#[derive(Deserialize)]
+struct Item {
+    guid: Option<String>,
+    name: Option<String>,
+    relationships: Option<Relationships>,
+    metadata: Option<Metadata>,
+    entity: Option<Entity>,
+}
+
+#[derive(Deserialize)]
+struct Relationships {
+    space: Option<Relationship>,
+    organization: Option<Relationship>,
+}
+
+#[derive(Deserialize)]
+struct Relationship {
+    data: Option<Guid>,
+}
+
+#[derive(Deserialize)]
+struct Guid {
+    guid: String,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    guid: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entity {
+    name: Option<String>,
+    space_guid: Option<String>,
+    organization_guid: Option<String>,
+}
+
+impl Page {
+    pub(super) fn parse(json: &[u8]) -> serde_json::Result<Self> {
+        let List { resources, pagination, next_url } = serde_json::from_slice(json)?;
+        Ok(Page {
+            resources: resources.into_iter().map(Resource::of).collect::<Result<_, _>>()?,
+            is_followed: next_url.is_some() || pagination.is_some_and(|pagination| pagination.next.is_some()),
+        })
+    }
+}
+
+impl Resource {
+    /// Parses what the API returns for a single one.
+    pub(super) fn parse(json: &[u8]) -> serde_json::Result<Self> {
+        Resource::of(serde_json::from_slice(json)?)
+    }
+
+    fn of(item: Item) -> serde_json::Result<Self> {
+        let Item { guid, name, relationships, metadata, entity } = item;
+        let (entity_name, entity_parent) =
+            entity.map_or((None, None), |entity| (entity.name, entity.space_guid.or(entity.organization_guid)));
+        let related = relationships.and_then(|it| it.space.or(it.organization)).and_then(|it| it.data);
+        let missing = <serde_json::Error as serde::de::Error>::missing_field;
+        Ok(Resource {
+            guid: guid.or(metadata.and_then(|metadata| metadata.guid)).ok_or_else(|| missing("guid"))?,
+            name: name.or(entity_name).ok_or_else(|| missing("name"))?,
+            parent: related.map(|data| data.guid).or(entity_parent),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn resource(guid: &str, name: &str, parent: Option<&str>) -> Resource {
+        Resource { guid: guid.to_owned(), name: name.to_owned(), parent: parent.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_page_of_version_3() {
+        let page = br#"{"pagination":{"total_results":3,"total_pages":2,"first":{"href":"https://a/v3/apps?page=1"},
+            "last":{"href":"https://a/v3/apps?page=2"},"next":{"href":"https://a/v3/apps?page=2"},"previous":null},
+            "resources":[{"guid":"g1","name":"web","state":"STARTED","lifecycle":{"type":"docker","data":{}},
+            "relationships":{"space":{"data":{"guid":"s1"}},"current_droplet":{"data":{"guid":"d1"}}},
+            "metadata":{"labels":{"guid":"no"},"annotations":{}},"links":{}},
+            {"guid":"g2","name":"space","relationships":{"organization":{"data":{"guid":"o1"}},"quota":{"data":null}}},
+            {"guid":"g3","name":"org","suspended":false,"relationships":{"quota":{"data":{"guid":"q"}}}}]}"#;
+        let resources =
+            vec![resource("g1", "web", Some("s1")), resource("g2", "space", Some("o1")), resource("g3", "org", None)];
+        assert_eq!(Page::parse(page).unwrap(), Page { resources, is_followed: true });
+        let last = br#"{"pagination":{"total_results":0,"next":null},"resources":[]}"#;
+        assert_eq!(Page::parse(last).unwrap(), Page { resources: vec![], is_followed: false });
+    }
+
+    #[test]
+    fn a_page_of_version_2() {
+        let page = br#"{"total_results":2,"total_pages":2,"prev_url":null,"next_url":"/v2/apps?page=2","resources":[
+            {"metadata":{"guid":"g1","url":"/v2/apps/g1","created_at":"2014-09-24T13:54:53+00:00"},
+            "entity":{"name":"web","space_guid":"s1","stack_guid":"x","environment_json":{"name":"no"}}},
+            {"metadata":{"guid":"g2"},"entity":{"name":"space","organization_guid":"o1"}},
+            {"metadata":{"guid":"g3"},"entity":{"name":"org","billing_enabled":false}}]}"#;
+        let resources =
+            vec![resource("g1", "web", Some("s1")), resource("g2", "space", Some("o1")), resource("g3", "org", None)];
+        assert_eq!(Page::parse(page).unwrap(), Page { resources, is_followed: true });
+        let last = br#"{"total_results":0,"total_pages":1,"prev_url":null,"next_url":null,"resources":[]}"#;
+        assert_eq!(Page::parse(last).unwrap(), Page { resources: vec![], is_followed: false });
+    }
+
+    #[test]
+    fn a_single_one_of_both_versions() {
+        let v3 = br#"{"guid":"s","name":"dev","relationships":{"organization":{"data":{"guid":"o"}}},"metadata":{}}"#;
+        let v2 = br#"{"metadata":{"guid":"s"},"entity":{"name":"dev","organization_guid":"o"}}"#;
+        for json in [&v3[..], v2] {
+            assert_eq!(Resource::parse(json).unwrap(), resource("s", "dev", Some("o")));
+        }
+    }
+
+    #[test]
+    fn what_is_no_page_is_an_error() {
+        for json in [
+            "",
+            "[]",
+            "{}",
+            r#"{"resources":null}"#,
+            r#"{"resources":[{}]}"#,
+            r#"{"resources":[{"guid":"g"}]}"#,
+            r#"{"resources":[{"name":"n"}]}"#,
+            r#"{"resources":[{"guid":1,"name":"n"}]}"#,
+            r#"{"resources":[{"metadata":{"guid":"g"},"entity":{}}]}"#,
+            r#"{"resources":[]"#,
+        ] {
+            assert!(Page::parse(json.as_bytes()).is_err(), "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_cause_a_panic(json in r#"[\[\]{}",:a-z0-9\\]{0,64}"#, bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = (Page::parse(json.as_bytes()), Page::parse(&bytes), Resource::parse(&bytes));
+        }
+    }
+}
