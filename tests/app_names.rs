@@ -216,7 +216,8 @@ fn case_matters_only_where_it_matters_to_the_api() {
             let server = foundation(generation);
             let found = consumer(&server).app("WORKER", TOKEN);
             if generation == Generation::Korifi {
-                let text = "there is no app `WORKER` in any space that the token's user may see: did you mean `worker`?";
+                let text =
+                    "there is no app `WORKER` in any space that the token's user may see: did you mean `worker`?";
                 assert_error(&found.unwrap_err(), ErrorKind::NotFound, text);
             } else {
                 let app = found.unwrap();
@@ -287,7 +288,8 @@ fn what_cannot_be_a_name_is_refused_before_anything_is_sent() {
         let api = Untouched::start();
         let consumer = Builder::new().api(&format!("http://{}", api.address())).proxy(Proxy::none()).build().unwrap();
         let long = "a".repeat(1025);
-        for (space, name) in [("dev", ""), ("dev", "a\0b"), ("dev", &*long), ("", "web"), ("org/", "web"), ("/dev", "web")]
+        for (space, name) in
+            [("dev", ""), ("dev", "a\0b"), ("dev", &*long), ("", "web"), ("org/", "web"), ("/dev", "web")]
         {
             assert_eq!(consumer.app_in(space, name, TOKEN).unwrap_err().kind(), ErrorKind::InvalidInput);
         }
@@ -448,7 +450,8 @@ fn a_token_that_has_expired_is_renewed_once() {
     within(DEADLINE, || {
         for generation in [Generation::Y2016, Generation::Today] {
             let server = foundation(generation);
-            let tokens = TokenSource::uaa(Uaa::new(&server.api()).refresh_token(&server.issue_refresh_token())).unwrap();
+            let tokens =
+                TokenSource::uaa(Uaa::new(&server.api()).refresh_token(&server.issue_refresh_token())).unwrap();
             let consumer = Builder::new().api(&server.api()).tokens(tokens).proxy(Proxy::none()).build().unwrap();
             assert_eq!(consumer.app("worker", "").unwrap().guid, WORKER);
             server.expire_tokens();

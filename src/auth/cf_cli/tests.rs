@@ -54,10 +54,7 @@ fn reads_the_session_of_the_cli() {
     assert_eq!(cli.log_cache.as_deref(), Some("https://log-cache.example.com"));
     assert!(cli.skip_tls_validation);
     let named = |guid: &str, name: &str| Some(Named { guid: guid.to_owned(), name: name.to_owned() });
-    assert_eq!(
-        cli.place,
-        TargetPlace { organization: named("org-guid", "org"), space: named("space-guid", "dev") }
-    );
+    assert_eq!(cli.place, TargetPlace { organization: named("org-guid", "org"), space: named("space-guid", "dev") });
     let uaa = Uaa::new("https://uaa.example.com").access_token("bearer hunter2").refresh_token("refresh-hunter2");
     assert_eq!(cli.uaa, uaa);
     assert!(!format!("{cli:?}").contains("hunter2"), "{cli:?}");

@@ -159,8 +159,7 @@ impl<'a> AppNames<'a> {
             }
         };
         let space = self.space(&wanted.place, target).map_err(explain)?;
-        let Resource { guid, name, parent } =
-            self.only(Kind::App, wanted.name, space.as_ref()).map_err(explain)?;
+        let Resource { guid, name, parent } = self.only(Kind::App, wanted.name, space.as_ref()).map_err(explain)?;
         Ok(App { guid, name, space_guid: parent.or(space.map(|space| space.guid)) })
     }
 
@@ -361,13 +360,7 @@ impl ApiVersion {
 }
 
 /// Returns the path of a page of a list. `parent` is the name and the value of a GUID in which it lies.
-fn list_path(
-    version: ApiVersion,
-    kind: Kind,
-    name: Option<&str>,
-    parent: Option<(&str, &str)>,
-    page: usize,
-) -> String {
+fn list_path(version: ApiVersion, kind: Kind, name: Option<&str>, parent: Option<(&str, &str)>, page: usize) -> String {
     let (path, plural) = (version.path(), format!("{}s", kind.noun()));
     match version {
         ApiVersion::V3 => {

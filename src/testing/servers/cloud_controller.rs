@@ -220,7 +220,9 @@ fn check_parameters(request: &Request, kind: Kind, generation: Generation) -> Re
         let valid = kind.includes();
         if !valid.contains(&&*name) {
             let valid = valid.join("', '");
-            return Err(Invalid(format!("Invalid included resource: '{name}'. Valid included resources are: '{valid}'")));
+            return Err(Invalid(format!(
+                "Invalid included resource: '{name}'. Valid included resources are: '{valid}'"
+            )));
         }
     }
     Ok(())
