@@ -184,9 +184,10 @@ impl Consumer {
     /// streams](Consumer#which-server-is-used) has a Log Cache, which is polled as by [`follow`](Consumer::follow), with the
     /// same promise.
     ///
-    /// `app_guid` is what `cf app NAME --guid` prints, and what [`app`](Consumer::app) finds by the name. White space around it, such as the line feed at the end of that
-    /// output, is removed. If a server rejects an app that is not a GUID, such as an app's name, the error says so. The
-    /// RLP gateway does not reject it for an admin, and sends nothing: then there is a warning in the log.
+    /// `app_guid` is what `cf app NAME --guid` prints, and what [`app`](Consumer::app) finds by the app's name. White space
+    /// around it, such as the line feed at the end of that output, is removed. If a server rejects an app that is not a
+    /// GUID, such as an app's name, the error says so. The RLP gateway does not reject it for an admin, and sends nothing:
+    /// then there is a warning in the log.
     ///
     /// `auth_token` is the value of the `Authorization` header, so it begins with `bearer `: what `cf oauth-token`
     /// prints. If it is empty, the consumer's own [tokens](Builder::tokens) are used, which can be renewed. If there

@@ -91,7 +91,8 @@ impl TrafficControllerBuilder {
 
     /// Accepts this `Authorization` (the whole header value, including `bearer `) in addition to those set before, and
     /// rejects all others as the real servers do. Default: any token is accepted. From [`Generation::LogCache1`] on, a
-    /// request without a token is rejected in any case, as by all real servers; by default, those before accept it.
+    /// request without a token is rejected in any case, as by all real servers; by default, those before accept it, but
+    /// for lists of the API.
     ///
     /// The [tokens of the server's own UAA](crate::testing::TrafficController::issue_token) are always accepted until
     /// they expire. Only the legacy paths compare the case of `bearer`.
