@@ -202,7 +202,7 @@
 //! | the extensions of a chunk, the trailers of a body | 16 KiB, 32 KiB | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the body of an error response | 64 KiB | | it is cut |
 //! | the response of an API; of a UAA | 1 MiB, or 8 MiB to [`Consumer::app`]; 64 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
-//! | all requests of [`Consumer::app`] | a minute; of each list 20 pages of 100 | [`Builder::connect_timeout`] for each request | [`Timeout`](ErrorKind::Timeout); what comes later in the list is not seen |
+//! | all requests of [`Consumer::app`] | a minute; of each list 20 pages, and 2000 resources | [`Builder::connect_timeout`] for each request | [`Timeout`](ErrorKind::Timeout); what comes later in the list is not seen |
 //! | before the first part of recent messages; the headers of a part | 64 KiB; 16 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | undecodable parts of recent messages (of Log Cache: in one page) | 1000 | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |

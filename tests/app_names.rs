@@ -213,15 +213,16 @@ fn the_error_of_an_unknown_name_lists_what_is_near() {
 fn case_matters_only_where_it_matters_to_the_api() {
     within(DEADLINE, || {
         for generation in GENERATIONS {
-            let server = foundation(generation);
-            let found = consumer(&server).app("WORKER", TOKEN);
+            let builder = TrafficController::builder().generation(generation).app(WEB, "Web-App").tokens([TOKEN]);
+            let server = builder.start().unwrap();
+            let found = consumer(&server).app("WEB-app", TOKEN);
             if generation == Generation::Korifi {
                 let text =
-                    "there is no app `WORKER` in any space that the token's user may see: did you mean `worker`?";
+                    "there is no app `WEB-app` in any space that the token's user may see: did you mean `Web-App`?";
                 assert_error(&found.unwrap_err(), ErrorKind::NotFound, text);
             } else {
                 let app = found.unwrap();
-                assert_eq!((&*app.guid, &*app.name), (WORKER, "worker"), "as the API spells it");
+                assert_eq!((&*app.guid, &*app.name), (WEB, "Web-App"), "as the API spells it");
             }
         }
     });
@@ -407,7 +408,8 @@ fn a_link_to_the_next_page_leads_nowhere_else_and_not_on_for_ever() {
         let server = PathServer::start(move |path| match path {
             "/" => response("200 OK", &[], b"{\"links\":{}}"),
             _ if path.contains("names=") => page(&[], None),
-            _ => page(&[(WEB, "web")], Some(&next)),
+            // Its number.
+            _ => page(&[(path.rsplit('=').next().unwrap(), "web")], Some(&next)),
         });
         let consumer = Builder::new().api(&server.url()).proxy(Proxy::none()).build().unwrap();
         let text = "there is no app `wbe` in any space that the token's user may see: did you mean `web`?";

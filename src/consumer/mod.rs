@@ -486,9 +486,9 @@ impl Consumer {
     /// only be given by its own GUID. Upper and lower case matter only if they do to the API: in Korifi.
     ///
     /// `auth_token` is that of [`tail`](Consumer::tail), and is sent to the API. This makes one request, before the first
-    /// one another, which asks for the API's version: `/v3/apps`, or `/v2/apps` on foundations of before 2017. If there is
+    /// one another, which asks for the API's version: `/v3/apps`, or until 2017 `/v2/apps`. If there is
     /// no such app, or more than one, some more requests find out what is near, and where. Of each list, at most 20 pages
-    /// of 100 are read. Each request takes at most the [connect timeout](Builder::connect_timeout), and all of them together
+    /// are read, and 2000 resources. Each request takes at most the [connect timeout](Builder::connect_timeout), and all of them together
     /// a minute, or the connect timeout if that is longer. [`close`](Consumer::close) interrupts them.
     ///
     /// ```

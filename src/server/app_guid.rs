@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The maximum length of a GUID, in bytes.
+/// The maximum length of a GUID or a name, in bytes. Cloud Foundry's limit for a name is 255 characters.
 pub(super) const MAX_LENGTH: usize = 1024;
 
 /// Everything but the unreserved characters of RFC 3986 is escaped.

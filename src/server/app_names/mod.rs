@@ -5,11 +5,12 @@
 mod near;
 mod page;
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
 use self::near::near;
-use self::page::{Page, Resource};
+use self::page::{MAX_RESOURCES, Page, Resource};
 use super::app_guid::{MAX_LENGTH, escaped, is_guid};
 use super::foundation::ApiVersion;
 use crate::auth::cf_cli::{Named, TargetPlace};
@@ -24,9 +25,6 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How many resources are requested at once. Version 2 allows no more.
 const PER_PAGE: usize = 100;
-
-/// How many pages of a list are read.
-const MAX_PAGES: usize = 20;
 
 /// The maximum size of a page, in bytes.
 const MAX_RESPONSE: u64 = 8 << 20;
@@ -308,16 +306,19 @@ impl<'a> AppNames<'a> {
     /// Lists what there is, or what has a name.
     fn list(&self, kind: Kind, name: Option<&str>, within: Option<&Within>) -> Result<Listed> {
         let parent = within.map(|within| (kind.parent_guid(), &*within.guid));
-        let mut listed = Listed::default();
-        for page in 1..=MAX_PAGES {
+        let (mut listed, mut known) = (Listed::default(), HashSet::new());
+        for page in 1..=MAX_RESOURCES / PER_PAGE {
             let json = self.request(&list_path(self.version, kind, name, parent, page))?;
             let Page { resources, is_followed } = Page::parse(&json).map_err(bad_response)?;
-            listed.resources.extend(resources);
-            if !is_followed {
-                return Ok(listed);
+            // The pages move when something is deleted meanwhile.
+            let new: Vec<_> = resources.into_iter().filter(|it| known.insert(it.guid.clone())).collect();
+            listed.is_cut = is_followed && !new.is_empty() || listed.resources.len() + new.len() >= MAX_RESOURCES;
+            listed.resources.extend(new);
+            listed.resources.truncate(MAX_RESOURCES);
+            if !is_followed || listed.resources.len() == MAX_RESOURCES {
+                break;
             }
         }
-        listed.is_cut = true;
         Ok(listed)
     }
 

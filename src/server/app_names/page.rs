@@ -1,6 +1,14 @@
 //! One page of a list of the Cloud Controller: of apps, spaces or organizations, of version 2 or 3 of its API.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::server::app_guid::MAX_LENGTH;
+
+/// How many resources of a page are read. Some servers return all at once, however many were requested.
+pub(super) const MAX_RESOURCES: usize = 2000;
 
 /// An app, a space or an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +30,7 @@ pub(super) struct Page {
 /// The fields of a page that are read, of both versions.
 #[derive(Deserialize)]
 struct List {
-    resources: Vec<Item>,
+    resources: Resources,
     pagination: Option<Pagination>,
     next_url: Option<String>,
 }
@@ -73,11 +81,41 @@ struct Entity {
     organization_guid: Option<String>,
 }
 
+/// The first resources of a list. The others are not kept in memory.
+struct Resources(Vec<Resource>);
+
+impl<'de> Deserialize<'de> for Resources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct First;
+
+        impl<'de> Visitor<'de> for First {
+            type Value = Resources;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of resources")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Resources, A::Error> {
+                let mut resources = Vec::new();
+                while resources.len() < MAX_RESOURCES
+                    && let Some(resource) = list.next_element()?
+                {
+                    resources.push(resource);
+                }
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Resources(resources))
+            }
+        }
+
+        deserializer.deserialize_seq(First)
+    }
+}
+
 impl Page {
     pub(super) fn parse(json: &[u8]) -> serde_json::Result<Self> {
         let List { resources, pagination, next_url } = serde_json::from_slice(json)?;
         Ok(Page {
-            resources: resources.into_iter().map(Resource::of).collect::<Result<_, _>>()?,
+            resources: resources.0,
             is_followed: next_url.is_some() || pagination.is_some_and(|pagination| pagination.next.is_some()),
         })
     }
@@ -86,20 +124,26 @@ impl Page {
 impl Resource {
     /// Parses what the API returns for a single one.
     pub(super) fn parse(json: &[u8]) -> serde_json::Result<Self> {
-        Resource::of(serde_json::from_slice(json)?)
+        serde_json::from_slice(json)
     }
+}
 
-    fn of(item: Item) -> serde_json::Result<Self> {
-        let Item { guid, name, relationships, metadata, entity } = item;
+impl<'de> Deserialize<'de> for Resource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Item { guid, name, relationships, metadata, entity } = Item::deserialize(deserializer)?;
         let (entity_name, entity_parent) =
             entity.map_or((None, None), |entity| (entity.name, entity.space_guid.or(entity.organization_guid)));
         let related = relationships.and_then(|it| it.space.or(it.organization)).and_then(|it| it.data);
-        let missing = <serde_json::Error as serde::de::Error>::missing_field;
-        Ok(Resource {
-            guid: guid.or(metadata.and_then(|metadata| metadata.guid)).ok_or_else(|| missing("guid"))?,
-            name: name.or(entity_name).ok_or_else(|| missing("name"))?,
+        let resource = Resource {
+            guid: guid.or(metadata.and_then(|it| it.guid)).ok_or_else(|| D::Error::missing_field("guid"))?,
+            name: name.or(entity_name).ok_or_else(|| D::Error::missing_field("name"))?,
             parent: related.map(|data| data.guid).or(entity_parent),
-        })
+        };
+        let Resource { guid, name, parent } = &resource;
+        if [Some(guid), Some(name), parent.as_ref()].into_iter().flatten().any(|text| text.len() > MAX_LENGTH) {
+            return Err(D::Error::custom(format_args!("a name or GUID is longer than {MAX_LENGTH} bytes")));
+        }
+        Ok(resource)
     }
 }
 
@@ -168,6 +212,15 @@ mod tests {
         ] {
             assert!(Page::parse(json.as_bytes()).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn only_the_first_resources_are_kept() {
+        let json =
+            format!("{{\"resources\":[{}{{\"not\":[\"one\"]}}]}}", "{\"guid\":\"g\",\"name\":\"n\"},".repeat(3000));
+        assert_eq!(Page::parse(json.as_bytes()).unwrap().resources.len(), MAX_RESOURCES);
+        let long = format!("{{\"resources\":[{{\"guid\":\"g\",\"name\":\"{}\"}}]}}", "n".repeat(1025));
+        assert!(Page::parse(long.as_bytes()).unwrap_err().to_string().starts_with("a name or GUID is longer"));
     }
 
     proptest! {
