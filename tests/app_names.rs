@@ -493,8 +493,9 @@ fn an_api_that_repeats_the_token_does_not_show_it() {
             _ => page(&[(WEB, &name)], None),
         });
         let consumer = Builder::new().api(&server.url()).proxy(Proxy::none()).build().unwrap();
-        for app in ["teapot", "web abc"] {
+        for (app, text) in [("teapot", "418"), ("web abc", "did you mean `web [PRIVATE DATA HIDDEN]`?")] {
             let error = consumer.app(app, &format!("bearer {secret}")).unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
             assert!(!format!("{error} {error:?} {:?}", error.body()).contains(secret), "{error:?}");
         }
     });

@@ -3,7 +3,7 @@
 //! Source: `/v3/apps`, `/v3/spaces` and `/v3/organizations` of the Cloud Controller, and the same of version 2.
 
 mod near;
-mod page;
+pub(crate) mod page;
 
 use std::collections::HashSet;
 use std::io::Read;

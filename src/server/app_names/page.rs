@@ -8,23 +8,23 @@ use serde::{Deserialize, Deserializer};
 use crate::server::app_guid::MAX_LENGTH;
 
 /// How many resources of a page are read. Some servers return all at once, however many were requested.
-pub(super) const MAX_RESOURCES: usize = 2000;
+pub(crate) const MAX_RESOURCES: usize = 2000;
 
 /// An app, a space or an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Resource {
-    pub(super) guid: String,
-    pub(super) name: String,
+pub(crate) struct Resource {
+    pub(crate) guid: String,
+    pub(crate) name: String,
     /// The GUID of the space of an app, or of the organization of a space.
-    pub(super) parent: Option<String>,
+    pub(crate) parent: Option<String>,
 }
 
 /// One page.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) resources: Vec<Resource>,
+pub(crate) struct Page {
+    pub(crate) resources: Vec<Resource>,
     /// Whether another page follows.
-    pub(super) is_followed: bool,
+    pub(crate) is_followed: bool,
 }
 
 /// The fields of a page that are read, of both versions.
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for Resources {
 }
 
 impl Page {
-    pub(super) fn parse(json: &[u8]) -> serde_json::Result<Self> {
+    pub(crate) fn parse(json: &[u8]) -> serde_json::Result<Self> {
         let List { resources, pagination, next_url } = serde_json::from_slice(json)?;
         Ok(Page {
             resources: resources.0,
@@ -123,7 +123,7 @@ impl Page {
 
 impl Resource {
     /// Parses what the API returns for a single one.
-    pub(super) fn parse(json: &[u8]) -> serde_json::Result<Self> {
+    pub(crate) fn parse(json: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(json)
     }
 }
