@@ -10,7 +10,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use self::near::near;
-use self::page::{MAX_RESOURCES, Page, Resource};
+use self::page::{Kind, MAX_RESOURCES, PER_PAGE, Page, Resource, list_path};
 use super::app_guid::{MAX_LENGTH, escaped, is_guid};
 use super::foundation::ApiVersion;
 use crate::auth::cf_cli::{Named, TargetPlace};
@@ -22,9 +22,6 @@ use crate::server::call::Requester;
 
 /// The longest that all requests for one app may take, unless one of them may take longer.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How many resources are requested at once. Version 2 allows no more.
-const PER_PAGE: usize = 100;
 
 /// The maximum size of a page, in bytes.
 const MAX_RESPONSE: u64 = 8 << 20;
@@ -40,7 +37,7 @@ pub struct App {
     pub guid: String,
     /// The app's name as the API spells it. If a GUID was given in place of a name, this is the GUID.
     pub name: String,
-    /// The GUID of the app's space. `None` if a GUID was given in place of a name.
+    /// The GUID of the app's space. `None` if a GUID was given in place of a name, or if an old API does not say it.
     pub space_guid: Option<String>,
 }
 
@@ -59,19 +56,11 @@ enum Place<'a> {
     Named { organization: Option<&'a str>, space: &'a str },
 }
 
-/// Something that can have a name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Organization,
-    Space,
-    App,
-}
-
-/// Where something is looked for.
+/// The space or the organization in which something is looked for.
 struct Within {
     guid: String,
-    /// For people: `the space org/dev`.
-    shown: String,
+    /// For people: `org/dev`.
+    path: String,
 }
 
 impl<'a> Wanted<'a> {
@@ -114,21 +103,6 @@ fn checked(kind: Kind, name: &str) -> Result<&str> {
     Err(Error::new(ErrorKind::InvalidInput, why))
 }
 
-impl Kind {
-    fn noun(self) -> &'static str {
-        match self {
-            Kind::Organization => "organization",
-            Kind::Space => "space",
-            Kind::App => "app",
-        }
-    }
-
-    /// Returns what the API calls the GUID of that in which such a resource lies.
-    fn parent_guid(self) -> &'static str {
-        if self == Kind::App { "space_guid" } else { "organization_guid" }
-    }
-}
-
 /// Looks for one app.
 pub(crate) struct AppNames<'a> {
     requester: Requester<'a>,
@@ -163,30 +137,28 @@ impl<'a> AppNames<'a> {
 
     /// Returns the space to look in. `None`: all of them.
     fn space(&self, place: &Place<'_>, target: &TargetPlace) -> Result<Option<Within>> {
-        let of_target = |named: &Named, kind: Kind| {
-            let shown = match (kind, &target.organization) {
-                (Kind::Space, Some(organization)) => format!("the space {}/{}", organization.name, named.name),
-                _ => format!("the {} {}", kind.noun(), named.name),
-            };
-            Within { guid: named.guid.clone(), shown }
+        let of_target = target.organization.as_ref().map(|it| Within { guid: it.guid.clone(), path: it.name.clone() });
+        let path = |organization: Option<Within>, space: &str| {
+            organization.map_or_else(|| space.to_owned(), |organization| format!("{}/{space}", organization.path))
         };
-        let (organization, name) = match *place {
-            Place::Target => return Ok(target.space.as_ref().map(|space| of_target(space, Kind::Space))),
-            Place::Guid(guid) => {
-                return Ok(Some(Within { guid: guid.to_owned(), shown: format!("the space {guid}") }));
+        match *place {
+            Place::Target => Ok(target
+                .space
+                .as_ref()
+                .map(|Named { guid, name }| Within { guid: guid.clone(), path: path(of_target, name) })),
+            Place::Guid(guid) => Ok(Some(Within { guid: guid.to_owned(), path: guid.to_owned() })),
+            Place::Named { organization, space } => {
+                let organization = match organization {
+                    Some(name) => {
+                        let Resource { guid, name, .. } = self.only(Kind::Organization, name, None)?;
+                        Some(Within { guid, path: name })
+                    }
+                    None => of_target,
+                };
+                let Resource { guid, name, .. } = self.only(Kind::Space, space, organization.as_ref())?;
+                Ok(Some(Within { guid, path: path(organization, &name) }))
             }
-            Place::Named { organization, space } => (organization, space),
-        };
-        let organization = match organization {
-            Some(name) => {
-                let Resource { guid, name, .. } = self.only(Kind::Organization, name, None)?;
-                Some(Within { guid, shown: format!("the organization {name}") })
-            }
-            None => target.organization.as_ref().map(|organization| of_target(organization, Kind::Organization)),
-        };
-        let Resource { guid, name, .. } = self.only(Kind::Space, name, organization.as_ref())?;
-        let of = organization.map(|organization| organization.shown.replacen("the organization ", "", 1) + "/");
-        Ok(Some(Within { guid, shown: format!("the space {}{name}", of.unwrap_or_default()) }))
+        }
     }
 
     /// Returns the only resource with a name.
@@ -195,7 +167,7 @@ impl<'a> AppNames<'a> {
         if named.is_empty() {
             match self.list(kind, None, within) {
                 Ok(all) => {
-                    // An old API can not select every name: not those with a comma, for example.
+                    // An old API cannot select every name: not those with a comma, for example.
                     named = all.resources.iter().filter(|it| it.name == name).cloned().collect();
                     if named.is_empty() {
                         return Err(self.unknown(kind, name, within, &all));
@@ -208,12 +180,9 @@ impl<'a> AppNames<'a> {
                 }
             }
         }
-        match named.pop() {
-            Some(only) if named.is_empty() => Ok(only),
-            last => {
-                named.extend(last);
-                Err(self.ambiguous(kind, name, &named))
-            }
+        match <[Resource; 1]>::try_from(named) {
+            Ok([only]) => Ok(only),
+            Err(named) => Err(self.ambiguous(kind, name, &named)),
         }
     }
 
@@ -351,47 +320,17 @@ struct Listed {
     is_cut: bool,
 }
 
-impl ApiVersion {
-    fn path(self) -> &'static str {
-        match self {
-            ApiVersion::V2 => "v2",
-            ApiVersion::V3 => "v3",
-        }
-    }
-}
-
-/// Returns the path of a page of a list. `parent` is the name and the value of a GUID in which it lies.
-fn list_path(version: ApiVersion, kind: Kind, name: Option<&str>, parent: Option<(&str, &str)>, page: usize) -> String {
-    let (path, plural) = (version.path(), format!("{}s", kind.noun()));
-    match version {
-        ApiVersion::V3 => {
-            // The API splits a list at its commas, and decodes each part once more.
-            let name = name.map(|name| name.replace('%', "%25").replace(',', "%2C"));
-            let name = name.map_or_else(String::new, |name| format!("names={}&", escaped(&name)));
-            let parent = parent.map_or_else(String::new, |(key, guid)| format!("{key}s={}&", escaped(guid)));
-            format!("/{path}/{plural}?{name}{parent}per_page={PER_PAGE}&page={page}")
-        }
-        ApiVersion::V2 => {
-            let name = name.map(|name| format!("name:{}", name.replace(';', ";;")));
-            let parent = parent.map(|(key, guid)| format!("{key}:{guid}"));
-            // In one parameter, because the first versions knew only one.
-            let query = name.into_iter().chain(parent).collect::<Vec<_>>().join(";");
-            let query = if query.is_empty() { query } else { format!("q={}&", escaped(&query)) };
-            format!("/{path}/{plural}?{query}results-per-page={PER_PAGE}&page={page}")
-        }
-    }
-}
-
 fn bad_response(cause: serde_json::Error) -> Error {
     Error::caused(ErrorKind::BadResponse, "its response is not a list of the Cloud Controller", cause)
 }
 
 fn none(kind: Kind, name: &str, within: Option<&Within>) -> String {
     let place = match (kind, within) {
-        (_, Some(within)) => format!(" in {}", within.shown),
+        (Kind::App, Some(within)) => format!(" in the space {}", within.path),
+        (Kind::Space, Some(within)) => format!(" in the organization {}", within.path),
         (Kind::App, None) => " in any space that the token's user may see".to_owned(),
         (Kind::Space, None) => " in any organization that the token's user may see".to_owned(),
-        (Kind::Organization, None) => String::new(),
+        (Kind::Organization, _) => String::new(),
     };
     format!("there is no {} {}{place}", kind.noun(), shown(name))
 }
@@ -452,34 +391,5 @@ mod tests {
         assert_eq!(named("dev"), (None, "dev"));
         assert_eq!(named("org/dev"), (Some("org"), "dev"));
         assert_eq!(named("org/a/b"), (Some("org"), "a/b"));
-    }
-
-    #[test]
-    fn names_are_escaped_as_each_version_of_the_api_reads_them() {
-        let v3 = |name| list_path(ApiVersion::V3, Kind::App, Some(name), Some(("space_guid", "s")), 1);
-        let rest = "&space_guids=s&per_page=100&page=1";
-        for (name, escaped) in [
-            ("web", "web"),
-            ("a,b", "a%252Cb"),
-            ("100%", "100%2525"),
-            ("\"ü\" &=;+/?#", "%22%C3%BC%22%20%26%3D%3B%2B%2F%3F%23"),
-        ] {
-            assert_eq!(v3(name), format!("/v3/apps?names={escaped}{rest}"));
-        }
-        let v2 = |name| list_path(ApiVersion::V2, Kind::App, Some(name), Some(("space_guid", "s")), 2);
-        let rest = "%3Bspace_guid%3As&results-per-page=100&page=2";
-        for (name, escaped) in
-            [("web", "web"), ("a,b", "a%2Cb"), ("a;b", "a%3B%3Bb"), ("a:b>c", "a%3Ab%3Ec"), ("100%", "100%25")]
-        {
-            assert_eq!(v2(name), format!("/v2/apps?q=name%3A{escaped}{rest}"));
-        }
-        assert_eq!(
-            list_path(ApiVersion::V2, Kind::Organization, None, None, 1),
-            "/v2/organizations?results-per-page=100&page=1"
-        );
-        assert_eq!(
-            list_path(ApiVersion::V3, Kind::Space, None, Some(("organization_guid", "o")), 3),
-            "/v3/spaces?organization_guids=o&per_page=100&page=3"
-        );
     }
 }

@@ -1,14 +1,79 @@
-//! One page of a list of the Cloud Controller: of apps, spaces or organizations, of version 2 or 3 of its API.
+//! One page of a list of the Cloud Controller: of apps, spaces or organizations, of version 2 or 3 of its API. What to
+//! request, and what the response has.
 
 use std::fmt;
 
 use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::server::app_guid::MAX_LENGTH;
+use crate::server::app_guid::{MAX_LENGTH, escaped};
+use crate::server::foundation::ApiVersion;
+
+/// How many resources are requested at once. Version 2 allows no more.
+pub(super) const PER_PAGE: usize = 100;
 
 /// How many resources of a page are read. Some servers return all at once, however many were requested.
 pub(crate) const MAX_RESOURCES: usize = 2000;
+
+/// Something that can have a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Organization,
+    Space,
+    App,
+}
+
+impl Kind {
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Kind::Organization => "organization",
+            Kind::Space => "space",
+            Kind::App => "app",
+        }
+    }
+
+    /// Returns what the API calls the GUID of that in which such a resource lies.
+    pub(super) fn parent_guid(self) -> &'static str {
+        if self == Kind::App { "space_guid" } else { "organization_guid" }
+    }
+}
+
+impl ApiVersion {
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            ApiVersion::V2 => "v2",
+            ApiVersion::V3 => "v3",
+        }
+    }
+}
+
+/// Returns the path of a page of a list. `parent` is the name and the value of a GUID in which it lies.
+pub(super) fn list_path(
+    version: ApiVersion,
+    kind: Kind,
+    name: Option<&str>,
+    parent: Option<(&str, &str)>,
+    page: usize,
+) -> String {
+    let (path, plural) = (version.path(), format!("{}s", kind.noun()));
+    match version {
+        ApiVersion::V3 => {
+            // The API splits a list at its commas, and decodes each part once more.
+            let name = name.map(|name| name.replace('%', "%25").replace(',', "%2C"));
+            let name = name.map_or_else(String::new, |name| format!("names={}&", escaped(&name)));
+            let parent = parent.map_or_else(String::new, |(key, guid)| format!("{key}s={}&", escaped(guid)));
+            format!("/{path}/{plural}?{name}{parent}per_page={PER_PAGE}&page={page}")
+        }
+        ApiVersion::V2 => {
+            let name = name.map(|name| format!("name:{}", name.replace(';', ";;")));
+            let parent = parent.map(|(key, guid)| format!("{key}:{guid}"));
+            // In one parameter, because the first versions knew only one.
+            let query = name.into_iter().chain(parent).collect::<Vec<_>>().join(";");
+            let query = if query.is_empty() { query } else { format!("q={}&", escaped(&query)) };
+            format!("/{path}/{plural}?{query}results-per-page={PER_PAGE}&page={page}")
+        }
+    }
+}
 
 /// An app, a space or an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +220,35 @@ mod tests {
 
     fn resource(guid: &str, name: &str, parent: Option<&str>) -> Resource {
         Resource { guid: guid.to_owned(), name: name.to_owned(), parent: parent.map(str::to_owned) }
+    }
+
+    #[test]
+    fn names_are_escaped_as_each_version_of_the_api_reads_them() {
+        let v3 = |name| list_path(ApiVersion::V3, Kind::App, Some(name), Some(("space_guid", "s")), 1);
+        let rest = "&space_guids=s&per_page=100&page=1";
+        for (name, escaped) in [
+            ("web", "web"),
+            ("a,b", "a%252Cb"),
+            ("100%", "100%2525"),
+            ("\"ü\" &=;+/?#", "%22%C3%BC%22%20%26%3D%3B%2B%2F%3F%23"),
+        ] {
+            assert_eq!(v3(name), format!("/v3/apps?names={escaped}{rest}"));
+        }
+        let v2 = |name| list_path(ApiVersion::V2, Kind::App, Some(name), Some(("space_guid", "s")), 2);
+        let rest = "%3Bspace_guid%3As&results-per-page=100&page=2";
+        for (name, escaped) in
+            [("web", "web"), ("a,b", "a%2Cb"), ("a;b", "a%3B%3Bb"), ("a:b>c", "a%3Ab%3Ec"), ("100%", "100%25")]
+        {
+            assert_eq!(v2(name), format!("/v2/apps?q=name%3A{escaped}{rest}"));
+        }
+        assert_eq!(
+            list_path(ApiVersion::V2, Kind::Organization, None, None, 1),
+            "/v2/organizations?results-per-page=100&page=1"
+        );
+        assert_eq!(
+            list_path(ApiVersion::V3, Kind::Space, None, Some(("organization_guid", "o")), 3),
+            "/v3/spaces?organization_guids=o&per_page=100&page=3"
+        );
     }
 
     #[test]
