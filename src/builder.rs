@@ -77,7 +77,8 @@ impl Builder {
     ///
     /// The API is asked when the first address is needed, and again when a server that it named cannot be reached: see
     /// [`Consumer`](Consumer#which-server-is-used). Its root names the servers, on old foundations `/v2/info` does.
-    /// Both requests together take at most the [connect timeout](Builder::connect_timeout).
+    /// Both requests together take at most the [connect timeout](Builder::connect_timeout). [`Consumer::app`] asks it, too,
+    /// and sends the token to it.
     ///
     /// An API at an `https://` address may not name servers at `ws://` or `http://` addresses, because they would get
     /// the token in the clear: see [`danger_allow_plain_servers`](Builder::danger_allow_plain_servers).
@@ -145,7 +146,7 @@ impl Builder {
     }
 
     /// Uses the session of the `cf` CLI: the addresses, the tokens and the TLS setting of the foundation that it is
-    /// logged in to.
+    /// logged in to, and the space that `cf target` has set, in which [`Consumer::app`] looks for apps.
     ///
     /// They are read from `$CF_HOME/.cf/config.json` (in the home folder if `CF_HOME` is not set). The file is read by
     /// this call, and again before a token is renewed, because `cf` may have renewed it. The file is never written: see
@@ -155,7 +156,7 @@ impl Builder {
     /// and the [TLS connector](Builder::tls_connector).
     ///
     /// If another [API](Builder::api) is set by hand, nothing of the session is used, because it belongs to another
-    /// foundation: not its addresses, not its tokens, and certificates are verified. Then a call needs a token of its
+    /// foundation: not its addresses, its tokens or its space, and certificates are verified. Then a call needs a token of its
     /// own, or [tokens](Builder::tokens) set by hand; without them it fails with [`ErrorKind::InvalidInput`], and
     /// nothing is sent. If both addresses are the same foundation, say so with `.tokens(TokenSource::cf_cli()?)`.
     /// (Upper and lower case in the host and the scheme's default port make no other API.)
