@@ -231,7 +231,7 @@ fn case_matters_only_where_it_matters_to_the_api() {
 #[test]
 fn any_name_reaches_the_api_as_it_is() {
     within(DEADLINE, || {
-        const NAMES: [&str; 14] = [
+        const NAMES: [&str; 15] = [
             "my app",
             "a,b",
             "a, b",
@@ -241,6 +241,7 @@ fn any_name_reaches_the_api_as_it_is() {
             "name:x;space_guid:y",
             "100%",
             "%2C",
+            "a+b",
             "\"quoted\" 'too'",
             "größe 日本語 🦀",
             "a&b=c#d?e+f",
@@ -336,7 +337,7 @@ fn page(apps: &[(&str, &str)], next: Option<&str>) -> Vec<u8> {
 #[test]
 fn an_app_that_an_old_api_cannot_select_is_found_in_the_list() {
     within(DEADLINE, || {
-        // Before 2019, version 3 could not select a name with a comma; in 2013, version 2 none with a semicolon.
+        // One that takes a comma for the end of a name, and one of 2014, in which a semicolon cannot be escaped.
         let server = PathServer::start(|path| match path {
             "/" => response("200 OK", &[], b"{\"links\":{}}"),
             _ if path.starts_with("/v3/apps?names=") => page(&[], None),
@@ -361,9 +362,12 @@ fn an_app_that_an_old_api_cannot_select_is_found_in_the_list() {
 #[test]
 fn the_version_of_the_api_is_that_which_its_root_says_to_be_stable() {
     within(DEADLINE, || {
-        for (v2, v3, version) in
-            [("2.63.0", "3.0.0", "/v2"), ("2.91.0", "3.26.0", "/v2"), ("2.92.0", "3.27.0", "/v3"), ("", "3.1.0", "/v3")]
-        {
+        for (v2, v3, version) in [
+            ("2.63.0", "3.0.0", "/v2"),
+            ("2.99.0", "3.34.0", "/v2"),
+            ("2.100.0", "3.35.0", "/v3"),
+            ("", "3.1.0", "/v3"),
+        ] {
             let link = |version: &str| match version {
                 "" => "null".to_owned(),
                 version => format!("{{\"href\":\"x\",\"meta\":{{\"version\":\"{version}\"}}}}"),

@@ -61,9 +61,9 @@ pub(crate) enum ApiVersion {
     V3,
 }
 
-/// The first version of API 3 that is used beside API 2. Those before it were experimental: it is also the first that `cf`
-/// used.
-const STABLE_V3: (u32, u32) = (3, 27);
+/// The first version of API 3 that is used beside API 2, of November 2017. Those before it were experimental at first, and
+/// do not say in which space an app lies, and in which organization a space.
+const STABLE_V3: (u32, u32) = (3, 35);
 
 /// One question to an API.
 pub(super) struct Discovery<'a> {
@@ -216,9 +216,9 @@ mod tests {
         let link = |version: &str| json!({ "href": "https://api.example.com", "meta": { "version": version } });
         for (v3, v2, version) in [
             (link("3.228.0"), link("2.293.0"), ApiVersion::V3),
-            (link("3.27.0"), link("2.92.0"), ApiVersion::V3),
-            (link("3.26.0"), link("2.91.0"), ApiVersion::V2),
-            (link("3.0.0"), link("2.63.0"), ApiVersion::V2),
+            (link("3.35.0"), link("2.100.0"), ApiVersion::V3),
+            (link("3.34.0"), link("2.99.0"), ApiVersion::V2),
+            (link("3.0.0-alpha.1"), link("2.63.0"), ApiVersion::V2),
             (link("3.117.0+cf-k8s"), Value::Null, ApiVersion::V3),
             (link("3.0.0"), Value::Null, ApiVersion::V3),
             (link(""), link("2.200.0"), ApiVersion::V3),

@@ -37,7 +37,7 @@ pub struct App {
     pub guid: String,
     /// The app's name as the API spells it. If a GUID was given in place of a name, this is the GUID.
     pub name: String,
-    /// The GUID of the app's space. `None` if a GUID was given in place of a name, or if an old API does not say it.
+    /// The GUID of the app's space. `None` if a GUID was given in place of a name.
     pub space_guid: Option<String>,
 }
 
@@ -167,7 +167,7 @@ impl<'a> AppNames<'a> {
         if named.is_empty() {
             match self.list(kind, None, within) {
                 Ok(all) => {
-                    // An old API cannot select every name: not those with a comma, for example.
+                    // Not every API can select every name.
                     named = all.resources.iter().filter(|it| it.name == name).cloned().collect();
                     if named.is_empty() {
                         return Err(self.unknown(kind, name, within, &all));
@@ -190,7 +190,7 @@ impl<'a> AppNames<'a> {
     fn named(&self, kind: Kind, name: &str, within: Option<&Within>) -> Result<Vec<Resource>> {
         let selected = match self.list(kind, Some(name), within) {
             Ok(selected) => selected.resources,
-            // In 2013, a semicolon could not be escaped.
+            // The first ones could not escape a semicolon.
             Err(error) if error.kind() == ErrorKind::BadRequest && name.contains(';') => Vec::new(),
             Err(error) => return Err(error),
         };

@@ -58,8 +58,8 @@ pub(super) fn list_path(
     let (path, plural) = (version.path(), format!("{}s", kind.noun()));
     match version {
         ApiVersion::V3 => {
-            // The API splits a list at its commas, and decodes each part once more.
-            let name = name.map(|name| name.replace('%', "%25").replace(',', "%2C"));
+            // The API splits a list at its commas, and decodes each part once more. In 2017, that turned a plus into a space.
+            let name = name.map(|name| name.replace('%', "%25").replace(',', "%2C").replace('+', "%2B"));
             let name = name.map_or_else(String::new, |name| format!("names={}&", escaped(&name)));
             let parent = parent.map_or_else(String::new, |(key, guid)| format!("{key}s={}&", escaped(guid)));
             format!("/{path}/{plural}?{name}{parent}per_page={PER_PAGE}&page={page}")
@@ -230,7 +230,7 @@ mod tests {
             ("web", "web"),
             ("a,b", "a%252Cb"),
             ("100%", "100%2525"),
-            ("\"ü\" &=;+/?#", "%22%C3%BC%22%20%26%3D%3B%2B%2F%3F%23"),
+            ("\"ü\" &=;+/?#", "%22%C3%BC%22%20%26%3D%3B%252B%2F%3F%23"),
         ] {
             assert_eq!(v3(name), format!("/v3/apps?names={escaped}{rest}"));
         }
