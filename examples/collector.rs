@@ -2,10 +2,11 @@
 //! again, as long as Log Cache holds what was logged meanwhile:
 //!
 //! ```text
-//! cargo run --example collector -- [--horizon SECONDS] logs "$(cf app web --guid)" "$(cf app worker --guid)"
+//! cargo run --example collector -- [--horizon SECONDS] logs web worker
 //! ```
 //!
-//! It uses the session of the `cf` CLI, and runs until it is killed. Lines that become readable later than the horizon
+//! Apps are given by their names in the space that `cf target` has set, or by their GUIDs. It uses the session of the `cf`
+//! CLI, and runs until it is killed. Lines that become readable later than the horizon
 //! after their time, 10 s by default, are lost. For an app, the directory (here `logs`) has two files. `<guid>.log` has
 //! the lines, each with its time in nanoseconds since 1970. `<guid>.state` says up to which time they are complete. Log
 //! Cache can still have late lines after that time, so from there it is read once more after a restart, and the lines
@@ -22,9 +23,9 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use loggregator_consumer::crossbeam_channel::RecvTimeoutError;
-use loggregator_consumer::{BoxError, Builder, Consumer, Error, ErrorKind, LogMessage, Polling, Reconnect, Tail};
+use loggregator_consumer::{BoxError, Builder, Consumer, Error, ErrorKind, LogMessage, Polling, Reconnect};
 
-/// How long the first connection is tried for. Later ones are retried by the tail itself.
+/// How long the calls up to the first connection are tried for. Later ones are retried by the tail itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often the state is saved, in nanoseconds of the time up to which the lines are complete.
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
         rest => (Some(Polling::default()), rest),
     };
     let (Some(polling), [directory, apps @ ..]) = (polling, files) else {
-        eprintln!("usage: collector [--horizon SECONDS] DIRECTORY APP_GUID...");
+        eprintln!("usage: collector [--horizon SECONDS] DIRECTORY APP...");
         return ExitCode::from(2);
     };
     match run(polling, Path::new(directory), apps) {
@@ -69,8 +70,12 @@ fn run(polling: Polling, directory: &Path, apps: &[String]) -> Result<(), BoxErr
 }
 
 fn collect(consumer: &Consumer, directory: &Path, app: &str) -> Result<(), BoxError> {
-    let mut log = Log::open(directory, app)?;
-    let mut tail = open_tail(consumer, app, log.complete_until)?;
+    let guid = patiently(app, || consumer.app(app, ""))?.guid;
+    let mut log = Log::open(directory, &guid)?;
+    let mut tail = patiently(app, || match log.complete_until {
+        Some(since) => consumer.follow_since(&guid, "", since),
+        None => consumer.follow(&guid, ""),
+    })?;
     loop {
         match tail.recv_timeout(Duration::from_secs(1)) {
             Ok(Ok(message)) => log.add(&message)?,
@@ -89,15 +94,11 @@ fn collect(consumer: &Consumer, directory: &Path, app: &str) -> Result<(), BoxEr
     }
 }
 
-/// Opens a tail. A foundation that is away for a moment is no reason to give up.
-fn open_tail(consumer: &Consumer, app: &str, since: Option<i64>) -> Result<Tail, Error> {
+/// Makes a call. A foundation that is away for a moment is no reason to give up.
+fn patiently<T>(app: &str, call: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let result = match since {
-            Some(since) => consumer.follow_since(app, "", since),
-            None => consumer.follow(app, ""),
-        };
-        match result {
+        match call() {
             Err(error) if error.is_transient() && Instant::now() < deadline => {
                 eprintln!("{app}: trying again: {error}");
                 thread::sleep(error.retry_after().unwrap_or(Duration::from_millis(500)));
@@ -123,8 +124,8 @@ struct Log {
 
 impl Log {
     /// Opens the files, and reads the lines that Log Cache will return once more.
-    fn open(directory: &Path, app: &str) -> Result<Self, BoxError> {
-        let state = directory.join(format!("{app}.state"));
+    fn open(directory: &Path, guid: &str) -> Result<Self, BoxError> {
+        let state = directory.join(format!("{guid}.state"));
         let (complete_until, mut position) = match fs::read_to_string(&state) {
             Ok(text) => {
                 let (until, position) = text.trim().split_once(' ').ok_or("the file of the state is broken")?;
@@ -133,7 +134,7 @@ impl Log {
             Err(error) if error.kind() == NotFound => (None, 0),
             Err(error) => return Err(error.into()),
         };
-        let path = directory.join(format!("{app}.log"));
+        let path = directory.join(format!("{guid}.log"));
         let mut lines = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         lines.seek(SeekFrom::Start(position))?;
         let mut text = String::new();

@@ -1,10 +1,10 @@
 //! Prints an app's logs, using the session of the `cf` CLI:
 //!
 //! ```text
-//! cargo run --example logs -- "$(cf app my-app --guid)" [--recent | --tail]
+//! cargo run --example logs -- my-app [--recent | --tail]
 //! ```
 //!
-//! It prints the recent lines and then all further ones, each once, until Ctrl-C. With `--recent` it prints only the
+//! The app is given by its name in the space that `cf target` has set, or by its GUID. It prints the recent lines and then all further ones, each once, until Ctrl-C. With `--recent` it prints only the
 //! recent lines, and with `--tail` only further ones, as soon as the app logs them. It reconnects when a connection ends.
 //! On a terminal, lines of standard error are red. The exit code is 0 on success, 1 on an error, and 2 on wrong
 //! arguments.
@@ -18,7 +18,7 @@ use loggregator_consumer::{
     Builder, Choice, Consumer, ErrorKind, LogMessage, MessageType, Reconnect, Tail, sort_recent,
 };
 
-const USAGE: &str = "usage: logs APP_GUID [--recent | --tail]     (`cf app NAME --guid` prints an app's GUID)";
+const USAGE: &str = "usage: logs APP [--recent | --tail]     (APP is the name of an app, or its GUID)";
 
 fn main() -> ExitCode {
     let (options, apps): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|arg| arg.starts_with('-'));
@@ -50,8 +50,10 @@ fn consumer() -> loggregator_consumer::Result<Consumer> {
 }
 
 fn print_recent(app: &str) -> Result<(), Box<dyn Error>> {
+    let consumer = consumer()?;
+    let app = consumer.app(app, "")?;
     // If the response was incomplete, print the messages that arrived before the error.
-    let (mut messages, error) = match consumer()?.recent(app, "") {
+    let (mut messages, error) = match consumer.recent(&app.guid, "") {
         Ok(messages) => (messages, None),
         Err(error) => (error.recovered().to_vec(), Some(error)),
     };
@@ -67,10 +69,10 @@ fn print_live(
     choice: fn(&Consumer) -> loggregator_consumer::Result<Choice>,
 ) -> Result<(), Box<dyn Error>> {
     let consumer = consumer()?;
-    // Ctrl-C closes the tail, or interrupts the call that is connecting it.
+    // Ctrl-C closes the tail, or interrupts the calls before it.
     let closing = consumer.clone();
     ctrlc::set_handler(move || _ = closing.close())?;
-    let mut tail = match call(&consumer, app, "") {
+    let mut tail = match consumer.app(app, "").and_then(|app| call(&consumer, &app.guid, "")) {
         Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
         tail => tail?,
     };

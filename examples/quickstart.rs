@@ -96,7 +96,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     writeln!(out, "\nClosed. Next, on your own foundation:")?;
     writeln!(out, "  cf login")?;
-    writeln!(out, "  cargo run --example logs -- \"$(cf app my-app --guid)\"")?;
+    writeln!(out, "  cargo run --example logs -- my-app")?;
     writeln!(out, "Or test your own tool as this example does: loggregator_consumer::testing, feature `testing`.")?;
     Ok(())
 }

@@ -6,7 +6,8 @@
 //!     cargo run --example sample_consumer wss://loggregator.example.com:443
 //! ```
 //!
-//! The endpoint can also come from `LOGGREGATOR_ADDR`. Set `SKIP_SSL_VALIDATION=1` for a foundation with a self-signed
+//! The endpoint can also come from `LOGGREGATOR_ADDR`. If `CF_API` has the address of the API, such as
+//! `https://api.example.com`, `APP_GUID` may also be the name of an app. Set `SKIP_SSL_VALIDATION=1` for a foundation with a self-signed
 //! certificate. The token is then not protected from an attacker on the network.
 
 use std::env;
@@ -14,7 +15,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use loggregator_consumer::{Consumer, sort_recent};
+use loggregator_consumer::{Builder, Consumer, sort_recent};
 use native_tls::TlsConnector;
 
 fn main() -> ExitCode {
@@ -36,11 +37,14 @@ fn run() -> Result<(), Box<dyn Error>> {
     let token = env::var("CF_ACCESS_TOKEN").map_err(|_| "CF_ACCESS_TOKEN is not set: `cf oauth-token` prints one")?;
     let app = env::var("APP_GUID").map_err(|_| "APP_GUID is not set: `cf app NAME --guid` prints it")?;
 
-    let mut builder = Consumer::builder(&endpoint);
-    if env::var_os("SKIP_SSL_VALIDATION").is_some() {
-        builder = builder.tls_connector(TlsConnector::builder().danger_accept_invalid_certs(true).build()?);
-    }
-    let consumer = builder.build()?;
+    let skips_validation = env::var_os("SKIP_SSL_VALIDATION").is_some();
+    let tls = TlsConnector::builder().danger_accept_invalid_certs(skips_validation).build()?;
+    let consumer = Consumer::builder(&endpoint).tls_connector(tls.clone()).build()?;
+    // Only the API knows names.
+    let app = match env::var("CF_API") {
+        Ok(api) => Builder::new().api(&api).tls_connector(tls).build()?.app(&app, &token)?.guid,
+        Err(_) => app,
+    };
 
     // Unlike `println!`, `writeln!` returns an error if nobody reads the output any more.
     let mut out = io::stdout();

@@ -1,9 +1,10 @@
 //! Waits until an app logs a line that contains a text, or until a timeout. Useful in a deployment script.
 //!
 //! ```text
-//! cargo run --example wait_for -- "$(cf app my-app --guid)" "listening on" 60
+//! cargo run --example wait_for -- my-app "listening on" 60
 //! ```
 //!
+//! The app is given by its name in the space that `cf target` has set, or by its GUID.
 //! Recent lines, logged before the start, count too. It uses the session of the `cf` CLI and prints the line. The exit
 //! code is 0 if the line was found, 1 on a timeout or an error, and 2 on wrong arguments.
 
@@ -19,7 +20,7 @@ use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Reconnect, 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let [app, text, seconds] = args.as_slice() else {
-        eprintln!("usage: wait_for APP_GUID TEXT SECONDS");
+        eprintln!("usage: wait_for APP TEXT SECONDS");
         return ExitCode::from(2);
     };
     let Ok(seconds) = seconds.parse() else {
@@ -82,7 +83,7 @@ fn close_from(deadline: Instant, consumer: &Consumer) {
 /// Follows an app, also if the foundation is away for a moment or limits its requests.
 fn follow(consumer: &Consumer, app: &str, deadline: Instant) -> Result<Tail> {
     loop {
-        match consumer.follow(app, "") {
+        match consumer.app(app, "").and_then(|app| consumer.follow(&app.guid, "")) {
             Err(error) if error.is_transient() && Instant::now() < deadline => {
                 let pause = error.retry_after().unwrap_or(Duration::from_secs(1));
                 thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use native_tls::TlsConnector;
 
 use crate::auth::TokenSource;
-use crate::auth::cf_cli::CfCli;
+use crate::auth::cf_cli::{CfCli, TargetPlace};
 use crate::consumer::Consumer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::debug::DebugPrinter;
@@ -64,6 +64,7 @@ struct CfSession {
     log_cache: Option<String>,
     tokens: TokenSource,
     tls_connector: Option<TlsConnector>,
+    target: TargetPlace,
 }
 
 impl Builder {
@@ -76,7 +77,8 @@ impl Builder {
     ///
     /// The API is asked when the first address is needed, and again when a server that it named cannot be reached: see
     /// [`Consumer`](Consumer#which-server-is-used). Its root names the servers, on old foundations `/v2/info` does.
-    /// Both requests together take at most the [connect timeout](Builder::connect_timeout).
+    /// Both requests together take at most the [connect timeout](Builder::connect_timeout). [`Consumer::app`] asks it, too,
+    /// and sends the token to it.
     ///
     /// An API at an `https://` address may not name servers at `ws://` or `http://` addresses, because they would get
     /// the token in the clear: see [`danger_allow_plain_servers`](Builder::danger_allow_plain_servers).
@@ -144,7 +146,7 @@ impl Builder {
     }
 
     /// Uses the session of the `cf` CLI: the addresses, the tokens and the TLS setting of the foundation that it is
-    /// logged in to.
+    /// logged in to, and the space that `cf target` has set, in which [`Consumer::app`] looks for apps.
     ///
     /// They are read from `$CF_HOME/.cf/config.json` (in the home folder if `CF_HOME` is not set). The file is read by
     /// this call, and again before a token is renewed, because `cf` may have renewed it. The file is never written: see
@@ -154,7 +156,7 @@ impl Builder {
     /// and the [TLS connector](Builder::tls_connector).
     ///
     /// If another [API](Builder::api) is set by hand, nothing of the session is used, because it belongs to another
-    /// foundation: not its addresses, not its tokens, and certificates are verified. Then a call needs a token of its
+    /// foundation: not its addresses, its tokens or its space, and certificates are verified. Then a call needs a token of its
     /// own, or [tokens](Builder::tokens) set by hand; without them it fails with [`ErrorKind::InvalidInput`], and
     /// nothing is sent. If both addresses are the same foundation, say so with `.tokens(TokenSource::cf_cli()?)`.
     /// (Upper and lower case in the host and the scheme's default port make no other API.)
@@ -470,19 +472,20 @@ impl Builder {
             rlp_gateway: parse(self.rlp_gateway, Scheme::Http)?,
         };
         let given_api = self.api.map(|url| Endpoint::parse_api(&url)).transpose()?;
-        let (api, known, tokens, tls_connector) = match self.cf_session {
-            None => (given_api, Addresses::default(), Ok(self.tokens), self.tls_connector),
+        let (no_addresses, no_target) = (Addresses::default(), TargetPlace::default());
+        let (api, known, tokens, tls_connector, target) = match self.cf_session {
+            None => (given_api, no_addresses, Ok(self.tokens), self.tls_connector, no_target),
             Some(session) => match (given_api, Endpoint::parse_api(&session.api)) {
                 (Some(given), own) if own.as_ref().ok() != Some(&given) => {
                     let no_tokens = session_of_another_api(own.as_ref().ok(), &given);
                     let tokens = self.tokens.map_or(Err(no_tokens), |tokens| Ok(Some(tokens)));
-                    (Some(given), Addresses::default(), tokens, self.tls_connector)
+                    (Some(given), no_addresses, tokens, self.tls_connector, no_target)
                 }
                 (given, own) => {
                     let api = given.map_or(own, Ok)?;
                     let known = session.addresses(&api, allows_plain);
                     let tls_connector = self.tls_connector.or(session.tls_connector);
-                    (Some(api), known, Ok(self.tokens.or(Some(session.tokens))), tls_connector)
+                    (Some(api), known, Ok(self.tokens.or(Some(session.tokens))), tls_connector, session.target)
                 }
             },
         };
@@ -503,7 +506,7 @@ impl Builder {
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         let dialer = Dialer::new(tls_connector, self.proxy.unwrap_or_default());
-        Ok(Consumer::assemble(self.settings, dialer, foundation, tokens, self.tail_via))
+        Ok(Consumer::assemble(self.settings, dialer, foundation, tokens, self.tail_via, target))
     }
 }
 
@@ -529,6 +532,7 @@ impl CfSession {
             doppler: session.doppler.clone(),
             log_cache: session.log_cache.clone(),
             tls_connector: session.skip_tls_validation.then(connector).transpose()?,
+            target: session.place.clone(),
             tokens: session.into_tokens()?,
         })
     }
@@ -571,6 +575,7 @@ mod tests {
             log_cache: None,
             tokens: TokenSource::fixed("bearer x"),
             tls_connector: None,
+            target: TargetPlace::default(),
         };
         for (api, doppler, allows_plain, is_used) in [
             ("https://api.example.com", "wss://doppler.example.com", false, true),

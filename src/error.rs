@@ -109,8 +109,12 @@ pub enum ErrorKind {
     /// The status is 401, or 404 from Log Cache and the RLP gateway, which answer every bad token with 404.
     Unauthorized,
     /// The server does not know the path or the app (404). The text says which of the two is likely. Check the GUID,
-    /// and do what the text says.
+    /// and do what the text says. Or no app has the [name](crate::Consumer::app) that was given: then there is no status,
+    /// and the text lists similar names.
     NotFound,
+    /// Several apps or spaces have the name that was given. The text lists them. Give the [space](crate::Consumer::app_in),
+    /// too, or the app's GUID.
+    Ambiguous,
     /// The server did not understand the request (400). Check that the endpoint is a Loggregator server.
     BadRequest,
     /// The response breaks the protocol. Check that the endpoint is a Loggregator server.
@@ -160,6 +164,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Timeout => "timeout",
             ErrorKind::Unauthorized => "token rejected",
             ErrorKind::NotFound => "not found",
+            ErrorKind::Ambiguous => "ambiguous name",
             ErrorKind::BadRequest => "bad request",
             ErrorKind::BadResponse => "bad response",
             ErrorKind::ServerError => "server error",
@@ -431,7 +436,7 @@ impl Error {
     /// | [`Unauthorized`](ErrorKind::Unauthorized) with status 404, from the RLP gateway or Log Cache | yes, for a while: they answer so to a bad token and to an app that is gone, but also to every token while they cannot ask the UAA or the Cloud Controller, which was seen for 6 s at a restart |
     /// | [`Unauthorized`](ErrorKind::Unauthorized) without a status: a token function failed, or nobody is logged in to `cf` | yes, for a while |
     /// | [`Unauthorized`](ErrorKind::Unauthorized) with another status: 401, from a server or a UAA | no |
-    /// | [`NotFound`](ErrorKind::NotFound), [`BadRequest`](ErrorKind::BadRequest), [`InvalidInput`](ErrorKind::InvalidInput) | no |
+    /// | [`NotFound`](ErrorKind::NotFound), [`Ambiguous`](ErrorKind::Ambiguous), [`BadRequest`](ErrorKind::BadRequest), [`InvalidInput`](ErrorKind::InvalidInput) | no |
     /// | [`TooLarge`](ErrorKind::TooLarge) | no: raise the limit |
     /// | [`Undecodable`](ErrorKind::Undecodable), [`Gap`](ErrorKind::Gap) | no: the tail goes on by itself |
     /// | [`Closed`](ErrorKind::Closed), [`NotConnected`](ErrorKind::NotConnected) | no |
@@ -494,6 +499,7 @@ impl Error {
             ErrorKind::InvalidInput
             | ErrorKind::Unauthorized
             | ErrorKind::NotFound
+            | ErrorKind::Ambiguous
             | ErrorKind::BadRequest
             | ErrorKind::Undecodable
             | ErrorKind::Gap
@@ -616,6 +622,7 @@ mod tests {
             Timeout, "timeout", true;
             Unauthorized, "token rejected", true; // without a status
             NotFound, "not found", false;
+            Ambiguous, "ambiguous name", false;
             BadRequest, "bad request", false;
             BadResponse, "bad response", true;
             ServerError, "server error", true;

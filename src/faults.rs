@@ -65,6 +65,10 @@
 //! | a token that is rejected although it has just replaced a rejected one, as for an app that is gone | [`Unauthorized`], without another renewal | a tenth of the token's lifetime, at most 60 s: see [`TokenSource`] | `tokens::ten_calls_for_apps_that_are_gone_cost_one_refresh` |
 //! | an API whose router has no route to it | the router's status and message, and that it was the API | [`connect_timeout`] | `bad_input/api::an_api_behind_a_router_without_a_route_says_so` |
 //! | an API that cannot be reached | [`Dial`], [`Tls`] or [`Timeout`], and that it was the API | [`connect_timeout`] for both requests together | `bad_input/api::an_api_that_can_not_be_reached_is_called_the_api`, `bad_input/api::both_requests_to_an_api_share_one_connect_timeout` |
+//! | an API that does not answer a question for an app's name, or breaks off, or answers nonsense | [`Timeout`], [`Truncated`] or [`BadResponse`], and that it was the API | [`connect_timeout`] for each request, a minute for all; 8 MiB | `bad_input/app_names::an_api_that_does_not_answer_or_trickles_is_a_timeout`, `bad_input/app_names::a_response_that_breaks_off_is_truncated`, `bad_input/app_names::a_response_that_is_no_list_is_a_bad_response`, `bad_input/app_names::an_endless_response_is_a_bad_response` |
+//! | an API whose lists never end, or go on elsewhere | the pages are counted, and no link is followed | 20 pages, and 2000 resources | `app_names::a_link_to_the_next_page_leads_nowhere_else_and_not_on_for_ever` |
+//! | an API that cannot select a name | nothing: the app is found in the whole list | 20 pages, and 2000 resources | `app_names::an_app_that_an_old_api_cannot_select_is_found_in_the_list` |
+//! | an API that rejects the token, also one that has expired | a new token is fetched once, if there is a source; otherwise [`Unauthorized`] |  | `app_names::a_token_that_has_expired_is_renewed_once`, `app_names::a_rejected_token_is_an_error_in_the_words_of_the_api` |
 //! | an API that names no server with streams | every call works: a tail polls Log Cache |  | `choosing::on_a_foundation_with_only_a_log_cache_every_call_works` |
 //! | a link of an API that cannot be used | the next server is used; without one, [`BadResponse`] with the link and its value, for the calls that need it |  | `choosing::an_unusable_link_costs_only_the_calls_that_need_it`, `choosing::the_next_server_takes_the_place_of_one_whose_link_is_unusable` |
 //! | an API with TLS that names servers without it | the same; no token is sent | [`danger_allow_plain_servers`] | `choosing::an_api_with_tls_can_not_have_the_token_sent_in_the_clear` |
@@ -141,6 +145,9 @@
 //! | an app GUID with white space around it | nothing: it is removed |  | `app_guids::white_space_around_a_guid_does_not_reach_a_server` |
 //! | an app GUID that is a dot segment, or contains white space or a control character | [`InvalidInput`], and nothing is sent |  | `app_guids::what_cannot_be_a_guid_is_refused_before_anything_is_sent`, `app_guids::a_slash_in_a_guid_makes_no_other_path` |
 //! | an app's name instead of its GUID | the server's error with a hint; no messages and a warning in the log if the server has none |  | `app_guids::the_hint_for_a_name_shows_it_without_the_white_space_around_it`, `app_guids::where_a_server_says_nothing_about_a_name_the_log_does` |
+//! | a name that no app has | [`NotFound`], which lists similar names, and where else there is one |  | `app_names::the_error_of_an_unknown_name_lists_what_is_near` |
+//! | a name that several apps or spaces have | [`Ambiguous`], which lists where they are |  | `app_names::without_a_target_all_spaces_are_looked_through_and_several_hits_are_listed`, `app_names::a_space_is_given_by_its_guid_its_name_or_with_its_organization` |
+//! | a name with commas, semicolons, quotes or any other characters | the app that has it |  | `app_names::any_name_reaches_the_api_as_it_is` |
 //! | a token function, a proxy function or a logger that uses the consumer while its token is renewed | the old token while it is valid, or [`Unauthorized`]; nothing waits for itself |  | `reentry::a_token_function_that_uses_the_consumer_gets_an_error`, `reentry::a_proxy_function_that_uses_the_consumer_while_a_uaa_is_dialled_gets_an_error`, `reentering_logger::a_logger_may_use_the_consumer_whatever_is_logged_about_its_tokens` |
 //! | a proxy function that panics while a token is requested | an error, and the next call requests a token again |  | `reentry::a_proxy_function_that_panics_while_a_uaa_is_dialled_is_an_error` |
 //! | a UAA without TLS, while the servers have it | [`InvalidInput`] from `build` | [`danger_allow_plain_servers`] | `choosing::a_uaa_without_tls_is_refused_if_the_servers_have_it` |
@@ -155,6 +162,7 @@
 //! [`BadResponse`]: crate::ErrorKind::BadResponse
 //! [`Unauthorized`]: crate::ErrorKind::Unauthorized
 //! [`NotFound`]: crate::ErrorKind::NotFound
+//! [`Ambiguous`]: crate::ErrorKind::Ambiguous
 //! [`ServerError`]: crate::ErrorKind::ServerError
 //! [`ClosedByServer`]: crate::ErrorKind::ClosedByServer
 //! [`TooLarge`]: crate::ErrorKind::TooLarge

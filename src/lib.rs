@@ -34,6 +34,8 @@
 //! # Ok::<(), loggregator_consumer::Error>(())
 //! ```
 //!
+//! Apps are given by their GUIDs. [`Consumer::app`] finds the GUID of an app by its name.
+//!
 //! An access token is valid for minutes. Where that is not enough, pass an empty token to the calls, and give the
 //! consumer a [`TokenSource`], which gets new ones: from a UAA, from the session of the `cf` CLI, or from a function.
 //!
@@ -218,11 +220,12 @@
 //! | the size of a chunk | 20 bytes | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the extensions of a chunk, the trailers of a body | 16 KiB, 32 KiB | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the body of an error response | 64 KiB | | it is cut |
-//! | the response of an API; of a UAA | 1 MiB; 64 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
+//! | the response of an API; of a UAA | 1 MiB, or 8 MiB to [`Consumer::app`]; 64 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
+//! | all requests of [`Consumer::app`] | a minute; of each list 20 pages, and 2000 resources | [`Builder::connect_timeout`] for each request | [`Timeout`](ErrorKind::Timeout); what comes later in the list is not seen |
 //! | before the first part of recent messages; the headers of a part | 64 KiB; 16 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | undecodable parts of recent messages (of Log Cache: in one page) | 1000 | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
-//! | an address, an app's GUID | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
+//! | an address, an app's GUID or name | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
 //! | lines that a tail over Log Cache remembers | 100,000, about 24 bytes each | | its [horizon](Polling::horizon) is shorter |
 //! | how long no poll of Log Cache may succeed, without [`Builder::reconnect`] | 1 minute | [`Builder::idle_timeout`] | the tail ends with the last error |
 //! | for how long Log Cache may reject a tail that polls | 15 s | | the tail ends with the rejection |
@@ -415,6 +418,7 @@ pub use net::debug::DebugPrinter;
 pub use net::dial::Proxy;
 pub use recent::Recent;
 pub use selection::Selection;
+pub use server::app_names::App;
 pub use server::foundation::{Choice, Via};
 pub use settings::{Polling, Reconnect};
 pub use tail::{Batch, Closer, Tail};

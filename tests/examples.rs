@@ -40,7 +40,11 @@ fn assert_ends_quietly(child: Child) {
     assert_eq!(end(child), (Some(0), String::new()));
 }
 
-/// A foundation of today with an app, and a session of `cf`, which is removed in the end.
+/// Apps of another space than the target of `cf`.
+const PROD: &str = "22222222-2222-2222-2222-222222222222";
+const ELSEWHERE: &str = "33333333-3333-3333-3333-333333333333";
+
+/// A foundation of today with apps, and a session of `cf`, which is removed in the end.
 struct Session {
     server: TrafficController,
     home: PathBuf,
@@ -52,7 +56,8 @@ impl Session {
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let home = std::env::temp_dir().join(format!("loggregator-consumer-{}-examples-{n}", std::process::id()));
         let builder = TrafficController::builder().generation(Generation::Today);
-        let server = builder.apps([APP]).tokens([""; 0]).start().unwrap();
+        let builder = builder.target("org", "dev").app(APP, "my-app").app_in(PROD, "my-app", "org", "prod");
+        let server = builder.app_in(ELSEWHERE, "other-app", "org", "prod").tokens([""; 0]).start().unwrap();
         server.cf_home(&home).unwrap();
         Session { server, home }
     }
@@ -215,7 +220,7 @@ fn logs_and_wait_for_say_what_is_wrong_with_their_exit_code() {
     let programs = within(BUILD, || ["logs", "wait_for"].map(program));
     within(DEADLINE, move || {
         let session = Session::start();
-        let unknown = "22222222-2222-2222-2222-222222222222";
+        let unknown = "44444444-4444-4444-4444-444444444444";
         let [logs, wait_for] = &programs;
         let cases: [(&PathBuf, &[&str], i32, &str); 9] = [
             (logs, &[], 2, "usage: logs"),
@@ -226,7 +231,7 @@ fn logs_and_wait_for_say_what_is_wrong_with_their_exit_code() {
             (wait_for, &[APP, "text"], 2, "usage: wait_for"),
             (wait_for, &[APP, "text", "soon"], 2, "wait_for: \"soon\" is not"),
             (wait_for, &[APP, "text", "1"], 1, "wait_for: no line with \"text\" within 1 s\n"),
-            (wait_for, &["an-app", "text", "1"], 1, "wait_for: "),
+            (wait_for, &[unknown, "text", "1"], 1, "wait_for: "),
         ];
         for (program, args, code, text) in cases {
             let (child, output) = session.run(program, args);
@@ -393,6 +398,124 @@ fn firehose_says_what_is_wrong_with_its_exit_code() {
             assert_eq!((actual, output.lines().count()), (Some(code), 0), "{args:?}: {errors}");
             assert!(errors.starts_with(text) && errors.lines().count() == 1, "{args:?}: {errors}");
             assert_eq!(errors.contains("doppler.firehose"), code == 1, "{errors}");
+        }
+    });
+}
+
+#[test]
+fn logs_and_wait_for_take_the_name_of_an_app_in_the_target_of_cf() {
+    let programs = within(BUILD, || ["logs", "wait_for"].map(program));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        session.log("one");
+        let [logs, wait_for] = &programs;
+        for (program, args) in [(logs, &["my-app", "--recent"][..]), (wait_for, &["my-app", "one", "60"])] {
+            let (child, output) = session.run(program, args);
+            let lines: Vec<String> = output.lines().map(Result::unwrap).collect();
+            assert!(matches!(&lines[..], [line] if line.ends_with("OUT one")), "{args:?}: {lines:?}");
+            assert_ends_quietly(child);
+        }
+        let (child, mut output) = session.run(logs, &["my-app"]);
+        assert!(next_line(&mut output).ends_with("OUT one\n"));
+        drop(output);
+        session.log("unread");
+        assert_eq!(end(child).0, Some(0));
+    });
+}
+
+#[test]
+fn an_unknown_name_is_an_error_that_says_what_is_near() {
+    let programs = within(BUILD, || ["logs", "wait_for", "collector"].map(program));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        let [logs, wait_for, collector] = &programs;
+        let directory = session.home.join("logs");
+        let directory = directory.to_str().unwrap();
+        let near = "there is no app `my-ap` in the space org/dev: did you mean `my-app`?\n";
+        let elsewhere = format!("(one of this name is in org/prod ({ELSEWHERE}))\n");
+        for (program, args, begin, end_of_text) in [
+            (logs, &["my-ap"][..], "logs: ", near),
+            (logs, &["my-ap", "--tail"], "logs: ", near),
+            (logs, &["my-ap", "--recent"], "logs: ", near),
+            (logs, &["other-app"], "logs: there is no app `other-app` in the space org/dev, ", &elsewhere),
+            (wait_for, &["my-ap", "text", "60"], "wait_for: ", near),
+            (collector, &[directory, "my-ap"], "my-ap: ", "collector: 1 apps are not collected any more\n"),
+        ] {
+            let (child, output) = session.run(program, args);
+            let (code, errors) = end(child);
+            assert_eq!((code, output.lines().count()), (Some(1), 0), "{args:?}: {errors}");
+            assert!(errors.starts_with(begin) && errors.ends_with(end_of_text), "{args:?}: {errors}");
+        }
+    });
+}
+
+#[test]
+fn an_ambiguous_name_is_an_error_that_lists_the_apps() {
+    let programs = within(BUILD, || ["logs", "wait_for", "collector"].map(program));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        // As after `cf target -o org`, which leaves no space.
+        let file = session.home.join(".cf/config.json");
+        let text = fs::read_to_string(&file).unwrap();
+        let space = session.server.space_guid("org", "dev").unwrap();
+        fs::write(&file, text.replace(&space, "")).unwrap();
+        let [logs, wait_for, collector] = &programs;
+        let directory = session.home.join("logs");
+        let directory = directory.to_str().unwrap();
+        let text = format!("2 apps are named `my-app`: org/dev ({APP}), org/prod ({PROD}): name the space");
+        for (program, args) in [
+            (logs, &["my-app"][..]),
+            (logs, &["my-app", "--recent"]),
+            (wait_for, &["my-app", "text", "60"]),
+            (collector, &[directory, "my-app"]),
+        ] {
+            let (child, output) = session.run(program, args);
+            let (code, errors) = end(child);
+            assert_eq!((code, output.lines().count()), (Some(1), 0), "{args:?}: {errors}");
+            assert!(errors.contains(&text), "{args:?}: {errors}");
+        }
+    });
+}
+
+#[test]
+fn collector_takes_the_name_of_an_app() {
+    let program = within(BUILD, || program("collector"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        session.log("one");
+        let directory = session.home.join("logs");
+        let (mut child, _output) = session.run(&program, &[directory.to_str().unwrap(), "my-app"]);
+        let file = directory.join(format!("{APP}.log"));
+        wait_until("it has the line", || fs::read_to_string(&file).is_ok_and(|text| text.ends_with("OUT one\n")));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn sample_consumer_takes_the_name_of_an_app_if_it_knows_the_api() {
+    let program = within(BUILD, || program("sample_consumer"));
+    within(DEADLINE, move || {
+        let builder = TrafficController::builder().generation(Generation::Y2016).token("bearer token");
+        let server =
+            builder.app(APP, "web").app(PROD, "twin").app_in(ELSEWHERE, "twin", "org", "prod").start().unwrap();
+        server.add_recent(APP, [LogMessage::new(APP, "recent")]);
+        let run = |app: &str| {
+            let mut command = Command::new(&program);
+            let command = command.arg(server.endpoint()).env("CF_ACCESS_TOKEN", "bearer token").env("APP_GUID", app);
+            start(command.env("CF_API", server.api()))
+        };
+        let (child, mut output) = run("web");
+        assert_eq!(next_line(&mut output), "===== Recent logs\n");
+        assert!(next_line(&mut output).ends_with("OUT recent\n"));
+        assert!(server.wait_for_tails(APP, 1, DEADLINE));
+        server.close_tails(APP, Some(1000), "");
+        assert_ends_quietly(child);
+        for (app, text) in [("wbe", "did you mean `web`?"), ("twin", "2 apps are named `twin`: ")] {
+            let (child, _output) = run(app);
+            let (code, errors) = end(child);
+            assert_eq!(code, Some(1), "{errors}");
+            assert!(errors.starts_with("===== Error: ") && errors.contains(text), "{errors}");
         }
     });
 }

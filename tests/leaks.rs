@@ -12,8 +12,8 @@ use std::thread;
 
 use common::leftovers::{Open, assert_leaks_nothing};
 use common::{DEADLINE, wait_until, within};
-use loggregator_consumer::testing::TrafficController;
-use loggregator_consumer::{ErrorKind, LogMessage};
+use loggregator_consumer::testing::{Generation, TrafficController};
+use loggregator_consumer::{Builder, ErrorKind, LogMessage, Proxy};
 use states::{APP, BROKEN_TAILS, CALLS, Call, RECENT_CALLS, TAILS, TOKEN, Way, consumer_of, start, without_timeouts};
 
 #[test]
@@ -44,6 +44,7 @@ fn no_thread_or_descriptor_is_leaked() {
             }
         }
         assert_leaks_nothing("a panic", a_callback_that_panics);
+        assert_leaks_nothing("lookups of apps", lookups_of_apps);
         a_tail_that_has_ended_and_is_not_read();
     });
 }
@@ -69,6 +70,14 @@ fn a_callback_that_panics() {
     let server = TrafficController::start().unwrap();
     let consumer = without_timeouts(&server.endpoint()).on_connect(|| panic!("a panic for the test")).build().unwrap();
     assert!(catch_unwind(AssertUnwindSafe(|| consumer.tail(APP, TOKEN))).is_err());
+}
+
+fn lookups_of_apps() {
+    let app = "11111111-1111-1111-1111-111111111111";
+    let server = TrafficController::builder().generation(Generation::Today).app(app, "web").start().unwrap();
+    let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build().unwrap();
+    assert_eq!(consumer.app("web", TOKEN).unwrap().guid, app);
+    assert_eq!(consumer.app("wbe", TOKEN).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 /// A tail that the server has ended keeps no socket open, however long its caller waits to read the rest of its

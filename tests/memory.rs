@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::memory::Resident;
-use common::messages::{APP, BOUNDARY, CONTENT_TYPE, TOKEN, chunk, head, message, part};
+use common::messages::{APP, BOUNDARY, CONTENT_TYPE, TOKEN, chunk, head, message, part, response};
 use common::{DEADLINE, PING, ScriptedServer, frame, read_head, send, send_endlessly, switching_protocols, within};
 use loggregator_consumer::{Builder, Consumer, ErrorKind, Proxy, TokenSource, Uaa};
 
@@ -24,6 +24,9 @@ const MESSAGE: usize = MB;
 
 /// The `max_recent_size` of the tests.
 const RECENT: usize = 8 * MB;
+
+/// The limit of a list of the API.
+const LIST: usize = 8 * MB;
 
 /// The limit for a flood of which nothing is kept: buffers, and the overhead of the system's allocator.
 const BASE: usize = 4 * MB;
@@ -64,6 +67,20 @@ const FLOODS: &[Flood] = &[
     },
     Flood { name: "a response of the API", limit: BASE, begin: json, endless: || b" ".into(), call: discover },
     Flood { name: "a response of a UAA", limit: BASE, begin: json, endless: || b" ".into(), call: renew },
+    Flood {
+        name: "resources in a list of the API",
+        limit: 2 * LIST + BASE,
+        begin: list,
+        endless: || b",{\"guid\":\"1\",\"name\":\"x\"}".into(),
+        call: app,
+    },
+    Flood {
+        name: "a name in a list of the API",
+        limit: 2 * LIST + BASE,
+        begin: |request| [&*list(request), b",{\"name\":\""].concat(),
+        endless: || b"x".into(),
+        call: app,
+    },
     Flood { name: "a preamble", limit: BASE, begin: multipart, endless: || b"x".into(), call: recent },
     Flood { name: "empty parts", limit: BASE, begin: multipart, endless: || part(b""), call: recent },
     Flood { name: "headers of a part", limit: BASE, begin: in_a_part, endless: || b"X: y\r\n".into(), call: recent },
@@ -171,6 +188,14 @@ fn json(_: &str) -> Vec<u8> {
     head("200 OK", &["Content-Type: application/json"])
 }
 
+/// A list of the API whose root is in order.
+fn list(request: &str) -> Vec<u8> {
+    match request.starts_with("GET / ") {
+        true => response("200 OK", &[], b"{\"links\":{}}"),
+        false => [&*json(request), b"{\"resources\":[{\"guid\":\"0\",\"name\":\"x\"}"].concat(),
+    }
+}
+
 fn multipart(_: &str) -> Vec<u8> {
     head("200 OK", &[CONTENT_TYPE])
 }
@@ -236,6 +261,11 @@ fn discover(builder: Builder, address: SocketAddr) {
     call_tail(builder.api(&format!("http://{address}")));
 }
 
+fn app(builder: Builder, address: SocketAddr) {
+    let consumer = builder.api(&format!("http://{address}")).build().unwrap();
+    assert_eq!(consumer.app("web", TOKEN).unwrap_err().kind(), ErrorKind::BadResponse);
+}
+
 fn renew(builder: Builder, address: SocketAddr) {
     let tokens = TokenSource::uaa(Uaa::new(&format!("http://{address}")).refresh_token("x")).unwrap();
     builder.legacy("ws://server.invalid").tokens(tokens).build().unwrap().tail(APP, "").unwrap_err();
@@ -263,7 +293,7 @@ impl Flood {
         let (begin, endless) = (self.begin, (self.endless)());
         let many = endless.repeat(64 * 1024 / endless.len().max(1));
         let (ended, wait_until_ended) = channel();
-        let server = ScriptedServer::start(vec![Box::new(move |mut socket: TcpStream| {
+        let server = ScriptedServer::always(move |mut socket: TcpStream| {
             let request = read_head(&mut socket);
             send(&mut socket, &[&begin(&request)]);
             match many.is_empty() {
@@ -271,7 +301,7 @@ impl Flood {
                 false => send_endlessly(&mut socket, &many),
             }
             let _ = ended.send(());
-        })]);
+        });
         let builder = Builder::new().proxy(Proxy::none()).max_message_size(MESSAGE).max_recent_size(RECENT);
         let before = Resident::now();
         Resident::reset_peak();

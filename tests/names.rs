@@ -28,6 +28,7 @@ fn no_name_is_both_in_the_crate_and_in_its_testing_module() {
 fn both_modules_can_be_imported_whole() {
     // An ambiguous name does not compile when it is used.
     let names = [
+        type_name::<App>(),
         type_name::<Builder>(),
         type_name::<TrafficControllerBuilder>(),
         type_name::<Ending>(),

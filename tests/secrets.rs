@@ -5,6 +5,7 @@ mod common;
 use std::fmt::{Debug, Display};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use common::foundation::PathServer;
 use common::messages::{APP, message, recent_response, response};
 use common::proxy::ConnectProxy;
 use common::watch::{Prints, keep_logs, logs};
@@ -128,6 +129,19 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
         let consumer = witness.consumer(builder(&refusing.endpoint()));
         assert!(matches!(witness.use_up(&consumer), [Some(_), Some(_)]));
 
+        // An API that is asked for an app by its name.
+        for list in [
+            response("401 Unauthorized", &[], b"no"),
+            response("200 OK", &[], b"{\"resources\":[{\"guid\":\"1\",\"name\":\"web\"}]}"),
+        ] {
+            let api = PathServer::start(move |path| match path {
+                "/" => response("200 OK", &[], b"{\"links\":{}}"),
+                _ => list.clone(),
+            });
+            let consumer = witness.consumer(Builder::new().api(&api.url()).proxy(Proxy::none()));
+            witness.error(consumer.app("wbe", TOKEN).unwrap_err());
+        }
+
         // Through proxies.
         for (proxy, scheme) in [(ConnectProxy::plain(), "http"), (ConnectProxy::tls(), "https")] {
             let settings = with_credentials(scheme, proxy.address);
@@ -175,6 +189,7 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
             "ended unexpectedly",
             "broke the websocket protocol",
             "407 Proxy",
+            "did you mean `web`",
         ] {
             assert!(witness.shown.contains(error), "no {error} in\n{}", witness.shown);
         }

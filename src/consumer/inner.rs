@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::auth::TokenSource;
+use crate::auth::cf_cli::TargetPlace;
 use crate::auth::token_source::is_no_replacement;
+use crate::auth::{TokenSource, normalised};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
@@ -16,6 +17,7 @@ use crate::net::http::{Client, Pool};
 use crate::net::registry::{Registration, Registry};
 use crate::recent::Recent;
 use crate::server::app_guid::explain_guid;
+use crate::server::app_names::{App, AppNames, Wanted};
 use crate::server::call::{Call, Requester};
 use crate::server::foundation::{Foundation, Purpose, Via};
 use crate::server::joined::{Beginning, JoinedStream, Returned};
@@ -42,6 +44,8 @@ pub(super) struct Inner {
     pub(super) tokens: Result<Option<TokenSource>>,
     /// `None`: tails are read from the best server.
     pub(super) tail_via: Option<Via>,
+    /// Where apps are looked for by their names.
+    pub(super) target: TargetPlace,
     pub(super) open: Arc<Registry>,
 }
 
@@ -238,6 +242,16 @@ impl Inner {
                 }
                 .map_err(|error| explain(error, app_guid))
             })
+        })
+    }
+
+    /// Asks the API for an app.
+    pub(super) fn app(&self, wanted: &Wanted<'_>, given_token: &str, cancel: &Arc<Cancel>) -> Result<App> {
+        let requester = self.requester(cancel);
+        let api = self.foundation.api(requester)?;
+        // The API is no app, but what a token was accepted for.
+        self.authorized(&api.0.to_string(), given_token, cancel, |token| {
+            AppNames::new(requester, api, &normalised(token)).find(wanted, &self.target)
         })
     }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 use self::apps::Apps;
 use self::inner::{Inner, Live};
 use self::streams::Stream;
+use crate::auth::cf_cli::TargetPlace;
 use crate::auth::{TokenSource, check};
 use crate::builder::Builder;
 use crate::envelope::Envelope;
@@ -23,6 +24,7 @@ use crate::net::registry::Registration;
 use crate::recent::Recent;
 use crate::selection::Selection;
 use crate::server::app_guid::checked_guid;
+use crate::server::app_names::{App, Wanted};
 use crate::server::foundation::{Choice, Foundation, Purpose, Via};
 use crate::server::learned::Learned;
 use crate::server::log_cache::engine::Start;
@@ -56,6 +58,7 @@ use crate::tail::Tail;
 /// | the same after a restart of your tool | [`follow_since`](Consumer::follow_since) |
 /// | what an app logs from now on, as soon as it does | [`tail`](Consumer::tail) |
 /// | one of these for hours | it, with [`Builder::reconnect`] and [`Builder::tokens`] |
+/// | an app's GUID, by the app's name | [`app`](Consumer::app), or [`app_in`](Consumer::app_in) in a space of your choice |
 /// | a line that has been logged already, or will be | `follow`: see the example `wait_for` |
 /// | the messages of several apps | [`tail_apps`](Consumer::tail_apps), [`follow_apps`](Consumer::follow_apps): see [many apps](crate#many-apps) |
 /// | metrics, events, or what is known of a message's source | [`stream`](Consumer::stream) |
@@ -120,9 +123,10 @@ impl Consumer {
         foundation: Foundation,
         tokens: Result<Option<TokenSource>>,
         tail_via: Option<Via>,
+        target: TargetPlace,
     ) -> Consumer {
         let (dialer, pool, learned, open) = (Arc::new(dialer), Arc::default(), Learned::default(), Arc::default());
-        let inner = Inner { settings, dialer, pool, foundation, learned, tokens, tail_via, open };
+        let inner = Inner { settings, dialer, pool, foundation, learned, tokens, tail_via, target, open };
         Consumer { inner: Arc::new(inner) }
     }
 
@@ -191,9 +195,10 @@ impl Consumer {
     /// streams](Consumer#which-server-is-used) has a Log Cache, which is polled as by [`follow`](Consumer::follow), with the
     /// same promise.
     ///
-    /// `app_guid` is what `cf app NAME --guid` prints. White space around it, such as the line feed at the end of that
-    /// output, is removed. If a server rejects an app that is not a GUID, such as an app's name, the error says so. The
-    /// RLP gateway does not reject it for an admin, and sends nothing: then there is a warning in the log.
+    /// `app_guid` is what `cf app NAME --guid` prints, and what [`app`](Consumer::app) finds by the app's name. White space
+    /// around it, such as the line feed at the end of that output, is removed. If a server rejects an app that is not a
+    /// GUID, such as an app's name, the error says so. The RLP gateway does not reject it for an admin, and sends nothing:
+    /// then there is a warning in the log.
     ///
     /// `auth_token` is the value of the `Authorization` header, so it begins with `bearer `: what `cf oauth-token`
     /// prints. If it is empty, the consumer's own [tokens](Builder::tokens) are used, which can be renewed. If there
@@ -642,6 +647,83 @@ impl Consumer {
         let (cancel, registration) = self.inner.open.register();
         let source = self.inner.recent(app_guid, auth_token, timeouts, deadline, &cancel)?;
         Ok(Recent::new(source, timeouts, cancel, Some(registration)))
+    }
+
+    /// Returns the app with this name, whose [`guid`](App::guid) the other calls take.
+    ///
+    /// The API is asked for it, so its [address](Builder::api) must be known. If the consumer has the session of
+    /// [`cf`](Builder::cf_cli), the app is looked for in the space that `cf target` had set when the consumer was built.
+    /// Otherwise, or if there is no such space, it is looked for in all spaces that the token's user may see, and more than
+    /// one app of the name is an error. [`app_in`](Consumer::app_in) names the space.
+    ///
+    /// A GUID in place of a name is returned as it is, without a request. So an app whose name has the form of a GUID can
+    /// only be given by its own GUID. Upper and lower case matter only if they do to the API: in Korifi.
+    ///
+    /// `auth_token` is that of [`tail`](Consumer::tail), and is sent to the API. This makes one request, before the first
+    /// one another, which asks for the API's version: `/v3/apps`, or until 2017 `/v2/apps`. If there is
+    /// no such app, or more than one, some more requests find out what is near, and where. Of each list, at most 20 pages
+    /// are read, and 2000 resources. Each request takes at most the [connect timeout](Builder::connect_timeout), and all of them together
+    /// a minute, or the connect timeout if that is longer. [`close`](Consumer::close) interrupts them.
+    ///
+    /// ```
+    /// # use loggregator_consumer::testing::{Generation, TrafficController};
+    /// # use loggregator_consumer::{Builder, LogMessage, Proxy};
+    /// # const APP: &str = "11111111-1111-1111-1111-111111111111";
+    /// # let server = TrafficController::builder().generation(Generation::Today).app(APP, "web").start()?;
+    /// # server.add_recent(APP, [LogMessage::new(APP, "hello")]);
+    /// # let home = std::env::temp_dir().join(format!("consumer-app-{}", std::process::id()));
+    /// # server.cf_home(&home)?;
+    /// # let consumer = Builder::new().cf_cli_from(&home)?.proxy(Proxy::none()).build()?;
+    /// # std::fs::remove_dir_all(home)?;
+    /// // The consumer has the session of `cf`.
+    /// let app = consumer.app("web", "")?;
+    /// for message in consumer.recent(&app.guid, "")? {
+    ///     println!("{message}");
+    /// }
+    /// let error = consumer.app("wbe", "").unwrap_err();
+    /// assert_eq!(error.to_string(), "there is no app `wbe` in the space org/space: did you mean `web`?");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) without a [status](Error::status) if there is no app of this name that the token's
+    /// user may see: the text lists similar names, and where else there is an app of this name;
+    /// [`Ambiguous`](ErrorKind::Ambiguous) if there are several: the text lists where they are, and their GUIDs;
+    /// [`Unauthorized`](ErrorKind::Unauthorized) if the API rejects the token; [`InvalidInput`](ErrorKind::InvalidInput) for
+    /// a name that is empty, longer than 1024 bytes or contains a control character, for a token that is not a valid header
+    /// value, or if no API is known; the errors of a request if the API cannot be asked;
+    /// [`BadResponse`](ErrorKind::BadResponse) if it is no Cloud Controller; [`Closed`](ErrorKind::Closed) if the consumer
+    /// was closed meanwhile.
+    pub fn app(&self, name: &str, auth_token: &str) -> Result<App> {
+        self.find_app(&Wanted::new(None, name)?, auth_token)
+    }
+
+    /// Returns the app with this name in a space: [`app`](Consumer::app) for a space of one's choice.
+    ///
+    /// | `space` | is |
+    /// |---|---|
+    /// | `11111111-1111-1111-1111-111111111111` | the space with this GUID |
+    /// | `org/dev` | the space `dev` of the organization `org`. (If an organization's name has a slash, give the space's GUID.) |
+    /// | `dev` | the space of this name: with the session of [`cf`](Builder::cf_cli) the one in the organization that `cf target` had set, otherwise the only one that the token's user may see |
+    ///
+    /// The name of a space takes one request more, and with its organization two. Everything else is as for `app`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`app`](Consumer::app). [`NotFound`](ErrorKind::NotFound) and [`Ambiguous`](ErrorKind::Ambiguous) may be about
+    /// the space or the organization, too: the text says so.
+    pub fn app_in(&self, space: &str, name: &str, auth_token: &str) -> Result<App> {
+        self.find_app(&Wanted::new(Some(space), name)?, auth_token)
+    }
+
+    fn find_app(&self, wanted: &Wanted<'_>, auth_token: &str) -> Result<App> {
+        check(auth_token)?;
+        if let Some(app) = wanted.known() {
+            return Ok(app);
+        }
+        let (cancel, _registration) = self.inner.open.register();
+        self.inner.app(wanted, auth_token, &cancel)
     }
 
     /// Returns the server that [`tail`](Consumer::tail) would connect to now, and why. Does not connect to it.

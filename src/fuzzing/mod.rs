@@ -11,6 +11,7 @@ mod events;
 mod frames;
 mod handshake;
 pub(crate) mod input;
+mod lists;
 mod proxy_variables;
 mod responses;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use envelopes::envelopes;
 pub use events::events;
 pub use frames::frames;
 pub use handshake::handshake;
+pub use lists::lists;
 pub use proxy_variables::proxy_variables;
 pub use responses::responses;
 pub use splitter::splitter;

@@ -57,6 +57,11 @@ fn responses_passes_its_seeds() {
 }
 
 #[test]
+fn lists_passes_its_seeds() {
+    run("lists", super::lists);
+}
+
+#[test]
 fn content_type_passes_its_seeds() {
     run("content_type", super::content_type);
 }

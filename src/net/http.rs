@@ -66,7 +66,7 @@ pub(crate) fn get(
     timeouts: Timeouts,
     cancel: &Arc<Cancel>,
 ) -> Result<Response> {
-    Client::new(Agent::new(dialer, endpoint), cancel, None).get(path, token, timeouts)
+    Client::of_call(dialer, endpoint, cancel).get(path, token, timeouts)
 }
 
 /// Makes GET requests to one server, one after the other, and keeps the connection open between them.
@@ -81,6 +81,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Returns a client whose connection is closed with the client.
+    pub(crate) fn of_call(dialer: &Arc<Dialer>, endpoint: &Endpoint, cancel: &Arc<Cancel>) -> Self {
+        Client::new(Agent::new(dialer, endpoint), cancel, None)
+    }
+
     fn new(agent: Agent, cancel: &Arc<Cancel>, pool: Option<Arc<Pool>>) -> Self {
         Client { agent: Some(agent), cancel: Arc::clone(cancel), pool }
     }

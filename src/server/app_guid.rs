@@ -4,8 +4,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The maximum length of a GUID, in bytes.
-const MAX_LENGTH: usize = 1024;
+/// The maximum length of a GUID or a name, in bytes. Cloud Foundry's limit for a name is 255 characters.
+pub(super) const MAX_LENGTH: usize = 1024;
 
 /// Everything but the unreserved characters of RFC 3986 is escaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -68,7 +68,7 @@ fn no_guid(app_guid: &str) -> String {
 }
 
 /// Returns true if the text consists of groups of 8, 4, 4, 4 and 12 hexadecimal digits.
-fn is_guid(text: &str) -> bool {
+pub(super) fn is_guid(text: &str) -> bool {
     let mut groups = text.split('-');
     [8, 4, 4, 4, 12].into_iter().all(|length| {
         groups.next().is_some_and(|group| group.len() == length && group.bytes().all(|byte| byte.is_ascii_hexdigit()))

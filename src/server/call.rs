@@ -35,7 +35,7 @@ impl Requester<'_> {
         self.pool.client(self.dialer, server, self.cancel)
     }
 
-    fn timeouts(&self, timeouts: ReadTimeouts) -> Timeouts {
+    pub(super) fn timeouts(&self, timeouts: ReadTimeouts) -> Timeouts {
         Timeouts { head: self.head_deadline(timeouts), body: timeouts }
     }
 

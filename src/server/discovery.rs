@@ -23,6 +23,8 @@ const MAX_RESPONSE: u64 = 1 << 20;
 pub(super) struct Links {
     /// An address that cannot be used is the error of the calls that need it, and of no other.
     addresses: Vec<(Via, Result<Endpoint>)>,
+    /// The version of the API that lists apps.
+    pub(super) version: ApiVersion,
     /// Whether `/v2/info` has been asked, too.
     pub(super) is_complete: bool,
 }
@@ -51,6 +53,18 @@ impl Links {
     }
 }
 
+/// A version of the Cloud Controller's API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum ApiVersion {
+    #[default]
+    V2,
+    V3,
+}
+
+/// The first version of API 3 that is used beside API 2, of November 2017. Those before it were experimental at first, and
+/// do not say in which space an app lies, and in which organization a space.
+const STABLE_V3: (u32, u32) = (3, 35);
+
 /// One question to an API.
 pub(super) struct Discovery<'a> {
     pub(super) requester: Requester<'a>,
@@ -64,17 +78,9 @@ pub(super) struct Discovery<'a> {
 impl Discovery<'_> {
     /// Asks the root of the API, unless its links are known. Asks `/v2/info` only if they are not enough for the call.
     pub(super) fn run(&self, known: Option<Links>, is_enough: impl Fn(&Links) -> bool) -> Result<Links> {
-        let mut not_found = None;
-        let mut links = match known {
-            Some(links) => links,
-            None => match self.fetch("/") {
-                // An API from before 2018 has no links at its root.
-                Err(error) if is_missing(&error, &[404]) => {
-                    not_found = Some(error);
-                    Links::default()
-                }
-                root => self.links_of_root(&root?),
-            },
+        let (mut links, mut not_found) = match known {
+            Some(links) => (links, None),
+            None => self.root()?,
         };
         if is_enough(&links) {
             return Ok(links);
@@ -97,9 +103,17 @@ impl Discovery<'_> {
         Ok(links)
     }
 
+    /// Asks the root of the API. An API from before 2018 has no links there: then the error that says so is returned, too.
+    pub(super) fn root(&self) -> Result<(Links, Option<Error>)> {
+        match self.fetch("/") {
+            Err(error) if is_missing(&error, &[404]) => Ok((Links::default(), Some(error))),
+            root => Ok((self.links_of_root(&root?), None)),
+        }
+    }
+
     fn links_of_root(&self, root: &Value) -> Links {
-        let mut links = Links::default();
         let named = root.get("links");
+        let mut links = Links { version: version_to_use(named), ..Links::default() };
         for (via, name) in [(Via::Doppler, "logging"), (Via::LogCache, "log_cache"), (Via::RlpGateway, "log_stream")] {
             let link = named.and_then(|links| links.get(name));
             let url = link.map(|link| if link.is_object() { link.get("href").unwrap_or(&Value::Null) } else { link });
@@ -168,7 +182,53 @@ impl Discovery<'_> {
     }
 }
 
+/// Returns the version of an API with which to list apps, from the links at its root.
+fn version_to_use(links: Option<&Value>) -> ApiVersion {
+    let link = |name: &str| links.and_then(|links| links.get(name)).filter(|link| !link.is_null());
+    match (link("cloud_controller_v3"), link("cloud_controller_v2")) {
+        // Korifi, and foundations whose operator has switched version 2 off.
+        (_, None) => ApiVersion::V3,
+        (None, Some(_)) => ApiVersion::V2,
+        (Some(v3), Some(_)) => {
+            let version = v3.pointer("/meta/version").and_then(Value::as_str).unwrap_or_default();
+            let mut numbers = version.split('.').map(|number| number.parse().ok());
+            match (numbers.next().flatten(), numbers.next().flatten()) {
+                (Some(major), Some(minor)) if (major, minor) < STABLE_V3 => ApiVersion::V2,
+                _ => ApiVersion::V3,
+            }
+        }
+    }
+}
+
 /// Returns true if the API itself, and not the router in front of it, answered that it does not have the path.
 fn is_missing(error: &Error, statuses: &[u16]) -> bool {
     !error.is_from_router() && error.status().is_some_and(|status| statuses.contains(&status))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn version_3_of_the_api_is_used_where_it_is_stable_or_the_only_one() {
+        let link = |version: &str| json!({ "href": "https://api.example.com", "meta": { "version": version } });
+        for (v3, v2, version) in [
+            (link("3.228.0"), link("2.293.0"), ApiVersion::V3),
+            (link("3.35.0"), link("2.100.0"), ApiVersion::V3),
+            (link("3.34.0"), link("2.99.0"), ApiVersion::V2),
+            (link("3.0.0-alpha.1"), link("2.63.0"), ApiVersion::V2),
+            (link("3.117.0+cf-k8s"), Value::Null, ApiVersion::V3),
+            (link("3.0.0"), Value::Null, ApiVersion::V3),
+            (link(""), link("2.200.0"), ApiVersion::V3),
+            (Value::Null, link("2.50.0"), ApiVersion::V2),
+            (Value::Null, Value::Null, ApiVersion::V3),
+        ] {
+            let links = json!({ "cloud_controller_v3": v3, "cloud_controller_v2": v2 });
+            assert_eq!(version_to_use(Some(&links)), version, "{links}");
+        }
+        assert_eq!(version_to_use(Some(&json!("nonsense"))), ApiVersion::V3);
+        assert_eq!(Links::default().version, ApiVersion::V2, "an API without a root");
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 pub use super::choice::{Choice, Via};
+pub(crate) use super::discovery::ApiVersion;
 use super::discovery::{Discovery, Links};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::deadline::after;
@@ -194,6 +195,21 @@ impl Foundation {
                 Ok(())
             }
         }
+    }
+
+    /// Returns the address of the API, and the version with which it lists apps. Asks its root for that, unless it has
+    /// been asked before.
+    pub(crate) fn api(&self, requester: Requester<'_>) -> Result<(&Endpoint, ApiVersion)> {
+        let Some(api) = &self.api else {
+            let text = "no address of an API is known, which finds apps by their names: see Builder::api";
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        };
+        let known = self.links.lock().as_ref().map(|links| links.version);
+        if let Some(version) = known {
+            return Ok((api, version));
+        }
+        let (links, _) = self.discovery(api, requester, None).root()?;
+        Ok((api, self.links.lock().get_or_insert(links).version))
     }
 
     /// Returns the server that [`with_server`](Foundation::with_server) tries first.

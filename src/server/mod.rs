@@ -15,6 +15,7 @@ pub(crate) mod doppler;
 pub(crate) mod log_cache;
 pub(crate) mod rlp_gateway;
 pub(crate) mod app_guid;
+pub(crate) mod app_names;
 mod dump;
 mod multipart;
 pub(crate) mod watched;

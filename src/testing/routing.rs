@@ -21,7 +21,7 @@ pub(crate) fn route(shared: &SharedState, endless: Option<Endless>, request: &Re
         RequestKind::Token if generation.has_uaa() => uaa::token(shared, request).into(),
         RequestKind::Login if generation.has_uaa() => uaa::login(shared).into(),
         RequestKind::ApiInfo => api::info(shared).into(),
-        RequestKind::Api if !generation.has_legacy() => cloud_controller::answer(shared, request).into(),
+        RequestKind::Api => cloud_controller::answer(shared, request).into(),
         RequestKind::ApiRoot if !generation.has_legacy() => api::root(shared).into(),
         // The API answers, not the Traffic Controller of 2014, which would answer unknown paths with 401.
         RequestKind::ApiRoot if generation.is_of_2014() => Response::unknown_path().into(),

@@ -15,6 +15,7 @@ mod recent;
 mod gateway;
 mod log_cache;
 mod api;
+mod app_names;
 
 use std::io::Write;
 use std::thread;

@@ -57,8 +57,24 @@ pub(crate) struct CfCli {
     pub(crate) log_cache: Option<String>,
     /// Whether certificates are not verified (`cf login --skip-ssl-validation`).
     pub(crate) skip_tls_validation: bool,
+    /// Where `cf target` points to.
+    pub(crate) place: TargetPlace,
     pub(crate) uaa: Uaa,
     path: PathBuf,
+}
+
+/// The organization and the space that `cf target` has set, as far as it has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TargetPlace {
+    pub(crate) organization: Option<Named>,
+    pub(crate) space: Option<Named>,
+}
+
+/// An organization or a space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) guid: String,
+    pub(crate) name: String,
 }
 
 /// The fields of the file that are read.
@@ -80,8 +96,26 @@ struct Config {
     client: Option<String>,
     #[serde(rename = "UAAOAuthClientSecret")]
     client_secret: Option<String>,
+    organization_fields: Option<Fields>,
+    space_fields: Option<Fields>,
     #[serde(rename = "CFOnK8s")]
     on_kubernetes: Option<OnKubernetes>,
+}
+
+/// What the CLI stores about an organization or a space. Both are empty if there is none.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Fields {
+    #[serde(rename = "GUID")]
+    guid: Option<String>,
+    name: Option<String>,
+}
+
+impl Fields {
+    fn named(self) -> Option<Named> {
+        let guid = self.guid.filter(|guid| !guid.is_empty())?;
+        Some(Named { name: self.name.filter(|name| !name.is_empty()).unwrap_or_else(|| guid.clone()), guid })
+    }
 }
 
 /// What the CLI stores about Korifi, Cloud Foundry on Kubernetes.
@@ -143,6 +177,10 @@ impl CfCli {
             doppler: set(config.doppler),
             log_cache: set(config.log_cache),
             skip_tls_validation: config.ssl_disabled.unwrap_or_default(),
+            place: TargetPlace {
+                organization: config.organization_fields.and_then(Fields::named),
+                space: config.space_fields.and_then(Fields::named),
+            },
             uaa,
             path: path.to_owned(),
         })

@@ -23,7 +23,8 @@ impl Folder {
             "AuthorizationEndpoint":"https://login.example.com","DopplerEndPoint":"wss://doppler.example.com:443",
             "LogCacheEndPoint":"https://log-cache.example.com","AccessToken":"{access_token}",
             "RefreshToken":"{refresh_token}","UAAOAuthClient":"cf","UAAOAuthClientSecret":"","SSLDisabled":true,
-            "OrganizationFields":{{"GUID":"","Name":""}},"AsyncTimeout":0,"Trace":""}}"#
+            "OrganizationFields":{{"GUID":"org-guid","Name":"org"}},"SpaceFields":{{"GUID":"space-guid","Name":"dev",
+            "AllowSSH":true}},"AsyncTimeout":0,"Trace":""}}"#
         ))
     }
 
@@ -52,6 +53,8 @@ fn reads_the_session_of_the_cli() {
     assert_eq!(cli.doppler.as_deref(), Some("wss://doppler.example.com:443"));
     assert_eq!(cli.log_cache.as_deref(), Some("https://log-cache.example.com"));
     assert!(cli.skip_tls_validation);
+    let named = |guid: &str, name: &str| Some(Named { guid: guid.to_owned(), name: name.to_owned() });
+    assert_eq!(cli.place, TargetPlace { organization: named("org-guid", "org"), space: named("space-guid", "dev") });
     let uaa = Uaa::new("https://uaa.example.com").access_token("bearer hunter2").refresh_token("refresh-hunter2");
     assert_eq!(cli.uaa, uaa);
     assert!(!format!("{cli:?}").contains("hunter2"), "{cli:?}");
@@ -63,10 +66,12 @@ fn missing_fields_have_defaults() {
     let path = folder.write(
         r#"{"Target":"https://api.example.com","AuthorizationEndpoint":"https://login.example.com","UaaEndpoint":"",
         "AccessToken":"bearer x","RefreshToken":null,"DopplerEndPoint":"","UAAOAuthClient":"tool",
+        "OrganizationFields":{"GUID":"","Name":""},"SpaceFields":null,
         "UAAOAuthClientSecret":"hunter2"}"#,
     );
     let cli = CfCli::read_from(&path).unwrap();
     assert_eq!((cli.doppler, cli.log_cache, cli.skip_tls_validation), (None, None, false));
+    assert_eq!(cli.place, TargetPlace::default());
     assert_eq!(cli.uaa, Uaa::new("https://login.example.com").client("tool", "hunter2").access_token("bearer x"));
 }
 

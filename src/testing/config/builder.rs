@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::generation::Generation;
 use super::settings::{BodyFraming, EqualTimes, PingSettings, Settings, SlowReader};
+use super::spaces::Space;
 
 /// Configures and starts a [`TrafficController`](crate::testing::TrafficController).
 ///
@@ -90,7 +91,8 @@ impl TrafficControllerBuilder {
 
     /// Accepts this `Authorization` (the whole header value, including `bearer `) in addition to those set before, and
     /// rejects all others as the real servers do. Default: any token is accepted. From [`Generation::LogCache1`] on, a
-    /// request without a token is rejected in any case, as by all real servers; by default, those before accept it.
+    /// request without a token is rejected in any case, as by all real servers; by default, those before accept it, but
+    /// for lists of the API.
     ///
     /// The [tokens of the server's own UAA](crate::testing::TrafficController::issue_token) are always accepted until
     /// they expire. Only the legacy paths compare the case of `bearer`.
@@ -129,11 +131,47 @@ impl TrafficControllerBuilder {
     }
 
     /// Adds an [app that exists](TrafficControllerBuilder::apps), with the name that the API has for it. The name of
-    /// other apps is their GUID.
+    /// other apps is their GUID. It lies in the space that is the [target](TrafficControllerBuilder::target) of `cf`.
     pub fn app(mut self, guid: impl Into<String>, name: impl Into<String>) -> Self {
         let guid = guid.into();
         self.settings.app_names.insert(guid.clone(), name.into());
         self.apps([guid])
+    }
+
+    /// Adds an [app that exists](TrafficControllerBuilder::apps), with its name, in another space than the
+    /// [target](TrafficControllerBuilder::target) of `cf`. The space is added, too, and its organization, if there is none
+    /// of this name. [`space_guid`](crate::testing::TrafficController::space_guid) returns its GUID.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, ErrorKind, Proxy};
+    ///
+    /// const DEV: &str = "11111111-1111-1111-1111-111111111111";
+    /// const PROD: &str = "22222222-2222-2222-2222-222222222222";
+    ///
+    /// let server = TrafficController::builder()
+    ///     .generation(Generation::Today)
+    ///     .target("shop", "dev")
+    ///     .app(DEV, "web")
+    ///     .app_in(PROD, "web", "shop", "prod")
+    ///     .start()?;
+    /// let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let token = server.issue_token();
+    /// assert_eq!(consumer.app_in("shop/prod", "web", &token)?.guid, PROD);
+    /// assert_eq!(consumer.app("web", &token).unwrap_err().kind(), ErrorKind::Ambiguous);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn app_in(mut self, guid: impl Into<String>, name: impl Into<String>, organization: &str, space: &str) -> Self {
+        let guid = guid.into();
+        self.settings.spaces.apps.insert(guid.clone(), Space::new(organization, space));
+        self.app(guid, name)
+    }
+
+    /// Sets the names of the organization and the space that are the target in the session of
+    /// [`cf`](crate::testing::TrafficController::cf_home), and in which apps lie. Default: `org` and `space`.
+    pub fn target(mut self, organization: &str, space: &str) -> Self {
+        self.settings.spaces.target = Space::new(organization, space);
+        self
     }
 
     /// Adds a client of the UAA. It gets tokens for `grant_type=client_credentials` and this secret. Default: there is

@@ -3,7 +3,8 @@
 /// The generations of servers that differ in what a client sees, oldest first.
 ///
 /// Each serves everything that a foundation of its time had at one address. All have the API, which returns the
-/// addresses (`/v2/info`, later also `/`), and the UAA, which issues tokens (`/oauth/token`). This table has the rest.
+/// addresses (`/v2/info`, later also `/`) and lists organizations, spaces and apps (`/v2/apps`, since 2018 also `/v3/apps`),
+/// and the UAA, which issues tokens (`/oauth/token`). Korifi has neither `/v2` nor a UAA. This table has the rest.
 ///
 /// | | `/tail/`, `/dump/`, `/recent` | `/apps/<guid>/stream` | `/apps/<guid>/recentlogs` | `/api/v1/read/<guid>`, `/v2/read` |
 /// |---|---|---|---|---|

@@ -4,4 +4,5 @@ pub(crate) mod builder;
 pub(crate) mod settings;
 pub(crate) mod generation;
 pub(crate) mod server;
+pub(crate) mod spaces;
 pub(crate) mod fault;

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::generation::Generation;
+use super::spaces::Spaces;
 
 /// Default number of messages that are kept for each app.
 const RETAIN: usize = 1000;
@@ -32,6 +33,7 @@ pub(crate) struct Settings {
     /// The GUIDs of the apps that exist. `None`: every app exists.
     pub(crate) apps: Option<HashSet<String>>,
     pub(crate) app_names: HashMap<String, String>,
+    pub(crate) spaces: Spaces,
     /// The clients of the UAA, besides `cf`, with their secrets.
     pub(crate) clients: Vec<(String, String)>,
     /// The users of the UAA with their passwords.
@@ -91,6 +93,7 @@ impl Default for Settings {
             tokens: None,
             apps: None,
             app_names: HashMap::new(),
+            spaces: Spaces::default(),
             clients: Vec::new(),
             users: Vec::new(),
             ping: PING,

@@ -24,6 +24,8 @@ pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorizatio
     let generation = shared.settings.generation;
     let authorization = &given_token(generation, request);
     let ignores_case = !generation.has_legacy();
+    // The API has always needed one.
+    let needs_token = generation.is_strict() || request.kind.server() == Some(Server::Api);
     shared.with(|state| {
         if state.tokens_to_reject > 0 {
             state.tokens_to_reject -= 1;
@@ -32,7 +34,7 @@ pub(super) fn authorize(shared: &SharedState, request: &Request) -> Authorizatio
         let is_accepted = match (state.tokens.is_valid(bearer_token(authorization)), &shared.settings.tokens) {
             (Some(is_valid), _) => is_valid,
             (None, Some(_)) if authorization.is_empty() => return Authorization::NoToken,
-            (None, None) if authorization.is_empty() && generation.is_strict() => return Authorization::NoToken,
+            (None, None) if authorization.is_empty() && needs_token => return Authorization::NoToken,
             (None, None) => true,
             (None, Some(tokens)) => tokens.iter().any(|accepted| matches(accepted, authorization, ignores_case)),
         };

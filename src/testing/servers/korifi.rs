@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::authorization::{Authorization, authorize};
+use super::cloud_controller;
 use crate::message::LogMessage;
 use crate::testing::protocol::log_entry::LogEntry;
 use crate::testing::protocol::request::{Request, RequestKind, is_guid};
@@ -26,6 +27,7 @@ pub(crate) fn answer(shared: &SharedState, request: &Request) -> Response {
         RequestKind::ApiRoot => root(shared),
         RequestKind::LogCacheInfo => json_response(200, &json!({ "version": "2.11.4+cf-k8s", "vm_uptime": "0" })),
         RequestKind::LogCacheRead if request.method == "GET" => read(shared, request),
+        RequestKind::Api => cloud_controller::answer(shared, request),
         _ => error(404, 10000, "CF-NotFound", "Unknown request"),
     }
 }

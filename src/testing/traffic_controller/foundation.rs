@@ -9,8 +9,8 @@ use serde_json::json;
 use super::TrafficController;
 use crate::testing::config::generation::Generation;
 use crate::testing::config::server::{RouterError, Server};
+use crate::testing::config::spaces::Space;
 use crate::testing::servers::api::V3_VERSION;
-use crate::testing::servers::cloud_controller::{ORGANIZATION, ORGANIZATION_NAME, SPACE, SPACE_NAME};
 use crate::testing::state::tokens::TokenOwner;
 
 impl TrafficController {
@@ -30,6 +30,14 @@ impl TrafficController {
     /// ```
     pub fn api(&self) -> String {
         self.shared.http_url()
+    }
+
+    /// Returns the GUID that the API has for a space: the [target](crate::testing::TrafficControllerBuilder::target) of
+    /// `cf`, or one to which an app [was added](crate::testing::TrafficControllerBuilder::app_in). `None`: there is no
+    /// such space.
+    pub fn space_guid(&self, organization: &str, space: &str) -> Option<String> {
+        let space = Space::new(organization, space);
+        self.shared.settings.spaces.all().contains(&space).then(|| space.guid())
     }
 
     /// Issues an access token of the UAA and returns it, including `bearer `. It is accepted for its
@@ -169,6 +177,7 @@ impl TrafficController {
     fn write_session(&self, dir: &Path, token: &str) -> io::Result<()> {
         let settings = &self.shared.settings;
         let generation = settings.generation;
+        let target = &settings.spaces.target;
         let url_if = |exists, url| if exists { url } else { String::new() };
         let mut session = json!({
             "ConfigVersion": 4,
@@ -178,8 +187,8 @@ impl TrafficController {
             "MinRecommendedCLIVersion": "",
             "RoutingAPIEndpoint": url_if(!generation.has_legacy(), format!("{}/routing", self.api())),
             "NetworkPolicyV1Endpoint": url_if(!generation.has_legacy(), format!("{}/networking/v1/external", self.api())),
-            "OrganizationFields": { "GUID": ORGANIZATION, "Name": ORGANIZATION_NAME },
-            "SpaceFields": { "GUID": SPACE, "Name": SPACE_NAME, "AllowSSH": true },
+            "OrganizationFields": { "GUID": target.organization_guid(), "Name": target.organization },
+            "SpaceFields": { "GUID": target.guid(), "Name": target.name, "AllowSSH": true },
             "SSHOAuthClient": "ssh-proxy",
             "UAAGrantType": "",
             "AsyncTimeout": 0,
