@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::WAITING_BATCHES;
 use crate::error::{Error, Result};
 use crate::message::LogMessage;
 use crate::server::source::Decoded;
 use crate::wire::format::Decoder;
 use crate::wire::frames::Frames;
+
+/// The maximum number of batches that wait for a slow caller. Together with the size of a batch, it limits the memory
+/// of a tail. When it is reached, nothing more is read, and TCP slows the server down.
+pub(super) const WAITING_BATCHES: usize = 8;
 
 /// The maximum number of spare buffers: enough for all batches that can be under way, because a new buffer is filled with
 /// zeros first.

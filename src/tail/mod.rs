@@ -21,6 +21,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
 pub use self::batch::Batch;
+use self::batch::WAITING_BATCHES;
 use self::keep_alive::Intervals;
 pub(crate) use self::merged::MergedTails;
 use self::reader::{Connection, Reader};
@@ -34,10 +35,6 @@ use crate::net::deadline::after;
 use crate::net::registry::Registration;
 use crate::server::source::LiveSource;
 use crate::settings::Settings;
-
-/// The maximum number of batches that wait for a slow caller. Together with the size of a batch, it limits the memory
-/// of a tail. When it is reached, nothing more is read, and TCP slows the server down.
-const WAITING_BATCHES: usize = 8;
 
 /// How long a drop or a close waits for the tail's threads. They end within 0.1 s, unless a function of the caller that
 /// runs in them blocks: the logger, and in a thread that polls also a proxy function or a token function.
