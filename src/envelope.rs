@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::message::MessageType;
+use crate::message::{LogMessage, MessageType};
+
+/// The tag with what a log message is from, such as `APP/PROC/WEB`.
+pub(crate) const SOURCE_TYPE: &str = "source_type";
 
 /// One envelope: a log message, a metric or an event, and where it comes from.
 ///
@@ -99,5 +102,53 @@ impl Envelope {
             Body::Timer { .. } => EnvelopeType::Timer,
             Body::Event { .. } => EnvelopeType::Event,
         }
+    }
+
+    /// Returns its size in memory, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let text = |text: &str| size_of::<String>() + text.len();
+        let body = match &self.body {
+            Body::Log { payload, .. } => payload.len(),
+            Body::Counter { name, .. } | Body::Timer { name, .. } => name.len(),
+            Body::Gauge(metrics) => {
+                metrics.iter().map(|(name, value)| text(name) + size_of::<GaugeValue>() + value.unit.len()).sum()
+            }
+            Body::Event { title, body } => title.len() + body.len(),
+        };
+        let tags = self.tags.iter().map(|(name, tag)| text(name) + text(tag));
+        size_of::<Self>() + self.source_id.len() + self.instance_id.len() + tags.sum::<usize>() + body
+    }
+}
+
+/// The envelope of a message: its source is a tag, and its drain URLs are dropped.
+impl From<LogMessage> for Envelope {
+    fn from(message: LogMessage) -> Self {
+        let LogMessage { message, message_type, timestamp, app_id, source_id, source_name, drain_urls: _ } = message;
+        Envelope {
+            timestamp,
+            source_id: app_id,
+            instance_id: source_id.unwrap_or_default(),
+            tags: source_name.map(|name| (SOURCE_TYPE.to_owned(), name)).into_iter().collect(),
+            body: Body::Log { payload: message, message_type },
+        }
+    }
+}
+
+/// The message of a log, as [`tail`](crate::Consumer::tail) gives it. Any other envelope is returned as it is.
+impl TryFrom<Envelope> for LogMessage {
+    type Error = Envelope;
+
+    fn try_from(mut envelope: Envelope) -> Result<Self, Envelope> {
+        let Body::Log { payload, message_type } = envelope.body else { return Err(envelope) };
+        let not_empty = |text: &String| !text.is_empty();
+        Ok(LogMessage {
+            message: payload,
+            message_type,
+            timestamp: envelope.timestamp,
+            app_id: envelope.source_id,
+            source_id: Some(envelope.instance_id).filter(not_empty),
+            source_name: envelope.tags.remove(SOURCE_TYPE).filter(not_empty),
+            drain_urls: Vec::new(),
+        })
     }
 }

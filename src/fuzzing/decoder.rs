@@ -51,7 +51,7 @@ fn json(bytes: &[u8], sizes: &[usize]) {
     for message in &messages {
         check(message, bytes);
     }
-    let envelopes: Vec<_> = messages.iter().map(|message| v2::encode(message)).collect();
+    let envelopes: Vec<_> = messages.iter().copied().map(v2::encode).collect();
     let again = decoded_by(Format::Gateway, format!(r#"{{"batch":[{}]}}"#, envelopes.join(",")).as_bytes());
     assert_eq!(again.iter().flatten().collect::<Vec<_>>(), messages);
 

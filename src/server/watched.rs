@@ -17,6 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::error::{Missing, Result};
+use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::websocket::{NORMAL_CLOSE, WriteHalf};
 use crate::server::log_cache::polling::PollingSource;
@@ -237,7 +238,7 @@ impl Drop for WatchedStream {
 
 /// Returns true if one of the frames has a log message.
 fn has_line(frames: &Frames, format: Format) -> bool {
-    let mut messages = VecDeque::new();
+    let mut messages = VecDeque::<Result<LogMessage>>::new();
     (0..).map_while(|n| frames.get(n)).any(|frame| {
         messages.clear();
         format.decode(frame, &mut messages);

@@ -1,8 +1,11 @@
 //! Captures of real servers, and the messages that those servers were told to send, for tests. See
 //! `tests/fixtures/modern`.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::Value;
 
+use crate::envelope::{Body, Envelope, GaugeValue};
+use crate::message::MessageType;
 use crate::net::head::decode_chunks;
 
 /// Returns the bytes of a capture.
@@ -58,5 +61,47 @@ pub(crate) fn sent(name: &str) -> Vec<Value> {
     match sidecar[list].take() {
         Value::Array(values) => values,
         other => panic!("{name}: {other}"),
+    }
+}
+
+/// Returns what has been sent as envelopes of v2. Sidecars have protobuf's JSON in its shortest form.
+pub(crate) fn sent_envelopes(name: &str) -> Vec<Envelope> {
+    sent(name).iter().map(|sent| envelope(&sent["v2"])).collect()
+}
+
+fn envelope(v2: &Value) -> Envelope {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let time = |value: &Value| value.as_str().map_or(0, |text| text.parse().unwrap());
+    let count = |value: &Value| value.as_str().map_or(0, |text| text.parse().unwrap());
+    let entries =
+        |value: &Value| value.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let entries = |value: &Value| -> Vec<(String, Value)> { entries(value) };
+    let has = |kind: &str| !v2[kind].is_null();
+    let body = if has("log") {
+        Body::Log {
+            payload: BASE64_STANDARD.decode(text(&v2["log"]["payload"])).unwrap(),
+            message_type: if v2["log"]["type"] == "ERR" { MessageType::Err } else { MessageType::Out },
+        }
+    } else if has("counter") {
+        let counter = &v2["counter"];
+        Body::Counter { name: text(&counter["name"]), delta: count(&counter["delta"]), total: count(&counter["total"]) }
+    } else if has("gauge") {
+        let value = |value: &Value| GaugeValue {
+            unit: text(&value["unit"]),
+            value: value["value"].as_f64().unwrap_or_default(),
+        };
+        Body::Gauge(entries(&v2["gauge"]["metrics"]).into_iter().map(|(name, v)| (name, value(&v))).collect())
+    } else if has("timer") {
+        let timer = &v2["timer"];
+        Body::Timer { name: text(&timer["name"]), start: time(&timer["start"]), stop: time(&timer["stop"]) }
+    } else {
+        Body::Event { title: text(&v2["event"]["title"]), body: text(&v2["event"]["body"]) }
+    };
+    Envelope {
+        timestamp: time(&v2["timestamp"]),
+        source_id: text(&v2["source_id"]),
+        instance_id: text(&v2["instance_id"]),
+        tags: entries(&v2["tags"]).into_iter().map(|(name, tag)| (name, text(&tag))).collect(),
+        body,
     }
 }

@@ -1,19 +1,21 @@
-//! Decodes JSON envelopes of Log Cache and the RLP gateway ("v2") to [`LogMessage`]s. The only file that knows their
-//! form.
+//! Decodes JSON envelopes of Log Cache and the RLP gateway ("v2") to [`LogMessage`]s or [`Envelope`]s.
+//!
+//! [`LogMessage`]: crate::LogMessage
+//! [`Envelope`]: crate::Envelope
 //!
 //! The format is protobuf's JSON, but the servers write it differently. Field names are in snake or camel case. A zero,
 //! empty or absent field is left out, written, or null. 64-bit numbers are mostly strings. Enums are names or numbers.
 
+mod json;
 mod response;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT as BASE64;
 use memchr::memmem;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -21,28 +23,29 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{LogMessage, MessageType};
+use values::Int64;
 
+pub(crate) use json::FromV2;
 pub(crate) use response::{Failing, read_response};
 #[cfg(any(test, fuzzing))]
 pub(crate) use response::{read_buffered, read_slowly};
 
-/// Decodes the data of one event of the RLP gateway, `{"batch":[…]}`, and passes each message to `each`. Envelopes with
-/// something other than a log message are skipped.
+/// Decodes the data of one event of the RLP gateway, `{"batch":[…]}`, and passes each item to `each`. Envelopes with
+/// something else are skipped.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Undecodable`]: as an item for an envelope that cannot be decoded, and as the result if the JSON as a
 /// whole is invalid. In that case `each` has received the items before the error.
-pub(crate) fn batch(json: &[u8], each: &mut dyn FnMut(Result<LogMessage>)) -> Result<()> {
+pub(crate) fn batch<T: FromV2>(json: &[u8], each: &mut dyn FnMut(Result<T>)) -> Result<()> {
     let invalid = |cause: &dyn fmt::Display| undecodable(format_args!("found no batch in {} bytes", json.len()), cause);
     // Checks the UTF-8 of everything at once, which is faster than serde_json's check of each string.
     let json = str::from_utf8(json).map_err(|cause| invalid(&cause))?;
     let mut decoded = 0;
-    let all_decoded = read_batch(json, |envelope: Envelope| {
+    let all_decoded = read_batch(json, |envelope: T::Json| {
         decoded += 1;
-        if let Some(message) = envelope.into_log() {
-            each(Ok(message));
+        if let Some(item) = T::from_json(envelope) {
+            each(Ok(item));
         }
     });
     if all_decoded.is_ok() {
@@ -53,9 +56,9 @@ pub(crate) fn batch(json: &[u8], each: &mut dyn FnMut(Result<LogMessage>)) -> Re
     read_batch(json, |envelope: &RawValue| {
         number += 1;
         if number > decoded
-            && let Some(message) = decode(envelope.get()).transpose()
+            && let Some(item) = decode(envelope.get()).transpose()
         {
-            each(message);
+            each(item);
         }
     })
     .map_err(|cause| invalid(&cause))
@@ -145,15 +148,11 @@ pub(crate) fn cloud_controller_code(body: &str) -> Option<i64> {
     error.get("code")?.as_i64()
 }
 
-/// Decodes one envelope. Returns `None` if it holds something other than a log message.
-fn decode(json: &str) -> Result<Option<LogMessage>> {
-    #[derive(Deserialize)]
-    struct Kind {
-        log: Option<IgnoredAny>,
-    }
-    match serde_json::from_str::<Envelope>(json) {
-        Ok(envelope) => Ok(envelope.into_log()),
-        Err(_) if matches!(serde_json::from_str(json), Ok(Kind { log: None })) => Ok(None),
+/// Decodes one envelope. Returns `None` if it holds something else.
+fn decode<T: FromV2>(json: &str) -> Result<Option<T>> {
+    match serde_json::from_str(json) {
+        Ok(envelope) => Ok(T::from_json(envelope)),
+        Err(_) if serde_json::from_str(json).is_ok_and(|content| !T::is_in(&content)) => Ok(None),
         Err(cause) => Err(undecodable(format_args!("found no envelope in {} bytes", json.len()), &cause)),
     }
 }
@@ -173,153 +172,6 @@ fn without_quotes(message: &str) -> String {
     // The other names in backticks are our own: those of missing fields and of types.
     let is_input = message.starts_with("unknown variant") || message.starts_with("invalid value");
     if is_input { cut(message, '`') } else { message }
-}
-
-/// The fields of an envelope that are used.
-#[derive(Deserialize)]
-struct Envelope {
-    log: Option<Log>,
-    timestamp: Option<Int64>,
-    #[serde(alias = "sourceId")]
-    source_id: Option<String>,
-    #[serde(alias = "instanceId")]
-    instance_id: Option<String>,
-    tags: Option<Tags>,
-    #[serde(alias = "deprecatedTags")]
-    deprecated_tags: Option<DeprecatedTags>,
-}
-
-#[derive(Deserialize)]
-struct Log {
-    payload: Option<Payload>,
-    r#type: Option<LogType>,
-}
-
-#[derive(Deserialize)]
-struct Tags {
-    source_type: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct DeprecatedTags {
-    source_type: Option<DeprecatedTag>,
-}
-
-#[derive(Deserialize)]
-struct DeprecatedTag {
-    text: Option<String>,
-}
-
-struct Payload(Vec<u8>);
-
-struct LogType(MessageType);
-
-struct Int64(i64);
-
-impl Envelope {
-    fn into_log(self) -> Option<LogMessage> {
-        let Envelope { log, timestamp, source_id, instance_id, tags, deprecated_tags } = self;
-        let Log { payload, r#type } = log?;
-        // An empty text means none, because some servers write empty texts and others leave them out.
-        let not_empty = |text: &String| !text.is_empty();
-        let deprecated = || deprecated_tags?.source_type?.text.filter(not_empty);
-        Some(LogMessage {
-            message: payload.map_or_else(Vec::new, |payload| payload.0),
-            message_type: r#type.map_or(MessageType::Out, |r#type| r#type.0),
-            timestamp: timestamp.map_or(0, |timestamp| timestamp.0),
-            app_id: source_id.unwrap_or_default(),
-            source_id: instance_id.filter(not_empty),
-            source_name: tags.and_then(|tags| tags.source_type).filter(not_empty).or_else(deprecated),
-            drain_urls: Vec::new(),
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Payload {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        struct Base64;
-
-        impl Visitor<'_> for Base64 {
-            type Value = Payload;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("base64")
-            }
-
-            fn visit_bytes<E: de::Error>(self, text: &[u8]) -> Result<Payload, E> {
-                BASE64.decode(text).map(Payload).map_err(E::custom)
-            }
-        }
-
-        // As bytes, because the base64 decoder makes a UTF-8 check unnecessary.
-        input.deserialize_bytes(Base64)
-    }
-}
-
-impl<'de> Deserialize<'de> for LogType {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        struct NameOrNumber;
-
-        impl Visitor<'_> for NameOrNumber {
-            type Value = LogType;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("OUT, ERR or a number")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<LogType, E> {
-                match name {
-                    "OUT" => Ok(LogType(MessageType::Out)),
-                    "ERR" => Ok(LogType(MessageType::Err)),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(name), &self)),
-                }
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<LogType, E> {
-                match i32::try_from(number) {
-                    Ok(0) => Ok(LogType(MessageType::Out)),
-                    Ok(1) => Ok(LogType(MessageType::Err)),
-                    Ok(other) => Ok(LogType(MessageType::Unknown(other))),
-                    Err(_) => Err(E::invalid_value(de::Unexpected::Signed(number), &self)),
-                }
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<LogType, E> {
-                self.visit_i64(i64::try_from(number).unwrap_or(i64::MAX))
-            }
-        }
-
-        input.deserialize_any(NameOrNumber)
-    }
-}
-
-impl<'de> Deserialize<'de> for Int64 {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        struct TextOrNumber;
-
-        impl Visitor<'_> for TextOrNumber {
-            type Value = Int64;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a 64-bit number")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Int64, E> {
-                text.parse().map(Int64).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Int64, E> {
-                Ok(Int64(number))
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Int64, E> {
-                let in_range = i64::try_from(number).map(Int64);
-                in_range.map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))
-            }
-        }
-
-        input.deserialize_any(TextOrNumber)
-    }
 }
 
 /// Deserializes one member of an object with `value`, and ignores the others. The object may be null, or lack the
@@ -445,22 +297,12 @@ impl<'de, T: Deserialize<'de>, F: FnMut(T) -> ControlFlow<()>> Visitor<'de> for 
     }
 }
 
-/// Encodes a message as one envelope, in the form that servers write.
+/// Encodes a message or an envelope as one envelope, in the form that servers write.
 #[cfg(any(test, feature = "testing"))]
-pub(crate) fn encode(message: &LogMessage) -> String {
-    let LogMessage { message, message_type, timestamp, app_id, source_id, source_name, drain_urls: _ } = message;
-    let text = |text: &str| serde_json::Value::from(text).to_string();
-    let tags = source_name.as_ref().map_or_else(String::new, |name| format!(r#""source_type":{}"#, text(name)));
-    let r#type = match message_type {
-        MessageType::Out => text("OUT"),
-        MessageType::Err => text("ERR"),
-        MessageType::Unknown(number) => number.to_string(),
-    };
-    format!(
-        r#"{{"timestamp":"{timestamp}","source_id":{},"instance_id":{},"deprecated_tags":{{}},"tags":{{{tags}}},"log":{{"payload":"{}","type":{}}}}}"#,
-        text(app_id),
-        text(source_id.as_deref().unwrap_or_default()),
-        BASE64.encode(message),
-        r#type,
-    )
+pub(crate) fn encode<'a, T>(item: &'a T) -> String
+where
+    json::JsonEnvelope<'a>: From<&'a T>,
+{
+    serde_json::to_string(&json::JsonEnvelope::from(item))
+        .expect("all keys are texts, and writing to memory cannot fail")
 }

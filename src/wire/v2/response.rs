@@ -11,9 +11,8 @@ use std::ops::ControlFlow;
 use serde::de::DeserializeSeed;
 use serde_json::value::RawValue;
 
-use super::{Elements, Envelope, Member, decode};
+use super::{Elements, FromV2, Member, decode};
 use crate::error::Result;
-use crate::message::LogMessage;
 
 /// How much is read at once, in bytes.
 pub(super) const BUFFER: usize = 64 * 1024;
@@ -21,8 +20,8 @@ pub(super) const BUFFER: usize = 64 * 1024;
 /// How servers begin a response that has envelopes.
 pub(super) const START: &str = r#"{"envelopes":{"batch":["#;
 
-/// Reads a response of Log Cache, `{"envelopes":{"batch":[…]}}`, and calls `each` for each envelope: with its log
-/// message, with `None` if it holds something else, or with an error if it cannot be decoded. Stops when `each` returns
+/// Reads a response of Log Cache, `{"envelopes":{"batch":[…]}}`, and calls `each` for each envelope: with its
+/// item, with `None` if it holds something else, or with an error if it cannot be decoded. Stops when `each` returns
 /// `Break`.
 ///
 /// Only one envelope is in memory at a time, with up to `max_envelope` bytes of JSON, plus one buffer of 64 KiB.
@@ -32,20 +31,20 @@ pub(super) const START: &str = r#"{"envelopes":{"batch":["#;
 /// The errors of reading `body`, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the body is truncated,
 /// [`FileTooLarge`](io::ErrorKind::FileTooLarge) if an envelope is too large, and
 /// [`InvalidData`](io::ErrorKind::InvalidData) if the JSON is not such a response.
-pub(crate) fn read_response(
+pub(crate) fn read_response<T: FromV2>(
     body: impl Read,
     max_envelope: usize,
-    each: impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
+    each: impl FnMut(Result<Option<T>>) -> ControlFlow<()>,
 ) -> io::Result<()> {
     read_buffered(body, BUFFER, max_envelope, each)
 }
 
 /// Does the same with a buffer of this size.
-pub(crate) fn read_buffered(
+pub(crate) fn read_buffered<T: FromV2>(
     mut body: impl Read,
     buffer: usize,
     max_envelope: usize,
-    mut each: impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
+    mut each: impl FnMut(Result<Option<T>>) -> ControlFlow<()>,
 ) -> io::Result<()> {
     let mut unread = Vec::new();
     let mut is_first = true;
@@ -100,10 +99,10 @@ enum Stop {
 }
 
 /// Decodes the plain envelopes at the front of a buffer. Returns how many bytes they have.
-fn decode_plain(
+fn decode_plain<T: FromV2>(
     buffer: &[u8],
     is_first: &mut bool,
-    each: &mut impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
+    each: &mut impl FnMut(Result<Option<T>>) -> ControlFlow<()>,
 ) -> (usize, Stop) {
     // Checks the UTF-8 of everything at once, which is faster than serde_json's check of each string.
     let (text, after_text) = match str::from_utf8(buffer) {
@@ -123,7 +122,7 @@ fn decode_plain(
             Some(Ok(envelope)) => {
                 *is_first = false;
                 rest = &json[envelopes.byte_offset()..];
-                if each(Ok(Envelope::into_log(envelope))).is_break() {
+                if each(Ok(T::from_json(envelope))).is_break() {
                     break Stop::Break;
                 }
             }
@@ -135,10 +134,10 @@ fn decode_plain(
 }
 
 /// Does the same as [`read_response`], with the slow reader alone.
-pub(crate) fn read_slowly(
+pub(crate) fn read_slowly<T: FromV2>(
     body: impl Read,
     max_envelope: usize,
-    mut each: impl FnMut(Result<Option<LogMessage>>) -> ControlFlow<()>,
+    mut each: impl FnMut(Result<Option<T>>) -> ControlFlow<()>,
 ) -> io::Result<()> {
     let left = Cell::new(max_envelope);
     let mut stopped = false;

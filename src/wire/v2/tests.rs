@@ -1,13 +1,15 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::response::{BUFFER, START};
 use super::*;
+use crate::envelope::Envelope;
 use crate::fuzzing::input::Pieces;
+use crate::message::{LogMessage, MessageType};
 use crate::wire::captures;
 
 const APP: &str = "00000021-aaaa-bbbb-cccc-000000000021";
@@ -15,14 +17,25 @@ const LARGE: usize = 1 << 20;
 
 /// Decodes a batch. Returns its items and its result.
 fn decode_batch(json: impl AsRef<[u8]>) -> (Vec<Result<LogMessage>>, Result<()>) {
+    decode_items(json.as_ref())
+}
+
+fn decode_items<T: FromV2>(json: &[u8]) -> (Vec<Result<T>>, Result<()>) {
     let mut items = Vec::new();
-    let result = batch(json.as_ref(), &mut |item| items.push(item));
+    let result = batch(json, &mut |item| items.push(item));
     (items, result)
 }
 
 /// Returns the messages of a batch without errors.
 fn logs_of(json: impl AsRef<[u8]>) -> Vec<LogMessage> {
     let (items, result) = decode_batch(json);
+    result.unwrap();
+    items.into_iter().map(Result::unwrap).collect()
+}
+
+/// Returns the envelopes of a batch without errors.
+fn envelopes_of(json: impl AsRef<[u8]>) -> Vec<Envelope> {
+    let (items, result) = decode_items(json.as_ref());
     result.unwrap();
     items.into_iter().map(Result::unwrap).collect()
 }
@@ -36,6 +49,10 @@ fn log_of(envelope: &Value) -> LogMessage {
 
 /// Reads a response. Returns its items and its result.
 fn read(json: impl Read) -> (Vec<Result<Option<LogMessage>>>, io::Result<()>) {
+    read_items(json)
+}
+
+fn read_items<T: FromV2>(json: impl Read) -> (Vec<Result<Option<T>>>, io::Result<()>) {
     let mut items = Vec::new();
     let result = read_response(json, LARGE, |item| {
         items.push(item);
@@ -99,6 +116,19 @@ fn captured_responses_of_log_cache_are_decoded() {
         let body = captures::body(name);
         assert_eq!((read(&*body).0.len(), logs_of_response(&*body).len()), (envelopes, logs), "{name}");
     }
+}
+
+#[test]
+fn captured_envelopes_of_all_types_are_decoded() {
+    let body = captures::body("rlpgw-read-mixed.http");
+    let data = body.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"data: "));
+    let envelopes: Vec<Envelope> = data.flat_map(envelopes_of).collect();
+    assert_eq!(envelopes, captures::sent_envelopes("rlpgw-read-mixed.http"));
+
+    let (items, result) = read_items::<Envelope>(&*captures::body("lc-read-all.http"));
+    result.unwrap();
+    let envelopes: Vec<_> = items.into_iter().map(|item| item.unwrap().unwrap()).collect();
+    assert_eq!(envelopes, captures::sent_envelopes("lc-read-all.http"));
 }
 
 #[test]
@@ -310,7 +340,7 @@ fn an_invalid_response_and_a_truncated_one_are_different_errors() {
 fn reading_a_response_stops_when_the_callback_breaks() {
     let json = r#"{"envelopes":{"batch":[{},{},{},"#;
     let mut seen = 0;
-    let result = read_response(json.as_bytes(), LARGE, |_| {
+    let result = read_response(json.as_bytes(), LARGE, |_: Result<Option<LogMessage>>| {
         seen += 1;
         if seen < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
@@ -325,7 +355,7 @@ fn reading_a_response_takes_bounded_memory() {
         for start in [start, r#"{"envelopes":{"batch":["#, "{\"", "{\"a\":", ""] {
             let mut bytes = start.as_bytes().chain(io::repeat(endless.as_bytes()[0]));
             let mut counted = Counted { inner: &mut bytes, count: 0 };
-            let result = read_response(&mut counted, 1000, |_| ControlFlow::Continue(()));
+            let result = read_response::<LogMessage>(&mut counted, 1000, |_| ControlFlow::Continue(()));
             assert!(result.is_err());
             assert!(counted.count <= 2 * BUFFER, "{} bytes of {start}{endless}...", counted.count);
         }
@@ -334,7 +364,7 @@ fn reading_a_response_takes_bounded_memory() {
     let many = vec![encode(&LogMessage::new(APP, "x".repeat(5000))); 100].join(",");
     let json = format!(r#"{{"envelopes":{{"batch":[{many}]}}}}"#);
     let mut count = 0;
-    read_response(json.as_bytes(), 10_000, |_| {
+    read_response::<LogMessage>(json.as_bytes(), 10_000, |_| {
         count += 1;
         ControlFlow::Continue(())
     })
@@ -513,7 +543,7 @@ proptest! {
         let json = format!("{START}{}]}}}}", envelopes.join(","));
         for fast in [true, false] {
             let mut count = 0;
-            let each = |item: Result<_>| {
+            let each = |item: Result<Option<LogMessage>>| {
                 count += usize::from(item.is_ok());
                 ControlFlow::Continue(())
             };

@@ -1,10 +1,14 @@
-//! Decodes protobuf to [`LogMessage`]s, and encodes it for the testing server. The only file that names the generated
-//! code.
+//! Decodes protobuf to [`LogMessage`]s and [`Envelope`]s, and encodes it for the testing server. The only file that names
+//! the generated code.
+
+mod envelope;
+mod methods;
 
 use protobuf::CodedInputStream;
 #[cfg(any(test, feature = "testing"))]
 use protobuf::Message;
 
+use crate::envelope::Envelope;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::message::{LogMessage, MessageType};
 
@@ -17,6 +21,43 @@ mod generated {
 
 #[cfg(any(test, feature = "testing"))]
 use generated::{envelope as dropsonde, log_message as legacy};
+
+/// What the protobuf of the servers is decoded to.
+pub(crate) trait FromV1: Sized {
+    /// Decodes one frame or one part from a legacy server.
+    ///
+    /// # Errors
+    ///
+    /// See [`legacy()`].
+    fn from_legacy(bytes: &[u8]) -> Result<Self>;
+
+    /// Decodes one frame or one part from Doppler. Returns `None` if the envelope holds something else.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`legacy()`].
+    fn from_doppler(bytes: &[u8]) -> Result<Option<Self>>;
+}
+
+impl FromV1 for LogMessage {
+    fn from_legacy(bytes: &[u8]) -> Result<Self> {
+        legacy(bytes)
+    }
+
+    fn from_doppler(bytes: &[u8]) -> Result<Option<Self>> {
+        doppler(bytes)
+    }
+}
+
+impl FromV1 for Envelope {
+    fn from_legacy(bytes: &[u8]) -> Result<Self> {
+        legacy(bytes).map(Envelope::from)
+    }
+
+    fn from_doppler(bytes: &[u8]) -> Result<Option<Self>> {
+        envelope::parse(bytes).map_err(|cause| no_envelope(bytes, cause))
+    }
+}
 
 /// Decodes one frame or one part from a legacy server.
 ///
@@ -140,9 +181,11 @@ fn text(bytes: Vec<u8>) -> String {
 ///
 /// The same as for [`legacy()`].
 pub(crate) fn doppler(bytes: &[u8]) -> Result<Option<LogMessage>> {
-    parse_envelope(bytes).map_err(|cause| {
-        Error::caused(ErrorKind::Undecodable, format_args!("found no Envelope in {} bytes", bytes.len()), cause)
-    })
+    parse_envelope(bytes).map_err(|cause| no_envelope(bytes, cause))
+}
+
+fn no_envelope(bytes: &[u8], cause: BoxError) -> Error {
+    Error::caused(ErrorKind::Undecodable, format_args!("found no Envelope in {} bytes", bytes.len()), cause)
 }
 
 /// The type of an event that is a log message.
