@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 11] = [
     &["auth", "settings"],
     &["net"],
     &["wire"],
-    &["envelope"],
+    &["envelope", "meta", "promql"],
     &["error", "ending", "message", "secrets"],
 ];
 

@@ -207,6 +207,35 @@ impl Inner {
         })
     }
 
+    /// Makes a call to Log Cache, about a source or about nothing in particular.
+    pub(super) fn ask_log_cache<T>(
+        &self,
+        source: &str,
+        given_token: &str,
+        timeouts: ReadTimeouts,
+        cancel: &Arc<Cancel>,
+        ask: impl Fn(&Call<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.authorized(source, given_token, cancel, |token| {
+            self.at_log_cache(source, &Via::LogCache.token(token), timeouts, cancel, &ask)
+        })
+    }
+
+    /// Makes a call to Log Cache with exactly this token.
+    pub(super) fn at_log_cache<T>(
+        &self,
+        source: &str,
+        token: &str,
+        timeouts: ReadTimeouts,
+        cancel: &Arc<Cancel>,
+        ask: impl Fn(&Call<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let requester = self.requester(cancel);
+        self.foundation.with_server(Purpose::LogCache, requester, timeouts.deadline, |choice| {
+            ask(&Call { requester, client: None, server: choice.endpoint(), app_guid: source, token, timeouts })
+        })
+    }
+
     /// Makes a call with the caller's token, or else with one of the consumer's own. If the server rejects the
     /// consumer's own, makes the call once more with a renewed token.
     fn authorized<T>(

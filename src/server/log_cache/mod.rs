@@ -7,6 +7,7 @@
 pub(crate) mod engine;
 mod pages;
 pub(crate) mod polling;
+pub(crate) mod queries;
 mod recent;
 mod requests;
 #[cfg(test)]

@@ -11,38 +11,37 @@ use crate::server::call::Call;
 use crate::server::source::{Skipped, explain_timeout};
 use crate::wire::v2;
 
-/// The path of an app's messages, before its GUID.
-const PATH: &str = "/api/v1/read/";
-/// The same in version 1.x.
-const OLD_PATH: &str = "/v1/read/";
+/// How the paths begin.
+pub(super) const ROOT: &str = "/api/v1/";
+/// The same of `read` and `meta` in version 1.x.
+const OLD_ROOT: &str = "/v1/";
 
 /// gRPC's code of an error for a response that would be too large.
 const RESOURCE_EXHAUSTED: i64 = 8;
 /// A Cloud Controller's code of the error for a path that does not exist.
 const UNKNOWN_REQUEST: i64 = 10_000;
 
-/// Requests the messages of the call's app that a query selects.
-///
-/// Tries the path of version 1.x if the server does not know that of later versions, and remembers which one it knows.
+/// Requests what the server holds of the call's app, as far as a query selects it.
 ///
 /// # Errors
 ///
 /// The error of every response that is not a success, with a hint.
 pub(super) fn request(call: &Call<'_>, query: &str) -> Result<Response> {
-    let guid = call.guid()?;
-    let get = |path: &str| {
-        let response = call.get(&format!("{path}{guid}?{query}"))?;
-        if response.status == 200 { Ok(response) } else { Err(advise(response.into_error().hiding(call.token))) }
-    };
+    request_any_version(call, &format!("read/{}?{query}", call.guid()?))
+}
+
+/// Requests a target that version 1.x has at another path. Tries that if the server does not know the path of later
+/// versions, and remembers which one it knows.
+pub(super) fn request_any_version(call: &Call<'_>, target: &str) -> Result<Response> {
     let learned = call.requester.learned;
     let was_old = learned.is_old_log_cache(call.server);
-    let (path, other_path) = if was_old { (OLD_PATH, PATH) } else { (PATH, OLD_PATH) };
-    let error = match get(path) {
+    let (root, other_root) = if was_old { (OLD_ROOT, ROOT) } else { (ROOT, OLD_ROOT) };
+    let error = match get(call, &format!("{root}{target}")) {
         Err(error) if is_unknown_path(&error) => error,
         result => return result,
     };
-    log::debug!("{} has no {path}, trying {other_path}", call.server);
-    match get(other_path) {
+    log::debug!("{} has no paths at {root}, trying {other_root}", call.server);
+    match get(call, &format!("{other_root}{target}")) {
         Err(other) if is_unknown_path(&other) => Err(if was_old { other } else { error }),
         result => {
             if result.as_ref().err().is_none_or(is_of_known_path) {
@@ -51,6 +50,12 @@ pub(super) fn request(call: &Call<'_>, query: &str) -> Result<Response> {
             result
         }
     }
+}
+
+/// Makes a request. The error of every response that is not a success has a hint.
+pub(super) fn get(call: &Call<'_>, target: &str) -> Result<Response> {
+    let response = call.get(target)?;
+    if response.status == 200 { Ok(response) } else { Err(advise(response.into_error().hiding(call.token))) }
 }
 
 /// Returns true if the server itself has answered, and has looked at the path: not a router, a rate limit or a fault.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::v2::Int64;
+use super::values::Int64;
 use crate::meta::{LogCacheInfo, SourceMeta};
 
 /// Decodes the response to a request for `meta`.
