@@ -353,6 +353,7 @@
 mod builder;
 mod consumer;
 mod recent;
+mod envelopes;
 mod tail;
 mod server;
 mod settings;
@@ -361,7 +362,9 @@ mod net;
 mod wire;
 mod envelope;
 mod meta;
+mod metrics;
 mod promql;
+mod window;
 mod ending;
 mod error;
 mod message;
@@ -387,9 +390,11 @@ pub use builder::Builder;
 pub use consumer::Consumer;
 pub use ending::Ending;
 pub use envelope::{Body, Envelope, EnvelopeType, GaugeValue};
+pub use envelopes::Envelopes;
 pub use error::{BoxError, Error, ErrorKind, Gap, Result};
-pub use meta::{LogCacheInfo, SourceMeta};
 pub use message::{LogMessage, MessageType, sort_recent};
+pub use meta::{LogCacheInfo, SourceMeta};
+pub use metrics::InstanceMetrics;
 pub use net::debug::DebugPrinter;
 pub use net::dial::Proxy;
 pub use promql::{QueryResult, QueryValue, Sample, Series, VectorSample};
@@ -397,6 +402,7 @@ pub use recent::Recent;
 pub use server::foundation::{Choice, Via};
 pub use settings::{Polling, Reconnect};
 pub use tail::{Batch, Closer, Tail};
+pub use window::Window;
 
 /// The `User-Agent` header that servers and proxies get.
 const USER_AGENT: &str = concat!("loggregator-consumer/", env!("CARGO_PKG_VERSION"));

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use self::inner::{Inner, Live};
 use crate::auth::{TokenSource, check};
 use crate::builder::Builder;
+use crate::envelopes::Envelopes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::meta::{LogCacheInfo, SourceMeta};
+use crate::metrics::InstanceMetrics;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
 use crate::promql::QueryResult;
@@ -24,6 +26,7 @@ use crate::server::log_cache::engine::Start;
 use crate::server::log_cache::queries::{self, Query, Times};
 use crate::settings::Settings;
 use crate::tail::{Reconnector, Tail};
+use crate::window::Window;
 
 /// A client for the logs of a foundation: [`follow`](Consumer::follow) returns the recent messages of an app and then all
 /// further ones, [`tail`](Consumer::tail) only further ones, and [`recent`](Consumer::recent) only those that the
@@ -472,6 +475,89 @@ impl Consumer {
         let (cancel, registration) = self.inner.open.register();
         let source = self.inner.recent(app_guid, auth_token, timeouts, deadline, &cancel)?;
         Ok(Recent::new(source, timeouts, cancel, Some(registration)))
+    }
+
+    /// Returns what Log Cache holds of one source: envelopes of all types, or those that a [`Window`] selects.
+    ///
+    /// `source_id` is the GUID of an app or of a service instance, or for an admin the name of a component, such as
+    /// `gorouter`. `auth_token` is that of [`recent`](Consumer::recent).
+    ///
+    /// The envelopes are read page by page, over one connection, while the iterator is used. Each is returned once and in
+    /// the order of their times, and none is lost between two pages, also if several have the same time. Envelopes that Log
+    /// Cache gets while it is read, with older times than those that were returned, are not returned;
+    /// [`follow`](Consumer::follow) has them. If more than 1000 have exactly the same time, a Log Cache that keeps to its
+    /// limit returns 1000 of them, and there is a warning in the log.
+    ///
+    /// Blocks until the first page has arrived: for at most the [connect timeout](Builder::connect_timeout), and the
+    /// [read timeout](Builder::read_timeout) in each silence. So does each page after it. A page may have
+    /// [`max_recent_size`](Builder::max_recent_size) in memory. [`close`](Consumer::close) interrupts it.
+    ///
+    /// Envelopes that cannot be decoded are skipped, with a warning in the log, and those of a type that this crate does not
+    /// know are left out. Korifi has only logs and gauges, ignores the end of a window, and its limit selects the newest of
+    /// each container. So with Korifi, read the newest first and without a `name_filter`.
+    ///
+    /// ```
+    /// # use loggregator_consumer::testing::{Generation, TrafficController};
+    /// # use loggregator_consumer::{Builder, LogMessage, Proxy, Window};
+    /// # const APP: &str = "11111111-1111-1111-1111-111111111111";
+    /// # let server = TrafficController::of(Generation::Today)?;
+    /// # let token = server.issue_token();
+    /// # server.add_recent(APP, [LogMessage::new(APP, "hello").timestamp(1_000_000_000)]);
+    /// # let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// for envelope in consumer.read(APP, &Window::all().newest_first().limit(10), &token)? {
+    ///     println!("{:?}", envelope?.body);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Source of the protocol: `src/README.md` and `src/internal/cache/store` of log-cache-release.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recent`](Consumer::recent), with no messages in [`Error::recovered`]; those of later pages are items, and
+    /// the last ones. [`InvalidInput`](ErrorKind::InvalidInput) if no address of a Log Cache is known, or the window ends
+    /// before it starts; [`ServerError`](ErrorKind::ServerError) if the name filter is not a regular expression.
+    pub fn read(&self, source_id: &str, window: &Window, auth_token: &str) -> Result<Envelopes> {
+        check(auth_token)?;
+        let (cancel, registration) = self.inner.open.register();
+        let pages = self.inner.pages(checked_guid(source_id)?, auth_token, window, &cancel)?;
+        Envelopes::open(pages, cancel, registration)
+    }
+
+    /// Returns what each instance of an app uses: the latest figures of CPU, memory, disk and logging, as `cf app` shows
+    /// them. The instances are in the order of their process types and numbers.
+    ///
+    /// The figures are those that the platform measures every 15 s. They come from the gauges in Log Cache, and on
+    /// foundations without one from Doppler's `/containermetrics`. An instance is returned until nothing newer has been
+    /// known of it for 2 minutes. So one that was scaled away or has crashed is still returned for that time. (The Cloud
+    /// Controller reads the same 2 minutes; it can also ask Diego which instances there are.) An app that is stopped has
+    /// none. A figure that the foundation does not tell is `None`.
+    ///
+    /// `app_guid` and `auth_token` are those of [`recent`](Consumer::recent). The time that this blocks and its limits are
+    /// those of [`meta`](Consumer::meta).
+    ///
+    /// ```no_run
+    /// use loggregator_consumer::Consumer;
+    ///
+    /// let consumer = Consumer::from_cf_cli()?;
+    /// for instance in consumer.metrics("11111111-1111-1111-1111-111111111111", "")? {
+    ///     println!("#{}: {:?} % CPU, {:?} bytes", instance.index, instance.cpu, instance.memory);
+    /// }
+    /// # Ok::<(), loggregator_consumer::Error>(())
+    /// ```
+    ///
+    /// Source: `container_metric_batcher.rb` of the Cloud Controller, `client.go` of diego-logging-client, and the Traffic
+    /// Controller of loggregator-release before version 107.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recent`](Consumer::recent), with no messages in [`Error::recovered`].
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if no address of Log Cache or Doppler is known.
+    pub fn metrics(&self, app_guid: &str, auth_token: &str) -> Result<Vec<InstanceMetrics>> {
+        check(auth_token)?;
+        let timeouts = self.call_timeouts();
+        let (cancel, _registration) = self.inner.open.register();
+        self.inner.metrics(checked_guid(app_guid)?, auth_token, timeouts, &cancel)
     }
 
     /// Returns what Log Cache holds of each source that the token's user may see: how many envelopes, of which times. The

@@ -3,13 +3,14 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
+use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::http::{Response, body_error};
 use crate::server::call::Call;
 use crate::server::source::{Skipped, explain_timeout};
-use crate::wire::v2;
+use crate::wire::v2::{self, FromV2};
 
 /// How the paths begin.
 pub(super) const ROOT: &str = "/api/v1/";
@@ -79,34 +80,58 @@ pub(super) fn is_too_large(error: &Error) -> bool {
 /// Reads the lines in the body of a response, to its end. Returns the number of envelopes in it.
 pub(super) fn read_lines(
     call: &Call<'_>,
-    mut body: impl Read,
+    body: impl Read,
     mut each: impl FnMut(LogMessage) -> Result<()>,
 ) -> Result<usize> {
     let app_guid = call.app_guid.trim();
+    read_items(call, "the recent messages", body, |mut line: LogMessage| {
+        // Korifi sends no source id. The response is about one app only.
+        if line.app_id.is_empty() {
+            app_guid.clone_into(&mut line.app_id);
+        }
+        each(line)
+    })
+}
+
+/// Does the same with envelopes of all types.
+pub(super) fn read_envelopes(
+    call: &Call<'_>,
+    body: impl Read,
+    mut each: impl FnMut(Envelope) -> Result<()>,
+) -> Result<usize> {
+    let source = call.app_guid.trim();
+    read_items(call, "the envelopes", body, |mut envelope: Envelope| {
+        if envelope.source_id.is_empty() {
+            source.clone_into(&mut envelope.source_id);
+        }
+        each(envelope)
+    })
+}
+
+fn read_items<T: FromV2>(
+    call: &Call<'_>,
+    what: &str,
+    mut body: impl Read,
+    mut each: impl FnMut(T) -> Result<()>,
+) -> Result<usize> {
     let mut count = 0;
     let mut skipped = Skipped::default();
-    let mut add = |envelope: Result<Option<LogMessage>>| {
+    let mut add = |item: Result<Option<T>>| {
         count += 1;
         // Without this, megabytes that the system has already received would still be read.
         call.cancel().check()?;
-        match envelope {
-            Ok(Some(mut line)) => {
-                // Korifi sends no source id. The response is about one app only.
-                if line.app_id.is_empty() {
-                    app_guid.clone_into(&mut line.app_id);
-                }
-                each(line)
-            }
+        match item {
+            Ok(Some(item)) => each(item),
             Ok(None) => skipped.add(None),
             Err(error) => skipped.add(Some(error)),
         }
     };
     let mut result = Ok(());
-    v2::read_response(&mut body, call.settings().max_message_size, |envelope| {
-        result = add(envelope);
+    v2::read_response(&mut body, call.settings().max_message_size, |item| {
+        result = add(item);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
-    .map_err(|error| explain_timeout(response_error(error, call.cancel()), call.timeouts))?;
+    .map_err(|error| explain_timeout(response_error(what, error, call.cancel()), call.timeouts))?;
     if result.is_ok() {
         finish(body);
     }
@@ -140,8 +165,7 @@ fn advise(error: Error) -> Error {
 }
 
 /// Returns the error of a response that could not be read to its end.
-fn response_error(error: io::Error, cancel: &Cancel) -> Error {
-    let what = "the recent messages";
+fn response_error(what: &str, error: io::Error, cancel: &Cancel) -> Error {
     match error.kind() {
         io::ErrorKind::InvalidData if !cancel.is_cancelled() => {
             Error::caused(ErrorKind::BadResponse, format_args!("{what}: this is not a response of Log Cache"), error)

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn fields_may_be_absent_null_or_unknown() {
-        let meta = sources(br#"{"meta":{"a":{"expired":"7","new":{}},"b":{"count":null,"newestTimestamp":5}}}"#).unwrap();
+        let meta =
+            sources(br#"{"meta":{"a":{"expired":"7","new":{}},"b":{"count":null,"newestTimestamp":5}}}"#).unwrap();
         assert_eq!((meta["a"].expired, meta["a"].count), (7, 0));
         assert_eq!((meta["b"].count, meta["b"].newest_timestamp), (0, 5));
         assert!(sources(br#"{"meta":null}"#).unwrap().is_empty());
