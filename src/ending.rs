@@ -49,6 +49,12 @@ pub enum Ending {
     /// Log Cache no longer holds the lines that a tail returned last, so it may have dropped others after them. This is
     /// the ending of a [gap](crate::Gap), and never that of a tail.
     Forgotten,
+    /// The server dropped envelopes, because this reader was too slow. This is the ending of a [gap](crate::Gap) in a
+    /// [stream](crate::Consumer::stream) of Doppler of before 2018, and never that of a tail.
+    Dropped {
+        /// How many envelopes were dropped. Some of them may not have been selected.
+        count: u64,
+    },
     /// The server broke the protocol, or the network failed. The text says how.
     Failed(String),
 }
@@ -64,7 +70,9 @@ impl Ending {
         let kind = match self {
             _ if self.is_clean() => return None,
             Ending::ClosedByServer { .. } | Ending::Closing { .. } => ErrorKind::ClosedByServer,
-            Ending::Closed | Ending::Eof | Ending::Reset | Ending::Forgotten => ErrorKind::ConnectionLost,
+            Ending::Closed | Ending::Eof | Ending::Reset | Ending::Forgotten | Ending::Dropped { .. } => {
+                ErrorKind::ConnectionLost
+            }
             Ending::TimedOut => ErrorKind::Timeout,
             Ending::TooLarge { .. } => ErrorKind::TooLarge,
             Ending::Failed(_) => ErrorKind::BadResponse,
@@ -123,6 +131,9 @@ impl fmt::Display for Ending {
                 write!(f, "a message is larger than {limit} bytes: see Builder::max_message_size")
             }
             Ending::Forgotten => f.write_str("Log Cache no longer holds the messages that were returned last"),
+            Ending::Dropped { count } => {
+                write!(f, "the server dropped {count} envelopes, because this reader is too slow")
+            }
             Ending::Failed(text) => f.write_str(&printable(text)),
         }
     }

@@ -76,6 +76,13 @@ pub struct GaugeValue {
     pub value: f64,
 }
 
+impl GaugeValue {
+    /// Creates a value.
+    pub fn new(value: f64, unit: impl Into<String>) -> Self {
+        GaugeValue { unit: unit.into(), value }
+    }
+}
+
 /// The type of an [`Envelope`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -93,6 +100,37 @@ pub enum EnvelopeType {
 }
 
 impl Envelope {
+    /// Creates an envelope without an instance, without tags and with the timestamp 0, for the tests of a tool.
+    ///
+    /// ```
+    /// use loggregator_consumer::{Body, Envelope, EnvelopeType, GaugeValue};
+    ///
+    /// let cpu = Body::Gauge([("cpu".to_owned(), GaugeValue::new(12.5, "percentage"))].into());
+    /// let envelope = Envelope::new("app-guid", cpu).instance_id("0").tag("app_name", "shop").timestamp(1_700_000_000);
+    /// assert_eq!(envelope.envelope_type(), EnvelopeType::Gauge);
+    /// ```
+    pub fn new(source_id: impl Into<String>, body: Body) -> Self {
+        Envelope { timestamp: 0, source_id: source_id.into(), instance_id: String::new(), tags: BTreeMap::new(), body }
+    }
+
+    /// Sets the [timestamp](Envelope#structfield.timestamp), in nanoseconds since the Unix epoch.
+    pub fn timestamp(mut self, timestamp: i64) -> Self {
+        self.timestamp = timestamp;
+        self
+    }
+
+    /// Sets the [instance](Envelope#structfield.instance_id).
+    pub fn instance_id(mut self, instance_id: impl Into<String>) -> Self {
+        self.instance_id = instance_id.into();
+        self
+    }
+
+    /// Adds a [tag](Envelope#structfield.tags).
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(name.into(), value.into());
+        self
+    }
+
     /// Returns the type.
     pub fn envelope_type(&self) -> EnvelopeType {
         match self.body {

@@ -65,7 +65,7 @@ pub struct Gap {
     /// How the connection ended.
     pub ending: Ending,
     /// When the tail was connected again. `None` if it was not: the next item is the error that ends the tail. Also
-    /// `None` over Log Cache, where a gap has nothing to do with a connection.
+    /// `None` if the server has dropped messages, which has nothing to do with the connection.
     pub connected_at: Option<SystemTime>,
     /// Messages with this time or a later one may be missing, in nanoseconds since the Unix epoch. `None` for a stream,
     /// which cannot tell. [`follow`](crate::Consumer::follow) can.
@@ -130,7 +130,7 @@ pub enum ErrorKind {
     /// Tail again.
     ClosedByServer,
     /// Messages may be missing here, and the tail continues: its connection broke, and it is
-    /// [connected again](crate::Builder::reconnect), or Log Cache has dropped messages. [`Error::as_gap`] returns the
+    /// [connected again](crate::Builder::reconnect), or the server has dropped messages. [`Error::as_gap`] returns the
     /// details.
     Gap,
     /// The call was cancelled by [`close`](crate::Consumer::close).
@@ -253,6 +253,13 @@ impl Error {
     pub(crate) fn forgotten(from: i64, until: i64) -> Self {
         let missing = Missing { from: Some(from), until: Some(until) };
         Error::gap(Ending::Forgotten, SystemTime::now(), None, missing)
+    }
+
+    /// Creates the item of a stream whose server has dropped this number of envelopes.
+    pub(crate) fn dropped(count: u64) -> Self {
+        let ending = Ending::Dropped { count };
+        let gap = Gap { at: SystemTime::now(), ending, connected_at: None, from: None, until: None };
+        Error::with_gap(gap.ending.to_string(), gap)
     }
 
     fn with_gap(text: String, gap: Gap) -> Self {

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 12] = [
     &["auth", "settings"],
     &["net"],
     &["wire"],
-    &["metrics", "window"],
+    &["metrics", "selection", "window"],
     &["envelope", "meta", "promql"],
     &["error", "ending", "message", "secrets"],
 ];

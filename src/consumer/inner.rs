@@ -31,6 +31,7 @@ use crate::server::watched::{Beside, WatchedStream};
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::Settings;
 use crate::window::Window;
+use crate::wire::format::Format;
 
 /// How long the recent messages may take that are joined with a stream. A server waits longer for the pong to its ping.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -88,16 +89,19 @@ impl Inner {
     }
 
     fn stream(&self, live: &Live, via: Via, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
-        // For the RLP gateway, whose stream is one HTTP response. Websockets are timed by the reader thread.
-        let idle = self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT);
-        let timeouts = ReadTimeouts { idle, deadline: None };
-        let requester = self.requester(&live.cancel);
+        let (requester, timeouts) = (self.requester(&live.cancel), self.stream_timeouts());
         let call = Call { requester, client: None, server, app_guid: &live.app_guid, token, timeouts };
         match via {
             Via::Legacy => legacy::tail(&call),
-            Via::Doppler => doppler::tail(&call),
+            Via::Doppler => doppler::tail(&call, Format::Doppler.decoder()),
             Via::RlpGateway | Via::LogCache => rlp_gateway::tail(&call),
         }
+    }
+
+    /// Returns the timeouts of a stream of the RLP gateway, which is one HTTP response. Websockets are timed by the reader
+    /// thread.
+    pub(super) fn stream_timeouts(&self) -> ReadTimeouts {
+        ReadTimeouts { idle: self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT), deadline: None }
     }
 
     /// Opens a stream. If it may be mute, Log Cache is read beside it.
@@ -299,7 +303,7 @@ impl Inner {
 
     /// Makes a call with the caller's token, or else with one of the consumer's own. If the server rejects the
     /// consumer's own, makes the call once more with a renewed token.
-    fn authorized<T>(
+    pub(super) fn authorized<T>(
         &self,
         app_guid: &str,
         given: &str,
@@ -329,6 +333,6 @@ impl Inner {
 }
 
 /// Adds a hint to a server's error if the app was not given by a GUID. A router has not looked at it.
-fn explain(error: Error, app_guid: &str) -> Error {
+pub(super) fn explain(error: Error, app_guid: &str) -> Error {
     if error.is_from_router() { error } else { explain_guid(error, app_guid) }
 }

@@ -1,6 +1,7 @@
 //! [`Consumer`]: reads an app's logs from the best server that a foundation has.
 
 mod inner;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,22 +9,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::inner::{Inner, Live};
+use self::streams::Stream;
 use crate::auth::{TokenSource, check};
 use crate::builder::Builder;
+use crate::envelope::Envelope;
 use crate::envelopes::Envelopes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::meta::{LogCacheInfo, SourceMeta};
 use crate::metrics::InstanceMetrics;
+use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
+use crate::net::registry::Registration;
 use crate::promql::QueryResult;
 use crate::recent::Recent;
+use crate::selection::Selection;
 use crate::server::app_guid::checked_guid;
 use crate::server::foundation::{Choice, Foundation, Purpose, Via};
 use crate::server::learned::Learned;
 use crate::server::log_cache::engine::Start;
 use crate::server::log_cache::queries::{self, Query, Times};
+use crate::server::source::LiveSource;
 use crate::settings::Settings;
 use crate::tail::{Reconnector, Tail};
 use crate::window::Window;
@@ -366,15 +373,83 @@ impl Consumer {
         self.open_tail(Start::Since(since), app_guid, auth_token)
     }
 
+    /// Returns the envelopes of a [selection](Selection) from now on: logs, metrics and events of one app, of several, or of
+    /// the whole foundation, the *firehose*.
+    ///
+    /// Like [`tail`](Consumer::tail), which has the details of `auth_token`, of the time that this blocks, and of
+    /// reconnecting. Which server is used:
+    ///
+    /// | selection | servers, best first |
+    /// |---|---|
+    /// | [`Selection::app`] | the RLP gateway; Doppler |
+    /// | [`Selection::apps`], or a [shard](Selection::shard) of some sources | the RLP gateway |
+    /// | [`Selection::all`] | Doppler; the RLP gateway |
+    ///
+    /// [`Builder::tail_via`] makes the choice. It matters, because the servers carry different envelopes:
+    ///
+    /// * The RLP gateway has all types. It drops what a slow reader does not read, without notice, and it ends each stream
+    ///   after 14 minutes, so that the tail [reconnects](Builder::reconnect).
+    /// * Doppler converts envelopes to an older form and back. It has no events and no empty logs, and the stream of a single
+    ///   app has only its logs, its requests (timers) and its container metrics (a gauge). A gauge with several values
+    ///   arrives as one gauge for each, except for container metrics. It cuts off a slow reader after some 5 s, which is
+    ///   [`Ending::Eof`](crate::Ending::Eof).
+    ///
+    /// # The firehose
+    ///
+    /// The firehose of a large foundation has more than one process can read. So several processes share it, on one
+    /// machine or on many: all that use the same [shard id](Selection::shard) get each envelope once between them. Doppler
+    /// calls it the subscription id. Two ids get everything twice, and a selection without an id shares with nobody.
+    ///
+    /// A reader of Doppler that is too slow is told so: by a gap with [`Ending::Dropped`](crate::Ending::Dropped), where
+    /// a server of before 2018 has dropped envelopes, and by the end of its connection on later ones. Use one more process
+    /// then. Counters such as `doppler_proxy.slow_consumer` of the platform itself, which count the slow readers of all
+    /// tools, are envelopes like any other.
+    ///
+    /// ```
+    /// # use loggregator_consumer::testing::{Generation, TrafficController};
+    /// # use loggregator_consumer::{Builder, LogMessage, Proxy};
+    /// use loggregator_consumer::{EnvelopeType, Selection};
+    ///
+    /// # const APP: &str = "11111111-1111-1111-1111-111111111111";
+    /// # let server = TrafficController::of(Generation::Today)?;
+    /// # let token = server.issue_admin_token();
+    /// # let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let logs = Selection::all().types([EnvelopeType::Log]).shard("my-nozzle");
+    /// let mut tail = consumer.stream(&logs, &token)?;
+    /// # server.send(LogMessage::new(APP, "hello"));
+    /// let envelope = tail.next().unwrap()?;
+    /// println!("{} {:?}", envelope.source_id, envelope.tags.get("app_name"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tail`](Consumer::tail). [`Unauthorized`](ErrorKind::Unauthorized) names the scope that a token for all
+    /// sources needs. [`InvalidInput`](ErrorKind::InvalidInput) if no known server has such a stream.
+    pub fn stream(&self, selection: &Selection, auth_token: &str) -> Result<Tail<Envelope>> {
+        check(auth_token)?;
+        let (cancel, registration) = self.inner.open.register();
+        let stream = Stream::new(selection, auth_token, &cancel)?;
+        let inner = Arc::clone(&self.inner);
+        self.spawn(move || inner.connect_stream(&stream), cancel, registration)
+    }
+
     fn open_tail(&self, start: Start, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check(auth_token)?;
         let (app_guid, token) = (checked_guid(app_guid)?.to_owned(), auth_token.to_owned());
         let (cancel, registration) = self.inner.open.register();
         let live = Live { start, app_guid, token, cancel: Arc::clone(&cancel), returned: Arc::default() };
-        let connect = {
-            let inner = Arc::clone(&self.inner);
-            move || inner.connect(&live)
-        };
+        let inner = Arc::clone(&self.inner);
+        self.spawn(move || inner.connect(&live), cancel, registration)
+    }
+
+    /// Connects, and starts a tail.
+    fn spawn<T: Send + 'static>(
+        &self,
+        connect: impl Fn() -> Result<Box<dyn LiveSource<T>>> + Send + Sync + 'static,
+        cancel: Arc<Cancel>,
+        registration: Registration,
+    ) -> Result<Tail<T>> {
         let source = connect()?;
         let reconnector = self.inner.settings.reconnect.map(|policy| {
             let inner = Arc::clone(&self.inner);

@@ -38,7 +38,12 @@ pub(crate) fn checked_guid(app_guid: &str) -> Result<&str> {
 
 /// Returns an app's GUID escaped for a path or a query.
 pub(crate) fn escaped_guid(app_guid: &str) -> Result<String> {
-    Ok(utf8_percent_encode(checked_guid(app_guid)?, ESCAPED).to_string())
+    checked_guid(app_guid).map(escaped)
+}
+
+/// Returns any text escaped for a part of a path or for a value of a query.
+pub(crate) fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 /// Adds a hint to an error of a server that does not know the app, or does not accept the token for it. The reason is

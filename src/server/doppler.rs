@@ -5,24 +5,50 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, EnvelopeType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{InstanceMetrics, Latest};
+use crate::selection::Selection;
+use crate::server::app_guid::escaped;
 use crate::server::call::Call;
 use crate::server::multipart::Parts;
 use crate::server::source::{LiveSource, RecentSource, Skipped, explain_timeout};
 use crate::server::websocket::WebSocketSource;
-use crate::wire::format::Format;
+use crate::wire::format::{Decoder, Format};
 
 /// The idle timeout if the caller sets none. The server pings four times as often.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+const NO_PATH: &str = " (Is this the address of Doppler, such as wss://doppler.example.com?)";
+
 /// Opens the websocket on which an app's envelopes arrive.
-pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
-    let no_path = " (Is this the address of Doppler, such as wss://doppler.example.com?)";
-    let websocket =
-        call.websocket(&format!("/apps/{}/stream", call.guid()?)).map_err(|error| advise(error, no_path))?;
-    Ok(Box::new(WebSocketSource { websocket, format: Format::Doppler, default_idle_timeout: Some(IDLE_TIMEOUT) }))
+pub(crate) fn tail<T: 'static>(call: &Call<'_>, decoder: Decoder<T>) -> Result<Box<dyn LiveSource<T>>> {
+    open(call, &format!("/apps/{}/stream", call.guid()?), decoder).map_err(|error| advise(error, NO_PATH))
+}
+
+/// Opens the websocket on which the envelopes of all sources arrive. All readers with this shard id share them.
+pub(crate) fn firehose<T: 'static>(
+    call: &Call<'_>,
+    selection: &Selection,
+    shard_id: &str,
+    decoder: Decoder<T>,
+) -> Result<Box<dyn LiveSource<T>>> {
+    let metrics = [EnvelopeType::Counter, EnvelopeType::Gauge, EnvelopeType::Timer];
+    let filter = match (selection.has(EnvelopeType::Log), metrics.into_iter().any(|metric| selection.has(metric))) {
+        (true, true) => "",
+        (true, false) => "?filter-type=logs",
+        (false, _) => "?filter-type=metrics",
+    };
+    open(call, &format!("/firehose/{}{filter}", escaped(shard_id)), decoder).map_err(|error| match error.status() {
+        Some(401) => error.with_hint(" (the firehose needs a valid token with the scope doppler.firehose)"),
+        Some(404) if !error.is_from_router() => error.with_hint(NO_PATH),
+        _ => error,
+    })
+}
+
+fn open<T: 'static>(call: &Call<'_>, path: &str, decoder: Decoder<T>) -> Result<Box<dyn LiveSource<T>>> {
+    let websocket = call.websocket(path)?;
+    Ok(Box::new(WebSocketSource { websocket, decoder, default_idle_timeout: Some(IDLE_TIMEOUT) }))
 }
 
 /// Requests an app's recent messages. Only foundations without Log Cache have them here.

@@ -36,6 +36,12 @@ pub(crate) enum Purpose {
     LogCache,
     /// The metrics of containers.
     Metrics,
+    /// Live envelopes of some sources.
+    Stream,
+    /// The same, shared between several readers.
+    SharedStream,
+    /// Live envelopes of all sources.
+    Firehose,
 }
 
 impl Purpose {
@@ -53,6 +59,15 @@ impl Purpose {
                 (Via::LogCache, "it holds the recent messages of today's foundations"),
                 (Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
                 (Via::Legacy, "it is the only known server for recent messages"),
+            ],
+            Purpose::Stream => &[
+                (Via::RlpGateway, "it has envelopes of all types, and selects them"),
+                (Via::Doppler, "the address of the RLP gateway is not known"),
+            ],
+            Purpose::SharedStream => &[(Via::RlpGateway, "it can share a stream between several readers")],
+            Purpose::Firehose => &[
+                (Via::Doppler, "it reports when it disconnects a slow reader, and its streams have no time limit"),
+                (Via::RlpGateway, "the address of Doppler is not known"),
             ],
             Purpose::TailVia(Via::Doppler) => &[(Via::Doppler, FORCED)],
             Purpose::TailVia(Via::RlpGateway) => &[(Via::RlpGateway, FORCED)],
@@ -424,6 +439,15 @@ impl Foundation {
                  Builder::log_cache (foundations before 2018 have no Log Cache)"
                     .to_owned(),
             ),
+            Purpose::Stream | Purpose::Firehose => Some(
+                "no address of the RLP gateway or of Doppler is known, and no other server has streams of envelopes: see \
+                 Builder::api"
+                    .to_owned(),
+            ),
+            Purpose::SharedStream => Some(
+                "no address of the RLP gateway is known, and no other server shares the stream of an app: see Builder::api"
+                    .to_owned(),
+            ),
             Purpose::TailVia(via) => Some(format!(
                 "no address of {} is known, which Builder::tail_via asks for: see Builder::api",
                 via.name()
@@ -435,6 +459,7 @@ impl Foundation {
             Purpose::Follow => "follow",
             Purpose::LogCache => "read",
             Purpose::Metrics => "metrics",
+            Purpose::Stream | Purpose::SharedStream | Purpose::Firehose => "stream",
         };
         let text = text.unwrap_or_else(|| format!("no address of a server for `{call}` is known: see Builder::api"));
         Error::new(ErrorKind::InvalidInput, text)

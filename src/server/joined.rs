@@ -19,7 +19,7 @@ use crate::error::{ErrorKind, Missing, Result};
 use crate::message::{LogMessage, sort_recent};
 use crate::net::websocket::WriteHalf;
 use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
-use crate::wire::format::Format;
+use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 
 /// How much later than a newer message one may arrive. Messages of this time are returned again after a restart.
@@ -146,7 +146,7 @@ pub(crate) enum Beginning {
 /// A stream, and the recent messages that were requested after it had been opened.
 pub(crate) struct JoinedStream {
     stream: Box<dyn LiveSource>,
-    format: Format,
+    decoder: Option<Decoder<LogMessage>>,
     returned: Arc<Mutex<Returned>>,
     recent: Vec<(Key, LogMessage)>,
     /// How often the stream may still bring a recent message once more.
@@ -169,7 +169,7 @@ impl JoinedStream {
         beginning: Beginning,
         returned: &Arc<Mutex<Returned>>,
     ) -> Result<Self> {
-        let format = stream.format();
+        let decoder = stream.decoder();
         let mut state = returned.lock();
         let is_first = !state.has_begun;
         let (recent, missing) = match recent {
@@ -194,13 +194,15 @@ impl JoinedStream {
         recent.iter().for_each(|(key, _)| *overlap.entry(*key).or_default() += 1);
         let (returned, now) = (Arc::clone(returned), Instant::now());
         let overlap_ends = now + OVERLAP;
-        Ok(JoinedStream { stream, format, returned, recent, overlap, overlap_ends, missing, last_report: now })
+        Ok(JoinedStream { stream, decoder, returned, recent, overlap, overlap_ends, missing, last_report: now })
     }
 
     /// Notes a message of the stream. Returns false if it has been returned as a recent one.
     fn is_new(&mut self, payload: &[u8]) -> bool {
         let mut messages = VecDeque::new();
-        self.format.decode(payload, &mut messages);
+        if let Some(decode) = &self.decoder {
+            decode(payload, &mut messages);
+        }
         // A frame of these servers has one message. What is not a message is passed on.
         let Some(Ok(message)) = messages.pop_front() else { return true };
         let mut returned = self.returned.lock();
@@ -254,8 +256,8 @@ impl LiveSource for JoinedStream {
         Some(Decoded { messages, complete_until: returned.complete_until() })
     }
 
-    fn format(&self) -> Format {
-        self.format
+    fn decoder(&self) -> Option<Decoder<LogMessage>> {
+        self.decoder.clone()
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {

@@ -15,7 +15,7 @@ use crate::wire::format::Format;
 pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
     let websocket = call.websocket(&format!("/tail/?app={}", call.guid()?)).map_err(advise)?;
     // No idle timeout: servers of 2014 send no pings, so nothing arrives while the app logs nothing.
-    Ok(Box::new(WebSocketSource { websocket, format: Format::Legacy, default_idle_timeout: None }))
+    Ok(Box::new(WebSocketSource { websocket, decoder: Format::Legacy.decoder(), default_idle_timeout: None }))
 }
 
 /// Requests an app's recent messages: over HTTP or, from servers of early 2014, over a websocket.

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ending::Ending;
+use crate::envelope::EnvelopeType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::dial::stream::TlsFailure;
 use crate::net::http::Body;
 use crate::net::websocket::WriteHalf;
 use crate::secrets::hide;
-use crate::server::app_guid::warn_of_no_guid;
+use crate::selection::Selection;
+use crate::server::app_guid::{escaped, warn_of_no_guid};
 use crate::server::call::Call;
 use crate::server::source::LiveSource;
-use crate::wire::format::Format;
+use crate::wire::format::{Decoder, Format};
 use crate::wire::frames::{Frames, Progress};
 use crate::wire::sse::{Event, Parser};
 
@@ -31,7 +33,59 @@ const EVENT_FACTOR: usize = 4;
 
 /// Opens the stream of an app's logs.
 pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
-    let path = format!("/v2/read?log&source_id={}", call.guid()?);
+    let stream = open(call, &format!("log&source_id={}", call.guid()?), Format::Gateway.decoder())?;
+    // For an app's name, the gateway opens a stream to an admin, and nothing ever arrives.
+    warn_of_no_guid("a tail from the RLP gateway may stay silent", call.app_guid);
+    Ok(Box::new(stream))
+}
+
+/// Opens the stream of a selection. All readers with the same shard id share it.
+pub(crate) fn stream<T: 'static>(
+    call: &Call<'_>,
+    selection: &Selection,
+    decoder: Decoder<T>,
+) -> Result<Box<dyn LiveSource<T>>> {
+    let result = open(call, &query(selection), decoder).map(|stream| Box::new(stream) as Box<dyn LiveSource<T>>);
+    result.map_err(|error| match (error.kind(), selection.sources()) {
+        (ErrorKind::Unauthorized, None) => {
+            error.with_hint(" (to read all sources, the token needs the scope doppler.firehose or logs.admin)")
+        }
+        _ => error,
+    })
+}
+
+/// Returns the query for a selection. What the gateway cannot select is left out, and selected on this side.
+fn query(selection: &Selection) -> String {
+    let mut parameters = Vec::new();
+    for (envelope_type, name) in TYPES.into_iter().filter(|(envelope_type, _)| selection.has(*envelope_type)) {
+        let names = match envelope_type {
+            EnvelopeType::Counter => Some(selection.counters()).filter(|names| !names.is_empty()),
+            // A gauge that has several of the names would be sent once for each. A comma would split the name.
+            EnvelopeType::Gauge => Some(selection.gauges())
+                .filter(|names| names.len() == 1 && !names.iter().any(|name| name.contains(','))),
+            _ => None,
+        };
+        match names {
+            Some(names) => parameters.extend(names.iter().map(|value| format!("{name}.name={}", escaped(value)))),
+            None => parameters.push(name.to_owned()),
+        }
+    }
+    parameters.extend(selection.sources().into_iter().flatten().map(|source| format!("source_id={}", escaped(source))));
+    parameters.extend(selection.shard_id().map(|shard| format!("shard_id={}", escaped(shard))));
+    parameters.join("&")
+}
+
+/// The types of envelopes, and the parameter that selects each.
+const TYPES: [(EnvelopeType, &str); 5] = [
+    (EnvelopeType::Log, "log"),
+    (EnvelopeType::Counter, "counter"),
+    (EnvelopeType::Gauge, "gauge"),
+    (EnvelopeType::Timer, "timer"),
+    (EnvelopeType::Event, "event"),
+];
+
+fn open<T>(call: &Call<'_>, query: &str, decoder: Decoder<T>) -> Result<EventStream<T>> {
+    let path = format!("/v2/read?{query}");
     let response = call.get(&path)?;
     if response.status != 200 {
         return Err(advise(response.into_error()));
@@ -42,9 +96,7 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
         let text = format!("the request for {path}: the response is not an event stream but `{content_type}`");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
-    // For an app's name, the gateway opens a stream to an admin, and nothing ever arrives.
-    warn_of_no_guid("a tail from the RLP gateway may stay silent", call.app_guid);
-    Ok(Box::new(EventStream::new(response.body, call.settings().max_message_size, call.token)))
+    Ok(EventStream::new(response.body, decoder, call.settings().max_message_size, call.token))
 }
 
 /// Adds a hint to an error response. The gateway answers 404 `not_found` to every token that it rejects.
@@ -66,30 +118,32 @@ fn advise(error: Error) -> Error {
 }
 
 /// A stream of server-sent events.
-struct EventStream {
+struct EventStream<T> {
     body: Body,
     parser: Parser,
     buffer: Box<[u8]>,
     frames: Frames,
+    decoder: Decoder<T>,
     max_size: usize,
     /// Hidden in the text of a `closing` event, which may repeat it.
     token: String,
 }
 
-impl EventStream {
-    fn new(body: Body, max_size: usize, token: &str) -> Self {
+impl<T> EventStream<T> {
+    fn new(body: Body, decoder: Decoder<T>, max_size: usize, token: &str) -> Self {
         EventStream {
             body,
             parser: Parser::new(max_size.saturating_mul(EVENT_FACTOR)),
             buffer: vec![0; READ_SIZE].into(),
             frames: Frames::default(),
+            decoder,
             max_size,
             token: token.to_owned(),
         }
     }
 }
 
-impl LiveSource for EventStream {
+impl<T> LiveSource<T> for EventStream<T> {
     /// Waits for the next bytes and parses the events in them.
     fn receive(&mut self) -> Progress {
         let read = match self.body.read(&mut self.buffer) {
@@ -122,8 +176,8 @@ impl LiveSource for EventStream {
         Some(std::mem::replace(&mut self.frames, next))
     }
 
-    fn format(&self) -> Format {
-        Format::Gateway
+    fn decoder(&self) -> Option<Decoder<T>> {
+        Some(Arc::clone(&self.decoder))
     }
 
     fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {

@@ -11,11 +11,11 @@ use crate::error::{Error, ErrorKind, Missing, Result};
 use crate::message::LogMessage;
 use crate::net::deadline::ReadTimeouts;
 use crate::net::websocket::WriteHalf;
-use crate::wire::format::Format;
+use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 
-/// Live messages, read by one thread of a tail.
-pub(crate) trait LiveSource: Send {
+/// Live messages or envelopes, read by one thread of a tail.
+pub(crate) trait LiveSource<T = LogMessage>: Send {
     /// Reads what has arrived. May block until something arrives, if its connection is shut down on cancel.
     fn receive(&mut self) -> Progress;
 
@@ -23,12 +23,12 @@ pub(crate) trait LiveSource: Send {
     fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames>;
 
     /// Takes the messages of a source that decodes them itself, if there are any.
-    fn take_decoded(&mut self) -> Option<Decoded> {
+    fn take_decoded(&mut self) -> Option<Decoded<T>> {
         None
     }
 
-    /// Returns the format of the frames.
-    fn format(&self) -> Format;
+    /// Returns the decoder of the frames. `None`: there are no frames.
+    fn decoder(&self) -> Option<Decoder<T>>;
 
     /// Waits until there is something to receive. Called only after [`Progress::Idle`].
     ///
@@ -62,7 +62,7 @@ pub(crate) trait LiveSource: Send {
 
     /// Returns the source with which the tail continues after this one has ended, without reconnecting. `None`: it ends, or
     /// reconnects.
-    fn successor(&mut self) -> Option<Box<dyn LiveSource>> {
+    fn successor(&mut self) -> Option<Box<dyn LiveSource<T>>> {
         None
     }
 }
@@ -71,11 +71,16 @@ pub(crate) trait LiveSource: Send {
 pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages that a source has decoded itself. Gaps are among them.
-#[derive(Default)]
-pub(crate) struct Decoded {
-    pub(crate) messages: VecDeque<Result<LogMessage>>,
+pub(crate) struct Decoded<T = LogMessage> {
+    pub(crate) messages: VecDeque<Result<T>>,
     /// Nothing before this time is still looked for, in nanoseconds since the Unix epoch.
     pub(crate) complete_until: Option<i64>,
+}
+
+impl<T> Default for Decoded<T> {
+    fn default() -> Self {
+        Decoded { messages: VecDeque::new(), complete_until: None }
+    }
 }
 
 /// Recent messages, read in the caller's thread as the response arrives.

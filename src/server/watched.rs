@@ -22,7 +22,7 @@ use crate::net::cancel::Cancel;
 use crate::net::websocket::{NORMAL_CLOSE, WriteHalf};
 use crate::server::log_cache::polling::PollingSource;
 use crate::server::source::{Decoded, LiveSource};
-use crate::wire::format::Format;
+use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 
 /// After how much silence of a stream Log Cache is read, and then how often.
@@ -82,7 +82,7 @@ enum Verdict {
 
 pub(crate) struct WatchedStream {
     stream: Box<dyn LiveSource>,
-    format: Format,
+    decoder: Option<Decoder<LogMessage>>,
     streams: Arc<Streams>,
     verdict: Arc<Mutex<Verdict>>,
     /// Not started yet.
@@ -144,7 +144,7 @@ impl WatchedStream {
             cancel: Arc::clone(cancel),
         };
         WatchedStream {
-            format: stream.format(),
+            decoder: stream.decoder(),
             stream,
             streams: Arc::clone(streams),
             verdict,
@@ -179,7 +179,7 @@ impl LiveSource for WatchedStream {
 
     fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames> {
         let frames = self.stream.take(recycled)?;
-        if self.watched.is_some() && has_line(&frames, self.format) {
+        if self.watched.is_some() && has_line(&frames, self.decoder.as_ref()) {
             self.streams.set_speaking();
             if !self.end_watch() {
                 // Too late. Log Cache has this line, too.
@@ -193,8 +193,8 @@ impl LiveSource for WatchedStream {
         self.stream.take_decoded()
     }
 
-    fn format(&self) -> Format {
-        self.format
+    fn decoder(&self) -> Option<Decoder<LogMessage>> {
+        self.decoder.clone()
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
@@ -237,11 +237,12 @@ impl Drop for WatchedStream {
 }
 
 /// Returns true if one of the frames has a log message.
-fn has_line(frames: &Frames, format: Format) -> bool {
+fn has_line(frames: &Frames, decoder: Option<&Decoder<LogMessage>>) -> bool {
+    let Some(decode) = decoder else { return false };
     let mut messages = VecDeque::<Result<LogMessage>>::new();
     (0..).map_while(|n| frames.get(n)).any(|frame| {
         messages.clear();
-        format.decode(frame, &mut messages);
+        decode(frame, &mut messages);
         messages.iter().any(Result::is_ok)
     })
 }

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use crate::net::websocket::{WebSocket, WriteHalf};
 use crate::server::source::LiveSource;
-use crate::wire::format::Format;
+use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 
-pub(crate) struct WebSocketSource {
+pub(crate) struct WebSocketSource<T> {
     pub(crate) websocket: WebSocket,
-    pub(crate) format: Format,
+    pub(crate) decoder: Decoder<T>,
     pub(crate) default_idle_timeout: Option<Duration>,
 }
 
-impl LiveSource for WebSocketSource {
+impl<T> LiveSource<T> for WebSocketSource<T> {
     fn receive(&mut self) -> Progress {
         self.websocket.receive()
     }
@@ -24,8 +24,8 @@ impl LiveSource for WebSocketSource {
         self.websocket.take(recycled)
     }
 
-    fn format(&self) -> Format {
-        self.format
+    fn decoder(&self) -> Option<Decoder<T>> {
+        Some(Arc::clone(&self.decoder))
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {

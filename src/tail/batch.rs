@@ -10,22 +10,22 @@ use crossbeam_channel::Sender;
 use crate::error::{Error, Result};
 use crate::message::LogMessage;
 use crate::server::source::Decoded;
-use crate::wire::format::Format;
+use crate::wire::format::Decoder;
 use crate::wire::frames::Frames;
 
 /// A buffer with more bytes than this is not recycled. Only a large message makes it grow so far.
 const MAX_RECYCLED: usize = 512 * 1024;
 
 /// Messages that arrived together, as an iterator. Each message is decoded when it is taken.
-#[derive(Default)]
-pub struct Batch {
+pub struct Batch<T = LogMessage> {
     frames: Frames,
-    format: Format,
+    /// `None`: there are no frames.
+    decoder: Option<Decoder<T>>,
     /// Where the buffer goes when all frames have been decoded.
     recycle: Option<Sender<Frames>>,
     next: usize,
     /// Messages of the frame before `next` that have not been taken yet.
-    decoded: VecDeque<Result<LogMessage>>,
+    decoded: VecDeque<Result<T>>,
     /// Returned after the messages.
     error: Option<Error>,
     last: bool,
@@ -33,13 +33,13 @@ pub struct Batch {
     complete_until: Option<i64>,
 }
 
-impl Batch {
-    pub(super) fn new(frames: Frames, format: Format, recycle: &Sender<Frames>) -> Self {
-        Batch { frames, format, recycle: Some(recycle.clone()), ..Batch::default() }
+impl<T> Batch<T> {
+    pub(super) fn new(frames: Frames, decoder: Option<Decoder<T>>, recycle: &Sender<Frames>) -> Self {
+        Batch { frames, decoder, recycle: Some(recycle.clone()), ..Batch::default() }
     }
 
     /// Makes a batch of messages that the source has decoded.
-    pub(super) fn decoded(decoded: Decoded) -> Self {
+    pub(super) fn decoded(decoded: Decoded<T>) -> Self {
         let Decoded { messages, complete_until } = decoded;
         Batch { decoded: messages, complete_until, ..Batch::default() }
     }
@@ -64,8 +64,23 @@ impl Batch {
     }
 }
 
-impl Iterator for Batch {
-    type Item = Result<LogMessage>;
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Batch {
+            frames: Frames::default(),
+            decoder: None,
+            recycle: None,
+            next: 0,
+            decoded: VecDeque::new(),
+            error: None,
+            last: false,
+            complete_until: None,
+        }
+    }
+}
+
+impl<T> Iterator for Batch<T> {
+    type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -81,14 +96,16 @@ impl Iterator for Batch {
                 return self.error.take().map(Err);
             };
             self.next += 1;
-            self.format.decode(frame, &mut self.decoded);
+            if let Some(decode) = &self.decoder {
+                decode(frame, &mut self.decoded);
+            }
         }
     }
 }
 
-impl FusedIterator for Batch {}
+impl<T> FusedIterator for Batch<T> {}
 
-impl fmt::Debug for Batch {
+impl<T> fmt::Debug for Batch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("next", &self.next).field("error", &self.error).finish_non_exhaustive()
     }

@@ -82,9 +82,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// println!("{}", tail.ending().unwrap());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Tail {
-    batches: Receiver<Batch>,
-    current: Batch,
+pub struct Tail<T = LogMessage> {
+    batches: Receiver<Batch<T>>,
+    current: Batch<T>,
     shared: Arc<Shared>,
     /// See [`complete_until`](Tail::complete_until).
     complete_until: Option<i64>,
@@ -95,12 +95,12 @@ pub struct Tail {
     ended: Receiver<Infallible>,
 }
 
-impl Tail {
+impl<T: Send + 'static> Tail<T> {
     /// Starts the threads of a tail on a connected source. `reconnector` makes another connection each time one ends.
     pub(crate) fn spawn(
-        source: Box<dyn LiveSource>,
+        source: Box<dyn LiveSource<T>>,
         settings: &Settings,
-        reconnector: Option<Reconnector>,
+        reconnector: Option<Reconnector<T>>,
         cancel: Arc<Cancel>,
         registration: Registration,
     ) -> Result<Self> {
@@ -136,7 +136,9 @@ impl Tail {
             ended,
         })
     }
+}
 
+impl<T> Tail<T> {
     /// Returns the channel of the tail, for crossbeam's [`select!`](crossbeam_channel::select) over several tails and
     /// other channels. For a number of tails that is known only at run time see [many apps](crate#many-apps).
     ///
@@ -159,7 +161,7 @@ impl Tail {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn receiver(&self) -> &Receiver<Batch> {
+    pub fn receiver(&self) -> &Receiver<Batch<T>> {
         &self.batches
     }
 
@@ -169,7 +171,7 @@ impl Tail {
     ///
     /// The outer error is [`RecvTimeoutError::Timeout`] if no item arrived, and [`RecvTimeoutError::Disconnected`] if
     /// the tail has ended. The inner result is the item that [`next`](Iterator::next) would return.
-    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Result<LogMessage>, RecvTimeoutError> {
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Result<T>, RecvTimeoutError> {
         let deadline = after(timeout);
         self.next_from(|batches| batches.recv_deadline(deadline))
     }
@@ -180,7 +182,7 @@ impl Tail {
     ///
     /// The outer error is [`TryRecvError::Empty`] if there is no item, and [`TryRecvError::Disconnected`] if the tail
     /// has ended. The inner result is the item that [`next`](Iterator::next) would return.
-    pub fn try_recv(&mut self) -> Result<Result<LogMessage>, TryRecvError> {
+    pub fn try_recv(&mut self) -> Result<Result<T>, TryRecvError> {
         self.next_from(Receiver::try_recv)
     }
 
@@ -224,8 +226,8 @@ impl Tail {
 
     fn next_from<E>(
         &mut self,
-        mut receive: impl FnMut(&Receiver<Batch>) -> Result<Batch, E>,
-    ) -> Result<Result<LogMessage>, E> {
+        mut receive: impl FnMut(&Receiver<Batch<T>>) -> Result<Batch<T>, E>,
+    ) -> Result<Result<T>, E> {
         loop {
             if let Some(item) = self.current.next() {
                 self.end_returned |= self.current.is_last();
@@ -252,23 +254,23 @@ impl Tail {
     }
 }
 
-impl Iterator for Tail {
-    type Item = Result<LogMessage>;
+impl<T> Iterator for Tail<T> {
+    type Item = Result<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_from(Receiver::recv).ok()
     }
 }
 
-impl FusedIterator for Tail {}
+impl<T> FusedIterator for Tail<T> {}
 
-impl Drop for Tail {
+impl<T> Drop for Tail<T> {
     fn drop(&mut self) {
         self.join();
     }
 }
 
-impl fmt::Debug for Tail {
+impl<T> fmt::Debug for Tail<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tail").field("ending", &self.ending()).finish_non_exhaustive()
     }

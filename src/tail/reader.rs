@@ -30,15 +30,15 @@ const FREE_BUFFERS_AFTER: Duration = Duration::from_secs(1);
 pub(super) type Running = Arc<Sender<Infallible>>;
 
 /// One connection of a tail: its source, and the keep-alive thread if the source needs one.
-pub(super) struct Connection {
-    source: Box<dyn LiveSource>,
+pub(super) struct Connection<T> {
+    source: Box<dyn LiveSource<T>>,
     /// Dropped with the connection, which tells the keep-alive thread to end.
     _reader_done: Option<Sender<Infallible>>,
 }
 
-impl Connection {
+impl<T> Connection<T> {
     pub(super) fn open(
-        source: Box<dyn LiveSource>,
+        source: Box<dyn LiveSource<T>>,
         intervals: Intervals,
         shared: &Arc<Shared>,
         running: Running,
@@ -72,10 +72,10 @@ impl Connection {
 type StartThread = fn(ThreadKind, Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>>;
 
 /// The thread that reads.
-pub(super) struct Reader {
+pub(super) struct Reader<T> {
     /// The kind of its thread.
     pub(super) kind: ThreadKind,
-    pub(super) reconnector: Option<Arc<Reconnector>>,
+    pub(super) reconnector: Option<Arc<Reconnector<T>>>,
     /// Starts the thread that reconnects. A field for the tests.
     pub(super) start_thread: StartThread,
     pub(super) intervals: Intervals,
@@ -83,7 +83,7 @@ pub(super) struct Reader {
     pub(super) shared: Arc<Shared>,
     pub(super) registration: Registration,
     pub(super) running: Running,
-    pub(super) batches: Sender<Batch>,
+    pub(super) batches: Sender<Batch<T>>,
     /// Buffers of decoded batches, to be read into again.
     pub(super) recycle: Sender<Frames>,
     pub(super) recycled: Receiver<Frames>,
@@ -92,8 +92,8 @@ pub(super) struct Reader {
 /// How a tail ends: how its last connection ended, and the error for the caller, if there is one.
 type End = (Ending, Option<Error>);
 
-impl Reader {
-    pub(super) fn run(self, first: Connection) {
+impl<T: Send + 'static> Reader<T> {
+    pub(super) fn run(self, first: Connection<T>) {
         // Without this, a panic would look like a clean end.
         let (mut ending, mut error) = panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first)))
             .unwrap_or_else(|_| failed("the thread that reads the connection panicked"));
@@ -114,7 +114,7 @@ impl Reader {
     }
 
     /// Reads one connection after the other, until the tail ends.
-    fn read_all(&self, mut connection: Connection) -> End {
+    fn read_all(&self, mut connection: Connection<T>) -> End {
         let mut backoff = self.reconnector.as_ref().map(|reconnector| Backoff::new(reconnector.policy));
         loop {
             let result = self.read(&mut *connection.source);
@@ -152,10 +152,10 @@ impl Reader {
     #[inline(never)]
     fn reconnect(
         &self,
-        reconnector: &Arc<Reconnector>,
+        reconnector: &Arc<Reconnector<T>>,
         backoff: Backoff,
         ending: Ending,
-    ) -> Result<(Connection, Backoff), End> {
+    ) -> Result<(Connection<T>, Backoff), End> {
         let at = SystemTime::now();
         let result = self.connect_again(reconnector, backoff, &ending);
         let (connected_at, missing) = match &result {
@@ -176,10 +176,10 @@ impl Reader {
     /// for them.
     fn connect_again(
         &self,
-        reconnector: &Arc<Reconnector>,
+        reconnector: &Arc<Reconnector<T>>,
         mut backoff: Backoff,
         ending: &Ending,
-    ) -> Result<(Connection, Backoff), End> {
+    ) -> Result<(Connection<T>, Backoff), End> {
         let result = loop {
             let (send_result, result) = bounded(1);
             let run = {
@@ -214,7 +214,7 @@ impl Reader {
     /// # Errors
     ///
     /// The end of the tail if it is cancelled.
-    fn wait_for<T>(&self, event: &Receiver<T>) -> Result<Result<T, RecvError>, End> {
+    fn wait_for<E>(&self, event: &Receiver<E>) -> Result<Result<E, RecvError>, End> {
         select! {
             recv(event) -> event => Ok(event),
             recv(self.shared.cancel.signal()) -> _ => Err((Ending::Closed, None)),
@@ -226,7 +226,7 @@ impl Reader {
     /// # Errors
     ///
     /// The error with which the source gave up: no other connection is to be made.
-    fn read(&self, source: &mut dyn LiveSource) -> Result<(End, bool)> {
+    fn read(&self, source: &mut dyn LiveSource<T>) -> Result<(End, bool)> {
         if let Some(work) = source.background() {
             let running = Arc::clone(&self.running);
             let run = move || {
@@ -245,11 +245,11 @@ impl Reader {
         self.read_in_this_thread(source)
     }
 
-    fn read_in_this_thread(&self, source: &mut dyn LiveSource) -> Result<(End, bool)> {
+    fn read_in_this_thread(&self, source: &mut dyn LiveSource<T>) -> Result<(End, bool)> {
         let idle_timeout = self.idle_timeout.or(source.default_idle_timeout());
         // After a cancel, a source with a write half is still read, up to the server's close frame.
         let ends_at_once = source.write_half().is_none();
-        let format = source.format();
+        let decoder = source.decoder();
         let mut had_data = false;
         loop {
             if ends_at_once && self.shared.cancel.is_cancelled() {
@@ -260,7 +260,7 @@ impl Reader {
                 && !self.shared.cancel.is_cancelled()
             {
                 had_data = true;
-                send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, format, &self.recycle));
+                send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, decoder.clone(), &self.recycle));
             }
             // A report of how far the messages are complete need not wait behind others, or fill the channel of a caller
             // who takes nothing.
@@ -291,7 +291,7 @@ impl Reader {
     }
 
     /// Waits until there is something to read. `TimedOut` if nothing arrived within the idle timeout.
-    fn wait(&self, source: &mut dyn LiveSource, idle_timeout: Option<Duration>) -> io::Result<()> {
+    fn wait(&self, source: &mut dyn LiveSource<T>, idle_timeout: Option<Duration>) -> io::Result<()> {
         let (deadline, free_at): (Option<Instant>, _) =
             (idle_timeout.map(deadline::after), deadline::after(FREE_BUFFERS_AFTER));
         source.wait(Some(deadline.map_or(free_at, |deadline| deadline.min(free_at)))).or_else(|_| {
@@ -302,7 +302,7 @@ impl Reader {
 }
 
 /// Waits until there is room for the batch, or the tail is cancelled.
-fn send_batch(batches: &Sender<Batch>, cancel: &Cancel, batch: Batch) {
+fn send_batch<T>(batches: &Sender<Batch<T>>, cancel: &Cancel, batch: Batch<T>) {
     select! {
         send(batches, batch) -> _ => {}
         recv(cancel.signal()) -> _ => {}
@@ -328,10 +328,11 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
+    use crate::message::LogMessage;
     use crate::net::registry::Registry;
     use crate::net::websocket::WriteHalf;
     use crate::settings::Reconnect;
-    use crate::wire::format::Format;
+    use crate::wire::format::Decoder;
 
     /// A source whose connection has ended.
     struct Ended;
@@ -345,8 +346,8 @@ mod tests {
             None
         }
 
-        fn format(&self) -> Format {
-            Format::Legacy
+        fn decoder(&self) -> Option<Decoder<LogMessage>> {
+            None
         }
 
         fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {

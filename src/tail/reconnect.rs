@@ -22,25 +22,25 @@ const MAX_AMBIGUOUS_TOTAL: Duration = Duration::from_secs(60);
 pub(super) const GIVEN_UP: &str = " (given up: no attempts left)";
 
 /// How a tail reconnects.
-pub(crate) struct Reconnector {
+pub(crate) struct Reconnector<T> {
     pub(crate) policy: Reconnect,
-    pub(crate) connect: Box<dyn Fn() -> Result<Box<dyn LiveSource>> + Send + Sync>,
+    pub(crate) connect: Box<dyn Fn() -> Result<Box<dyn LiveSource<T>>> + Send + Sync>,
     /// Called after each connect.
     pub(crate) connected: Box<dyn Fn() + Send + Sync>,
 }
 
-impl Reconnector {
+impl<T> Reconnector<T> {
     /// Connects, with a pause before each attempt, until `open` has made a connection of the source.
     ///
     /// # Errors
     ///
     /// The error of the last attempt, if the tail is cancelled, rejected, or out of attempts.
-    pub(super) fn reconnect<T>(
+    pub(super) fn reconnect<C>(
         &self,
         backoff: &mut Backoff,
         cancel: &Cancel,
-        open: impl Fn(Box<dyn LiveSource>) -> Result<T>,
-    ) -> Result<T> {
+        open: impl Fn(Box<dyn LiveSource<T>>) -> Result<C>,
+    ) -> Result<C> {
         let mut last_error = None;
         let mut rejections = Rejections::default();
         loop {

@@ -17,7 +17,7 @@ use crate::net::websocket::WriteHalf;
 use crate::server::call::Call;
 use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
 use crate::settings::Settings;
-use crate::wire::format::Format;
+use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 use crate::wire::v2;
 
@@ -263,9 +263,8 @@ impl LiveSource for PollingSource {
         Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
     }
 
-    fn format(&self) -> Format {
-        // It has no frames.
-        Format::default()
+    fn decoder(&self) -> Option<Decoder<LogMessage>> {
+        None
     }
 
     fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {

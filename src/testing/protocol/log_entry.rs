@@ -1,9 +1,10 @@
-//! [`LogEntry`]: what an app has logged, and its encoding in each [`WireFormat`].
+//! [`LogEntry`]: what an app has logged, or a metric of it, and its encoding in each [`WireFormat`].
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{dropsonde, events, frames};
+use crate::envelope::{Body, Envelope, EnvelopeType};
 use crate::message::{LogMessage, MessageType};
 use crate::testing::config::settings::SlowReader;
 use crate::wire::dropsonde::encode_legacy;
@@ -11,6 +12,7 @@ use crate::wire::v2;
 
 pub(crate) enum LogEntry {
     Message(LogMessage),
+    Envelope(Envelope),
     /// Bytes that are sent in place of an encoded message, in every format.
     Raw(Vec<u8>),
 }
@@ -59,19 +61,63 @@ impl LogEntry {
                 WireFormat::Doppler { is_converted } => dropsonde::encode(message, is_converted).into(),
                 WireFormat::RlpGateway => format!(r#"{{"batch":[{}]}}"#, v2::encode(message)).into_bytes().into(),
             },
+            LogEntry::Envelope(envelope) => match format {
+                WireFormat::Legacy => LogMessage::try_from(envelope.clone())
+                    .map_or_else(|_| Vec::new(), |message| encode_legacy(&message)),
+                WireFormat::Doppler { .. } => {
+                    dropsonde::encode_envelope(envelope).into_iter().next().unwrap_or_default()
+                }
+                WireFormat::RlpGateway => format!(r#"{{"batch":[{}]}}"#, v2::encode(envelope)).into_bytes(),
+            }
+            .into(),
         }
     }
 
-    /// Returns true if clients with this format get it: an empty message has no form of version 1.
+    /// Returns true if clients with this format get it: version 1 has no empty messages and no events, and legacy servers
+    /// have only messages.
     pub(crate) fn reaches(&self, format: WireFormat) -> bool {
-        let is_empty = self.message().is_some_and(|message| message.message.is_empty());
-        !is_empty || format != WireFormat::Doppler { is_converted: true }
+        let is_converted = format == WireFormat::Doppler { is_converted: true };
+        match self {
+            LogEntry::Raw(_) => true,
+            LogEntry::Message(message) => !is_converted || !message.message.is_empty(),
+            LogEntry::Envelope(envelope) => match (&envelope.body, format) {
+                (_, WireFormat::RlpGateway) => true,
+                (Body::Log { payload, .. }, _) => !is_converted || !payload.is_empty(),
+                (Body::Gauge(values), WireFormat::Doppler { .. }) => !values.is_empty(),
+                (Body::Counter { .. } | Body::Timer { .. }, WireFormat::Doppler { .. }) => true,
+                (_, WireFormat::Doppler { .. } | WireFormat::Legacy) => false,
+            },
+        }
+    }
+
+    /// Returns true if it is a log, or stands for one.
+    pub(crate) fn is_log(&self) -> bool {
+        match self {
+            LogEntry::Envelope(envelope) => envelope.envelope_type() == EnvelopeType::Log,
+            LogEntry::Message(_) | LogEntry::Raw(_) => true,
+        }
+    }
+
+    /// Returns its time, in nanoseconds since the Unix epoch. `None`: it is no envelope.
+    pub(crate) fn timestamp(&self) -> Option<i64> {
+        match self {
+            LogEntry::Message(message) => Some(message.timestamp),
+            LogEntry::Envelope(envelope) => Some(envelope.timestamp),
+            LogEntry::Raw(_) => None,
+        }
     }
 
     /// Returns the whole frame or event. It is empty if clients with this format do not get it.
     pub(crate) fn frame(&self, format: WireFormat) -> Vec<u8> {
         if !self.reaches(format) {
             return Vec::new();
+        }
+        if let (LogEntry::Envelope(envelope), WireFormat::Doppler { .. }) = (self, format) {
+            let mut frames = Vec::new();
+            for payload in dropsonde::encode_envelope(envelope) {
+                frames::write_binary(&payload, &mut frames);
+            }
+            return frames;
         }
         let payload = self.payload(format);
         let mut frame = Vec::with_capacity(payload.len() + 10);
@@ -85,7 +131,7 @@ impl LogEntry {
     pub(crate) fn message(&self) -> Option<&LogMessage> {
         match self {
             LogEntry::Message(message) => Some(message),
-            LogEntry::Raw(_) => None,
+            LogEntry::Envelope(_) | LogEntry::Raw(_) => None,
         }
     }
 }

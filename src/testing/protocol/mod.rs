@@ -9,6 +9,7 @@ pub(crate) mod request;
 pub(crate) mod target;
 pub(crate) mod log_entry;
 pub(crate) mod dropsonde;
+pub(crate) mod envelope_filter;
 pub(crate) mod events;
 pub(crate) mod frames;
 pub(crate) mod received;

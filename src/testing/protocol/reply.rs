@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::envelope_filter::EnvelopeFilter;
 use super::log_entry::WireFormat;
 use super::request::Request;
 use super::response::Response;
@@ -75,8 +76,10 @@ pub(crate) enum HandshakeError {
 
 /// A stream of the RLP gateway that the server grants.
 pub(crate) struct EventSubscription {
-    /// The apps whose logs are sent.
+    /// The apps whose envelopes are sent.
     pub(crate) apps: Vec<String>,
+    /// Which of them.
+    pub(crate) filter: EnvelopeFilter,
     /// Streams of the same shard share what comes.
     pub(crate) shard: Option<String>,
 }

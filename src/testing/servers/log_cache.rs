@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::authorization::{Authorization, authorize, exists};
+use crate::envelope::{Body, Envelope, EnvelopeType};
 use crate::testing::config::fault::Endless;
 use crate::testing::config::generation::Generation;
 use crate::testing::protocol::log_entry::LogEntry;
@@ -20,7 +21,14 @@ use crate::wire::v2;
 const DEFAULT_LIMIT: usize = 100;
 const LARGEST_LIMIT: i64 = 1000;
 /// The names of the types of envelopes, at the places of their numbers.
-const ENVELOPE_TYPES: [&str; 6] = ["ANY", "LOG", "COUNTER", "GAUGE", "TIMER", "EVENT"];
+const ENVELOPE_TYPES: [(&str, Option<EnvelopeType>); 6] = [
+    ("ANY", None),
+    ("LOG", Some(EnvelopeType::Log)),
+    ("COUNTER", Some(EnvelopeType::Counter)),
+    ("GAUGE", Some(EnvelopeType::Gauge)),
+    ("TIMER", Some(EnvelopeType::Timer)),
+    ("EVENT", Some(EnvelopeType::Event)),
+];
 
 // gRPC's status codes.
 const UNKNOWN: u8 = 2;
@@ -50,7 +58,7 @@ pub(crate) fn read(shared: &SharedState, endless: Option<Endless>, request: &Req
     let settings = &shared.settings;
     let messages = shared.with(|state| {
         let is_node_away = state.is_node_away;
-        let store = state.log_cache.get_mut(&request.app()).filter(|_| query.wants_logs && !is_node_away)?;
+        let store = state.log_cache.get_mut(&request.app()).filter(|_| !query.is_empty && !is_node_away)?;
         store.catch_up(settings.max_per_source());
         Some(store.read(&query.range, settings.equal_times))
     });
@@ -103,7 +111,8 @@ impl Rejection {
 /// What a request asks for.
 struct ReadQuery {
     range: Range,
-    wants_logs: bool,
+    /// No envelope can be both of the types and have a name.
+    is_empty: bool,
 }
 
 impl ReadQuery {
@@ -111,17 +120,23 @@ impl ReadQuery {
         if let Some(message) = request.query_error() {
             return Err(Rejection::invalid(message));
         }
-        let mut wants_logs = true;
-        let types = request.query_values("envelope_types");
-        for name in &types {
+        let (mut types, mut has_any, mut has_named_types) = (Vec::new(), false, true);
+        for name in request.query_values("envelope_types") {
             // By name or by number.
-            let is_type = |&(number, other): &(usize, &str)| other == name || number.to_string() == *name;
-            if !ENVELOPE_TYPES.iter().copied().enumerate().any(|envelope_type| is_type(&envelope_type)) {
-                return Err(Rejection::invalid(format!(
-                    "parsing list \"envelope_types\": {name:?} is not a valid value"
-                )));
+            let is_type =
+                |(number, other): &(usize, (&str, Option<EnvelopeType>))| other.0 == name || number.to_string() == name;
+            match ENVELOPE_TYPES.iter().copied().enumerate().find(is_type) {
+                Some((_, (_, Some(envelope_type)))) => types.push(envelope_type),
+                Some((_, (_, None))) => has_any = true,
+                None => {
+                    return Err(Rejection::invalid(format!(
+                        "parsing list \"envelope_types\": {name:?} is not a valid value"
+                    )));
+                }
             }
-            wants_logs = types.iter().any(|name| ["LOG", "ANY", "0", "1"].contains(&name.as_str()));
+        }
+        if has_any {
+            types.clear();
         }
         if let Some(pattern) = request.query_values("name_filter").first().filter(|pattern| !pattern.is_empty()) {
             if let Some(problem) = pattern_error(pattern) {
@@ -129,8 +144,10 @@ impl ReadQuery {
                     format!("name filter must be a valid regular expression: error parsing regexp: {problem}");
                 return Err(Rejection::unknown(message));
             }
-            // Logs have no names, so a filter leaves them out.
-            wants_logs = false;
+            // Logs and events have no names, so a filter leaves them out.
+            let named = [EnvelopeType::Counter, EnvelopeType::Gauge, EnvelopeType::Timer];
+            has_named_types = types.is_empty() || types.iter().any(|it| named.contains(it));
+            types = named.into_iter().filter(|it| types.is_empty() || types.contains(it)).collect();
         }
         let descending = parse_parameter(request, "descending", "Bool", |text| match text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -153,8 +170,9 @@ impl ReadQuery {
             end: if end == 0 { now() } else { end },
             limit: if limit == 0 { DEFAULT_LIMIT } else { limit },
             descending: descending.unwrap_or(false),
+            types,
         };
-        Ok(ReadQuery { range, wants_logs })
+        Ok(ReadQuery { range, is_empty: !has_named_types })
     }
 }
 
@@ -256,10 +274,25 @@ fn source_ids(query: &str) -> Vec<&str> {
 
 /// Encodes a message as it has passed through syslog.
 fn envelope(time: i64, entry: &LogEntry) -> Option<String> {
-    let mut message = entry.message()?.clone().timestamp(time);
-    message.message.retain(|&byte| byte != 0);
-    message.message = message.message.trim_ascii().to_vec();
-    Some(v2::encode(&message))
+    let trimmed = |mut payload: Vec<u8>| {
+        payload.retain(|&byte| byte != 0);
+        payload.trim_ascii().to_vec()
+    };
+    match entry {
+        LogEntry::Message(message) => {
+            let mut message = message.clone().timestamp(time);
+            message.message = trimmed(message.message);
+            Some(v2::encode(&message))
+        }
+        LogEntry::Envelope(envelope) => {
+            let mut envelope = Envelope { timestamp: time, ..envelope.clone() };
+            if let Body::Log { payload, .. } = &mut envelope.body {
+                *payload = trimmed(std::mem::take(payload));
+            }
+            Some(v2::encode(&envelope))
+        }
+        LogEntry::Raw(_) => None,
+    }
 }
 
 /// Answers `/api/v1/meta`: how many messages of each app there are, and their times.

@@ -1,6 +1,7 @@
-//! The RLP gateway: streams an app's logs as server-sent events.
+//! The RLP gateway: streams envelopes as server-sent events.
 
 use super::authorization::{Authorization, authorize};
+use crate::testing::protocol::envelope_filter::EnvelopeFilter;
 use crate::testing::protocol::reply::{EventSubscription, Reply};
 use crate::testing::protocol::request::{Request, is_guid};
 use crate::testing::protocol::response::Response;
@@ -31,15 +32,10 @@ pub(crate) fn read(shared: &SharedState, request: &Request) -> Reply {
     if ENVELOPE_TYPES.iter().all(|name| request.query_values(name).is_empty()) {
         return error(400, "missing_envelope_type", "query must provide at least one envelope type").into();
     }
-    // Logs are the only envelopes of this foundation.
-    let wants_logs = !request.query_values("log").is_empty();
-    let apps = match wants_logs {
-        true if apps.is_empty() => vec![ALL_APPS.to_owned()],
-        true => apps,
-        false => Vec::new(),
-    };
+    let apps = if apps.is_empty() { vec![ALL_APPS.to_owned()] } else { apps };
+    let filter = EnvelopeFilter::of(request);
     let shard = request.query_values("shard_id").into_iter().next().filter(|shard| !shard.is_empty());
-    Reply::EventStream(EventSubscription { apps, shard })
+    Reply::EventStream(EventSubscription { apps, filter, shard })
 }
 
 /// Creates an error response: JSON served as text, with one line end from Go's encoder and one from its `http.Error`.

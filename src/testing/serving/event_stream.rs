@@ -48,7 +48,7 @@ struct EventStream<'a> {
 impl<'a> EventStream<'a> {
     fn open(
         connection: &'a mut Connection,
-        EventSubscription { apps, shard }: EventSubscription,
+        EventSubscription { apps, filter, shard }: EventSubscription,
         exchange: Exchange,
     ) -> Self {
         let framing = if exchange.may_chunk() { StreamFraming::Chunked } else { StreamFraming::UntilClose };
@@ -56,7 +56,8 @@ impl<'a> EventStream<'a> {
         let settings = &shared.settings;
         let app = apps.first().map(String::as_str).unwrap_or_default();
         let (waker, slow_reader) = (Arc::clone(connection.waker()), connection.plan.slow_reader);
-        let queue = SendQueue::new(WireFormat::RlpGateway, app, waker, settings, slow_reader).of_shard(shard);
+        let queue =
+            SendQueue::new(WireFormat::RlpGateway, app, waker, settings, slow_reader).of_shard(shard).filtered(filter);
         let queue = Arc::new(queue);
         // From here on, messages are sent to this stream. The client does not know yet that the stream is open, so it
         // misses no message that is logged after it knows.

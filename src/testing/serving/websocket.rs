@@ -9,6 +9,7 @@ use super::ping_timer::{PingAction, PingTimer};
 use crate::testing::config::fault::{Endless, Interruption};
 use crate::testing::config::generation::Generation;
 use crate::testing::connection::{Connection, Disconnect};
+use crate::testing::protocol::envelope_filter::EnvelopeFilter;
 use crate::testing::protocol::frames::{self, FrameReader, ProtocolError};
 use crate::testing::protocol::received::{Frame, Received, ReceivedFrame, WebsocketEnding};
 use crate::testing::protocol::reply::{WebsocketKind, WebsocketUpgrade};
@@ -18,8 +19,6 @@ use crate::testing::state::send_queue::{SendQueue, TailEnd};
 
 /// How long a close frame may wait because the client does not read the data before it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The key of a firehose of metrics, which gets nothing.
-const NO_APP: &str = "-";
 /// How many bytes of an endless websocket are written at a time, at least.
 const FILLER: usize = 64 * 1024;
 
@@ -70,12 +69,8 @@ impl<'a> WebsocketSession<'a> {
         let (shared, plan) = (Arc::clone(connection.shared()), &connection.plan);
         let settings = &shared.settings;
         let subscription = subscription_in_path(request.path()).filter(|_| request.kind == RequestKind::Firehose);
-        let has_logs = request.query_values("filter-type").first().is_none_or(|filter| filter != "metrics");
-        let app = match subscription {
-            Some(_) if has_logs => ALL_APPS.to_owned(),
-            Some(_) => NO_APP.to_owned(),
-            None => request.app(),
-        };
+        let app = if subscription.is_some() { ALL_APPS.to_owned() } else { request.app() };
+        let filter = EnvelopeFilter::of(&request);
         let shard = subscription.map(str::to_owned);
         let mut stored = Vec::new();
         if request.kind == RequestKind::Dump || plan.endless == Some(Endless::Messages) {
@@ -107,7 +102,8 @@ impl<'a> WebsocketSession<'a> {
 
         let generation = settings.generation;
         let (waker, slow_reader) = (Arc::clone(connection.waker()), connection.plan.slow_reader);
-        let queue = Arc::new(SendQueue::new(format, &app, waker, settings, slow_reader).of_shard(shard));
+        let queue =
+            Arc::new(SendQueue::new(format, &app, waker, settings, slow_reader).of_shard(shard).filtered(filter));
         let ping_timer = (!settings.generation.is_of_2014()).then(|| PingTimer::new(settings.ping));
         // From here on, messages are sent to this tail. The client does not know yet that the tail is open, so it
         // misses no message that is logged after it knows.

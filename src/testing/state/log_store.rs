@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::envelope::EnvelopeType;
 use crate::testing::config::settings::EqualTimes;
 use crate::testing::protocol::log_entry::LogEntry;
 
@@ -20,6 +21,18 @@ pub(crate) struct Range {
     pub(crate) end: i64,
     pub(crate) limit: usize,
     pub(crate) descending: bool,
+    /// Empty: all types.
+    pub(crate) types: Vec<EnvelopeType>,
+}
+
+impl Range {
+    fn has_type(&self, entry: &LogEntry) -> bool {
+        let envelope_type = match entry {
+            LogEntry::Envelope(envelope) => envelope.envelope_type(),
+            LogEntry::Message(_) | LogEntry::Raw(_) => EnvelopeType::Log,
+        };
+        self.types.is_empty() || self.types.contains(&envelope_type)
+    }
 }
 
 /// Log entries in an AVL tree. The key of each is its time, or the next nanosecond that is not used.
@@ -127,7 +140,7 @@ fn collect(tree: &Tree, range: &Range, found: &mut Vec<(i64, Arc<LogEntry>)>) ->
         if collect(&node.children[first], range, found) {
             return true;
         }
-        if !is_too_late {
+        if !is_too_late && range.has_type(&node.entry) {
             found.push((node.time, Arc::clone(&node.entry)));
         }
         let is_enough = is_too_late || found.len() >= range.limit;
@@ -148,7 +161,7 @@ fn collect_strictly(tree: &Tree, range: &Range, time: fn(&Node) -> i64, found: &
         return true;
     }
     let of_node = time(node);
-    if (range.start..range.end).contains(&of_node) {
+    if (range.start..range.end).contains(&of_node) && range.has_type(&node.entry) {
         found.push((of_node, Arc::clone(&node.entry)));
     }
     found.len() >= range.limit || collect_strictly(&node.children[second], range, time, found)
@@ -258,7 +271,8 @@ mod tests {
         store.read(&range, EqualTimes::Together).into_iter().map(|(time, _)| time).collect()
     }
 
-    const ALL: Range = Range { start: i64::MIN, end: i64::MAX, limit: usize::MAX, descending: false };
+    const ALL: Range =
+        Range { start: i64::MIN, end: i64::MAX, limit: usize::MAX, descending: false, types: Vec::new() };
 
     #[test]
     fn the_tree_stays_balanced_and_drops_the_oldest() {

@@ -168,10 +168,10 @@ impl SharedState {
         let settings = &self.settings;
         self.with(|state| {
             if settings.generation.has_store()
-                && let Some(message) = entry.message()
+                && let Some(time) = entry.timestamp()
             {
                 // Syslog has microseconds.
-                let time = message.timestamp.saturating_sub(message.timestamp.rem_euclid(1000));
+                let time = time.saturating_sub(time.rem_euclid(1000));
                 let store = state.log_cache.entry(app.to_owned()).or_default();
                 match readable.or_else(|| Instant::now().checked_add(settings.log_cache_delay?)) {
                     Some(readable) => store.delay(readable, time, Arc::clone(&entry)),
@@ -181,16 +181,17 @@ impl SharedState {
             if !state.recent.contains_key(app) {
                 state.recent.insert(app.to_owned(), VecDeque::new());
             }
-            if let Some(stored) = state.recent.get_mut(app) {
-                stored.push_back(entry);
+            if let Some(stored) = state.recent.get_mut(app).filter(|_| entry.is_log()) {
+                stored.push_back(Arc::clone(&entry));
                 while stored.len() > self.settings.retain {
                     stored.pop_front();
                 }
             }
-            if state.are_logs_disabled {
+            if state.are_logs_disabled && entry.is_log() {
                 return Vec::new();
             }
-            let tails = state.tails.get(app).into_iter().chain(state.tails.get(ALL_APPS)).flatten().cloned().collect();
+            let tails = state.tails.get(app).into_iter().chain(state.tails.get(ALL_APPS)).flatten();
+            let tails = tails.filter(|tail| tail.filter.admits(&entry)).cloned().collect();
             state.shards.choose(tails)
         })
     }

@@ -8,6 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::waker::Waker;
 use crate::testing::config::settings::{Settings, SlowReader};
+use crate::testing::protocol::envelope_filter::EnvelopeFilter;
 use crate::testing::protocol::log_entry::WireFormat;
 
 /// A queue of encoded frames or events. They are stored back to back, so that the tail's thread can write many of them
@@ -15,6 +16,8 @@ use crate::testing::protocol::log_entry::WireFormat;
 pub(crate) struct SendQueue {
     /// The format of the queued bytes.
     pub(crate) format: WireFormat,
+    /// Which envelopes of its sources the tail gets.
+    pub(crate) filter: EnvelopeFilter,
     /// Tails of the same shard share what comes.
     pub(crate) shard: Option<String>,
     queue: Mutex<Queue>,
@@ -52,6 +55,12 @@ pub(crate) enum TailEnd {
 }
 
 impl SendQueue {
+    /// Restricts what is added.
+    pub(crate) fn filtered(mut self, filter: EnvelopeFilter) -> Self {
+        self.filter = filter;
+        self
+    }
+
     /// Adds the queue to a shard.
     pub(crate) fn of_shard(mut self, shard: Option<String>) -> Self {
         self.shard = shard;
@@ -68,6 +77,7 @@ impl SendQueue {
     ) -> Self {
         SendQueue {
             format,
+            filter: EnvelopeFilter::default(),
             shard: None,
             queue: Mutex::default(),
             drained: Condvar::new(),

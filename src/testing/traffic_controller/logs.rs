@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::TrafficController;
+use crate::envelope::Envelope;
 use crate::message::LogMessage;
 use crate::testing::protocol::events::CLOSING;
 use crate::testing::protocol::frames;
@@ -59,6 +60,26 @@ impl TrafficController {
     pub fn send_late(&self, message: LogMessage, delay: Duration) -> usize {
         let readable = Instant::now().checked_add(delay);
         self.log(&message.app_id.clone(), LogEntry::Message(message), readable)
+    }
+
+    /// Emits an envelope of any type. It is sent to every client that gets it on the real servers, in the form that it has
+    /// there, and Log Cache keeps it. A log is also a [recent](TrafficController::add_recent) message. Returns the number
+    /// of tails to which it was sent. Otherwise like [`send`](TrafficController::send).
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Body, Builder, Envelope, Proxy, Selection};
+    ///
+    /// let server = TrafficController::of(Generation::Today)?;
+    /// let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let mut tail = consumer.stream(&Selection::all(), &server.issue_admin_token())?;
+    /// let requests = Body::Counter { name: "responses".into(), delta: 1, total: 7 };
+    /// server.send_envelope(Envelope::new("gorouter", requests).tag("deployment", "cf"));
+    /// assert_eq!(tail.next().unwrap()?.source_id, "gorouter");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send_envelope(&self, envelope: Envelope) -> usize {
+        self.log(&envelope.source_id.clone(), LogEntry::Envelope(envelope), None)
     }
 
     /// Empties Log Cache, as its restart does.

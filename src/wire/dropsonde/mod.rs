@@ -3,6 +3,8 @@
 
 mod envelope;
 mod methods;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use methods::METHODS;
 
 use protobuf::CodedInputStream;
 #[cfg(any(test, feature = "testing"))]
