@@ -1,18 +1,14 @@
 //! [`Window`]: which envelopes of a source to read from Log Cache.
 
-use std::collections::BTreeSet;
-
-use crate::envelope::EnvelopeType;
-
-/// Which envelopes of a source [`Consumer::read`](crate::Consumer::read) returns, and in which order.
+/// From when [`Consumer::read`](crate::Consumer::read) returns envelopes, how many, and in which order.
 ///
 /// Everything that is not set is not restricted: [`Window::all`] is all that Log Cache holds of the source, oldest first.
 ///
 /// ```
-/// use loggregator_consumer::{EnvelopeType, Window};
+/// use loggregator_consumer::Window;
 ///
-/// // The 100 newest values of `cpu`, newest first.
-/// let cpu = Window::all().types([EnvelopeType::Gauge]).name_filter("^cpu$").newest_first().limit(100);
+/// // The 100 newest.
+/// let newest = Window::all().newest_first().limit(100);
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
@@ -21,8 +17,6 @@ pub struct Window {
     pub(crate) end: Option<i64>,
     pub(crate) limit: Option<usize>,
     pub(crate) newest_first: bool,
-    /// Empty: all types.
-    pub(crate) types: BTreeSet<EnvelopeType>,
     pub(crate) name_filter: Option<String>,
 }
 
@@ -54,12 +48,6 @@ impl Window {
     /// Returns the newest envelope first. Default: the oldest first.
     pub fn newest_first(mut self) -> Self {
         self.newest_first = true;
-        self
-    }
-
-    /// Returns only these types. Default: all.
-    pub fn types(mut self, types: impl IntoIterator<Item = EnvelopeType>) -> Self {
-        self.types = types.into_iter().collect();
         self
     }
 

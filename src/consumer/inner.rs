@@ -7,9 +7,7 @@ use parking_lot::Mutex;
 
 use crate::auth::TokenSource;
 use crate::auth::token_source::is_no_replacement;
-use crate::envelopes::NextPage;
 use crate::error::{Error, ErrorKind, Result};
-use crate::metrics::InstanceMetrics;
 use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
@@ -23,14 +21,11 @@ use crate::server::foundation::{Foundation, Purpose, Via};
 use crate::server::joined::{Beginning, JoinedStream, Returned};
 use crate::server::learned::Learned;
 use crate::server::log_cache::engine::{Next, Start};
-use crate::server::log_cache::envelopes;
 use crate::server::log_cache::polling::{self, Answer, PollingSource};
-use crate::server::log_cache::walk::Walk;
 use crate::server::source::{LiveSource, RecentSource};
 use crate::server::watched::{Beside, WatchedStream};
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::Settings;
-use crate::window::Window;
 use crate::wire::format::Format;
 
 /// How long the recent messages may take that are joined with a stream. A server waits longer for the pong to its ping.
@@ -213,91 +208,6 @@ impl Inner {
                 }
                 .map_err(|error| explain(error, app_guid))
             })
-        })
-    }
-
-    /// Returns the function that reads a source page by page.
-    pub(super) fn pages(
-        self: &Arc<Self>,
-        source: &str,
-        given_token: &str,
-        window: &Window,
-        cancel: &Arc<Cancel>,
-    ) -> Result<NextPage> {
-        let mut walk = Walk::new(window)?;
-        let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
-        let (inner, cancel) = (Arc::clone(self), Arc::clone(cancel));
-        let (source, token) = (source.to_owned(), given_token.to_owned());
-        // Keeps the connection open between the pages.
-        let kept: Mutex<Option<(Endpoint, Arc<Client>)>> = Mutex::default();
-        let client_for = move |server: &Endpoint, inner: &Inner, cancel: &Arc<Cancel>| {
-            let mut kept = kept.lock();
-            if let Some((_, client)) = kept.as_ref().filter(|(endpoint, _)| endpoint == server) {
-                return Arc::clone(client);
-            }
-            let client = Arc::new(Client::keeping_alive(&inner.dialer, server, cancel));
-            *kept = Some((server.clone(), Arc::clone(&client)));
-            client
-        };
-        Ok(Box::new(move || {
-            walk.next_page(|page| {
-                inner.ask_log_cache(&source, &token, timeouts, &cancel, |call| {
-                    let client = client_for(call.server, &inner, &cancel);
-                    envelopes::read_page(&Call { client: Some(&client), ..*call }, page)
-                })
-            })
-        }))
-    }
-
-    /// Requests the latest metrics of an app's instances.
-    pub(super) fn metrics(
-        &self,
-        app_guid: &str,
-        given_token: &str,
-        timeouts: ReadTimeouts,
-        cancel: &Arc<Cancel>,
-    ) -> Result<Vec<InstanceMetrics>> {
-        let requester = self.requester(cancel);
-        self.authorized(app_guid, given_token, cancel, |token| {
-            self.foundation.with_server(Purpose::Metrics, requester, timeouts.deadline, |choice| {
-                let token = &*choice.via().token(token);
-                let call = Call { requester, client: None, server: choice.endpoint(), app_guid, token, timeouts };
-                match choice.via() {
-                    Via::Doppler => doppler::container_metrics(&call),
-                    Via::LogCache | Via::Legacy | Via::RlpGateway => envelopes::metrics(&call),
-                }
-                .map_err(|error| explain(error, app_guid))
-            })
-        })
-    }
-
-    /// Makes a call to Log Cache, about a source or about nothing in particular.
-    pub(super) fn ask_log_cache<T>(
-        &self,
-        source: &str,
-        given_token: &str,
-        timeouts: ReadTimeouts,
-        cancel: &Arc<Cancel>,
-        ask: impl Fn(&Call<'_>) -> Result<T>,
-    ) -> Result<T> {
-        self.authorized(source, given_token, cancel, |token| {
-            self.at_log_cache(source, &Via::LogCache.token(token), timeouts, cancel, &ask)
-        })
-    }
-
-    /// Makes a call to Log Cache with exactly this token.
-    pub(super) fn at_log_cache<T>(
-        &self,
-        source: &str,
-        token: &str,
-        timeouts: ReadTimeouts,
-        cancel: &Arc<Cancel>,
-        ask: impl Fn(&Call<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let requester = self.requester(cancel);
-        self.foundation.with_server(Purpose::LogCache, requester, timeouts.deadline, |choice| {
-            ask(&Call { requester, client: None, server: choice.endpoint(), app_guid: source, token, timeouts })
-                .map_err(|error| if source.is_empty() { error } else { explain(error, source) })
         })
     }
 

@@ -8,6 +8,7 @@ use super::walk::{Page, PageRequest, Walk};
 use crate::envelope::EnvelopeType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::{InstanceMetrics, Latest};
+use crate::selection::Selection;
 use crate::server::call::Call;
 use crate::window::Window;
 
@@ -37,7 +38,7 @@ pub(crate) fn read_page(call: &Call<'_>, page: &PageRequest<'_>) -> Result<Page>
 pub(crate) fn metrics(call: &Call<'_>) -> Result<Vec<InstanceMetrics>> {
     let client = call.keeping_alive();
     let call = &Call { client: Some(&client), ..*call };
-    let mut walk = Walk::new(&Window::all().types([EnvelopeType::Gauge]).newest_first())?;
+    let mut walk = Walk::new(&Selection::all().types([EnvelopeType::Gauge]), &Window::all().newest_first())?;
     let (mut latest, mut size) = (Latest::default(), 0_usize);
     // By the server's clock, because that of this machine may be wrong.
     let date = Cell::new(None);

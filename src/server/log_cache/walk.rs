@@ -9,7 +9,16 @@ use super::is_too_large;
 use super::recent::PAGE_SIZE;
 use crate::envelope::{Envelope, EnvelopeType};
 use crate::error::{Error, ErrorKind, Result};
+use crate::selection::Selection;
 use crate::window::Window;
+
+const NAMES: [(EnvelopeType, &str); 5] = [
+    (EnvelopeType::Log, "LOG"),
+    (EnvelopeType::Counter, "COUNTER"),
+    (EnvelopeType::Gauge, "GAUGE"),
+    (EnvelopeType::Timer, "TIMER"),
+    (EnvelopeType::Event, "EVENT"),
+];
 
 /// The envelopes of one page, in the order of the response.
 pub(crate) struct Page {
@@ -22,6 +31,7 @@ pub(crate) struct Page {
 
 /// The request for a page.
 pub(crate) struct PageRequest<'a> {
+    selection: &'a Selection,
     window: &'a Window,
     start: Option<i64>,
     end: Option<i64>,
@@ -37,6 +47,7 @@ pub(crate) struct PageRequest<'a> {
 /// If more envelopes than a page holds have the same time, the rest of them cannot be read from a server that never
 /// returns more than requested. Log Cache does return more: all of that time.
 pub(crate) struct Walk {
+    selection: Selection,
     window: Window,
     start: Option<i64>,
     end: Option<i64>,
@@ -50,14 +61,16 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub(crate) fn new(window: &Window) -> Result<Self> {
-        let Window { start, end, limit, newest_first: _, types: _, name_filter: _ } = *window;
+    /// Of the selection, the sources do not matter.
+    pub(crate) fn new(selection: &Selection, window: &Window) -> Result<Self> {
+        let Window { start, end, limit, newest_first: _, name_filter: _ } = *window;
         if let (Some(start), Some(end)) = (start, end)
             && start > end
         {
             return Err(Error::new(ErrorKind::InvalidInput, "the end of the window is before its start"));
         }
         Ok(Walk {
+            selection: selection.clone(),
             window: window.clone(),
             start,
             end,
@@ -78,7 +91,8 @@ impl Walk {
         while !self.is_over && self.left > 0 && self.end.is_none_or(|end| end > 0) {
             let again: usize = self.repeated.values().sum();
             let limit = self.left.saturating_add(again).min(self.page_size);
-            let request = PageRequest { window: &self.window, start: self.start, end: self.end, limit };
+            let Walk { selection, window, start, end, .. } = &*self;
+            let request = PageRequest { selection, window, start: *start, end: *end, limit };
             let page = match read(&request) {
                 Err(error) if is_too_large(&error) && limit > 1 => {
                     self.page_size = limit / 2;
@@ -131,9 +145,8 @@ impl Walk {
             (None, None) => self.is_over = true,
         }
 
-        // Old servers do not know every type.
-        let types = &self.window.types;
-        envelopes.retain(|envelope| types.is_empty() || types.contains(&envelope.envelope_type()));
+        // Log Cache selects types, but no names.
+        envelopes.retain_mut(|envelope| self.selection.admits(envelope));
         envelopes.truncate(self.left);
         self.left -= envelopes.len();
         envelopes
@@ -186,7 +199,7 @@ fn key(envelope: &Envelope) -> String {
 impl PageRequest<'_> {
     /// Returns the query of the request.
     pub(crate) fn query(&self) -> String {
-        let Window { newest_first, types, name_filter, start: _, end: _, limit: _ } = self.window;
+        let Window { newest_first, name_filter, start: _, end: _, limit: _ } = self.window;
         let mut query = format!("limit={}", self.limit);
         let mut add = |name: &str, value: &dyn std::fmt::Display| {
             // Writing to a string does not fail.
@@ -197,21 +210,14 @@ impl PageRequest<'_> {
         }
         self.start.inspect(|start| add("start_time", start));
         self.end.inspect(|end| add("end_time", end));
-        types.iter().for_each(|envelope_type| add("envelope_types", &name(*envelope_type)));
+        let types = NAMES.iter().filter(|(envelope_type, _)| self.selection.has(*envelope_type));
+        if types.clone().count() < NAMES.len() {
+            types.for_each(|(_, name)| add("envelope_types", name));
+        }
         if let Some(pattern) = name_filter {
             add("name_filter", &utf8_percent_encode(pattern, NON_ALPHANUMERIC));
         }
         query
-    }
-}
-
-fn name(envelope_type: EnvelopeType) -> &'static str {
-    match envelope_type {
-        EnvelopeType::Log => "LOG",
-        EnvelopeType::Counter => "COUNTER",
-        EnvelopeType::Gauge => "GAUGE",
-        EnvelopeType::Timer => "TIMER",
-        EnvelopeType::Event => "EVENT",
     }
 }
 
@@ -246,7 +252,17 @@ mod tests {
     }
 
     fn walk(all: &[Envelope], window: &Window, page_size: usize, together: bool) -> Vec<Envelope> {
-        let mut walk = Walk { page_size, ..Walk::new(window).unwrap() };
+        walk_selected(all, &Selection::all(), window, page_size, together)
+    }
+
+    fn walk_selected(
+        all: &[Envelope],
+        selection: &Selection,
+        window: &Window,
+        page_size: usize,
+        together: bool,
+    ) -> Vec<Envelope> {
+        let mut walk = Walk { page_size, ..Walk::new(selection, window).unwrap() };
         let mut found = Vec::new();
         while let Some(page) = walk.next_page(|request| Ok(answer(all, request, together))).unwrap() {
             assert!(!page.is_empty());
@@ -269,7 +285,7 @@ mod tests {
             times.sort_unstable();
             let all: Vec<_> = times.iter().zip(&texts).map(|(time, text)| envelope(*time, &text.to_string())).collect();
             let window = Window { start, end, limit, newest_first, ..Window::default() };
-            let request = PageRequest { window: &window, start, end, limit: usize::MAX };
+            let request = PageRequest { selection: &Selection::all(), window: &window, start, end, limit: usize::MAX };
             let mut expected = answer(&all, &request, false).envelopes;
             expected.truncate(limit.unwrap_or(usize::MAX));
             let longest = times.chunk_by(|one, other| one == other).map(<[i64]>::len).max().unwrap_or(0);
@@ -301,7 +317,7 @@ mod tests {
     #[test]
     fn a_server_that_ignores_the_end_is_asked_twice() {
         let all: Vec<_> = (0..4).map(|time| envelope(time, "x")).collect();
-        let mut walk = Walk { page_size: 2, ..Walk::new(&Window::all().newest_first()).unwrap() };
+        let mut walk = Walk { page_size: 2, ..Walk::new(&Selection::all(), &Window::all().newest_first()).unwrap() };
         let mut requests = 0;
         let mut read = |request: &PageRequest<'_>| {
             requests += 1;
@@ -318,7 +334,8 @@ mod tests {
         let mut all: Vec<_> = (0..6).map(|time| envelope(time, "x")).collect();
         let event = crate::envelope::Body::Event { title: "t".into(), body: "b".into() };
         all[4].body = event;
-        let found = walk(&all, &Window::all().types([EnvelopeType::Event]), 2, false);
+        let events = Selection::all().types([EnvelopeType::Event]);
+        let found = walk_selected(&all, &events, &Window::all(), 2, false);
         assert!(found.iter().map(|envelope| envelope.timestamp).eq([4]));
     }
 
@@ -332,14 +349,15 @@ mod tests {
 
     #[test]
     fn the_query_has_what_is_set() {
-        let window = Window::all().types([EnvelopeType::Gauge, EnvelopeType::Timer]).name_filter("a b").newest_first();
-        let request = PageRequest { window: &window, start: Some(-5), end: Some(7), limit: 9 };
+        let selection = &Selection::all().types([EnvelopeType::Timer, EnvelopeType::Gauge]);
+        let window = &Window::all().name_filter("a b").newest_first();
+        let request = PageRequest { selection, window, start: Some(-5), end: Some(7), limit: 9 };
         assert_eq!(
             request.query(),
             "limit=9&descending=true&start_time=-5&end_time=7&envelope_types=GAUGE&envelope_types=TIMER&name_filter=a%20b"
         );
-        let all = Window::all();
-        assert_eq!(PageRequest { window: &all, start: None, end: None, limit: 1000 }.query(), "limit=1000");
-        assert!(Walk::new(&Window::all().start(2).end(1)).is_err());
+        let (selection, window) = (&Selection::all(), &Window::all());
+        assert_eq!(PageRequest { selection, window, start: None, end: None, limit: 1000 }.query(), "limit=1000");
+        assert!(Walk::new(selection, &Window::all().start(2).end(1)).is_err());
     }
 }
