@@ -104,6 +104,12 @@ pub(super) fn read_envelopes(
         if envelope.source_id.is_empty() {
             source.clone_into(&mut envelope.source_id);
         }
+        // Korifi has the instance of a gauge in a tag.
+        if envelope.instance_id.is_empty()
+            && let Some(instance) = envelope.tags.get("instance_id")
+        {
+            instance.clone_into(&mut envelope.instance_id);
+        }
         each(envelope)
     })
 }
