@@ -10,6 +10,7 @@ mod events;
 mod frames;
 mod handshake;
 pub(crate) mod input;
+mod promql;
 mod proxy_variables;
 mod responses;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use decoder::decoder;
 pub use events::events;
 pub use frames::frames;
 pub use handshake::handshake;
+pub use promql::promql;
 pub use proxy_variables::proxy_variables;
 pub use responses::responses;
 pub use splitter::splitter;
