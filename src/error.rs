@@ -49,6 +49,7 @@ struct Inner {
     recovered: Vec<LogMessage>,
     gap: Option<Gap>,
     error_type: Option<String>,
+    app: Option<String>,
     is_from_router: bool,
 }
 
@@ -187,6 +188,7 @@ impl Error {
             recovered: Vec::new(),
             gap: None,
             error_type: None,
+            app: None,
             is_from_router: false,
         }))
     }
@@ -304,6 +306,7 @@ impl Error {
             body,
             gap,
             error_type,
+            app: _,
             kind: _,
             status: _,
             retry_after: _,
@@ -326,6 +329,12 @@ impl Error {
     pub(crate) fn with_error_type(mut self, error_type: String) -> Self {
         self.0.error_type = Some(error_type);
         self
+    }
+
+    /// Names the app that the error is about.
+    pub(crate) fn of_app(mut self, app: &str) -> Self {
+        self.0.app = Some(app.to_owned());
+        self.with_context(&format!("app {app}: "))
     }
 
     /// Puts what was being done in front of the text.
@@ -360,6 +369,13 @@ impl Error {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Returns the app that an item of a tail of [several apps](crate::Consumer::tail_apps) is about: the app has a
+    /// [gap](ErrorKind::Gap), or nothing more comes from it, because it was rejected, or its connection ended. The tail
+    /// continues with the others.
+    pub fn app_id(&self) -> Option<&str> {
+        self.0.app.as_deref()
     }
 
     /// Returns the cause of the error, if there is one: for example a [`std::io::Error`], or the error that a proxy
@@ -542,7 +558,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Messages are only counted, because they are the caller's data.
         // The cause is left out, because the text has what can be shown of it.
-        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, error_type, is_from_router } =
+        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, error_type, app, is_from_router } =
             &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
@@ -553,6 +569,7 @@ impl fmt::Debug for Error {
             .field("recovered", &recovered.len())
             .field("gap", gap)
             .field("error_type", error_type)
+            .field("app", app)
             .field("is_from_router", is_from_router)
             .finish()
     }

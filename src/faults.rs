@@ -90,6 +90,13 @@
 //! | a tail loses its connection while its caller pauses | it reconnects meanwhile, and the [`Gap`] waits for the caller |  | `close/caller_code::a_tail_whose_caller_pauses_reconnects_meanwhile` |
 //! | reconnecting fails | more attempts with growing delays, then the error of the last one | [`Reconnect`]; 3 rejections | `reconnect::failed_attempts_back_off_and_the_error_of_the_last_ends_the_tail`, `reconnect::a_repeated_rejection_ends_the_tail`, `reconnect::what_comes_between_rejections_does_not_save_a_tail_that_is_rejected` |
 //! | a stream that gives no lines while Log Cache has some (`disable_logs`) | all lines, the first ones some 5 s late; then tails use Log Cache | until a stream has given a line: read after 1, 2, 4 and 8 s of silence, then every 15 s | `mute_streams::a_mute_stream_is_noticed_within_seconds_and_no_line_is_lost`, `mute_streams::a_mute_stream_is_noticed_although_log_cache_could_not_be_read_for_a_while`, `mute_streams::a_stream_of_an_app_that_logs_nothing_is_kept` |
+//! | a token without the scope for the firehose | [`Unauthorized`], which names the scope |  | `streams::the_firehose_names_the_scope_that_is_missing` |
+//! | a Doppler of before 2018 drops envelopes for a reader that is too slow | a [`Gap`] with their number, [`Ending::Dropped`] |  | `streams::what_an_old_doppler_has_dropped_is_a_gap` |
+//! | a later one cuts off such a reader | [`ConnectionLost`]; [`Ending::Eof`] |  | `streams::a_reader_that_doppler_cuts_off_is_told` |
+//! | a caller of the firehose that stalls | every envelope; the memory stays bounded, and a close is prompt | 11 batches: see [`Tail`] | `slow_caller::a_caller_that_stalls_costs_bounded_memory_and_loses_nothing` |
+//! | one of several apps is rejected | its error with its [`app_id`] as an item, and the messages of the others; the error alone if all are |  | `apps::an_app_that_is_rejected_is_named_and_does_not_end_the_others`, `apps::a_call_fails_if_all_apps_are_rejected` |
+//! | the connection of one of several apps ends | the same, and the tail ends with the last one |  | `apps::an_app_whose_connection_ends_is_named_and_the_tail_ends_with_the_last` |
+//! | a hundred apps over Log Cache | every line, by one thread over one connection | 10 requests/s of quiet apps | `apps_threads::a_hundred_apps_over_log_cache_need_one_thread_and_one_connection` |
 //! | a line that becomes readable late, over Log Cache | it comes when it is readable | [`horizon`] | `follow::lines_that_become_readable_late_are_not_lost` |
 //! | Log Cache drops lines before they are read | a [`Gap`] with the times between which some may be missing |  | `follow::lines_that_log_cache_has_dropped_are_in_a_named_gap` |
 //! | the recent messages of a server without Log Cache no longer reach back to a break of `follow` | a [`Gap`] with the times between which some may be missing |  | `follow_joined::what_the_recent_messages_no_longer_hold_is_in_a_named_gap` |
@@ -158,6 +165,7 @@
 //! [`Ending::Closed`]: crate::Ending::Closed
 //! [`Ending::ClosedByServer`]: crate::Ending::ClosedByServer
 //! [`Ending::Closing`]: crate::Ending::Closing
+//! [`Ending::Dropped`]: crate::Ending::Dropped
 //! [`Ending::Eof`]: crate::Ending::Eof
 //! [`Ending::Reset`]: crate::Ending::Reset
 //! [`Ending::TimedOut`]: crate::Ending::TimedOut
@@ -172,6 +180,7 @@
 //! [`tls_connector`]: crate::Builder::tls_connector
 //! [`danger_allow_plain_servers`]: crate::Builder::danger_allow_plain_servers
 //! [`pong_every`]: crate::Builder::pong_every
+//! [`app_id`]: crate::Error::app_id
 //! [`recovered`]: crate::Error::recovered
 //! [`retry_after`]: crate::Error::retry_after
 //! [`Builder`]: crate::Builder

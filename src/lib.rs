@@ -4,7 +4,7 @@
 //!
 //! # From the top
 //!
-//! There are three types to know:
+//! There are a few types to know:
 //!
 //! * [`Consumer`]: a foundation, and how to connect to it. [`Consumer::discover`] takes the address of its API and
 //!   finds the rest. [`Consumer::from_cf_cli`] needs only a `cf login`. A [`Builder`] has the settings: tokens, TLS,
@@ -13,6 +13,8 @@
 //!   [`Tail::receiver`] are for callers that cannot block, and [`Tail::closer`] ends it from another thread.
 //! * [`LogMessage`]: one message. Its [`Display`](LogMessage#impl-Display-for-LogMessage) form is the line that
 //!   `cf logs` prints.
+//! * [`Envelope`]: a message, a metric or an event, with everything that is known of its source. [`Consumer::stream`]
+//!   returns those of a [`Selection`].
 //!
 //! ```no_run
 //! use loggregator_consumer::{Consumer, ErrorKind};
@@ -61,7 +63,7 @@
 //! closes the connection in the end. A tail over the RLP gateway has only the thread that reads. What waits between
 //! that thread and the caller is [bounded](Tail). When it is full, TCP slows the server down. Messages are decoded in
 //! the caller's thread. A tail over Log Cache has one thread, which polls over one connection that is kept open, and
-//! decodes. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy function, a
+//! decodes, for one app or for several. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy function, a
 //! token function, the debug printer, `on_connect`. While it is not known whether [streams give
 //! lines](Consumer#which-server-is-used), a tail over a stream has one thread more, which reads Log Cache.
 //!
@@ -71,9 +73,27 @@
 //!
 //! # Many apps
 //!
-//! A tail is for one app. For several apps, open several tails of **one** consumer, which asks the API once and renews
-//! one token for all of them. Each tail ends, fails and reconnects on its own, so decide what that means for the others.
-//! A tail costs [one or two threads](#threads) and some 30 KiB; over Log Cache one thread, some 130 KiB, and
+//! [`Consumer::tail_apps`] and [`Consumer::follow_apps`] read several apps as one tail: over one stream of the RLP gateway,
+//! or in one thread that polls Log Cache. An app that is gone is named, and does not end the others:
+//!
+//! ```no_run
+//! # let consumer = loggregator_consumer::Consumer::from_cf_cli()?;
+//! let apps = ["11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"];
+//! for item in consumer.follow_apps(apps, "")? {
+//!     match item {
+//!         Ok(message) => println!("{} {message}", message.app_id),
+//!         Err(error) => eprintln!("{error}"), // see `Error::app_id`
+//!     }
+//! }
+//! # Ok::<(), loggregator_consumer::Error>(())
+//! ```
+//!
+//! For all apps at once, [`Consumer::stream`] reads the *firehose*, also in [several processes](Consumer::stream#the-firehose)
+//! that share it.
+//!
+//! To open and close the tails of apps one by one, open several tails of **one** consumer, which asks the API once and
+//! renews one token for all of them. Each tail ends, fails and reconnects on its own, so decide what that means for the
+//! others. A tail costs [one or two threads](#threads) and some 30 KiB; over Log Cache one thread, some 130 KiB, and
 //! [requests](Polling). A thousand quiet ones make 500 requests/s there, and take 10 % of a core.
 //!
 //! The plainest way is a thread for each tail, as in the example `collector`. One thread for all of them waits with

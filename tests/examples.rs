@@ -385,3 +385,72 @@ fn wait_for_has_found_its_line_even_if_nobody_reads_it() {
         assert_ends_quietly(child);
     });
 }
+
+/// Emits three envelopes of two sources.
+fn emit(session: &Session) {
+    session.log("hello");
+    for total in 1..=2 {
+        let counter = Body::Counter { name: "responses".to_owned(), delta: 1, total };
+        session.server.send_envelope(Envelope::new("gorouter", counter));
+    }
+}
+
+#[test]
+fn firehose_counts_by_type_and_source_and_shares_with_others_of_its_shard() {
+    let program = within(BUILD, || program("firehose"));
+    within(2 * DEADLINE, move || {
+        let session = Session::start();
+        session.server.cf_home_of_admin(&session.home).unwrap();
+        let (child, mut output) = session.run(&program, &["--every", "1"]);
+        let (other, mut others_output) = session.run(&program, &["--every", "1", "--shard", "x"]);
+        let (third, mut thirds_output) = session.run(&program, &["--shard", "x", "--every", "1"]);
+        assert!(session.server.wait_for_tails("*", 3, DEADLINE));
+        emit(&session);
+        // Until everything has been counted.
+        while next_table(&mut output) != [["1", "log", APP], ["2", "counter", "gorouter"]] {}
+        // They take turns.
+        loop {
+            let parts = [&mut others_output, &mut thirds_output].map(|output| next_table(output));
+            let counted = parts.map(|rows| rows.iter().map(|row| row[0].parse::<u32>().unwrap()).sum::<u32>());
+            if counted[0] + counted[1] == 3 {
+                assert!(!counted.contains(&3), "{counted:?}");
+                break;
+            }
+        }
+
+        // It notices that its readers have left when it prints the next time.
+        drop((output, others_output, thirds_output));
+        assert_ends_quietly(child);
+        assert_ends_quietly(other);
+        assert_ends_quietly(third);
+    });
+}
+
+/// Returns the rows of the next table.
+fn next_table(output: &mut impl BufRead) -> Vec<Vec<String>> {
+    let lines = std::iter::repeat_with(|| next_line(output)).take_while(|line| line != "\n");
+    lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn firehose_says_what_is_wrong_with_its_exit_code() {
+    let program = within(BUILD, || program("firehose"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        let cases: [(&[&str], i32, &str); 5] = [
+            (&["--all"], 2, "usage: firehose"),
+            (&["--shard"], 2, "usage: firehose"),
+            (&["--every", "0"], 2, "usage: firehose"),
+            (&["--every", "soon"], 2, "usage: firehose"),
+            // The user is no admin.
+            (&[], 1, "firehose: "),
+        ];
+        for (args, code, text) in cases {
+            let (child, output) = session.run(&program, args);
+            let (actual, errors) = end(child);
+            assert_eq!((actual, output.lines().count()), (Some(code), 0), "{args:?}: {errors}");
+            assert!(errors.starts_with(text) && errors.lines().count() == 1, "{args:?}: {errors}");
+            assert_eq!(errors.contains("doppler.firehose"), code == 1, "{errors}");
+        }
+    });
+}

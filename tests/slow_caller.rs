@@ -15,8 +15,10 @@ use std::time::{Duration, Instant};
 use common::memory::Resident;
 use common::messages::{APP, TOKEN, head};
 use common::{DEADLINE, ScriptedServer, drain, read_head, send, wait_until, within};
-use loggregator_consumer::testing::{Frame, Generation, TrafficController};
-use loggregator_consumer::{Builder, Ending, LogMessage, Proxy, Tail};
+use loggregator_consumer::testing::{Frame, Generation, SlowReader, TrafficController};
+use loggregator_consumer::{
+    Body, Builder, Consumer, Ending, Envelope, LogMessage, MessageType, Proxy, Result, Selection, Tail,
+};
 
 const MB: usize = 1 << 20;
 
@@ -53,6 +55,11 @@ fn a_caller_that_stalls_costs_bounded_memory_and_loses_nothing() {
             });
         }
         stall_gateway(assert_gets_everything);
+        stall_firehose(|tail| {
+            let numbers = tail.take(MESSAGES as usize).map(|envelope| envelope.unwrap().timestamp);
+            assert!(numbers.eq(0..MESSAGES));
+        });
+        stall_firehose(|tail| assert_closes_promptly(|| drop(tail)));
         stall_websocket(Generation::Y2016, false, |_, tail| assert_closes_promptly(|| tail.close().unwrap()));
         stall_websocket(Generation::Y2016, true, |_, tail| assert_closes_promptly(|| drop(tail)));
         stall_gateway(|tail| assert_closes_promptly(|| tail.close().unwrap()));
@@ -88,6 +95,25 @@ fn stall_websocket(generation: Generation, tls: bool, then: impl FnOnce(&Traffic
     });
 }
 
+fn stall_firehose(then: impl FnOnce(Tail<Envelope>)) {
+    let builder = TrafficController::builder().generation(Generation::Today).ping(PING_EVERY, PING_DEADLINE);
+    // It waits for its readers, so that whatever is lost is lost on this side.
+    let server = builder.slow_reader(SlowReader::Wait).backlog(1).retain(0).start().unwrap();
+    let sent = AtomicI64::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            assert!(server.wait_for_tails("*", 1, DEADLINE));
+            let body = || Body::Log { payload: vec![b'x'; SIZE], message_type: MessageType::Out };
+            let send = |number| server.send_envelope(Envelope::new(APP, body()).timestamp(number));
+            (0..MESSAGES).take_while(|number| send(*number) == 1).for_each(|number| sent.store(number, Relaxed));
+        });
+        let builder = Builder::new().doppler(&server.endpoint());
+        let token = server.issue_admin_token();
+        let open = |consumer: &Consumer| consumer.stream(&Selection::all(), &token);
+        stall_open(builder, open, &sent, bound(SIZE), then);
+    });
+}
+
 fn stall_gateway(then: impl FnOnce(Tail)) {
     let payload = "eHh4".repeat(SIZE / 3);
     let size = payload.len();
@@ -111,12 +137,22 @@ fn stall_gateway(then: impl FnOnce(Tail)) {
 /// Opens a tail at a server that sends as fast as the client reads, receives nothing, asserts that TCP pushes back and
 /// memory is bounded, and runs `then`.
 fn stall(builder: Builder, sent: &AtomicI64, bound: usize, then: impl FnOnce(Tail)) {
+    stall_open(builder, |consumer| consumer.tail(APP, TOKEN), sent, bound, then);
+}
+
+fn stall_open<T>(
+    builder: Builder,
+    open: impl FnOnce(&Consumer) -> Result<Tail<T>>,
+    sent: &AtomicI64,
+    bound: usize,
+    then: impl FnOnce(Tail<T>),
+) {
     // A pause of the caller does not count for the idle timeout.
     let builder = builder.proxy(Proxy::none()).idle_timeout(PING_DEADLINE).pong_every(PONG_EVERY);
     let consumer = builder.build().unwrap();
     let before = Resident::now().current;
     Resident::reset_peak();
-    let tail = consumer.tail(APP, TOKEN).unwrap();
+    let tail = open(&consumer).unwrap();
     let taken = wait_until_constant(sent);
     assert!(taken < MESSAGES - 1, "TCP did not push back");
     let memory = Resident::now().peak.saturating_sub(before);

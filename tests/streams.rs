@@ -182,7 +182,9 @@ fn what_a_server_can_select_is_asked_of_it_and_the_rest_is_left_out_here() {
                 let target = if server == Via::Doppler { path.to_owned() } else { format!("/v2/read?{query}") };
                 assert_eq!(foundation.requests().last().unwrap().target, target);
                 let bodies = [log("log"), counter("c"), counter("d"), gauge(&[("a", 1.0), ("b", 2.0)]), timer()];
-                bodies.map(|body| foundation.send_envelope(Envelope::new("gorouter", body)));
+                for body in bodies {
+                    foundation.send_envelope(Envelope::new("gorouter", body));
+                }
                 foundation.close_tails("*", Some(1000), "");
                 let items: Vec<_> = tail.by_ref().filter_map(Result::ok).collect();
                 let mut left: Vec<_> = items.iter().flat_map(names).collect();

@@ -511,7 +511,7 @@ mod doppler {
             };
             let (mut all, mut shared) = (open("/firehose/one"), [open("/firehose/two"), open("/firehose/two")]);
             let metrics = open("/firehose/three?filter-type=metrics");
-            assert!(server.wait_for_tails("*", 3, DEADLINE));
+            assert!(server.wait_for_tails("*", 4, DEADLINE));
             for time in 0..10 {
                 assert_eq!(server.send(message("hi", time)) + server.send(LogMessage::new(OTHER_APP, "ho")), 4);
             }
@@ -524,7 +524,7 @@ mod doppler {
             assert_eq!(count(std::slice::from_mut(&mut all), 20), 10);
             assert_eq!(count(&mut shared, 10), 10);
             shared.iter().chain([&all, &metrics]).for_each(assert_quiet);
-            assert_eq!(server.close_tails("*", None, ""), 3);
+            assert_eq!(server.close_tails("*", None, ""), 4);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::dial::Dialer;
 use crate::net::endpoint::Endpoint;
 use crate::net::http::Client;
-use crate::net::registry::Registry;
+use crate::net::registry::{Registration, Registry};
 use crate::recent::Recent;
 use crate::server::app_guid::explain_guid;
 use crate::server::call::{Call, Requester};
@@ -25,7 +25,8 @@ use crate::server::log_cache::polling::{self, Answer, PollingSource};
 use crate::server::source::{LiveSource, RecentSource};
 use crate::server::watched::{Beside, WatchedStream};
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
-use crate::settings::Settings;
+use crate::settings::{Polling, Settings};
+use crate::tail::{Reconnector, Tail};
 use crate::wire::format::Format;
 
 /// How long the recent messages may take that are joined with a stream. A server waits longer for the pong to its ping.
@@ -63,6 +64,22 @@ impl Inner {
 
     pub(super) fn tail_purpose(&self) -> Purpose {
         self.tail_via.map_or(Purpose::Tail, Purpose::TailVia)
+    }
+
+    /// Opens a tail whose connections `connect` makes.
+    pub(super) fn open_tail<T: Send + 'static>(
+        self: &Arc<Self>,
+        connect: impl Fn() -> Result<Box<dyn LiveSource<T>>> + Send + Sync + 'static,
+        cancel: &Arc<Cancel>,
+        registration: Option<Registration>,
+    ) -> Result<Tail<T>> {
+        let source = connect()?;
+        let reconnector = self.settings.reconnect.map(|policy| {
+            let inner = Arc::clone(self);
+            let connected = move || inner.settings.connected();
+            Reconnector { policy, connect: Box::new(connect), connected: Box::new(connected) }
+        });
+        Tail::spawn(source, &self.settings, reconnector, Arc::clone(cancel), registration)
     }
 
     /// Connects to the source of a live call.
@@ -124,7 +141,7 @@ impl Inner {
         })?;
         let start = Start::Since(opening.start);
         let requests = Box::new(self.further_polls(live, server, client));
-        let log_cache = PollingSource::new(&self.settings, start, &live.cancel, requests);
+        let log_cache = PollingSource::new(&self.settings, self.settings.polling, start, &live.cancel, requests);
         Ok(Beside { log_cache: Box::new(log_cache), opened_at: opening })
     }
 
@@ -150,17 +167,29 @@ impl Inner {
 
     /// Opens a source that polls Log Cache.
     fn poll(self: &Arc<Self>, live: &Live, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
+        let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
+        Ok(Box::new(self.poll_with(live, self.settings.polling, &client, server, token)?))
+    }
+
+    /// Opens a source that polls Log Cache with this client.
+    pub(super) fn poll_with(
+        self: &Arc<Self>,
+        live: &Live,
+        polling: Polling,
+        client: &Arc<Client>,
+        server: &Endpoint,
+        token: &str,
+    ) -> Result<PollingSource> {
         let timeouts = self.polling_timeouts();
         // A joined stream may have returned messages before it broke, and Log Cache is back.
         let start = live.returned.lock().next_time().map_or(live.start, Start::Since);
-        let client = Arc::new(Client::keeping_alive(&self.dialer, server, &live.cancel));
         let first = |next| {
             let requester = self.requester(&live.cancel);
-            let call = Call { requester, client: Some(&client), server, app_guid: &live.app_guid, token, timeouts };
+            let call = Call { requester, client: Some(client), server, app_guid: &live.app_guid, token, timeouts };
             polling::read(&call, next)
         };
-        let further = self.further_polls(live, server, Arc::clone(&client));
-        Ok(Box::new(PollingSource::open(&self.settings, start, &live.cancel, first, Box::new(further))?))
+        let further = self.further_polls(live, server, Arc::clone(client));
+        PollingSource::open(&self.settings, polling, start, &live.cancel, first, Box::new(further))
     }
 
     /// Returns the timeouts of each request to Log Cache. The head of its response has the connect timeout.

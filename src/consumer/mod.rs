@@ -1,5 +1,6 @@
 //! [`Consumer`]: reads an app's logs from the best server that a foundation has.
 
+mod apps;
 mod inner;
 mod log_cache;
 mod streams;
@@ -8,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::apps::Apps;
 use self::inner::{Inner, Live};
 use self::streams::Stream;
 use crate::auth::{TokenSource, check};
@@ -27,7 +29,7 @@ use crate::server::learned::Learned;
 use crate::server::log_cache::engine::Start;
 use crate::server::source::LiveSource;
 use crate::settings::Settings;
-use crate::tail::{Reconnector, Tail};
+use crate::tail::Tail;
 
 /// A client for the logs of a foundation: [`follow`](Consumer::follow) returns the recent messages of an app and then all
 /// further ones, [`tail`](Consumer::tail) only further ones, and [`recent`](Consumer::recent) only those that the
@@ -56,7 +58,9 @@ use crate::tail::{Reconnector, Tail};
 /// | what an app logs from now on, as soon as it does | [`tail`](Consumer::tail) |
 /// | one of these for hours | it, with [`Builder::reconnect`] and [`Builder::tokens`] |
 /// | a line that has been logged already, or will be | `follow`: see the example `wait_for` |
-/// | the messages of several apps | one tail for each: see [many apps](crate#many-apps) |
+/// | the messages of several apps | [`tail_apps`](Consumer::tail_apps), [`follow_apps`](Consumer::follow_apps): see [many apps](crate#many-apps) |
+/// | metrics, events, or what is known of a message's source | [`stream`](Consumer::stream) |
+/// | what the whole foundation emits, also in several processes | [`stream`](Consumer::stream) of [`Selection::all`] |
 /// | to know whether to try again | [`Error::is_transient`] |
 /// | to stop from another thread | [`Tail::closer`] for one tail, [`Consumer::close`] for everything |
 ///
@@ -376,8 +380,11 @@ impl Consumer {
     /// | selection | servers, best first |
     /// |---|---|
     /// | [`Selection::app`] | the RLP gateway; Doppler |
-    /// | [`Selection::apps`], or a [shard](Selection::shard) of some sources | the RLP gateway |
+    /// | [`Selection::apps`] | the RLP gateway; Doppler, with one connection and two threads for each |
+    /// | [`Selection::app`] or [`apps`](Selection::apps) with a [shard](Selection::shard) | the RLP gateway |
     /// | [`Selection::all`] | Doppler; the RLP gateway |
+    ///
+    /// Of several sources, one that is rejected is an item, as in [`tail_apps`](Consumer::tail_apps).
     ///
     /// [`Builder::tail_via`] makes the choice. It matters, because the servers carry different envelopes:
     ///
@@ -428,6 +435,103 @@ impl Consumer {
         self.spawn(move || inner.connect_stream(&stream), cancel, registration)
     }
 
+    /// Returns the messages of several apps from now on, as one [`Tail`]: [`LogMessage::app_id`] is the app of each.
+    ///
+    /// Like [`tail`](Consumer::tail), with these differences:
+    ///
+    /// * The servers are, best first: the RLP gateway, which has one stream for all of them; Log Cache, which one thread
+    ///   [polls](crate::Polling) for all of them, over one connection; Doppler and the legacy Traffic Controller, with one
+    ///   connection and two threads for each app.
+    /// * An app that is rejected, or whose connection ends, is named by an error item, whose [`Error::app_id`] is the app.
+    ///   The tail continues with the others. It ends with an error when the last one has ended. If all of them are
+    ///   rejected, this returns the error of one.
+    /// * A [gap](ErrorKind::Gap) of one app has its `app_id`. One without an `app_id` is a gap of all of them.
+    /// * Whether the stream [gives lines](Consumer#which-server-is-used) is not watched. Use
+    ///   [`follow_apps`](Consumer::follow_apps) on a foundation where it may not.
+    ///
+    /// Of Log Cache, quiet apps are asked at most 10 times in a second together: of 100 quiet apps, each is asked every
+    /// 10 s, so that its first line after a pause may come that much later. An app with new lines is asked as often as
+    /// [`Polling::every`](crate::Polling::every) says.
+    ///
+    /// When a tail over the RLP gateway [reconnects](Builder::reconnect), it asks for all apps again, and names those again
+    /// that are rejected. What a slow caller may cost in memory is the limit of a [`Tail`], once over the gateway and Log
+    /// Cache, and once for each app over Doppler.
+    ///
+    /// ```
+    /// # use loggregator_consumer::testing::{Generation, TrafficController};
+    /// # use loggregator_consumer::{Builder, LogMessage, Proxy};
+    /// # let [shop, cart, gone] = [1, 2, 3].map(|n| format!("{n}1111111-1111-1111-1111-111111111111"));
+    /// # let server = TrafficController::builder().generation(Generation::Today).apps([&shop, &cart]).start()?;
+    /// # let token = server.issue_token();
+    /// # let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let mut tail = consumer.tail_apps([&shop, &cart, &gone], &token)?;
+    /// # server.send(LogMessage::new(&*cart, "hello"));
+    /// # server.send(LogMessage::new(&*shop, "hello"));
+    /// # for item in tail.by_ref().take(3) {
+    /// match item {
+    ///     Ok(message) => println!("{} {message}", message.app_id),
+    ///     Err(error) => eprintln!("{error}"), // names the app that is gone
+    /// }
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`tail`](Consumer::tail). [`InvalidInput`](ErrorKind::InvalidInput) if there is no app.
+    pub fn tail_apps(&self, apps: impl IntoIterator<Item = impl AsRef<str>>, auth_token: &str) -> Result<Tail> {
+        self.open_apps(Start::Tail, apps, auth_token)
+    }
+
+    /// Returns the newest messages of each of several apps, and then all further ones, as one [`Tail`].
+    ///
+    /// Like [`follow`](Consumer::follow), with the differences of [`tail_apps`](Consumer::tail_apps). The first messages are
+    /// sorted by time for each app, and not between apps. The guarantee of `follow` holds for each app, with two limits:
+    /// all of them together must be read at least twice as fast as they are logged, and Log Cache must hold the lines of
+    /// an app for as long as it takes to ask all others. A [gap](crate::Gap) is that of one app.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`follow`](Consumer::follow) and of [`tail_apps`](Consumer::tail_apps).
+    pub fn follow_apps(&self, apps: impl IntoIterator<Item = impl AsRef<str>>, auth_token: &str) -> Result<Tail> {
+        self.open_apps(Start::Follow, apps, auth_token)
+    }
+
+    /// Returns all messages of several apps since a time, and then all further ones: [`follow_since`](Consumer::follow_since)
+    /// for several apps. [`Tail::complete_until`] is the time that holds for all of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`follow_apps`](Consumer::follow_apps).
+    pub fn follow_apps_since(
+        &self,
+        apps: impl IntoIterator<Item = impl AsRef<str>>,
+        auth_token: &str,
+        since: i64,
+    ) -> Result<Tail> {
+        self.open_apps(Start::Since(since), apps, auth_token)
+    }
+
+    fn open_apps(
+        &self,
+        start: Start,
+        apps: impl IntoIterator<Item = impl AsRef<str>>,
+        auth_token: &str,
+    ) -> Result<Tail> {
+        check(auth_token)?;
+        let mut guids: Vec<String> = Vec::new();
+        for app in apps {
+            let guid = checked_guid(app.as_ref())?;
+            if !guids.iter().any(|other| other == guid) {
+                guids.push(guid.to_owned());
+            }
+        }
+        let (cancel, registration) = self.inner.open.register();
+        let apps = Apps::new(start, guids, auth_token, &cancel)?;
+        let inner = Arc::clone(&self.inner);
+        self.spawn(move || inner.connect_apps(&apps), cancel, registration)
+    }
+
     fn open_tail(&self, start: Start, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check(auth_token)?;
         let (app_guid, token) = (checked_guid(app_guid)?.to_owned(), auth_token.to_owned());
@@ -444,13 +548,7 @@ impl Consumer {
         cancel: Arc<Cancel>,
         registration: Registration,
     ) -> Result<Tail<T>> {
-        let source = connect()?;
-        let reconnector = self.inner.settings.reconnect.map(|policy| {
-            let inner = Arc::clone(&self.inner);
-            let connected = move || inner.settings.connected();
-            Reconnector { policy, connect: Box::new(connect), connected: Box::new(connected) }
-        });
-        let tail = Tail::spawn(source, &self.inner.settings, reconnector, Arc::clone(&cancel), registration)?;
+        let tail = self.inner.open_tail(connect, &cancel, Some(registration))?;
         // After the threads have started, because the callback may take long, panic or close this tail, and the threads
         // keep the connection alive and close it.
         self.inner.settings.connected();

@@ -51,6 +51,17 @@ impl Stream {
         Ok(Stream { selection: Arc::new(selection), shard_id, token: token.to_owned(), cancel: Arc::clone(cancel) })
     }
 
+    /// Returns the stream of one of several sources.
+    fn of_one(&self, source: &str, cancel: &Arc<Cancel>) -> Self {
+        let selection = Selection::clone(&self.selection).with_sources(vec![source.to_owned()]);
+        Stream {
+            selection: Arc::new(selection),
+            shard_id: self.shard_id.clone(),
+            token: self.token.clone(),
+            cancel: Arc::clone(cancel),
+        }
+    }
+
     fn purpose(&self) -> Purpose {
         match (self.selection.sources(), self.selection.shard_id()) {
             (None, _) => Purpose::Firehose,
@@ -67,7 +78,7 @@ impl Stream {
 
 impl Inner {
     /// Connects to the source of a stream.
-    pub(super) fn connect_stream(&self, stream: &Stream) -> Result<Box<dyn LiveSource<Envelope>>> {
+    pub(super) fn connect_stream(self: &Arc<Self>, stream: &Stream) -> Result<Box<dyn LiveSource<Envelope>>> {
         let purpose = self.tail_via.map_or(stream.purpose(), Purpose::TailVia);
         let requester = self.requester(&stream.cancel);
         self.authorized(stream.first_source(), &stream.token, &stream.cancel, |token| {
@@ -78,7 +89,7 @@ impl Inner {
     }
 
     fn open_stream(
-        &self,
+        self: &Arc<Self>,
         stream: &Stream,
         via: Via,
         server: &Endpoint,
@@ -101,7 +112,11 @@ impl Inner {
             (Via::Doppler, Some([source]), None) => {
                 doppler::tail(&call(source), Format::Doppler.envelopes(selection)).map_err(explain_source)
             }
-            (Via::Doppler, ..) => Err(unsuited("Doppler has no stream of several apps, and shares only the firehose")),
+            (Via::Doppler, Some(sources), None) => self.open_each(sources, &stream.cancel, |source, cancel| {
+                let (inner, stream) = (Arc::clone(self), stream.of_one(source, cancel));
+                move || inner.connect_stream(&stream)
+            }),
+            (Via::Doppler, Some(_), Some(_)) => Err(unsuited("Doppler shares only the firehose")),
             (Via::Legacy, ..) => Err(unsuited("the legacy Traffic Controller has only log messages")),
             (Via::LogCache, ..) => Err(unsuited("Log Cache has no stream")),
         }

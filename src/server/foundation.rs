@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     LogCache,
     /// The metrics of containers.
     Metrics,
+    /// Live messages of several apps.
+    TailOfSeveral,
     /// Live envelopes of some sources.
     Stream,
     /// The same, shared between several readers.
@@ -59,6 +61,12 @@ impl Purpose {
                 (Via::LogCache, "it holds the recent messages of today's foundations"),
                 (Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
                 (Via::Legacy, "it is the only known server for recent messages"),
+            ],
+            Purpose::TailOfSeveral => &[
+                (Via::RlpGateway, "it has one stream for several apps"),
+                (Via::LogCache, "the address of the RLP gateway is not known, so it is polled, over one connection"),
+                (Via::Doppler, "no better server is known, so it has one stream for each app"),
+                (Via::Legacy, "it is the only known server for tails"),
             ],
             Purpose::Stream => &[
                 (Via::RlpGateway, "it has envelopes of all types, and selects them"),
@@ -433,7 +441,7 @@ impl Foundation {
                 "has no recent messages",
                 "use Consumer::tail, or set the address of another server (see Builder::api and Builder::log_cache)",
             ),
-            Purpose::Tail | Purpose::Metrics => None,
+            Purpose::Tail | Purpose::TailOfSeveral | Purpose::Metrics => None,
             Purpose::LogCache => Some(
                 "no address of Log Cache is known, and no other server has this: see Builder::api and \
                  Builder::log_cache (foundations before 2018 have no Log Cache)"
@@ -454,7 +462,7 @@ impl Foundation {
             )),
         };
         let call = match purpose {
-            Purpose::Tail | Purpose::TailVia(_) => "tail",
+            Purpose::Tail | Purpose::TailOfSeveral | Purpose::TailVia(_) => "tail",
             Purpose::Recent => "recent",
             Purpose::Follow => "follow",
             Purpose::LogCache => "read",

@@ -3,6 +3,7 @@
 //! Source: the RLP gateway of loggregator-release. A stream is one endless HTTP response of server-sent events: batches
 //! of envelopes, a heartbeat every 15 s, and a `closing` event, by default after 14 minutes.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::ending::Ending;
 use crate::envelope::EnvelopeType;
 use crate::error::{Error, ErrorKind, Result};
+use crate::message::LogMessage;
 use crate::net::dial::stream::TlsFailure;
 use crate::net::http::Body;
 use crate::net::websocket::WriteHalf;
@@ -17,7 +19,7 @@ use crate::secrets::hide;
 use crate::selection::Selection;
 use crate::server::app_guid::{escaped, warn_of_no_guid};
 use crate::server::call::Call;
-use crate::server::source::LiveSource;
+use crate::server::source::{Decoded, LiveSource};
 use crate::wire::format::{Decoder, Format};
 use crate::wire::frames::{Frames, Progress};
 use crate::wire::sse::{Event, Parser};
@@ -33,25 +35,67 @@ const EVENT_FACTOR: usize = 4;
 
 /// Opens the stream of an app's logs.
 pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
-    let stream = open(call, &format!("log&source_id={}", call.guid()?), Format::Gateway.decoder())?;
+    let stream = open(call, &format!("log&source_id={}", call.guid()?), &Format::Gateway.decoder())?;
     // For an app's name, the gateway opens a stream to an admin, and nothing ever arrives.
     warn_of_no_guid("a tail from the RLP gateway may stay silent", call.app_guid);
     Ok(Box::new(stream))
 }
 
-/// Opens the stream of a selection. All readers with the same shard id share it.
+/// Opens the stream of a selection. All readers with the same shard id share it. What the gateway rejects of several
+/// sources is left out, and is named by the first items.
 pub(crate) fn stream<T: 'static>(
     call: &Call<'_>,
     selection: &Selection,
     decoder: Decoder<T>,
 ) -> Result<Box<dyn LiveSource<T>>> {
-    let result = open(call, &query(selection), decoder).map(|stream| Box::new(stream) as Box<dyn LiveSource<T>>);
-    result.map_err(|error| match (error.kind(), selection.sources()) {
-        (ErrorKind::Unauthorized, None) => {
-            error.with_hint(" (to read all sources, the token needs the scope doppler.firehose or logs.admin)")
+    let several = selection.sources().filter(|sources| sources.len() > 1);
+    let stream = match (open(call, &query(selection), &decoder), several) {
+        (Err(error), Some(sources)) if is_rejection(&error) => {
+            let mut rejected = Vec::new();
+            let allowed = allowed(call, selection, sources, &mut rejected)?;
+            if allowed.is_empty() {
+                return Err(error);
+            }
+            let mut stream = open(call, &query(&selection.clone().with_sources(allowed)), &decoder)?;
+            stream.rejected = rejected.into();
+            Ok(stream)
         }
-        _ => error,
+        (result, _) => result,
+    };
+    stream.map(|stream| Box::new(stream) as Box<dyn LiveSource<T>>).map_err(|error| {
+        match (error.kind(), selection.sources()) {
+            (ErrorKind::Unauthorized, None) => {
+                error.with_hint(" (to read all sources, the token needs the scope doppler.firehose or logs.admin)")
+            }
+            _ => error,
+        }
     })
+}
+
+/// The gateway rejects a request as a whole, without saying for which of its sources. So this asks for one half of them,
+/// and then for the other. Returns the sources that are allowed, and adds an error for each other one.
+fn allowed(
+    call: &Call<'_>,
+    selection: &Selection,
+    sources: &[String],
+    rejected: &mut Vec<Error>,
+) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    let (one, other) = sources.split_at(sources.len() / 2);
+    for half in [one, other].into_iter().filter(|half| !half.is_empty()) {
+        let query = query(&selection.clone().with_sources(half.to_vec()));
+        match (open(call, &query, &Format::Gateway.decoder::<LogMessage>()), half) {
+            (Ok(_), _) => all.extend_from_slice(half),
+            (Err(error), [source]) if is_rejection(&error) => rejected.push(error.hiding(call.token).of_app(source)),
+            (Err(error), _) if is_rejection(&error) => all.extend(allowed(call, selection, half, rejected)?),
+            (Err(error), _) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+fn is_rejection(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unauthorized
 }
 
 /// Returns the query for a selection. What the gateway cannot select is left out, and selected on this side.
@@ -84,7 +128,7 @@ const TYPES: [(EnvelopeType, &str); 5] = [
     (EnvelopeType::Event, "event"),
 ];
 
-fn open<T>(call: &Call<'_>, query: &str, decoder: Decoder<T>) -> Result<EventStream<T>> {
+fn open<T>(call: &Call<'_>, query: &str, decoder: &Decoder<T>) -> Result<EventStream<T>> {
     let path = format!("/v2/read?{query}");
     let response = call.get(&path)?;
     if response.status != 200 {
@@ -96,7 +140,7 @@ fn open<T>(call: &Call<'_>, query: &str, decoder: Decoder<T>) -> Result<EventStr
         let text = format!("the request for {path}: the response is not an event stream but `{content_type}`");
         return Err(Error::new(ErrorKind::BadResponse, text));
     }
-    Ok(EventStream::new(response.body, decoder, call.settings().max_message_size, call.token))
+    Ok(EventStream::new(response.body, Arc::clone(decoder), call.settings().max_message_size, call.token))
 }
 
 /// Adds a hint to an error response. The gateway answers 404 `not_found` to every token that it rejects.
@@ -124,6 +168,8 @@ struct EventStream<T> {
     buffer: Box<[u8]>,
     frames: Frames,
     decoder: Decoder<T>,
+    /// What became of the sources that the gateway rejects.
+    rejected: VecDeque<Error>,
     max_size: usize,
     /// Hidden in the text of a `closing` event, which may repeat it.
     token: String,
@@ -137,6 +183,7 @@ impl<T> EventStream<T> {
             buffer: vec![0; READ_SIZE].into(),
             frames: Frames::default(),
             decoder,
+            rejected: VecDeque::new(),
             max_size,
             token: token.to_owned(),
         }
@@ -146,6 +193,9 @@ impl<T> EventStream<T> {
 impl<T> LiveSource<T> for EventStream<T> {
     /// Waits for the next bytes and parses the events in them.
     fn receive(&mut self) -> Progress {
+        if !self.rejected.is_empty() {
+            return Progress::More;
+        }
         let read = match self.body.read(&mut self.buffer) {
             Ok(0) => return Progress::Ended(Ending::Eof),
             Ok(n) => n,
@@ -174,6 +224,11 @@ impl<T> LiveSource<T> for EventStream<T> {
         let mut next = recycled();
         next.clear();
         Some(std::mem::replace(&mut self.frames, next))
+    }
+
+    fn take_decoded(&mut self) -> Option<Decoded<T>> {
+        let messages: VecDeque<_> = self.rejected.drain(..).map(Err).collect();
+        (!messages.is_empty()).then_some(Decoded { messages, complete_until: None })
     }
 
     fn decoder(&self) -> Option<Decoder<T>> {

@@ -1,4 +1,4 @@
-//! [`Tail`]: an app's messages as they are logged.
+//! [`Tail`]: messages or envelopes as they are logged.
 //!
 //! The reader thread reads a source and sends batches through a channel. The keep-alive thread keeps a websocket open.
 //! The caller's thread decodes the batches that it takes from the channel.
@@ -6,6 +6,7 @@
 mod backoff;
 mod batch;
 mod keep_alive;
+mod merged;
 mod reader;
 mod reconnect;
 mod threads;
@@ -21,6 +22,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
 pub use self::batch::Batch;
 use self::keep_alive::Intervals;
+pub(crate) use self::merged::MergedTails;
 use self::reader::{Connection, Reader};
 pub(crate) use self::reconnect::Reconnector;
 use self::threads::{Shared, ThreadKind, start_thread};
@@ -44,11 +46,12 @@ const RECYCLED_BUFFERS: usize = 2;
 /// runs in them blocks: the logger, and in a thread that polls also a proxy function or a token function.
 const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// An app's log messages as they arrive: an iterator that blocks until the next one.
+/// Log messages as they arrive, or [envelopes](crate::Envelope): an iterator that blocks until the next one.
 ///
 /// An item is a message or an error. Two kinds of errors do not end the tail: a message that could not be decoded, and
 /// the [gap](ErrorKind::Gap) where messages may be missing: where a tail [reconnected](crate::Builder::reconnect), or
-/// where Log Cache has dropped some before they were read. A tail that ends cleanly (by a
+/// where Log Cache has dropped some before they were read. Nor does the end of one of [several
+/// apps](crate::Consumer::tail_apps), unless it is the last one. A tail that ends cleanly (by a
 /// [`close`](Closer::close), or by a server that closes the connection normally) just ends; otherwise the last item is
 /// an error. [`ending`](Tail::ending) says how the tail ended.
 ///
@@ -102,7 +105,7 @@ impl<T: Send + 'static> Tail<T> {
         settings: &Settings,
         reconnector: Option<Reconnector<T>>,
         cancel: Arc<Cancel>,
-        registration: Registration,
+        registration: Option<Registration>,
     ) -> Result<Self> {
         let shared = Arc::new(Shared::new(cancel));
         let (running, ended) = bounded(0);
@@ -236,6 +239,11 @@ impl<T> Tail<T> {
             self.complete_until = self.current.complete_until().max(self.complete_until);
             self.current = receive(&self.batches)?;
         }
+    }
+
+    /// Returns true if the error that ended the tail has been returned.
+    fn has_returned_end(&self) -> bool {
+        self.end_returned
     }
 
     fn join(&mut self) {

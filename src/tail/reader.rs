@@ -81,7 +81,8 @@ pub(super) struct Reader<T> {
     pub(super) intervals: Intervals,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) shared: Arc<Shared>,
-    pub(super) registration: Registration,
+    /// `None`: the tail is a part of another one.
+    pub(super) registration: Option<Registration>,
     pub(super) running: Running,
     pub(super) batches: Sender<Batch<T>>,
     /// Buffers of decoded batches, to be read into again.
@@ -379,7 +380,7 @@ mod tests {
             intervals,
             idle_timeout: None,
             shared,
-            registration,
+            registration: Some(registration),
             running,
             batches,
             recycle,

@@ -8,6 +8,7 @@ pub(crate) mod engine;
 pub(crate) mod envelopes;
 mod pages;
 pub(crate) mod polling;
+pub(crate) mod polling_group;
 pub(crate) mod queries;
 mod recent;
 mod requests;

@@ -16,7 +16,7 @@ use crate::net::http::body_error;
 use crate::net::websocket::WriteHalf;
 use crate::server::call::Call;
 use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
-use crate::settings::Settings;
+use crate::settings::{Polling, Settings};
 use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 use crate::wire::v2;
@@ -65,12 +65,13 @@ impl PollingSource {
     /// Makes the first requests, by `first`. All further ones are made by `request`, in the thread that reads.
     pub(crate) fn open(
         settings: &Settings,
+        polling: Polling,
         start: Start,
         cancel: &Arc<Cancel>,
         first: impl Fn(Next) -> Result<Answer>,
         request: Request,
     ) -> Result<Self> {
-        let mut source = PollingSource::new(settings, start, cancel, request);
+        let mut source = PollingSource::new(settings, polling, start, cancel, request);
         loop {
             let next = source.engine.next(source.started.elapsed());
             match first(next) {
@@ -87,12 +88,18 @@ impl PollingSource {
     }
 
     /// Makes no request yet.
-    pub(crate) fn new(settings: &Settings, start: Start, cancel: &Arc<Cancel>, request: Request) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        polling: Polling,
+        start: Start,
+        cancel: &Arc<Cancel>,
+        request: Request,
+    ) -> Self {
         let config = Config {
-            every: settings.polling.every,
-            idle: settings.polling.idle,
-            horizon: settings.polling.horizon,
-            hold: settings.polling.hold,
+            every: polling.every,
+            idle: polling.idle,
+            horizon: polling.horizon,
+            hold: polling.hold,
             recent_limit: settings.recent_limit,
             recent_size: settings.max_recent_size,
             ..Config::default()
@@ -201,6 +208,39 @@ impl PollingSource {
         Ok(())
     }
 
+    /// Makes one request if it is due. Returns when the next one is due if it is not.
+    ///
+    /// # Errors
+    ///
+    /// The error that ends the tail.
+    pub(super) fn step(&mut self) -> Result<Option<Instant>> {
+        self.take_items();
+        match self.engine.next(self.started.elapsed()) {
+            Next::Wait(until) => Ok(Some(self.started + until)),
+            next => self.request(next).map(|()| None),
+        }
+    }
+
+    /// Takes the messages that are there, and the time up to which they are complete.
+    pub(super) fn take_all(&mut self) -> Decoded {
+        self.take_items();
+        self.decoded_size = 0;
+        let complete_until = self.decoded.complete_until;
+        Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until }
+    }
+
+    pub(super) fn complete_until(&self) -> Option<i64> {
+        self.engine.complete_until()
+    }
+
+    /// Takes everything that is left when the source has given up.
+    pub(super) fn take_last(&mut self) -> Decoded {
+        while let Some(item) = self.engine.take_last() {
+            self.decode(item);
+        }
+        self.take_all()
+    }
+
     /// Moves what the engine has to return to `decoded`.
     fn take_items(&mut self) {
         while let Some(item) = self.engine.take(self.started.elapsed()) {
@@ -258,9 +298,7 @@ impl LiveSource for PollingSource {
             return None;
         }
         self.last_report = Instant::now();
-        self.decoded_size = 0;
-        let complete_until = self.decoded.complete_until;
-        Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
+        Some(self.take_all())
     }
 
     fn decoder(&self) -> Option<Decoder<LogMessage>> {

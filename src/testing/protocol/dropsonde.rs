@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::envelope_filter::is_container_metric;
 use crate::envelope::{Body, Envelope, GaugeValue};
 use crate::message::{LogMessage, MessageType};
 use crate::wire::dropsonde::{METHODS, encode_doppler};
@@ -103,6 +102,16 @@ pub(crate) fn encode_envelope(envelope: &Envelope) -> Vec<Vec<u8>> {
         }
         Body::Event { .. } => Vec::new(),
     }
+}
+
+/// The values of a container metric of version 1.
+const CONTAINER_METRICS: [&str; 5] = ["cpu", "memory", "disk", "memory_quota", "disk_quota"];
+
+/// Returns true if a gauge becomes a container metric of version 1.
+pub(crate) fn is_container_metric(envelope: &Envelope) -> bool {
+    let Body::Gauge(values) = &envelope.body else { return false };
+    let is_set = |name: &str| values.get(name).is_some_and(|value| !value.unit.is_empty() || value.value != 0.0);
+    CONTAINER_METRICS.into_iter().all(is_set)
 }
 
 /// Encodes an envelope around an event, whose type and field are given.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::dropsonde::is_container_metric;
 use super::log_entry::LogEntry;
 use super::request::{Request, RequestKind};
-use crate::envelope::{Body, Envelope, EnvelopeType};
+use crate::envelope::{Body, EnvelopeType};
 
 /// The envelopes that a server sends to one client, of those of its sources.
 #[derive(Default)]
@@ -81,14 +82,4 @@ impl EnvelopeFilter {
             }
         }
     }
-}
-
-/// The values of a container metric of version 1.
-const CONTAINER_METRICS: [&str; 5] = ["cpu", "memory", "disk", "memory_quota", "disk_quota"];
-
-/// Returns true if a gauge becomes a container metric of version 1.
-pub(crate) fn is_container_metric(envelope: &Envelope) -> bool {
-    let Body::Gauge(values) = &envelope.body else { return false };
-    let is_set = |name: &str| values.get(name).is_some_and(|value| !value.unit.is_empty() || value.value != 0.0);
-    CONTAINER_METRICS.into_iter().all(is_set)
 }

@@ -153,6 +153,20 @@ impl TrafficController {
     ///
     /// If the file cannot be written. Missing directories are created.
     pub fn cf_home(&self, dir: impl AsRef<Path>) -> io::Result<()> {
+        self.write_session(dir.as_ref(), &self.issue_token())
+    }
+
+    /// [Logs](TrafficController::cf_home) an [admin](TrafficController::issue_admin_token) in. When the session's token has
+    /// expired, the next one is that of a user.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`cf_home`](TrafficController::cf_home).
+    pub fn cf_home_of_admin(&self, dir: impl AsRef<Path>) -> io::Result<()> {
+        self.write_session(dir.as_ref(), &self.issue_admin_token())
+    }
+
+    fn write_session(&self, dir: &Path, token: &str) -> io::Result<()> {
         let settings = &self.shared.settings;
         let generation = settings.generation;
         let url_if = |exists, url| if exists { url } else { String::new() };
@@ -177,7 +191,7 @@ impl TrafficController {
             "UaaEndpoint": self.api(),
             "DopplerEndPoint": url_if(settings.has_doppler(), self.endpoint()),
             "LogCacheEndPoint": url_if(generation.has_log_cache(), self.api()),
-            "AccessToken": self.issue_token(),
+            "AccessToken": token,
             "RefreshToken": self.issue_refresh_token(),
             "UAAOAuthClient": "cf",
             "UAAOAuthClientSecret": "",
@@ -190,7 +204,7 @@ impl TrafficController {
                 session[name] = "".into();
             }
         }
-        let dir = dir.as_ref().join(".cf");
+        let dir = dir.join(".cf");
         fs::create_dir_all(&dir)?;
         fs::write(dir.join("config.json"), format!("{session:#}\n"))
     }

@@ -1,0 +1,156 @@
+//! Opens the source of a tail of several apps.
+
+use std::io;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
+
+use super::inner::{Inner, Live, explain};
+use crate::envelope::EnvelopeType;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::CALLER_STACK_SIZE;
+use crate::net::cancel::Cancel;
+use crate::net::endpoint::Endpoint;
+use crate::net::http::Client;
+use crate::selection::Selection;
+use crate::server::call::Call;
+use crate::server::foundation::{Purpose, Via};
+use crate::server::log_cache::engine::Start;
+use crate::server::log_cache::polling_group::{PollingGroup, polling_of_each};
+use crate::server::rlp_gateway;
+use crate::server::source::LiveSource;
+use crate::tail::{MergedTails, Tail};
+use crate::wire::format::Format;
+
+/// How many tails are opened at the same time.
+const OPENED_AT_ONCE: usize = 8;
+
+/// A live call for several apps.
+pub(super) struct Apps {
+    start: Start,
+    /// At least one.
+    guids: Vec<String>,
+    /// The caller's token. Empty: the consumer's own tokens are used.
+    token: String,
+    cancel: Arc<Cancel>,
+}
+
+impl Apps {
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if there is no app.
+    pub(super) fn new(start: Start, guids: Vec<String>, token: &str, cancel: &Arc<Cancel>) -> Result<Self> {
+        if guids.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidInput, "there is no app to read from"));
+        }
+        Ok(Apps { start, guids, token: token.to_owned(), cancel: Arc::clone(cancel) })
+    }
+
+    fn live(&self, app_guid: &str, cancel: &Arc<Cancel>) -> Live {
+        let (start, app_guid, token) = (self.start, app_guid.to_owned(), self.token.clone());
+        Live { start, app_guid, token, cancel: Arc::clone(cancel), returned: Arc::default() }
+    }
+}
+
+impl Inner {
+    /// Connects to the source of a tail of several apps.
+    pub(super) fn connect_apps(self: &Arc<Self>, apps: &Apps) -> Result<Box<dyn LiveSource>> {
+        let purpose = match (apps.start, self.tail_via) {
+            (Start::Tail, None) => Purpose::TailOfSeveral,
+            (Start::Tail, Some(via)) => Purpose::TailVia(via),
+            (Start::Follow | Start::Since(_), _) => Purpose::Follow,
+        };
+        self.authorized(&apps.guids[0], &apps.token, &apps.cancel, |token| {
+            self.foundation.with_server(purpose, self.requester(&apps.cancel), None, |choice| {
+                let token = &*choice.via().token(token);
+                match choice.via() {
+                    Via::RlpGateway => self.stream_of_apps(apps, choice.endpoint(), token),
+                    Via::LogCache => self.poll_apps(apps, choice.endpoint(), token),
+                    Via::Doppler | Via::Legacy => self.tail_each(apps),
+                }
+            })
+        })
+    }
+
+    fn stream_of_apps(&self, apps: &Apps, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
+        let (requester, timeouts) = (self.requester(&apps.cancel), self.stream_timeouts());
+        let call = Call { requester, client: None, server, app_guid: "", token, timeouts };
+        let selection = Selection::apps(&apps.guids).types([EnvelopeType::Log]);
+        rlp_gateway::stream(&call, &selection, Format::Gateway.decoder())
+    }
+
+    /// Opens a source that polls Log Cache for all apps.
+    fn poll_apps(self: &Arc<Self>, apps: &Apps, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
+        let client = Arc::new(Client::keeping_alive(&self.dialer, server, &apps.cancel));
+        let polling = polling_of_each(self.settings.polling, apps.guids.len());
+        let open = |guid: &String| {
+            let source = self.poll_with(&apps.live(guid, &apps.cancel), polling, &client, server, token);
+            source.map_err(|error| explain(error, guid).hiding(token))
+        };
+        let (sources, rejected) = sort_out(&apps.guids, apps.guids.iter().map(open))?;
+        Ok(Box::new(PollingGroup::new(sources, rejected, &apps.cancel)))
+    }
+
+    fn tail_each(self: &Arc<Self>, apps: &Apps) -> Result<Box<dyn LiveSource>> {
+        self.open_each(&apps.guids, &apps.cancel, |guid, cancel| {
+            let (inner, live) = (Arc::clone(self), apps.live(guid, cancel));
+            move || inner.connect(&live)
+        })
+    }
+
+    /// Opens a tail of each app, and merges them. `connector` returns what connects the tail of an app.
+    pub(super) fn open_each<T: Send + 'static, C>(
+        self: &Arc<Self>,
+        guids: &[String],
+        cancel: &Arc<Cancel>,
+        connector: impl Fn(&str, &Arc<Cancel>) -> C + Sync,
+    ) -> Result<Box<dyn LiveSource<T>>>
+    where
+        C: Fn() -> Result<Box<dyn LiveSource<T>>> + Send + Sync + 'static,
+    {
+        let open = |guid: &String| {
+            let cancel = cancel.child();
+            self.open_tail(connector(guid, &cancel), &cancel, None)
+        };
+        let open = &open;
+        let tails: Vec<Result<Tail<T>>> = thread::scope(|scope| {
+            let chunks = guids.chunks(guids.len().div_ceil(OPENED_AT_ONCE).max(1));
+            let opening: Vec<_> = chunks
+                .map(|guids| {
+                    let builder = thread::Builder::new().stack_size(CALLER_STACK_SIZE);
+                    builder.spawn_scoped(scope, move || guids.iter().map(open).collect::<Vec<_>>())
+                })
+                .collect();
+            let join = |thread: io::Result<ScopedJoinHandle<'_, Vec<_>>>| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(cause) => vec![Err(Error::caused(ErrorKind::Dial, "starting a thread", cause))],
+            };
+            opening.into_iter().flat_map(join).collect()
+        });
+        let (tails, rejected) = sort_out(guids, tails)?;
+        Ok(Box::new(MergedTails::new(tails, rejected, cancel)))
+    }
+}
+
+/// What was opened of each app, and the errors of the others.
+type SortedOut<T> = (Vec<(String, T)>, Vec<Error>);
+
+/// Separates what could be opened from the apps that were rejected.
+///
+/// # Errors
+///
+/// An error that says nothing about an app, or if all apps were rejected, the error of the first.
+fn sort_out<T>(guids: &[String], results: impl IntoIterator<Item = Result<T>>) -> Result<SortedOut<T>> {
+    let (mut opened, mut rejected) = (Vec::new(), Vec::new());
+    for (guid, result) in guids.iter().zip(results) {
+        match result {
+            Ok(source) => opened.push((guid.clone(), source)),
+            Err(error) if error.kind().is_refusal() && !error.is_from_router() => rejected.push((guid, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    match rejected.first() {
+        Some((_, error)) if opened.is_empty() => Err(error.clone()),
+        _ => Ok((opened, rejected.into_iter().map(|(guid, error)| error.of_app(guid)).collect())),
+    }
+}

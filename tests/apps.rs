@@ -1,0 +1,271 @@
+//! Tails of several apps as one.
+
+mod common;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::{DEADLINE, within};
+use loggregator_consumer::testing::{Fault, Generation, RequestKind, Target, TrafficController};
+use loggregator_consumer::{
+    Builder, Consumer, Ending, EnvelopeType, Error, ErrorKind, LogMessage, Polling, Proxy, Reconnect, Selection, Tail,
+    Via,
+};
+
+fn guid(number: usize) -> String {
+    format!("11111111-aaaa-bbbb-cccc-{number:012}")
+}
+
+fn guids(count: usize) -> Vec<String> {
+    (0..count).map(guid).collect()
+}
+
+/// A line that is logged now.
+fn line(app: &str, text: &str) -> LogMessage {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    LogMessage::new(app, text).timestamp(now.as_nanos() as i64 / 1000 * 1000)
+}
+
+/// A foundation on which only these apps exist.
+fn foundation(generation: Generation, apps: &[String]) -> TrafficController {
+    TrafficController::builder().generation(generation).apps(apps.iter().map(String::as_str)).start().unwrap()
+}
+
+fn builder(server: &TrafficController) -> Builder {
+    let polling = Polling::default().every(Duration::from_millis(10)).idle(Duration::from_millis(20));
+    Builder::new().api(&server.api()).polling(polling).proxy(Proxy::none())
+}
+
+/// Every way to tail several apps.
+const WAYS: [(Generation, Via); 5] = [
+    (Generation::Today, Via::RlpGateway),
+    (Generation::Today, Via::LogCache),
+    (Generation::Today, Via::Doppler),
+    (Generation::Y2018, Via::Doppler),
+    (Generation::Y2015, Via::Legacy),
+];
+
+/// A consumer of a foundation, which tails by one of its servers.
+fn consumer(server: &TrafficController, via: Via) -> Consumer {
+    let builder = builder(server);
+    match via {
+        Via::Legacy => builder.legacy(&server.endpoint()).tail_via(via),
+        _ => builder.tail_via(via),
+    }
+    .build()
+    .unwrap()
+}
+
+fn texts(messages: &[LogMessage]) -> Vec<(&str, String)> {
+    let mut texts: Vec<_> = messages.iter().map(|it| (&*it.app_id, it.text().into_owned())).collect();
+    texts.sort();
+    texts
+}
+
+/// Takes this number of messages, and the errors among them.
+fn take(tail: &mut Tail, count: usize) -> (Vec<LogMessage>, Vec<Error>) {
+    let (mut messages, mut errors) = (Vec::new(), Vec::new());
+    while messages.len() < count {
+        match tail.next().unwrap() {
+            Ok(message) => messages.push(message),
+            Err(error) => errors.push(error),
+        }
+    }
+    (messages, errors)
+}
+
+#[test]
+fn each_message_has_its_app_on_every_server() {
+    within(3 * DEADLINE, || {
+        for (generation, via) in WAYS {
+            let apps = guids(3);
+            let server = foundation(generation, &apps);
+            let mut tail = consumer(&server, via).tail_apps(&apps, &server.issue_token()).unwrap();
+            apps.iter().for_each(|app| _ = server.send(line(app, "hello")));
+            let (messages, errors) = take(&mut tail, 3);
+            let expected: Vec<_> = apps.iter().map(|app| (&**app, "hello".to_owned())).collect();
+            assert_eq!(texts(&messages), expected, "{generation:?} {via:?}");
+            assert!(errors.is_empty(), "{errors:?}");
+            tail.close().unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_app_that_is_rejected_is_named_and_does_not_end_the_others() {
+    within(3 * DEADLINE, || {
+        for (generation, via) in WAYS {
+            let apps = guids(7);
+            let server = foundation(generation, &[apps[1].clone(), apps[2].clone(), apps[5].clone()]);
+            let token = server.issue_token();
+            let mut tail = consumer(&server, via).tail_apps(&apps, &token).unwrap();
+            for app in [1, 2, 5] {
+                server.send(line(&apps[app], "hello"));
+            }
+            let (messages, errors) = take(&mut tail, 3);
+            assert_eq!(texts(&messages).len(), 3, "{generation:?} {via:?}");
+            let rejected: Vec<_> = errors.iter().filter_map(Error::app_id).collect();
+            assert_eq!(rejected, [&apps[0], &apps[3], &apps[4], &apps[6]], "{generation:?} {via:?}");
+            for error in &errors {
+                assert!(matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::NotFound), "{error}");
+                assert!(error.to_string().starts_with(&format!("app {}: ", error.app_id().unwrap())), "{error}");
+                assert!(!error.to_string().contains(&token) && !format!("{error:?}").contains(&token), "{error:?}");
+            }
+            assert!(tail.ending().is_none());
+        }
+    });
+}
+
+#[test]
+fn a_call_fails_if_all_apps_are_rejected() {
+    within(2 * DEADLINE, || {
+        for (generation, via) in WAYS {
+            let server = foundation(generation, &guids(1));
+            let error = consumer(&server, via).tail_apps([guid(8), guid(9)], &server.issue_token()).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::NotFound), "{via:?} {error}");
+        }
+        let server = foundation(Generation::Today, &guids(1));
+        let consumer = builder(&server).build().unwrap();
+        let none: [&str; 0] = [];
+        assert_eq!(consumer.tail_apps(none, "").unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(consumer.follow_apps(["my app"], "").unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn the_gateway_has_one_stream_for_all_and_is_asked_again_only_to_find_who_is_rejected() {
+    within(DEADLINE, || {
+        let apps = guids(100);
+        let server = foundation(Generation::Today, &apps);
+        let consumer = builder(&server).build().unwrap();
+        let streams = || server.requests().iter().filter(|request| request.kind == RequestKind::Gateway).count();
+        let twice = apps.iter().chain(&apps);
+        let _tail = consumer.tail_apps(twice, &server.issue_token()).unwrap();
+        assert_eq!(streams(), 1);
+        assert_eq!(server.requests().last().unwrap().target.matches("source_id=").count(), apps.len());
+        let with_one_more: Vec<_> = apps.iter().cloned().chain([guid(100)]).collect();
+        let mut tail = consumer.tail_apps(&with_one_more, &server.issue_token()).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap_err().app_id(), Some(&*guid(100)));
+        // Twice for each halving, and once before and after it.
+        assert!(streams() <= 1 + 2 * 7 + 2, "{}", streams());
+    });
+}
+
+#[test]
+fn a_stream_of_several_sources_names_what_is_rejected() {
+    within(DEADLINE, || {
+        for via in [Via::RlpGateway, Via::Doppler] {
+            let server = foundation(Generation::Today, &guids(2));
+            let selection = Selection::apps(guids(3)).types([EnvelopeType::Log]);
+            let mut tail = consumer(&server, via).stream(&selection, &server.issue_token()).unwrap();
+            assert_eq!(tail.next().unwrap().unwrap_err().app_id(), Some(&*guid(2)));
+            for app in guids(2) {
+                server.send(line(&app, "hello"));
+            }
+            let mut sources: Vec<_> = tail.by_ref().take(2).map(|it| it.unwrap().source_id).collect();
+            sources.sort();
+            assert_eq!(sources, guids(2), "{via:?}");
+        }
+    });
+}
+
+#[test]
+fn an_app_whose_connection_ends_is_named_and_the_tail_ends_with_the_last() {
+    within(DEADLINE, || {
+        let apps = guids(3);
+        let server = foundation(Generation::Today, &apps);
+        let mut tail = consumer(&server, Via::Doppler).tail_apps(&apps, &server.issue_token()).unwrap();
+        server.close_tails(&apps[0], Some(1000), "");
+        let error = tail.next().unwrap().unwrap_err();
+        assert_eq!((error.app_id(), error.kind()), (Some(&*apps[0]), ErrorKind::ClosedByServer), "{error}");
+        server.drop_tails(&apps[1]);
+        let error = tail.next().unwrap().unwrap_err();
+        assert_eq!((error.app_id(), error.kind()), (Some(&*apps[1]), ErrorKind::ConnectionLost), "{error}");
+        assert!(tail.ending().is_none());
+        server.send(line(&apps[2], "still here"));
+        assert_eq!(tail.next().unwrap().unwrap().text(), "still here");
+        server.drop_tails(&apps[2]);
+        let error = tail.next().unwrap().unwrap_err();
+        assert_eq!((error.app_id(), error.kind()), (Some(&*apps[2]), ErrorKind::ConnectionLost), "{error}");
+        assert!(tail.next().is_none());
+        assert!(matches!(tail.ending(), Some(Ending::Failed(_))), "{:?}", tail.ending());
+    });
+}
+
+#[test]
+fn an_app_whose_requests_log_cache_does_not_understand_is_named() {
+    within(DEADLINE, || {
+        let apps = guids(2);
+        let server = foundation(Generation::Today, &apps);
+        let mut tail = consumer(&server, Via::LogCache).tail_apps(&apps, &server.issue_token()).unwrap();
+        server.always_at(Target::app(&apps[0]), Fault::RefuseStatus { status: 400, body: "no".into() });
+        let error = tail.next().unwrap().unwrap_err();
+        assert_eq!((error.app_id(), error.kind()), (Some(&*apps[0]), ErrorKind::BadRequest), "{error}");
+        server.send(line(&apps[1], "still here"));
+        assert_eq!(tail.next().unwrap().unwrap().text(), "still here");
+    });
+}
+
+#[test]
+fn each_app_reconnects_on_its_own_over_doppler() {
+    within(DEADLINE, || {
+        let apps = guids(2);
+        let server = foundation(Generation::Today, &apps);
+        let policy = Reconnect::default().first(Duration::ZERO);
+        let consumer = builder(&server).tail_via(Via::Doppler).reconnect(policy).build().unwrap();
+        let mut tail = consumer.tail_apps(&apps, &server.issue_token()).unwrap();
+        server.drop_tails(&apps[1]);
+        let gap = tail.next().unwrap().unwrap_err();
+        assert_eq!((gap.kind(), gap.app_id()), (ErrorKind::Gap, Some(&*apps[1])), "{gap}");
+        for app in &apps {
+            assert_eq!(server.send(line(app, "hello")), 1);
+        }
+        assert_eq!(texts(&take(&mut tail, 2).0).len(), 2);
+    });
+}
+
+#[test]
+fn follow_gives_the_recent_messages_of_each_app_and_then_all_further_ones() {
+    within(2 * DEADLINE, || {
+        for generation in [Generation::Today, Generation::Y2018, Generation::Y2015] {
+            let apps = guids(3);
+            let server = foundation(generation, &apps);
+            apps.iter().for_each(|app| _ = server.send(line(app, "1 recent")));
+            let consumer = builder(&server).build().unwrap();
+            let mut tail = consumer.follow_apps(&apps, &server.issue_token()).unwrap();
+            let recent = take(&mut tail, 3).0;
+            apps.iter().for_each(|app| _ = server.send(line(app, "2 live")));
+            let (live, errors) = take(&mut tail, 3);
+            assert!(errors.is_empty(), "{errors:?}");
+            let expected = |text: &str| apps.iter().map(|app| (&**app, text.to_owned())).collect::<Vec<_>>();
+            assert_eq!((texts(&recent), texts(&live)), (expected("1 recent"), expected("2 live")), "{generation:?}");
+            while tail.complete_until().is_none() {
+                let _ = tail.recv_timeout(Duration::from_millis(50));
+            }
+            let since = tail.complete_until().unwrap();
+            tail.close().unwrap();
+            let mut again = consumer.follow_apps_since(&apps, &server.issue_token(), since).unwrap();
+            assert_eq!(take(&mut again, 3).0.len(), 3, "{generation:?}");
+        }
+    });
+}
+
+#[test]
+fn many_connections_are_closed_together() {
+    within(2 * DEADLINE, || {
+        let apps = guids(40);
+        let server = foundation(Generation::Today, &apps);
+        let consumer = consumer(&server, Via::Doppler);
+        for is_dropped in [true, false] {
+            let tail = consumer.tail_apps(&apps, &server.issue_token()).unwrap();
+            if is_dropped {
+                drop(tail);
+            } else {
+                consumer.close().unwrap();
+                assert_eq!(tail.last().map(Result::unwrap), None);
+            }
+            for app in &apps {
+                assert!(server.wait_for_tails(app, 0, DEADLINE));
+            }
+        }
+    });
+}
