@@ -51,6 +51,9 @@
 //!  ├─► net/http ──────► server/rlp_gateway ──────► wire/sse ─────┴─► tail ─► channel ─► wire decodes ─► caller  tail
 //!  ├─► net/http ──────► server/{legacy,doppler} ─► wire/multipart ─────────► recent ──► wire decodes ─► caller  recent
 //!  ├─► net/http ──────► server/log_cache ────────► wire/v2, page by page ──► recent ──────────────────► caller  recent
+//!  ├─► net/http ──────► server/log_cache ────────► wire/v2, page by page ──► envelopes ───────────────► caller  read
+//!  ├─► net/http ──────► server/log_cache ────────► wire/{v2,promql} ────────────────────────────────► caller  meta, query
+//!  ├─► net/http ──────► server/{log_cache,doppler} ► metrics ─────────────────────────────────────────► caller  metrics
 //!  └─► net/http ──────► server/log_cache/polling ► wire/v2 ──► engine ─────► tail ─► channel ─────────► caller  follow
 //! ```
 //!
@@ -207,10 +210,12 @@
 //! | each connection: DNS, TCP, proxy, TLS and the response head; also asking the API, with all of its requests | 10 s | [`Builder::connect_timeout`] | [`Timeout`](ErrorKind::Timeout) |
 //! | the response of a UAA: up to its head, and then its body | 10 s each | [`Uaa::timeout`] | [`Timeout`](ErrorKind::Timeout), in the body [`BadResponse`](ErrorKind::BadResponse); or the current token if it is still valid |
 //! | a tail that receives nothing | 60 s; none on legacy servers | [`Builder::idle_timeout`] | [`Ending::TimedOut`] |
-//! | recent messages of which nothing arrives | 30 s | [`Builder::read_timeout`] | [`Timeout`](ErrorKind::Timeout) |
-//! | recent messages in total | 5 minutes | [`Builder::recent_timeout`] | [`Timeout`](ErrorKind::Timeout) |
+//! | recent messages, or another response of Log Cache, of which nothing arrives | 30 s | [`Builder::read_timeout`] | [`Timeout`](ErrorKind::Timeout) |
+//! | recent messages in total; `metrics`, `meta`, `info`, `query` | 5 minutes | [`Builder::recent_timeout`] | [`Timeout`](ErrorKind::Timeout) |
 //! | one message | 16 MiB | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | one event of the RLP gateway | 4 × the limit of a message | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | a page of [`Consumer::read`], [`Consumer::metrics`], in memory; the responses of [`Consumer::meta`] and [`Consumer::query`] | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | the response of [`Consumer::info`] | 64 KiB | | [`TooLarge`](ErrorKind::TooLarge) |
 //! | all recent messages, in memory | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | number of recent messages from Log Cache | 1000 | [`Builder::recent_limit`] | older messages are left out |
 //! | buffer of a tail for a slow caller | see [`Tail`] | [`Builder::max_message_size`] | TCP slows the server down |

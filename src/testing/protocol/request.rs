@@ -57,7 +57,7 @@ pub enum RequestKind {
     LogCacheRead,
     /// `/api/v1/meta` of Log Cache, or `/v1/meta`
     LogCacheMeta,
-    /// `/api/v1/info` of Log Cache, or `/v1/info`
+    /// `/api/v1/info` of Log Cache
     LogCacheInfo,
     /// `/api/v1/query` or `/api/v1/query_range` of Log Cache
     LogCacheQuery,
