@@ -41,9 +41,9 @@ impl Consumer {
     /// [`follow`](Consumer::follow) has them. If more than 1000 have exactly the same time, a Log Cache that keeps to its
     /// limit returns 1000 of them, and there is a warning in the log.
     ///
-    /// Blocks until the first page has arrived: for at most the [connect timeout](Builder::connect_timeout), and the
-    /// [read timeout](Builder::read_timeout) in each silence. So does each page after it. A page may have
-    /// [`max_recent_size`](Builder::max_recent_size) in memory. [`close`](Consumer::close) interrupts it.
+    /// Blocks until the first page has arrived: for at most the [connect timeout](crate::Builder::connect_timeout), and the
+    /// [read timeout](crate::Builder::read_timeout) in each silence. So does each page after it. A page may have
+    /// [`max_recent_size`](crate::Builder::max_recent_size) in memory. [`close`](Consumer::close) interrupts it.
     ///
     /// Envelopes that cannot be decoded are skipped, with a warning in the log, and those of a type that this crate does not
     /// know are left out. Korifi has only logs and gauges, ignores the end of a window, and its limit selects the newest of
@@ -124,8 +124,8 @@ impl Consumer {
     /// keys are source ids: GUIDs of apps and services, and for an admin names of components, such as `gorouter`.
     ///
     /// `auth_token` and the time that this blocks are those of [`recent`](Consumer::recent), in which the
-    /// [recent timeout](Builder::recent_timeout) limits the whole call and
-    /// [`max_recent_size`](Builder::max_recent_size) the size of the response, in bytes. [`close`](Consumer::close)
+    /// [recent timeout](crate::Builder::recent_timeout) limits the whole call and
+    /// [`max_recent_size`](crate::Builder::max_recent_size) the size of the response, in bytes. [`close`](Consumer::close)
     /// interrupts it.
     ///
     /// ```

@@ -85,7 +85,7 @@ fn a_rejected_token_and_a_foundation_without_log_cache_are_told_apart() {
 fn a_token_that_the_server_repeats_is_in_no_error() {
     within(DEADLINE, || {
         let server = PathServer::start(|path| {
-            let body = format!(r#"{{"status":"error","errorType":"a-token-of-a-user","error":"a-token-of-a-user"}}"#);
+            let body = r#"{"status":"error","errorType":"a-token-of-a-user","error":"a-token-of-a-user"}"#;
             let status = if path.contains("query") { "400 Bad Request" } else { "500 Internal Server Error" };
             response(status, &["Content-Type: application/json"], body.as_bytes())
         });

@@ -213,7 +213,7 @@ impl RequestKind {
             "/tail/" => RequestKind::Tail,
             "/dump/" => RequestKind::Dump,
             "/api/v1/meta" | "/v1/meta" => RequestKind::LogCacheMeta,
-            "/api/v1/info" | "/v1/info" => RequestKind::LogCacheInfo,
+            "/api/v1/info" => RequestKind::LogCacheInfo,
             "/api/v1/query" | "/api/v1/query_range" => RequestKind::LogCacheQuery,
             "/v2/read" => RequestKind::Gateway,
             "/" => RequestKind::ApiRoot,
