@@ -1,15 +1,54 @@
 //! [`Envelope`]: everything that Loggregator carries, in the form of its version 2.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
-use crate::message::{LogMessage, MessageType};
+use crate::message::{LogMessage, MessageType, system_time};
 
 /// The tag with what a log message is from, such as `APP/PROC/WEB`.
 pub(crate) const SOURCE_TYPE: &str = "source_type";
 
 /// One envelope: a log message, a metric or an event, and where it comes from.
 ///
-/// This is the envelope of Loggregator's version 2 (`loggregator-api/v2/envelope.proto`).
+/// This is the envelope of Loggregator's version 2, in which the RLP gateway and Log Cache send everything. Doppler sends
+/// version 1 ("dropsonde"), which is converted as the platform itself does, so that an envelope is the same whichever
+/// server it comes from. An `HttpStartStop` is a timer, a `ContainerMetric` and a `ValueMetric` are gauges, a
+/// `CounterEvent` is a counter, and an `Error` is a log with the tags `source` and `code`.
+///
+/// Version 1 cannot carry everything. Over Doppler,
+///
+/// * an event, an empty log, and a timer without the tag `request_id` do not come at all;
+/// * a gauge of several metrics comes as several envelopes of one metric each. But if `cpu`, `memory`, `disk`,
+///   `memory_quota` and `disk_quota` are all among them, it comes as one envelope with only these, in bytes and percent,
+///   and with a whole number as its instance;
+/// * a timer is an HTTP request, with the name `http`. Its instance, and its tags `status_code` and `content_length`, are
+///   `0` if they are not a number;
+/// * a tag is missing if it is empty and has a field of its own in version 1: `origin`, `deployment`, `job`, `index`,
+///   `ip`, `source_type`, and those of an HTTP request. So are the tags `source_id`, in metrics `instance_id`, and
+///   `__v1_type`, except for an `Error`;
+/// * what has no source id has the one that the platform makes of its tags `deployment` and `job`.
+///
+/// Log Cache may round the time of a log to microseconds.
+///
+/// ```
+/// use loggregator_consumer::{Body, Envelope, LogMessage, MessageType};
+///
+/// fn show(envelope: Envelope) -> String {
+///     let app = envelope.app_name().unwrap_or(&envelope.source_id).to_owned();
+///     match &envelope.body {
+///         Body::Gauge(metrics) => format!("{app} {metrics:?}"),
+///         _ => match LogMessage::try_from(envelope) {
+///             Ok(message) => format!("{app} {message}"),
+///             Err(other) => format!("{app} {:?}", other.body),
+///         },
+///     }
+/// }
+///
+/// let body = Body::Log { payload: b"hello".to_vec(), message_type: MessageType::Out };
+/// assert!(show(Envelope::new("my-app-guid", body).tag("app_name", "my-app")).starts_with("my-app "));
+/// ```
+///
+/// With the feature `serde`, an envelope is serialized to the JSON of Log Cache, and deserialized from that of any server.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Envelope {
@@ -142,6 +181,41 @@ impl Envelope {
         }
     }
 
+    /// Returns the [timestamp](Envelope#structfield.timestamp) as a time.
+    pub fn time(&self) -> SystemTime {
+        system_time(self.timestamp)
+    }
+
+    /// Returns the name of the app: the tag `app_name`.
+    pub fn app_name(&self) -> Option<&str> {
+        self.not_empty("app_name")
+    }
+
+    /// Returns the name of the app's space: the tag `space_name`.
+    pub fn space_name(&self) -> Option<&str> {
+        self.not_empty("space_name")
+    }
+
+    /// Returns the name of the app's organization: the tag `organization_name`.
+    pub fn organization_name(&self) -> Option<&str> {
+        self.not_empty("organization_name")
+    }
+
+    /// Returns the type of the app's process, such as `web`: the tag `process_type`.
+    pub fn process_type(&self) -> Option<&str> {
+        self.not_empty("process_type")
+    }
+
+    /// Returns the GUID of the process's instance, which changes when the instance is restarted, unlike
+    /// the [instance](Envelope#structfield.instance_id): the tag `process_instance_id`.
+    pub fn process_instance_id(&self) -> Option<&str> {
+        self.not_empty("process_instance_id")
+    }
+
+    fn not_empty(&self, tag: &str) -> Option<&str> {
+        self.tags.get(tag).map(String::as_str).filter(|tag| !tag.is_empty())
+    }
+
     /// Returns its size in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         let text = |text: &str| size_of::<String>() + text.len();
@@ -158,7 +232,7 @@ impl Envelope {
     }
 }
 
-/// The envelope of a message: its source is a tag, and its drain URLs are dropped.
+/// The envelope of a message. Its source is the tag `source_type`. Its drain URLs are dropped.
 impl From<LogMessage> for Envelope {
     fn from(message: LogMessage) -> Self {
         let LogMessage { message, message_type, timestamp, app_id, source_id, source_name, drain_urls: _ } = message;
@@ -188,5 +262,48 @@ impl TryFrom<Envelope> for LogMessage {
             source_name: envelope.tags.remove(SOURCE_TYPE).filter(not_empty),
             drain_urls: Vec::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_and_its_envelope_convert_into_one_another() {
+        let message = LogMessage::new("app", "hi").timestamp(-7).source("RTR", "1").message_type(MessageType::Err);
+        let envelope = Envelope::from(message.clone());
+        assert_eq!(envelope.envelope_type(), EnvelopeType::Log);
+        assert_eq!((&*envelope.source_id, &*envelope.instance_id, envelope.timestamp), ("app", "1", -7));
+        assert_eq!(envelope.tags, [("source_type".to_owned(), "RTR".to_owned())].into());
+        assert_eq!(LogMessage::try_from(envelope), Ok(message));
+
+        let bare = LogMessage::new("app", "hi");
+        assert_eq!(LogMessage::try_from(Envelope::from(bare.clone())), Ok(bare.clone()));
+        // An empty text is as good as none.
+        let empty = Envelope::from(LogMessage::new("app", "hi").source("", "")).tag("app_name", "dora");
+        assert_eq!(LogMessage::try_from(empty), Ok(bare));
+    }
+
+    #[test]
+    fn an_envelope_of_another_type_is_returned_as_it_is() {
+        let counter = Body::Counter { name: "requests".to_owned(), delta: 1, total: 2 };
+        let envelope = Envelope::new("app", counter).tag("source_type", "RTR");
+        assert_eq!(LogMessage::try_from(envelope.clone()), Err(envelope));
+    }
+
+    #[test]
+    fn the_tags_of_an_app_have_accessors() {
+        let mut envelope = Envelope::new("app", Body::Gauge(BTreeMap::new()));
+        assert_eq!(envelope.app_name(), None);
+        for name in ["app_name", "space_name", "organization_name", "process_type", "process_instance_id"] {
+            envelope = envelope.tag(name, format!("the {name}"));
+        }
+        assert_eq!(envelope.app_name(), Some("the app_name"));
+        assert_eq!(envelope.space_name(), Some("the space_name"));
+        assert_eq!(envelope.organization_name(), Some("the organization_name"));
+        assert_eq!(envelope.process_type(), Some("the process_type"));
+        assert_eq!(envelope.process_instance_id(), Some("the process_instance_id"));
+        assert_eq!(envelope.tag("app_name", "").app_name(), None);
     }
 }

@@ -371,7 +371,11 @@
 //!
 //! # Features
 //!
-//! * `testing`: the in-process foundation of the module [`testing`]. Off by default.
+//! Both are off by default.
+//!
+//! * `testing`: the in-process foundation of the module [`testing`].
+//! * `serde`: `Serialize` and `Deserialize` for [`LogMessage`] and [`Envelope`], with the JSON of Log Cache, so that a
+//!   tool can write JSON lines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The rooms, from the top floor down. A room never imports a higher one: `tests/floors.rs` checks this.

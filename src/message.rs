@@ -1,6 +1,7 @@
 //! [`LogMessage`]: one log message of an app. The type is the same for every generation of Loggregator.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -21,6 +22,9 @@ use jiff::{Timestamp, tz::TimeZone};
 /// assert!(lines[0].starts_with("   2016-07-14T") || lines[0].starts_with("   2016-07-15T"));
 /// assert!(lines[1].ends_with(" [APP/PROC/WEB/0] OUT GET /favicon.ico"));
 /// ```
+///
+/// With the feature `serde`, a message is serialized to the JSON that Log Cache has for its envelope, and deserialized
+/// from the JSON of any server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct LogMessage {
@@ -84,6 +88,19 @@ impl LogMessage {
         String::from_utf8_lossy(&self.message)
     }
 
+    /// Returns the [`timestamp`](LogMessage::timestamp) as a time.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// # use loggregator_consumer::LogMessage;
+    ///
+    /// let message = LogMessage::new("my-app-guid", "hello").timestamp(1_500_000_000);
+    /// assert_eq!(message.time(), SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
+    /// ```
+    pub fn time(&self) -> SystemTime {
+        system_time(self.timestamp)
+    }
+
     /// Returns its size in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         let texts = [Some(&self.app_id), self.source_id.as_ref(), self.source_name.as_ref()];
@@ -118,6 +135,12 @@ impl LogMessage {
         }
         Ok(())
     }
+}
+
+/// Returns the time of a number of nanoseconds since the Unix epoch. Every `i64` is one: they are from 1677 to 2262.
+pub(crate) fn system_time(nanoseconds: i64) -> SystemTime {
+    let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
+    if nanoseconds < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
 }
 
 impl fmt::Display for LogMessage {
@@ -217,6 +240,19 @@ mod tests {
         let header = "   1969-12-31T17:00:00.00-0700 [App/0] OUT ";
         assert_eq!(line(&message), format!("{header}one\n{header}\n{header}two"));
         assert_eq!(line(&LogMessage::new("a", "").source("App", "0")), header);
+    }
+
+    #[test]
+    fn every_timestamp_is_a_time() {
+        for nanoseconds in [i64::MIN, i64::MIN + 1, -1_500_000_001, -1, 0, 1, 1_700_000_000_123_456_789, i64::MAX] {
+            let since_the_epoch =
+                match LogMessage::new("a", "x").timestamp(nanoseconds).time().duration_since(SystemTime::UNIX_EPOCH) {
+                    Ok(after) => after.as_nanos() as i128,
+                    Err(before) => -(before.duration().as_nanos() as i128),
+                };
+            // The clock of Windows counts in steps of 100 ns.
+            assert!((since_the_epoch - i128::from(nanoseconds)).abs() < if cfg!(windows) { 100 } else { 1 });
+        }
     }
 
     #[test]

@@ -183,7 +183,9 @@ fn what_a_server_can_select_is_asked_of_it_and_the_rest_is_left_out_here() {
                 assert_eq!(foundation.requests().last().unwrap().target, target);
                 let bodies = [log("log"), counter("c"), counter("d"), gauge(&[("a", 1.0), ("b", 2.0)]), timer()];
                 for body in bodies {
-                    foundation.send_envelope(Envelope::new("gorouter", body));
+                    // Version 1 has no requests without an id.
+                    let id = "01234567-89ab-cdef-0123-456789abcdef";
+                    foundation.send_envelope(Envelope::new("gorouter", body).tag("request_id", id));
                 }
                 foundation.close_tails("*", Some(1000), "");
                 let items: Vec<_> = tail.by_ref().filter_map(Result::ok).collect();

@@ -1,6 +1,7 @@
 //! The baselines: the least work, in one thread, that does the same job as the library.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -11,9 +12,10 @@ use memchr::memmem::Finder;
 use native_tls::TlsConnector;
 use protobuf::Message as _;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tungstenite::{Message, WebSocket};
 
-use crate::server::{BOUNDARY, LogMessage};
+use crate::server::{BOUNDARY, Envelope, LogMessage};
 use crate::{APP, Result};
 
 pub trait Stream: Read + Write {}
@@ -62,6 +64,17 @@ pub fn tail(address: &str, tls: Option<&TlsConnector>) -> Result<usize> {
     }
 }
 
+/// Counts the envelopes of Doppler.
+pub fn envelopes(address: &str) -> Result<usize> {
+    let mut websocket = websocket(TcpStream::connect(address)?, address)?;
+    let mut count = 0;
+    while let Message::Binary(payload) = websocket.read()? {
+        black_box(Envelope::parse_from_bytes(&payload)?);
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// Counts the bytes of a tail. Only reads the socket, and parses nothing.
 pub fn drain(address: &str, tls: Option<&TlsConnector>) -> Result<usize> {
     let mut stream = connect(address, tls)?;
@@ -95,13 +108,27 @@ pub fn recent(address: &str) -> Result<usize> {
 /// Counts the messages of a tail over the RLP gateway.
 pub fn gateway(address: &str) -> Result<usize> {
     #[derive(Deserialize)]
-    struct Batch<'a> {
+    #[allow(dead_code)] // The library deserializes it, too.
+    struct SourceType {
+        source_type: String,
+    }
+    events::<SourceType>(address)
+}
+
+/// Counts the envelopes of a stream over the RLP gateway.
+pub fn gateway_envelopes(address: &str) -> Result<usize> {
+    events::<HashMap<String, String>>(address)
+}
+
+fn events<Tags: DeserializeOwned>(address: &str) -> Result<usize> {
+    #[derive(Deserialize)]
+    struct Batch<'a, Tags> {
         #[serde(borrow)]
-        batch: Vec<Envelope<'a>>,
+        batch: Vec<Envelope<'a, Tags>>,
     }
     #[derive(Deserialize)]
     #[allow(dead_code)] // The library deserializes these fields, too.
-    struct Envelope<'a> {
+    struct Envelope<'a, Tags> {
         #[serde(borrow)]
         timestamp: Cow<'a, str>,
         source_id: String,
@@ -109,11 +136,6 @@ pub fn gateway(address: &str) -> Result<usize> {
         tags: Tags,
         #[serde(borrow)]
         log: Log<'a>,
-    }
-    #[derive(Deserialize)]
-    #[allow(dead_code)]
-    struct Tags {
-        source_type: String,
     }
     #[derive(Deserialize)]
     struct Log<'a> {
@@ -129,7 +151,7 @@ pub fn gateway(address: &str) -> Result<usize> {
             Err(error) => return Err(error.into()),
         };
         if let Some(json) = line.strip_prefix(b"data: ") {
-            for envelope in serde_json::from_slice::<Batch<'_>>(json)?.batch {
+            for envelope in serde_json::from_slice::<Batch<'_, Tags>>(json)?.batch {
                 black_box((envelope.timestamp.parse::<i64>()?, BASE64_STANDARD.decode(&*envelope.log.payload)?));
                 black_box((envelope.source_id, envelope.instance_id, envelope.tags));
                 count += 1;

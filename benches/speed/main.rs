@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench                    # everything, takes about five minutes
-//! cargo bench -- tails recent    # some of: tails, latency, first, recent, idle, follow
+//! cargo bench -- tails recent    # some of: tails, streams, latency, first, recent, idle, follow
 //! ```
 //!
 //! Each row has its own server process. A row is measured in 5 rounds, each with the baseline and then the library. It
@@ -20,7 +20,7 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use loggregator_consumer::{Builder, Consumer, LogMessage, Proxy, Tail};
+use loggregator_consumer::{Builder, Consumer, LogMessage, Proxy, Selection, Tail};
 use native_tls::{Certificate, TlsConnector};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -53,6 +53,9 @@ fn main() -> Result<()> {
     let is_wanted = |name: &str| args.is_empty() || args.iter().any(|arg| arg == name);
     if is_wanted("tails") {
         tails()?;
+    }
+    if is_wanted("streams") {
+        streams()?;
     }
     if is_wanted("latency") {
         latency()?;
@@ -141,6 +144,16 @@ fn tails() -> Result<()> {
     Ok(())
 }
 
+/// Measures streams of envelopes with ten tags.
+fn streams() -> Result<()> {
+    println!("stream of envelopes, ten tags   |  socket  |      baseline      |       library      |     ratio");
+    println!("connection             message  |  M msg/s |  M msg/s   ns CPU  |  M msg/s   ns CPU  |  speed    CPU");
+    tail_row("Doppler", Kind::Envelopes, false, 150, 400_000)?;
+    tail_row("RLP gateway", Kind::GatewayEnvelopes, false, 150, 200_000)?;
+    println!();
+    Ok(())
+}
+
 fn tail_row(name: &str, kind: Kind, tls: bool, size: usize, count: usize) -> Result<()> {
     let server = Server::start(kind, tls, size, count)?;
     let address = &server.address;
@@ -156,14 +169,22 @@ fn tail_row(name: &str, kind: Kind, tls: bool, size: usize, count: usize) -> Res
         };
         let bare = cost(count, || match kind {
             Kind::Flood => bare::tail(address, connector.as_ref()),
+            Kind::Envelopes => bare::envelopes(address),
+            Kind::GatewayEnvelopes => bare::gateway_envelopes(address),
             _ => bare::gateway(address),
         })?;
         let ours = cost(count, || {
             let consumer = match kind {
                 Kind::Flood => consumer(address, tls)?,
+                Kind::Envelopes => Builder::new().doppler(&format!("ws://{address}")).proxy(Proxy::none()).build()?,
                 _ => Builder::new().rlp_gateway(&format!("http://{address}")).proxy(Proxy::none()).build()?,
             };
-            count_all(consumer.tail(APP, "bearer token")?)
+            match kind {
+                Kind::Envelopes | Kind::GatewayEnvelopes => {
+                    count_all(consumer.stream(&Selection::app(APP), "bearer token")?)
+                }
+                _ => count_all(consumer.tail(APP, "bearer token")?),
+            }
         })?;
         rounds.push((socket, bare, ours));
     }
@@ -182,7 +203,7 @@ fn tail_row(name: &str, kind: Kind, tls: bool, size: usize, count: usize) -> Res
     Ok(())
 }
 
-fn count_all(tail: Tail) -> Result<usize> {
+fn count_all<T>(tail: Tail<T>) -> Result<usize> {
     let mut count = 0;
     for message in tail {
         match message {

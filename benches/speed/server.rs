@@ -25,6 +25,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
 }
 
+pub use generated::envelope::Envelope;
 pub use generated::log_message::LogMessage;
 
 pub const CERTIFICATE: &[u8] = include_bytes!("../../src/testing/tls/cert.pem");
@@ -42,6 +43,10 @@ pub enum Kind {
     Flood,
     /// Sends messages as events of the RLP gateway as fast as it can.
     Gateway,
+    /// Sends envelopes of Doppler with ten tags over a websocket as fast as it can, and closes it.
+    Envelopes,
+    /// Sends envelopes with ten tags as events of the RLP gateway as fast as it can.
+    GatewayEnvelopes,
     /// Sends a single message over a websocket every millisecond, with the current time as its timestamp.
     Single,
     /// Sends one message over a websocket, and then waits for a close frame. One thread serves all clients.
@@ -52,7 +57,37 @@ pub enum Kind {
     LogCache,
 }
 
-const KINDS: [Kind; 6] = [Kind::Flood, Kind::Gateway, Kind::Single, Kind::Idle, Kind::Recent, Kind::LogCache];
+const KINDS: [Kind; 8] = [
+    Kind::Flood,
+    Kind::Gateway,
+    Kind::Envelopes,
+    Kind::GatewayEnvelopes,
+    Kind::Single,
+    Kind::Idle,
+    Kind::Recent,
+    Kind::LogCache,
+];
+
+/// The tags of a log of today, without its source type. Doppler has five of them in fields of their own.
+const TAGS: [(&str, &str); 14] = [
+    ("origin", "rep"),
+    ("deployment", "cf"),
+    ("job", "diego-cell"),
+    ("index", "7d2f5c0e-56a1-4a86-8f6e-0d1d0c0f6a4b"),
+    ("ip", "10.0.1.4"),
+    ("app_id", APP),
+    ("app_name", "shop"),
+    ("instance_id", "0"),
+    ("organization_id", "4f6b0d3a-1f3e-4b53-9a52-7d3f9a1f4c55"),
+    ("organization_name", "retail"),
+    ("process_id", APP),
+    ("process_type", "web"),
+    ("space_id", "9c1d2f4e-8a7b-4c6d-b5e3-2f1a0d9c8b7e"),
+    ("space_name", "production"),
+];
+
+/// How many tags an envelope has.
+const TAG_COUNT: usize = 10;
 
 /// A running server process. It is killed on drop.
 pub struct Server {
@@ -117,17 +152,19 @@ fn serve(
         None => Box::new(socket),
     };
     match kind {
-        Kind::Flood => {
+        Kind::Flood | Kind::Envelopes => {
             let head = read_head(&mut client)?;
             client.write_all(upgrade(&head).as_bytes())?;
-            flood(&mut client, &frame(&message(size)), count)?;
+            let unit = if kind == Kind::Flood { frame(&message(size)) } else { frame(&envelope(size)) };
+            flood(&mut client, &unit, count)?;
             client.write_all(&[0x88, 2, 0x03, 0xe8])?;
         }
-        Kind::Gateway => {
+        Kind::Gateway | Kind::GatewayEnvelopes => {
             read_head(&mut client)?;
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
             client.write_all(head.as_bytes())?;
-            flood(&mut client, &event(size, 100), count / 100)?;
+            let tags = if kind == Kind::Gateway { 5 } else { TAG_COUNT - 1 };
+            flood(&mut client, &event(size, 100, tags), count / 100)?;
         }
         Kind::Recent => {
             read_head(&mut client)?;
@@ -239,12 +276,41 @@ fn message(size: usize) -> LogMessage {
     }
 }
 
+/// Returns a log as Doppler sends it.
+fn envelope(size: usize) -> generated::envelope::Envelope {
+    use generated::envelope::{Envelope, LogMessage, Tag, envelope::EventType, log_message::MessageType};
+    let text = |text: &str| Some(text.as_bytes().to_vec());
+    let log = LogMessage {
+        message: Some(vec![b'x'; size]),
+        message_type: Some(MessageType::OUT.into()),
+        timestamp: Some(1_700_000_000_000_000_000),
+        app_id: text(APP),
+        source_type: text("APP/PROC/WEB"),
+        source_instance: text("0"),
+        ..Default::default()
+    };
+    let tag = |&(name, value): &(&str, &str)| Tag { key: text(name), value: text(value), ..Default::default() };
+    Envelope {
+        origin: text("rep"),
+        eventType: Some(EventType::LogMessage.into()),
+        timestamp: Some(1_700_000_000_000_000_000),
+        deployment: text("cf"),
+        job: text("diego-cell"),
+        index: text("7"),
+        ip: text("10.0.1.4"),
+        logMessage: protobuf::MessageField::some(log),
+        // Those after the fields above, and one more.
+        tags: TAGS.iter().skip(5).chain([&("source_id", APP)]).take(TAG_COUNT).map(tag).collect(),
+        ..Default::default()
+    }
+}
+
 /// Returns the size of a message on the wire of [`Kind::Flood`], in bytes.
 pub fn frame_size(size: usize) -> usize {
     frame(&message(size)).len()
 }
 
-fn frame(message: &LogMessage) -> Vec<u8> {
+fn frame(message: &impl protobuf::Message) -> Vec<u8> {
     let payload = message.write_to_bytes().expect("all required fields are set");
     let mut frame = vec![0x82];
     match payload.len() {
@@ -285,10 +351,11 @@ fn multipart(size: usize, count: usize) -> Vec<u8> {
     response
 }
 
-fn event(size: usize, envelopes: usize) -> Vec<u8> {
+fn event(size: usize, envelopes: usize, tags: usize) -> Vec<u8> {
+    let tags: String = TAGS[..tags].iter().map(|(name, value)| format!(r#""{name}":"{value}","#)).collect();
     let payload = BASE64_STANDARD.encode(vec![b'x'; size]);
     let envelope = format!(
-        r#"{{"timestamp":"1700000000000000000","source_id":"{APP}","instance_id":"0","deprecated_tags":{{}},"tags":{{"deployment":"cf","index":"7","ip":"10.0.0.1","job":"diego-cell","origin":"rep","source_type":"APP/PROC/WEB"}},"log":{{"payload":"{payload}","type":"OUT"}}}}"#
+        r#"{{"timestamp":"1700000000000000000","source_id":"{APP}","instance_id":"0","deprecated_tags":{{}},"tags":{{{tags}"source_type":"APP/PROC/WEB"}},"log":{{"payload":"{payload}","type":"OUT"}}}}"#
     );
     format!("data: {{\"batch\":[{}]}}\n\n", vec![envelope; envelopes].join(",")).into_bytes()
 }

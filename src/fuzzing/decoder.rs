@@ -1,4 +1,4 @@
-//! Fuzzes the decoders of all generations.
+//! Fuzzes the decoders of log messages of all generations.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use super::input::{Choices, Pieces};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::wire::dropsonde::{doppler, encode_doppler, encode_legacy, legacy};
-use crate::wire::format::Format;
+use crate::wire::format::{Format, Item};
 use crate::wire::v2;
 
 /// Checks that a message that a decoder returns is the same after it is encoded and decoded again.
@@ -52,7 +52,8 @@ fn json(bytes: &[u8], sizes: &[usize]) {
         check(message, bytes);
     }
     let envelopes: Vec<_> = messages.iter().copied().map(v2::encode).collect();
-    let again = decoded_by(Format::Gateway, format!(r#"{{"batch":[{}]}}"#, envelopes.join(",")).as_bytes());
+    let again =
+        decoded_by::<LogMessage>(Format::Gateway, format!(r#"{{"batch":[{}]}}"#, envelopes.join(",")).as_bytes());
     assert_eq!(again.iter().flatten().collect::<Vec<_>>(), messages);
 
     let response = [br#"{"envelopes":"#, bytes, b"}"].concat();
@@ -81,7 +82,7 @@ pub(super) fn log_cache(response: &[u8], sizes: &[usize]) -> (Items, bool) {
     (kinds(&items), end.is_ok())
 }
 
-pub(super) fn decoded_by(format: Format, frame: &[u8]) -> Vec<Result<LogMessage>> {
+pub(super) fn decoded_by<T: Item>(format: Format, frame: &[u8]) -> Vec<Result<T>> {
     let mut items = VecDeque::new();
     format.decode(frame, &mut items);
     items.into()

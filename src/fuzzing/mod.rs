@@ -6,6 +6,7 @@
 mod client;
 mod content_type;
 mod decoder;
+mod envelopes;
 mod events;
 mod frames;
 mod handshake;
@@ -20,6 +21,7 @@ mod splitter;
 pub use client::client;
 pub use content_type::content_type;
 pub use decoder::decoder;
+pub use envelopes::envelopes;
 pub use events::events;
 pub use frames::frames;
 pub use handshake::handshake;

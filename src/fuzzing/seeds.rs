@@ -47,6 +47,11 @@ fn decoder_passes_its_seeds() {
 }
 
 #[test]
+fn envelopes_passes_its_seeds() {
+    run("envelopes", super::envelopes);
+}
+
+#[test]
 fn responses_passes_its_seeds() {
     run("responses", super::responses);
 }
@@ -150,6 +155,15 @@ fn write() {
     }
     for name in QUERIES {
         seed("promql", name, &[], &captures::body(name));
+    }
+    let (v1, v2) = (0, 1);
+    // One envelope of each type.
+    for (n, frame) in captures::frames("tc-firehose-mixed.ws").iter().enumerate().take(6) {
+        seed("envelopes", &format!("tc-firehose-mixed.ws-{n}"), &[v1], frame);
+    }
+    seed("envelopes", MULTIPART[6], &[v1], &captures::parts(MULTIPART[6])[0]);
+    for (n, (_, data)) in super::events::parse_at_once(&captures::body(EVENTS[2])).iter().enumerate().take(3) {
+        seed("envelopes", &format!("{}-{n}", EVENTS[2]), &[v2, ONE_PIECE], data);
     }
     for name in ERROR_RESPONSES {
         let response = captures::bytes(name);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::envelope::{Body, Envelope, GaugeValue};
 use crate::message::MessageType;
 use crate::net::head::decode_chunks;
+use crate::wire::multipart::{self, Splitter};
 
 /// Returns the bytes of a capture.
 pub(crate) fn bytes(name: &str) -> Vec<u8> {
@@ -32,6 +33,15 @@ pub(crate) fn split(name: &str) -> (String, Vec<u8>) {
     let bytes = bytes(name);
     let end = 4 + bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("the head is complete");
     (String::from_utf8(bytes[..end].to_vec()).unwrap(), bytes[end..].to_vec())
+}
+
+/// Returns the parts of a captured multipart response.
+pub(crate) fn parts(name: &str) -> Vec<Vec<u8>> {
+    let (head, _) = split(name);
+    let content_type = head.lines().find_map(|line| line.strip_prefix("Content-Type: ")).unwrap();
+    let body = body(name);
+    let mut splitter = Splitter::new(&*body, &multipart::boundary(content_type).unwrap(), 1 << 20);
+    std::iter::from_fn(|| splitter.next_part().unwrap().map(<[u8]>::to_vec)).collect()
 }
 
 /// Returns the payloads of the binary frames of a captured websocket.

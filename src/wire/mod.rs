@@ -9,4 +9,6 @@ pub(crate) mod sse;
 pub(crate) mod v2;
 
 #[cfg(test)]
+pub(crate) mod arbitrary;
+#[cfg(test)]
 pub(crate) mod captures;

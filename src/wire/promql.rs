@@ -156,6 +156,8 @@ pub(crate) fn encode(value: &QueryValue) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::wire::captures;
 
@@ -237,6 +239,45 @@ mod tests {
         assert_eq!(result(json.as_bytes()).unwrap(), Err(failure));
         assert_eq!(super::failure(r#"{"code":5,"message":"Not Found"}"#), None);
         assert_eq!(super::failure("404 page not found"), None);
+    }
+
+    prop_compose! {
+        fn sample()(milliseconds in -9_223_372_036_854..9_223_372_036_854_i64, value: f64) -> Sample {
+            Sample { time: milliseconds * 1_000_000, value }
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = QueryValue> {
+        let labels = || prop::collection::btree_map(".*", ".*", 0..4);
+        let one = (labels(), sample()).prop_map(|(labels, sample)| VectorSample { labels, sample });
+        let samples = prop::collection::vec(sample(), 0..4);
+        let many = (labels(), samples).prop_map(|(labels, samples)| Series { labels, samples });
+        prop_oneof![
+            sample().prop_map(QueryValue::Scalar),
+            prop::collection::vec(one, 0..4).prop_map(QueryValue::Vector),
+            prop::collection::vec(many, 0..4).prop_map(QueryValue::Matrix),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_encoded_result_is_decoded(sent in any_value()) {
+            // As text, because a value may be not a number.
+            prop_assert_eq!(format!("{:?}", value(&encode(&sent))), format!("{sent:?}"));
+        }
+
+        #[test]
+        fn a_damaged_result_is_read_as_its_json_says(
+            sent in any_value(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let mut json = encode(&sent).into_bytes();
+            for (at, byte) in damage {
+                let at = at.index(json.len());
+                json[at] = byte;
+            }
+            crate::fuzzing::promql(&json);
+        }
     }
 
     #[test]

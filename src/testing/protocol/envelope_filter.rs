@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::dropsonde::is_container_metric;
 use super::log_entry::LogEntry;
 use super::request::{Request, RequestKind};
-use crate::envelope::{Body, EnvelopeType};
+use crate::envelope::{Body, Envelope, EnvelopeType};
 
 /// The envelopes that a server sends to one client, of those of its sources.
 #[derive(Default)]
@@ -82,4 +81,13 @@ impl EnvelopeFilter {
             }
         }
     }
+}
+
+/// The values of a container metric of version 1.
+const CONTAINER_METRICS: [&str; 5] = ["cpu", "memory", "disk", "memory_quota", "disk_quota"];
+
+/// Returns true if a gauge becomes a container metric of version 1.
+pub(crate) fn is_container_metric(envelope: &Envelope) -> bool {
+    let Body::Gauge(values) = &envelope.body else { return false };
+    CONTAINER_METRICS.into_iter().all(|name| values.contains_key(name))
 }

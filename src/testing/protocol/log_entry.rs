@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{dropsonde, events, frames};
-use crate::envelope::{Body, Envelope, EnvelopeType};
+use crate::envelope::{Envelope, EnvelopeType};
 use crate::message::{LogMessage, MessageType};
 use crate::testing::config::settings::SlowReader;
-use crate::wire::dropsonde::encode_legacy;
+use crate::wire::dropsonde::{encode_envelope, encode_legacy};
 use crate::wire::v2;
 
 pub(crate) enum LogEntry {
@@ -64,28 +64,24 @@ impl LogEntry {
             LogEntry::Envelope(envelope) => match format {
                 WireFormat::Legacy => LogMessage::try_from(envelope.clone())
                     .map_or_else(|_| Vec::new(), |message| encode_legacy(&message)),
-                WireFormat::Doppler { .. } => {
-                    dropsonde::encode_envelope(envelope).into_iter().next().unwrap_or_default()
-                }
+                WireFormat::Doppler { .. } => encode_envelope(envelope).into_iter().next().unwrap_or_default(),
                 WireFormat::RlpGateway => format!(r#"{{"batch":[{}]}}"#, v2::encode(envelope)).into_bytes(),
             }
             .into(),
         }
     }
 
-    /// Returns true if clients with this format get it: version 1 has no empty messages and no events, and legacy servers
-    /// have only messages.
+    /// Returns true if clients with this format get it: version 1 cannot carry all envelopes, and legacy servers have only
+    /// messages.
     pub(crate) fn reaches(&self, format: WireFormat) -> bool {
         let is_converted = format == WireFormat::Doppler { is_converted: true };
         match self {
             LogEntry::Raw(_) => true,
             LogEntry::Message(message) => !is_converted || !message.message.is_empty(),
-            LogEntry::Envelope(envelope) => match (&envelope.body, format) {
-                (_, WireFormat::RlpGateway) => true,
-                (Body::Log { payload, .. }, _) => !is_converted || !payload.is_empty(),
-                (Body::Gauge(values), WireFormat::Doppler { .. }) => !values.is_empty(),
-                (Body::Counter { .. } | Body::Timer { .. }, WireFormat::Doppler { .. }) => true,
-                (_, WireFormat::Doppler { .. } | WireFormat::Legacy) => false,
+            LogEntry::Envelope(envelope) => match format {
+                WireFormat::Legacy => self.is_log(),
+                WireFormat::Doppler { .. } => !encode_envelope(envelope).is_empty(),
+                WireFormat::RlpGateway => true,
             },
         }
     }
@@ -114,7 +110,7 @@ impl LogEntry {
         }
         if let (LogEntry::Envelope(envelope), WireFormat::Doppler { .. }) = (self, format) {
             let mut frames = Vec::new();
-            for payload in dropsonde::encode_envelope(envelope) {
+            for payload in encode_envelope(envelope) {
                 frames::write_binary(&payload, &mut frames);
             }
             return frames;

@@ -20,7 +20,7 @@ use self::waker::Waker;
 use super::config::fault::{Fault, FaultPlan};
 use super::config::server::{RouterError, Server};
 use super::config::settings::Settings;
-use super::protocol::dropsonde::is_container_metric;
+use super::protocol::envelope_filter::is_container_metric;
 use super::protocol::log_entry::LogEntry;
 use super::protocol::received::Received;
 use super::protocol::request::Request;

@@ -5,37 +5,31 @@
 //! also undoes what `ToV1` adds: an empty tag for each one that is missing, and the tag `instance_id` of a metric. What
 //! `ToV1` drops is listed in the docs of [`Envelope`].
 
+#[cfg(any(test, fuzzing))]
+mod slow;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
-use protobuf::CodedInputStream;
-
+use super::fields::{BYTES, FIXED64, VARINT, field, part, read_fields, text};
+use super::log_message::parse_log;
 use super::methods::METHODS;
-use super::{EVENT_TYPE, LOG, parse_log, read_fields, text};
 use crate::envelope::{Body, Envelope, GaugeValue, SOURCE_TYPE};
 use crate::error::{BoxError, Result};
 use crate::message::MessageType;
 
-/// The types of events.
-const HTTP_START_STOP: i32 = 4;
-const VALUE_METRIC: i32 = 6;
-const COUNTER_EVENT: i32 = 7;
-const ERROR: i32 = 8;
-const CONTAINER_METRIC: i32 = 9;
+#[cfg(any(test, fuzzing))]
+pub(crate) use slow::check_against_generated_code;
 
-/// The number of the field with the event of type [`HTTP_START_STOP`]. Those of the other types follow it.
-const FIRST_EVENT: u32 = 7;
-const LAST_EVENT: u32 = 12;
+type Convert = fn(&[u8], &mut Envelope) -> Result<(), BoxError>;
 
-/// The wire types.
-const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-const BYTES: u32 = 2;
+/// How each type of event is converted. The types have the numbers from 4 on, and the events are in the fields from 7 on.
+const EVENTS: [Convert; 6] = [http_start_stop, log_message, value_metric, counter_event, error, container_metric];
+const FIRST_TYPE: i32 = 4;
+const FIRST_FIELD: u32 = 7;
 
-/// Returns the tag of a field.
-const fn field(number: u32, wire_type: u32) -> u32 {
-    (number << 3) + wire_type
-}
-
+const EVENT_TYPE: u32 = field(2, VARINT);
 const ORIGIN: u32 = field(1, BYTES);
 const TIMESTAMP: u32 = field(6, VARINT);
 const DEPLOYMENT: u32 = field(13, BYTES);
@@ -46,11 +40,9 @@ const TAGS: u32 = field(17, BYTES);
 
 /// Decodes an envelope. Returns `None` if its type is unknown.
 pub(super) fn parse(bytes: &[u8]) -> Result<Option<Envelope>, BoxError> {
-    let mut event_type = None;
-    let mut events = [None; (LAST_EVENT - FIRST_EVENT + 1) as usize];
-    let mut timestamp = 0;
+    let (mut event_type, mut events) = (None, [None; EVENTS.len()]);
     let [mut origin, mut deployment, mut job, mut index, mut ip] = [const { String::new() }; 5];
-    let mut tags = BTreeMap::new();
+    let (mut timestamp, mut tags) = (0, BTreeMap::new());
     read_fields(bytes, |tag, input| {
         match tag {
             EVENT_TYPE => event_type = Some(input.read_int32()?),
@@ -61,49 +53,40 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Envelope>, BoxError> {
             INDEX => index = text(input.read_bytes()?),
             IP => ip = text(input.read_bytes()?),
             TAGS => tags.extend([parse_tag(part(bytes, input)?)?]),
-            tag if tag & 7 == BYTES && (FIRST_EVENT..=LAST_EVENT).contains(&(tag >> 3)) => {
-                events[((tag >> 3) - FIRST_EVENT) as usize] = Some(part(bytes, input)?);
-            }
-            _ => return Ok(false),
+            tag => match event_of(tag) {
+                Some(event) => events[event] = Some(part(bytes, input)?),
+                None => return Ok(false),
+            },
         }
         Ok(true)
     })?;
-    let (position, convert): (_, fn(&[u8], &mut Envelope) -> Result<(), BoxError>) =
-        match event_type.ok_or("the event type is missing")? {
-            HTTP_START_STOP => (0, http_start_stop),
-            LOG => (1, log_message),
-            VALUE_METRIC => (2, value_metric),
-            COUNTER_EVENT => (3, counter_event),
-            ERROR => (4, error),
-            CONTAINER_METRIC => (5, container_metric),
-            _ => return Ok(None),
-        };
-    let event = events[position].ok_or("the event is missing")?;
+    let event_type: i32 = event_type.ok_or("the event type is missing")?;
+    let event = event_type.checked_sub(FIRST_TYPE).and_then(|event| usize::try_from(event).ok());
+    let Some((event, convert)) = event.and_then(|event| Some((events.get(event)?, EVENTS.get(event)?))) else {
+        return Ok(None);
+    };
+    let event = event.ok_or("the event is missing")?;
+
+    // ToV1 has removed it.
+    tags.remove(V1_TYPE);
     let source_id = tags.remove("source_id").unwrap_or_else(|| {
         if deployment.is_empty() && job.is_empty() { String::new() } else { format!("{deployment}/{job}") }
     });
+    // `convert` replaces the body.
+    let body = Body::Event { title: String::new(), body: String::new() };
+    let mut envelope = Envelope { timestamp, source_id, instance_id: String::new(), tags, body };
     let component = [("origin", origin), ("deployment", deployment), ("job", job), ("index", index), ("ip", ip)];
-    let mut envelope = Envelope {
-        timestamp,
-        source_id,
-        instance_id: String::new(),
-        tags,
-        // Replaced below.
-        body: Body::Gauge(BTreeMap::new()),
-    };
     for (name, value) in component {
-        tag(&mut envelope, name, value);
+        set_tag(&mut envelope, name, value);
     }
     convert(event, &mut envelope)?;
     Ok(Some(envelope))
 }
 
-/// Reads the length of a field, and returns its bytes.
-fn part<'a>(bytes: &'a [u8], input: &mut CodedInputStream<'_>) -> Result<&'a [u8], BoxError> {
-    let length = input.read_raw_varint32()?;
-    let start = input.pos() as usize;
-    input.skip_raw_bytes(length)?;
-    Ok(&bytes[start..input.pos() as usize])
+/// Returns which of the [`EVENTS`] is in a field.
+fn event_of(tag: u32) -> Option<usize> {
+    let event = (tag >> 3).checked_sub(FIRST_FIELD)? as usize;
+    (tag & 7 == BYTES && event < EVENTS.len()).then_some(event)
 }
 
 fn parse_tag(bytes: &[u8]) -> Result<(String, String), BoxError> {
@@ -121,9 +104,11 @@ fn parse_tag(bytes: &[u8]) -> Result<(String, String), BoxError> {
     Ok((key, value))
 }
 
-/// Sets a tag, unless it is empty: the platform adds an empty text to v1 for each tag that is missing.
-fn tag(envelope: &mut Envelope, name: &str, value: String) {
-    if !value.is_empty() {
+/// Sets a tag. An empty text means none: the platform adds one to v1 for each tag that is missing.
+fn set_tag(envelope: &mut Envelope, name: &str, value: String) {
+    if value.is_empty() {
+        envelope.tags.remove(name);
+    } else {
         envelope.tags.insert(name.to_owned(), value);
     }
 }
@@ -136,7 +121,7 @@ fn log_message(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError> {
         envelope.source_id = log.app_id;
     }
     envelope.instance_id = log.source_id.unwrap_or_default();
-    tag(envelope, SOURCE_TYPE, log.source_name.unwrap_or_default());
+    set_tag(envelope, SOURCE_TYPE, log.source_name.unwrap_or_default());
     envelope.body = Body::Log { payload: log.message, message_type: log.message_type };
     Ok(())
 }
@@ -160,12 +145,12 @@ fn http_start_stop(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError
     let (mut status_code, mut content_length) = (0, 0);
     let (mut request_id, mut app_id) = (None, None);
     let mut forwarded: Option<String> = None;
-    read_fields(bytes, |tag_of_field, input| {
-        let mut set = |name: &str, value: String| tag(envelope, name, value);
-        match tag_of_field {
+    read_fields(bytes, |tag, input| {
+        let mut set = |name: &str, value: String| set_tag(envelope, name, value);
+        match tag {
             START => start = input.read_int64()?,
             STOP => stop = input.read_int64()?,
-            REQUEST_ID => request_id = Some(parse_uuid(part(bytes, input)?)?),
+            REQUEST_ID => request_id = Some(part(bytes, input)?),
             PEER_TYPE => set("peer_type", name(&["", "Client", "Server"], input.read_int32()?)),
             METHOD => set("method", name(&METHODS, input.read_int32()?)),
             URI => set("uri", text(input.read_bytes()?)),
@@ -173,7 +158,7 @@ fn http_start_stop(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError
             USER_AGENT => set("user_agent", text(input.read_bytes()?)),
             STATUS_CODE => status_code = input.read_int32()?,
             CONTENT_LENGTH => content_length = input.read_int64()?,
-            APPLICATION_ID => app_id = Some(parse_uuid(part(bytes, input)?)?),
+            APPLICATION_ID => app_id = Some(part(bytes, input)?),
             INSTANCE_INDEX => instance_index = input.read_int32()?,
             INSTANCE_ID => set("routing_instance_id", text(input.read_bytes()?)),
             FORWARDED => {
@@ -184,15 +169,17 @@ fn http_start_stop(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError
         }
         Ok(true)
     })?;
-    // Zero stands for an app's GUID that is none.
-    if let Some(app_id) = app_id.filter(|&id| id != (0, 0)) {
+    let app_id = app_id.map_or(Ok((0, 0)), parse_uuid)?;
+    if app_id != (0, 0) {
         envelope.source_id = uuid(app_id);
     }
     envelope.instance_id = instance_index.to_string();
-    tag(envelope, "request_id", request_id.map(uuid).unwrap_or_default());
-    tag(envelope, "status_code", status_code.to_string());
-    tag(envelope, "content_length", content_length.to_string());
-    tag(envelope, "forwarded", forwarded.unwrap_or_default());
+    if let Some(request_id) = request_id {
+        set_tag(envelope, "request_id", uuid(parse_uuid(request_id)?));
+    }
+    set_tag(envelope, "status_code", status_code.to_string());
+    set_tag(envelope, "content_length", content_length.to_string());
+    set_tag(envelope, "forwarded", forwarded.unwrap_or_default());
     envelope.body = Body::Timer { name: "http".to_owned(), start, stop };
     Ok(())
 }
@@ -251,7 +238,10 @@ fn value_metric(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The tag in which the platform keeps the instance of a metric.
+/// The tag in which the platform keeps the type of an envelope that has come as v1.
+const V1_TYPE: &str = "__v1_type";
+
+/// The tag in which it keeps the instance of a metric.
 const INSTANCE_ID: &str = "instance_id";
 
 fn counter_event(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError> {
@@ -287,10 +277,10 @@ fn error(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError> {
         }
         Ok(true)
     })?;
-    // The only type for which a v2 envelope must have this tag.
-    tag(envelope, "__v1_type", "Error".to_owned());
-    tag(envelope, "source", source);
-    tag(envelope, "code", code.to_string());
+    // Only an envelope with this tag becomes an error.
+    set_tag(envelope, V1_TYPE, "Error".to_owned());
+    set_tag(envelope, "source", source);
+    set_tag(envelope, "code", code.to_string());
     envelope.body = Body::Log { payload: message, message_type: MessageType::Out };
     Ok(())
 }
@@ -333,35 +323,4 @@ fn container_metric(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxErro
     ];
     envelope.body = Body::Gauge(metrics.into());
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::captures;
-    use crate::wire::dropsonde::FromV1;
-
-    #[test]
-    fn captured_envelopes_are_those_that_were_sent() {
-        for (name, count) in [("tc-stream-mixed.ws", 39), ("tc-firehose-mixed.ws", 69), ("tc-firehose-logs.ws", 19)] {
-            let mut sent = captures::sent_envelopes(name);
-            sent.retain_mut(|envelope| match &mut envelope.body {
-                Body::Log { payload, .. } => !payload.is_empty(),
-                Body::Event { .. } => false,
-                Body::Timer { .. } => name != "tc-firehose-logs.ws",
-                Body::Counter { .. } => name == "tc-firehose-mixed.ws",
-                Body::Gauge(metrics) => {
-                    // The only metric of these containers that v1 cannot carry.
-                    metrics.remove("instance_index");
-                    name == "tc-firehose-mixed.ws" || (name == "tc-stream-mixed.ws" && metrics.len() > 1)
-                }
-            });
-            let frames = captures::frames(name);
-            let mut got: Vec<_> = frames.iter().map(|frame| Envelope::from_doppler(frame).unwrap().unwrap()).collect();
-            // The firehose has the metrics of its servers, too.
-            got.retain(|envelope| envelope.source_id == sent[0].source_id);
-            assert_eq!(got.len(), count);
-            assert_eq!(got, sent);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! The methods of HTTP that Doppler's envelopes know.
 
 /// The names, by their number in the protocol.
-pub(crate) const METHODS: [&str; 45] = [
+pub(super) const METHODS: [&str; 45] = [
     "",
     "GET",
     "POST",

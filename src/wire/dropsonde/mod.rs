@@ -1,28 +1,30 @@
-//! Decodes protobuf to [`LogMessage`]s and [`Envelope`]s, and encodes it for the testing server. The only file that names
-//! the generated code.
+//! Decodes protobuf to [`LogMessage`]s and [`Envelope`]s, and encodes it for the testing server. The only folder that
+//! names the generated code.
 
 mod envelope;
-mod methods;
+mod fields;
 #[cfg(any(test, feature = "testing"))]
-pub(crate) use methods::METHODS;
+mod generated;
+mod log_message;
+mod methods;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+mod to_v1;
 
-use protobuf::CodedInputStream;
 #[cfg(any(test, feature = "testing"))]
 use protobuf::Message;
 
 use crate::envelope::Envelope;
 use crate::error::{BoxError, Error, ErrorKind, Result};
-use crate::message::{LogMessage, MessageType};
+use crate::message::LogMessage;
 
-/// Encodes for the testing server, and checks the decoders in the tests.
-#[cfg(any(test, feature = "testing"))]
-mod generated {
-    #![allow(missing_docs, unreachable_pub, clippy::all)]
-    include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
-}
+use log_message::{parse_doppler, parse_legacy};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use envelope::check_against_generated_code;
 #[cfg(any(test, feature = "testing"))]
 use generated::{envelope as dropsonde, log_message as legacy};
+#[cfg(any(test, fuzzing, feature = "testing"))]
+pub(crate) use to_v1::encode_envelope;
 
 /// What the protobuf of the servers is decoded to.
 pub(crate) trait FromV1: Sized {
@@ -73,109 +75,6 @@ pub(crate) fn legacy(bytes: &[u8]) -> Result<LogMessage> {
     })
 }
 
-fn parse_legacy(bytes: &[u8]) -> Result<LogMessage, BoxError> {
-    let mut required = Required::default();
-    let (mut source_id, mut source_name, mut drain_urls) = (None, None, Vec::new());
-    read_fields(bytes, |tag, input| {
-        match tag {
-            TIMESTAMP => required.timestamp = Some(input.read_sint64()?),
-            LEGACY_SOURCE_ID => source_id = Some(text(input.read_bytes()?)),
-            DRAIN_URLS => drain_urls.push(text(input.read_bytes()?)),
-            LEGACY_SOURCE_NAME => source_name = Some(text(input.read_bytes()?)),
-            tag => return required.read(tag, input),
-        }
-        Ok(true)
-    })?;
-    let app_id = required.app_id.take().ok_or("the field app_id is missing")?;
-    Ok(LogMessage { source_id, source_name, drain_urls, ..required.message(app_id)? })
-}
-
-/// The tags of fields: the number times 8, plus the wire type.
-const MESSAGE: u32 = (1 << 3) + 2;
-const MESSAGE_TYPE: u32 = 2 << 3;
-const TIMESTAMP: u32 = 3 << 3;
-const APP_ID: u32 = (4 << 3) + 2;
-const LEGACY_SOURCE_ID: u32 = (6 << 3) + 2;
-const DRAIN_URLS: u32 = (7 << 3) + 2;
-const LEGACY_SOURCE_NAME: u32 = (8 << 3) + 2;
-const SOURCE_TYPE: u32 = (5 << 3) + 2;
-const SOURCE_INSTANCE: u32 = (6 << 3) + 2;
-const EVENT_TYPE: u32 = 2 << 3;
-const LOG_MESSAGE: u32 = (8 << 3) + 2;
-
-/// The wire type of a group's beginning.
-const START_GROUP: u32 = 3;
-
-/// The fields that the log messages of both formats have.
-#[derive(Default)]
-struct Required {
-    message: Option<Vec<u8>>,
-    message_type: Option<i32>,
-    timestamp: Option<i64>,
-    app_id: Option<String>,
-}
-
-impl Required {
-    fn read(&mut self, tag: u32, input: &mut CodedInputStream<'_>) -> Result<bool, BoxError> {
-        match tag {
-            MESSAGE => self.message = Some(input.read_bytes()?),
-            MESSAGE_TYPE => self.message_type = Some(input.read_int32()?),
-            APP_ID => self.app_id = Some(text(input.read_bytes()?)),
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn message(self, app_id: String) -> Result<LogMessage, BoxError> {
-        let message_type = self.message_type.ok_or("the field message_type is missing")?;
-        Ok(LogMessage {
-            message: self.message.ok_or("the field message is missing")?,
-            message_type: MessageType::from_number(message_type),
-            timestamp: self.timestamp.ok_or("the field timestamp is missing")?,
-            app_id,
-            source_id: None,
-            source_name: None,
-            drain_urls: Vec::new(),
-        })
-    }
-}
-
-/// The most fields in a message. Most messages have seven.
-///
-/// The limit bounds memory, because a field can take ten times its encoded size.
-const MAX_FIELDS: usize = 4096;
-
-/// Reads the fields of a message in the order in which they are encoded. `read` returns false if it has not read one,
-/// which is then skipped.
-///
-/// The generated code is not used, because it would make a message of its own first, and keep the fields that are not
-/// known, such as the many tags of an envelope, in a hash map.
-fn read_fields(
-    bytes: &[u8],
-    mut read: impl FnMut(u32, &mut CodedInputStream<'_>) -> Result<bool, BoxError>,
-) -> Result<(), BoxError> {
-    let mut input = CodedInputStream::from_bytes(bytes);
-    let mut fields = 0;
-    while let Some(tag) = input.read_raw_tag_or_eof()? {
-        if !read(tag, &mut input)? {
-            // The library would take the end of the bytes for the end of a group. These formats have no groups.
-            if tag & 7 == START_GROUP {
-                return Err("there is a group".into());
-            }
-            protobuf::rt::skip_field_for_tag(tag, &mut input)?;
-        }
-        fields += 1;
-        if fields > MAX_FIELDS {
-            return Err(format!("there are more than {MAX_FIELDS} fields").into());
-        }
-    }
-    Ok(())
-}
-
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
 /// Decodes one frame from Doppler. Returns `None` if the envelope holds something other than a log message, such as a
 /// metric.
 ///
@@ -183,53 +82,11 @@ fn text(bytes: Vec<u8>) -> String {
 ///
 /// The same as for [`legacy()`].
 pub(crate) fn doppler(bytes: &[u8]) -> Result<Option<LogMessage>> {
-    parse_envelope(bytes).map_err(|cause| no_envelope(bytes, cause))
+    parse_doppler(bytes).map_err(|cause| no_envelope(bytes, cause))
 }
 
 fn no_envelope(bytes: &[u8], cause: BoxError) -> Error {
     Error::caused(ErrorKind::Undecodable, format_args!("found no Envelope in {} bytes", bytes.len()), cause)
-}
-
-/// The type of an event that is a log message.
-const LOG: i32 = 5;
-
-fn parse_envelope(bytes: &[u8]) -> Result<Option<LogMessage>, BoxError> {
-    let (mut event_type, mut log) = (None, None);
-    read_fields(bytes, |tag, input| {
-        match tag {
-            EVENT_TYPE => event_type = Some(input.read_int32()?),
-            LOG_MESSAGE => {
-                let length = input.read_raw_varint32()?;
-                let start = input.pos() as usize;
-                input.skip_raw_bytes(length)?;
-                log = Some(&bytes[start..input.pos() as usize]);
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    match (event_type, log) {
-        (Some(LOG), Some(log)) => parse_log(log).map(Some),
-        (Some(LOG), None) => Err("the log message is missing".into()),
-        (Some(_), _) => Ok(None),
-        (None, _) => Err("the event type is missing".into()),
-    }
-}
-
-fn parse_log(bytes: &[u8]) -> Result<LogMessage, BoxError> {
-    let mut required = Required::default();
-    let (mut source_id, mut source_name) = (None, None);
-    read_fields(bytes, |tag, input| {
-        match tag {
-            TIMESTAMP => required.timestamp = Some(input.read_int64()?),
-            SOURCE_TYPE => source_name = Some(text(input.read_bytes()?)),
-            SOURCE_INSTANCE => source_id = Some(text(input.read_bytes()?)),
-            tag => return required.read(tag, input),
-        }
-        Ok(true)
-    })?;
-    let app_id = required.app_id.take().unwrap_or_default();
-    Ok(LogMessage { source_id, source_name, ..required.message(app_id)? })
 }
 
 /// Encodes a message as legacy servers do.
@@ -281,9 +138,11 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
+    use super::fields::{MAX_FIELDS, text};
+    use super::log_message::parse_log;
     use super::*;
+    use crate::message::MessageType;
     use crate::wire::captures;
-    use crate::wire::multipart::Splitter;
 
     fn full() -> LogMessage {
         let mut message =
@@ -394,8 +253,8 @@ mod tests {
     fn captures_of_the_server_of_2015_are_decoded() {
         let sent = |name| -> Vec<LogMessage> { captures::sent(name).iter().map(sent_by_2015).collect() };
         assert_eq!(logs(captures::frames("l15-dropsonde-stream.ws")), sent("l15-dropsonde-stream.ws"));
-        assert_eq!(logs(parts("l15-dropsonde-recentlogs.http")), sent("l15-dropsonde-recentlogs.http"));
-        let metrics = parts("l15-dropsonde-containermetrics.http");
+        assert_eq!(logs(captures::parts("l15-dropsonde-recentlogs.http")), sent("l15-dropsonde-recentlogs.http"));
+        let metrics = captures::parts("l15-dropsonde-containermetrics.http");
         assert_eq!((metrics.len(), logs(metrics)), (3, Vec::new()));
     }
 
@@ -417,14 +276,6 @@ mod tests {
 
     fn logs(envelopes: Vec<Vec<u8>>) -> Vec<LogMessage> {
         envelopes.iter().filter_map(|bytes| doppler(bytes).unwrap()).collect()
-    }
-
-    fn parts(name: &str) -> Vec<Vec<u8>> {
-        let (head, _) = captures::split(name);
-        let content_type = head.lines().find_map(|line| line.strip_prefix("Content-Type: ")).unwrap();
-        let body = captures::body(name);
-        let mut splitter = Splitter::new(&*body, &crate::wire::multipart::boundary(content_type).unwrap(), 1 << 20);
-        std::iter::from_fn(|| splitter.next_part().unwrap().map(<[u8]>::to_vec)).collect()
     }
 
     fn sent_by_2015(sent: &Value) -> LogMessage {
@@ -456,7 +307,8 @@ mod tests {
 
     fn log_by_generated_code(bytes: &[u8]) -> Option<LogMessage> {
         let log = super::dropsonde::LogMessage::parse_from_bytes(bytes).ok()?;
-        let (source_id, source_name) = (log.source_instance.map(text), log.source_type.map(text));
+        let [source_id, source_name] =
+            [log.source_instance, log.source_type].map(|field| field.map(text).filter(|text| !text.is_empty()));
         let message = LogMessage::new(text(log.app_id.unwrap_or_default()), log.message?).timestamp(log.timestamp?);
         let message = message.message_type(MessageType::from_number(log.message_type?.value()));
         Some(LogMessage { source_id, source_name, ..message })

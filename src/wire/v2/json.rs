@@ -1,12 +1,17 @@
 //! The JSON of one envelope: [`JsonEnvelope`], in both directions, and the part of it that a log message needs.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "serde")]
+use serde::{Deserializer, Serializer, de::Error as _};
 
-use super::values::{Double, Int64, LogType, Payload, Timestamp, UInt64};
+use super::values::{Double, Int64, LogType, Payload, Tags, Timestamp, UInt64};
 use crate::envelope::{Body, Envelope, GaugeValue, SOURCE_TYPE};
 use crate::message::{LogMessage, MessageType};
 
@@ -42,7 +47,7 @@ pub(crate) struct JsonEnvelope<'a> {
     instance_id: Option<Cow<'a, str>>,
     #[serde(alias = "deprecatedTags")]
     deprecated_tags: Option<BTreeMap<String, Option<DeprecatedTag>>>,
-    tags: Option<BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>>,
+    tags: Option<Tags<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<Log<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +153,9 @@ impl FromV2 for LogMessage {
     }
 }
 
+/// A number below this is a time in seconds. In nanoseconds, it would be in the first quarter of an hour of 1970.
+const MAX_SECONDS: u64 = 1_000_000_000_000;
+
 impl FromV2 for Envelope {
     type Json = JsonEnvelope<'static>;
 
@@ -167,25 +175,26 @@ impl FromV2 for Envelope {
         let body = log.map(Body::from);
         let body = body.or_else(|| counter.map(Body::from)).or_else(|| gauge.map(Body::from));
         let body = body.or_else(|| timer.map(Body::from)).or_else(|| event.map(Body::from))?;
-        let mut tags: BTreeMap<String, String> = tags
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, text)| Some((name.into_owned(), text?.into_owned())))
-            .collect();
+        let mut tags = tags.map_or_else(BTreeMap::new, |tags| tags.0.into_owned());
         for (name, tag) in deprecated_tags.into_iter().flatten() {
             let tag = tag.and_then(DeprecatedTag::into_text);
             if let Some(tag) = tag.filter(|_| tags.get(&name).is_none_or(String::is_empty)) {
                 tags.insert(name, tag);
             }
         }
+        // Korifi has the source of a gauge only in tags, and its time in seconds.
+        let is_gauge = matches!(body, Body::Gauge(_));
+        let from_tag = |name: &str| tags.get(name).filter(|_| is_gauge).cloned().unwrap_or_default();
         Some(Envelope {
             timestamp: match timestamp {
                 None => 0,
-                Some(Timestamp::Number(seconds)) if is_seconds(&body, seconds) => seconds.saturating_mul(1_000_000_000),
+                Some(Timestamp::Number(seconds)) if is_gauge && seconds.unsigned_abs() < MAX_SECONDS => {
+                    seconds.saturating_mul(1_000_000_000)
+                }
                 Some(Timestamp::Text(nanoseconds) | Timestamp::Number(nanoseconds)) => nanoseconds,
             },
-            source_id: source_id.unwrap_or_default().into_owned(),
-            instance_id: instance_id.unwrap_or_default().into_owned(),
+            source_id: source_id.map_or_else(|| from_tag("source_id"), Cow::into_owned),
+            instance_id: instance_id.map_or_else(|| from_tag("instance_id"), Cow::into_owned),
             tags,
             body,
         })
@@ -200,12 +209,12 @@ impl FromV2 for Envelope {
 impl<'a> From<&'a LogMessage> for JsonEnvelope<'a> {
     fn from(message: &'a LogMessage) -> Self {
         let LogMessage { message, message_type, timestamp, app_id, source_id, source_name, drain_urls: _ } = message;
-        let source_type = source_name.as_deref().map(|name| (SOURCE_TYPE.into(), Some(name.into())));
+        let source_type = source_name.iter().map(|name| (SOURCE_TYPE.to_owned(), name.clone()));
         JsonEnvelope {
             timestamp: Some(Timestamp::Text(*timestamp)),
             source_id: Some(app_id.into()),
             instance_id: Some(source_id.as_deref().unwrap_or_default().into()),
-            tags: Some(source_type.into_iter().collect()),
+            tags: Some(Tags(Cow::Owned(source_type.collect()))),
             log: Some(Log::new(message, *message_type)),
             ..JsonEnvelope::default()
         }
@@ -219,7 +228,7 @@ impl<'a> From<&'a Envelope> for JsonEnvelope<'a> {
             timestamp: Some(Timestamp::Text(*timestamp)),
             source_id: Some(source_id.into()),
             instance_id: Some(instance_id.into()),
-            tags: Some(tags.iter().map(|(name, tag)| (name.into(), Some(tag.into()))).collect()),
+            tags: Some(Tags(Cow::Borrowed(tags))),
             ..JsonEnvelope::default()
         };
         let time = |time: i64| Some(Int64(time));
@@ -327,9 +336,57 @@ fn text(text: Option<Cow<'_, str>>) -> String {
     text.unwrap_or_default().into_owned()
 }
 
-/// Returns true if this time of an envelope is one of Korifi's, which for gauges are in seconds.
-fn is_seconds(body: &Body, time: i64) -> bool {
-    // As nanoseconds, this would be in the first quarter of an hour of 1970.
-    const MAX_SECONDS: u64 = 1_000_000_000_000;
-    matches!(body, Body::Gauge(_)) && time.unsigned_abs() < MAX_SECONDS
+/// The JSON of Log Cache. [`drain_urls`](LogMessage::drain_urls) are not in it.
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+impl Serialize for LogMessage {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        JsonEnvelope::from(self).serialize(output)
+    }
+}
+
+/// Reads the JSON of any server. An envelope that is not a log is an error.
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+impl<'de> Deserialize<'de> for LogMessage {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        from_json(input)
+    }
+}
+
+/// The JSON of Log Cache:
+///
+/// ```
+/// use loggregator_consumer::{Envelope, LogMessage};
+///
+/// let envelope = Envelope::from(LogMessage::new("my-app-guid", "hello").source("APP/PROC/WEB", "0"));
+/// let json = serde_json::to_string(&envelope)?;
+/// assert_eq!(
+///     json,
+///     r#"{"timestamp":"0","source_id":"my-app-guid","instance_id":"0","deprecated_tags":{},"#.to_owned()
+///         + r#""tags":{"source_type":"APP/PROC/WEB"},"log":{"payload":"aGVsbG8=","type":"OUT"}}"#
+/// );
+/// assert_eq!(serde_json::from_str::<Envelope>(&json)?, envelope);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+impl Serialize for Envelope {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        JsonEnvelope::from(self).serialize(output)
+    }
+}
+
+/// Reads the JSON of any server. An envelope of an unknown type is an error.
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+impl<'de> Deserialize<'de> for Envelope {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        from_json(input)
+    }
+}
+
+#[cfg(feature = "serde")]
+fn from_json<'de, T: FromV2, D: Deserializer<'de>>(input: D) -> Result<T, D::Error> {
+    T::from_json(T::Json::deserialize(input)?).ok_or_else(|| D::Error::custom("the envelope holds something else"))
 }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::response::{BUFFER, START};
 use super::*;
-use crate::envelope::Envelope;
 use crate::fuzzing::input::Pieces;
 use crate::message::{LogMessage, MessageType};
 use crate::wire::captures;
@@ -17,25 +16,14 @@ const LARGE: usize = 1 << 20;
 
 /// Decodes a batch. Returns its items and its result.
 fn decode_batch(json: impl AsRef<[u8]>) -> (Vec<Result<LogMessage>>, Result<()>) {
-    decode_items(json.as_ref())
-}
-
-fn decode_items<T: FromV2>(json: &[u8]) -> (Vec<Result<T>>, Result<()>) {
     let mut items = Vec::new();
-    let result = batch(json, &mut |item| items.push(item));
+    let result = batch(json.as_ref(), &mut |item| items.push(item));
     (items, result)
 }
 
 /// Returns the messages of a batch without errors.
 fn logs_of(json: impl AsRef<[u8]>) -> Vec<LogMessage> {
     let (items, result) = decode_batch(json);
-    result.unwrap();
-    items.into_iter().map(Result::unwrap).collect()
-}
-
-/// Returns the envelopes of a batch without errors.
-fn envelopes_of(json: impl AsRef<[u8]>) -> Vec<Envelope> {
-    let (items, result) = decode_items(json.as_ref());
     result.unwrap();
     items.into_iter().map(Result::unwrap).collect()
 }
@@ -49,10 +37,6 @@ fn log_of(envelope: &Value) -> LogMessage {
 
 /// Reads a response. Returns its items and its result.
 fn read(json: impl Read) -> (Vec<Result<Option<LogMessage>>>, io::Result<()>) {
-    read_items(json)
-}
-
-fn read_items<T: FromV2>(json: impl Read) -> (Vec<Result<Option<T>>>, io::Result<()>) {
     let mut items = Vec::new();
     let result = read_response(json, LARGE, |item| {
         items.push(item);
@@ -116,19 +100,6 @@ fn captured_responses_of_log_cache_are_decoded() {
         let body = captures::body(name);
         assert_eq!((read(&*body).0.len(), logs_of_response(&*body).len()), (envelopes, logs), "{name}");
     }
-}
-
-#[test]
-fn captured_envelopes_of_all_types_are_decoded() {
-    let body = captures::body("rlpgw-read-mixed.http");
-    let data = body.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"data: "));
-    let envelopes: Vec<Envelope> = data.flat_map(envelopes_of).collect();
-    assert_eq!(envelopes, captures::sent_envelopes("rlpgw-read-mixed.http"));
-
-    let (items, result) = read_items::<Envelope>(&*captures::body("lc-read-all.http"));
-    result.unwrap();
-    let envelopes: Vec<_> = items.into_iter().map(|item| item.unwrap().unwrap()).collect();
-    assert_eq!(envelopes, captures::sent_envelopes("lc-read-all.http"));
 }
 
 #[test]

@@ -1,19 +1,23 @@
 //! The values in an envelope's JSON that servers write in more than one form.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT as BASE64;
-use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use crate::message::MessageType;
 
 /// Bytes in base64.
 pub(super) struct Payload<'a>(pub(super) Cow<'a, [u8]>);
+
+/// Texts by their names. One that is null counts as missing.
+pub(super) struct Tags<'a>(pub(super) Cow<'a, BTreeMap<String, String>>);
 
 /// A name or a number.
 pub(super) struct LogType(pub(super) MessageType);
@@ -61,6 +65,36 @@ impl<'de> Deserialize<'de> for Payload<'_> {
 impl Serialize for Payload<'_> {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         output.serialize_str(&BASE64.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Tags<'_> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = BTreeMap<String, String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("texts by their names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                let mut texts = BTreeMap::new();
+                while let Some((name, text)) = object.next_entry::<_, Option<_>>()? {
+                    texts.extend(text.map(|text| (name, text)));
+                }
+                Ok(texts)
+            }
+        }
+
+        input.deserialize_map(Texts).map(|tags| Tags(Cow::Owned(tags)))
+    }
+}
+
+impl Serialize for Tags<'_> {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(output)
     }
 }
 
