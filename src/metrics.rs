@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((one.log_rate, one.log_rate_limit), (Some(7), Some(-1)));
         assert_eq!(one.uptime, Some(Duration::from_secs(3)));
         envelopes.reverse();
-        assert_eq!(metrics(envelopes), [one.clone()]);
+        assert_eq!(metrics(envelopes), std::slice::from_ref(one));
     }
 
     #[test]
