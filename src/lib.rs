@@ -91,8 +91,7 @@
 //! # Ok::<(), loggregator_consumer::Error>(())
 //! ```
 //!
-//! For all apps at once, [`Consumer::stream`] reads the *firehose*, also in [several processes](Consumer::stream#the-firehose)
-//! that share it.
+//! For all apps at once, [`Consumer::stream`] reads the *firehose*, also in several processes that share it.
 //!
 //! To open and close the tails of apps one by one, open several tails of **one** consumer, which asks the API once and
 //! renews one token for all of them. Each tail ends, fails and reconnects on its own, so decide what that means for the

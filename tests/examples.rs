@@ -410,7 +410,7 @@ fn firehose_counts_by_type_and_source_and_shares_with_others_of_its_shard() {
         while next_table(&mut output) != [["1", "log", APP], ["2", "counter", "gorouter"]] {}
         // They take turns.
         loop {
-            let parts = [&mut others_output, &mut thirds_output].map(|output| next_table(output));
+            let parts = [&mut others_output, &mut thirds_output].map(next_table);
             let counted = parts.map(|rows| rows.iter().map(|row| row[0].parse::<u32>().unwrap()).sum::<u32>());
             if counted[0] + counted[1] == 3 {
                 assert!(!counted.contains(&3), "{counted:?}");
