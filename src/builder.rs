@@ -397,13 +397,15 @@ impl Builder {
         self
     }
 
-    /// Sets how long the server may send nothing in the middle of recent messages. Default: 30 s.
+    /// Sets how long the server may send nothing in the middle of recent messages, or of another response that is read to
+    /// its end. Default: 30 s.
     pub fn read_timeout(mut self, d: Duration) -> Self {
         self.settings.read_timeout = d;
         self
     }
 
-    /// Sets the timeout of a whole call of [`Consumer::recent`]. Default: 5 minutes.
+    /// Sets the timeout of a whole call of [`Consumer::recent`], [`metrics`](Consumer::metrics),
+    /// [`meta`](Consumer::meta), [`info`](Consumer::info) or [`query`](Consumer::query). Default: 5 minutes.
     ///
     /// It covers asking the [API](Builder::api) and all requests for messages. Only a new token is not covered: see
     /// [`Uaa::timeout`](crate::Uaa::timeout).
@@ -429,8 +431,9 @@ impl Builder {
 
     /// Sets the size limit of all messages that [`Consumer::recent`] collects, in bytes of memory. Default: 256 MiB.
     ///
-    /// From Log Cache it applies to [`Consumer::recent_iter`], too. Beyond it the call fails with
-    /// [`ErrorKind::TooLarge`].
+    /// From Log Cache it applies to [`Consumer::recent_iter`], too, to a page of [`read`](Consumer::read), to what
+    /// [`metrics`](Consumer::metrics) reads, and to the bytes of the response of [`meta`](Consumer::meta) and
+    /// [`query`](Consumer::query). Beyond it the call fails with [`ErrorKind::TooLarge`].
     pub fn max_recent_size(mut self, bytes: usize) -> Self {
         self.settings.max_recent_size = bytes;
         self

@@ -217,7 +217,6 @@ impl Envelope {
     }
 
     /// Returns its size in memory, in bytes.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn size(&self) -> usize {
         let text = |text: &str| size_of::<String>() + text.len();
         let body = match &self.body {

@@ -48,6 +48,7 @@ struct Inner {
     retry_after: Option<Duration>,
     recovered: Vec<LogMessage>,
     gap: Option<Gap>,
+    error_type: Option<String>,
     app: Option<String>,
     is_from_router: bool,
 }
@@ -191,6 +192,7 @@ impl Error {
             retry_after: None,
             recovered: Vec::new(),
             gap: None,
+            error_type: None,
             app: None,
             is_from_router: false,
         }))
@@ -308,6 +310,7 @@ impl Error {
             cause,
             body,
             gap,
+            error_type,
             app: _,
             kind: _,
             status: _,
@@ -317,12 +320,19 @@ impl Error {
         } = &mut *self.0;
         *text = hide(text, secret);
         *body = body.take().map(|body| hide(&body, secret));
+        *error_type = error_type.take().map(|error_type| hide(&error_type, secret));
         *gap = gap.take().map(|gap| Gap { ending: gap.ending.hiding(secret), ..gap });
         // The text has what can be shown of it.
         *cause = cause.take().filter(|cause| {
             let forms = all_forms(&**cause);
             hide(&forms, secret) == forms
         });
+        self
+    }
+
+    /// Adds the type that a server gives to the error of a PromQL query.
+    pub(crate) fn with_error_type(mut self, error_type: String) -> Self {
+        self.0.error_type = Some(error_type);
         self
     }
 
@@ -531,6 +541,13 @@ impl Error {
         self.0.gap.as_ref()
     }
 
+    /// Returns Prometheus' `errorType`, if the server has answered a [query](crate::Consumer::query) with an error in
+    /// the form of Prometheus: `bad_data` for a query that it does not understand, or `execution`, `timeout`, `canceled`,
+    /// `internal`, or another word.
+    pub fn error_type(&self) -> Option<&str> {
+        self.0.error_type.as_deref()
+    }
+
     /// Returns the [recovered](Error::recovered) messages by value.
     pub fn into_recovered(self) -> Vec<LogMessage> {
         self.0.recovered
@@ -547,7 +564,8 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Messages are only counted, because they are the caller's data.
         // The cause is left out, because the text has what can be shown of it.
-        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, app, is_from_router } = &*self.0;
+        let Inner { kind, text, cause: _, status, body, retry_after, recovered, gap, error_type, app, is_from_router } =
+            &*self.0;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)
@@ -556,6 +574,7 @@ impl fmt::Debug for Error {
             .field("retry_after", retry_after)
             .field("recovered", &recovered.len())
             .field("gap", gap)
+            .field("error_type", error_type)
             .field("app", app)
             .field("is_from_router", is_from_router)
             .finish()

@@ -129,6 +129,23 @@
 //! | a Log Cache that does not know one path, and fails at the other | the second error, and nothing is remembered |  | `log_cache::the_failure_of_the_second_request_is_not_taken_for_a_wrong_address`, `log_cache::a_rate_limit_or_a_router_does_not_tell_the_version` |
 //! | a Log Cache that ignores the end of a page, such as Korifi's | each message once, and a warning in the log |  | `log_cache::a_server_that_ignores_the_end_of_a_page_is_asked_twice_and_no_line_is_doubled` |
 //!
+//! # Log Cache and metrics
+//!
+//! | fault | what the caller sees | bound | test |
+//! |---|---|---|---|
+//! | equal times at the end of a page of [`read`] | each envelope once, in both directions |  | `stored/read::every_envelope_comes_once_in_both_directions_on_each_generation` |
+//! | a page of [`read`] without an end | [`TooLarge`] | [`max_recent_size`], 256 MiB | `stored/read::a_page_without_an_end_is_too_large` |
+//! | a page of [`read`] that is too large for Log Cache | nothing: smaller pages are requested | 10 requests | `stored/read::pages_that_are_too_large_for_the_server_are_requested_in_smaller_ones` |
+//! | a request for a further page of [`read`] fails | its error, after the envelopes of the pages before; then nothing more |  | `stored/read::a_failure_between_two_pages_is_the_last_item` |
+//! | a token expires, or the consumer is closed, between two pages of [`read`] | a new token, as in any call; [`Closed`] |  | `stored/read::a_token_that_expires_between_two_pages_is_renewed`, `stored/read::a_close_ends_it_at_the_next_page` |
+//! | envelopes of a type that is unknown, or with unknown fields | they are left out; the fields are ignored |  | `stored/read::envelopes_of_a_later_server_are_kept_out_of_the_way` |
+//! | a result of PromQL, or another response, that is not what it should be, is cut short or has no end | [`BadResponse`], [`Truncated`], [`TooLarge`] | [`max_recent_size`], 256 MiB; 64 KiB for `info` | `stored/queries::a_result_that_is_invalid_cut_short_or_endless_is_an_error` |
+//! | a server that falls silent in such a response | [`Timeout`] | [`read_timeout`], [`recent_timeout`] | `stored/queries::a_silent_server_is_a_timeout_and_a_close_interrupts_the_wait` |
+//! | an invalid PromQL query, or an error of PromQL in a response with status 200 | [`BadRequest`] or [`ServerError`], with [`error_type`] |  | `stored/queries::an_invalid_query_and_a_foreign_source_are_told_apart`, `stored/queries::warnings_and_failures_within_a_success_are_returned` |
+//! | Korifi, which has neither `meta` nor PromQL; a foundation without Log Cache | [`NotFound`] that says so; [`InvalidInput`] |  | `stored/meta_and_info::korifi_has_info_and_neither_meta_nor_promql`, `stored/meta_and_info::a_rejected_token_and_a_foundation_without_log_cache_are_told_apart` |
+//! | metrics of an instance that was scaled away | it is no longer returned | 2 minutes, by the server's clock | `stored/metrics::an_instance_without_metrics_for_two_minutes_has_ended`, `stored/metrics::two_minutes_are_measured_by_the_servers_clock` |
+//! | endless metrics | [`TooLarge`] | [`max_recent_size`], 256 MiB | `stored/metrics::endless_metrics_are_too_large` |
+//!
 //! # The caller's side
 //!
 //! | fault | what the caller sees | bound | test |
@@ -164,6 +181,7 @@
 //! [`NotFound`]: crate::ErrorKind::NotFound
 //! [`Ambiguous`]: crate::ErrorKind::Ambiguous
 //! [`ServerError`]: crate::ErrorKind::ServerError
+//! [`BadRequest`]: crate::ErrorKind::BadRequest
 //! [`ClosedByServer`]: crate::ErrorKind::ClosedByServer
 //! [`TooLarge`]: crate::ErrorKind::TooLarge
 //! [`Undecodable`]: crate::ErrorKind::Undecodable
@@ -190,6 +208,8 @@
 //! [`pong_every`]: crate::Builder::pong_every
 //! [`app_id`]: crate::Error::app_id
 //! [`recovered`]: crate::Error::recovered
+//! [`error_type`]: crate::Error::error_type
+//! [`read`]: crate::Consumer::read
 //! [`retry_after`]: crate::Error::retry_after
 //! [`Builder`]: crate::Builder
 //! [`Reconnect`]: crate::Reconnect

@@ -53,6 +53,9 @@
 //!  ├─► net/http ──────► server/rlp_gateway ──────► wire/sse ─────┴─► tail ─► channel ─► wire decodes ─► caller  tail
 //!  ├─► net/http ──────► server/{legacy,doppler} ─► wire/multipart ─────────► recent ──► wire decodes ─► caller  recent
 //!  ├─► net/http ──────► server/log_cache ────────► wire/v2, page by page ──► recent ──────────────────► caller  recent
+//!  ├─► net/http ──────► server/log_cache ────────► wire/v2, page by page ──► envelopes ───────────────► caller  read
+//!  ├─► net/http ──────► server/log_cache ────────► wire/{v2,promql} ────────────────────────────────► caller  meta, query
+//!  ├─► net/http ──────► server/{log_cache,doppler} ► metrics ─────────────────────────────────────────► caller  metrics
 //!  └─► net/http ──────► server/log_cache/polling ► wire/v2 ──► engine ─────► tail ─► channel ─────────► caller  follow
 //! ```
 //!
@@ -208,10 +211,12 @@
 //! | each connection: DNS, TCP, proxy, TLS and the response head; also asking the API, with all of its requests | 10 s | [`Builder::connect_timeout`] | [`Timeout`](ErrorKind::Timeout) |
 //! | the response of a UAA: up to its head, and then its body | 10 s each | [`Uaa::timeout`] | [`Timeout`](ErrorKind::Timeout), in the body [`BadResponse`](ErrorKind::BadResponse); or the current token if it is still valid |
 //! | a tail that receives nothing | 60 s; none on legacy servers | [`Builder::idle_timeout`] | [`Ending::TimedOut`] |
-//! | recent messages of which nothing arrives | 30 s | [`Builder::read_timeout`] | [`Timeout`](ErrorKind::Timeout) |
-//! | recent messages in total | 5 minutes | [`Builder::recent_timeout`] | [`Timeout`](ErrorKind::Timeout) |
+//! | recent messages, or another response of Log Cache, of which nothing arrives | 30 s | [`Builder::read_timeout`] | [`Timeout`](ErrorKind::Timeout) |
+//! | recent messages in total; `metrics`, `meta`, `info`, `query` | 5 minutes | [`Builder::recent_timeout`] | [`Timeout`](ErrorKind::Timeout) |
 //! | one message | 16 MiB | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | one event of the RLP gateway | 4 × the limit of a message | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | a page of [`Consumer::read`], [`Consumer::metrics`], in memory; the responses of [`Consumer::meta`] and [`Consumer::query`] | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | the response of [`Consumer::info`] | 64 KiB | | [`TooLarge`](ErrorKind::TooLarge) |
 //! | all recent messages, in memory | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | number of recent messages from Log Cache | 1000 | [`Builder::recent_limit`] | older messages are left out |
 //! | buffer of a tail for a slow caller | see [`Tail`] | [`Builder::max_message_size`] | TCP slows the server down |
@@ -379,6 +384,7 @@
 mod builder;
 mod consumer;
 mod recent;
+mod envelopes;
 mod tail;
 mod server;
 mod settings;
@@ -387,6 +393,10 @@ mod net;
 mod wire;
 mod selection;
 mod envelope;
+mod meta;
+mod metrics;
+mod promql;
+mod window;
 mod ending;
 mod error;
 mod message;
@@ -412,16 +422,21 @@ pub use builder::Builder;
 pub use consumer::Consumer;
 pub use ending::Ending;
 pub use envelope::{Body, Envelope, EnvelopeType, GaugeValue};
+pub use envelopes::Envelopes;
 pub use error::{BoxError, Error, ErrorKind, Gap, Result};
 pub use message::{LogMessage, MessageType, sort_recent};
+pub use meta::{LogCacheInfo, SourceMeta};
+pub use metrics::InstanceMetrics;
 pub use net::debug::DebugPrinter;
 pub use net::dial::Proxy;
+pub use promql::{QueryResult, QueryValue, Sample, Series, VectorSample};
 pub use recent::Recent;
 pub use selection::Selection;
 pub use server::app_names::App;
 pub use server::foundation::{Choice, Via};
 pub use settings::{Polling, Reconnect};
 pub use tail::{Batch, Closer, Tail};
+pub use window::Window;
 
 /// The `User-Agent` header that servers and proxies get.
 const USER_AGENT: &str = concat!("loggregator-consumer/", env!("CARGO_PKG_VERSION"));

@@ -8,13 +8,13 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::examples::{BUILD, program};
 use common::messages::{APP, message_of_now};
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::testing::{Fault, Generation, RequestKind, TrafficController};
-use loggregator_consumer::{Body, Envelope, LogMessage};
+use loggregator_consumer::{Body, Envelope, GaugeValue, LogMessage};
 
 /// Starts an example, and returns it with its output.
 fn start(example: &mut Command) -> (Child, BufReader<ChildStdout>) {
@@ -68,6 +68,16 @@ impl Session {
 
     fn log(&self, text: &str) {
         self.server.send(message_of_now(APP, text));
+    }
+
+    /// Measures an instance: its CPU usage in percent, and its memory in bytes.
+    fn measure(&self, instance: &str, cpu: f64, memory: f64) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
+        let values = [("cpu", cpu), ("memory", memory), ("memory_quota", 268_435_456.0), ("log_rate", 1536.0)];
+        let values = values.into_iter().chain([("log_rate_limit", -1.0), ("container_age", 7_500e9)]);
+        let values = values.map(|(name, value)| (name.to_owned(), GaugeValue::new(value, ""))).collect();
+        let envelope = Envelope::new(APP, Body::Gauge(values)).instance_id(instance).timestamp(now);
+        self.server.send_envelope(envelope.tag("process_type", "web"));
     }
 
     fn has_read_log_cache(&self, times: usize) -> bool {
@@ -243,6 +253,67 @@ fn logs_and_wait_for_say_what_is_wrong_with_their_exit_code() {
 }
 
 #[test]
+fn metrics_prints_a_line_for_each_instance_and_for_each_measurement() {
+    let program = within(BUILD, || program("metrics"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        session.measure("0", 12.5, 33_554_432.0);
+        session.measure("1", 0.25, 1_610_612.0);
+        let (child, output) = session.run(&program, &[APP, "--once"]);
+        let lines: Vec<String> = output.lines().map(Result::unwrap).collect();
+        let rest = "disk=?  logging=1.5K/s of unlimited  uptime=2h 5m";
+        assert_eq!(
+            lines,
+            [
+                format!("instance=web#0  cpu=12.5%  entitlement=?  memory=32M of 256M  {rest}"),
+                format!("instance=web#1  cpu=0.2%  entitlement=?  memory=1.5M of 256M  {rest}"),
+            ]
+        );
+        assert_ends_quietly(child);
+
+        // Live: what is new is printed, also after a failure that passes.
+        let (child, mut output) = session.run(&program, &[APP, "--every", "1"]);
+        assert!(next_line(&mut output).contains("web#0") && next_line(&mut output).contains("web#1"));
+        session.server.fault_at(RequestKind::LogCacheRead, Fault::RefuseStatus { status: 503, body: Vec::new() });
+        session.measure("1", 75.0, 1024.0);
+        assert!(next_line(&mut output).starts_with("instance=web#1  cpu=75.0%  entitlement=?  memory=1K of 256M"));
+        drop(output);
+        // It notices when it has something to print.
+        session.measure("0", 1.0, 1.0);
+        let (code, errors) = end(child);
+        assert_eq!(code, Some(0), "{errors}");
+        assert!(errors.starts_with("metrics: ") && errors.contains("503") && errors.lines().count() == 1, "{errors}");
+    });
+}
+
+#[test]
+fn metrics_says_what_is_wrong_with_its_exit_code_and_ends_quietly_when_nobody_reads() {
+    let program = within(BUILD, || program("metrics"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        let unknown = "22222222-2222-2222-2222-222222222222";
+        let cases: [(&[&str], i32, &str); 6] = [
+            (&[], 2, "usage: metrics"),
+            (&["--once"], 2, "usage: metrics"),
+            (&[APP, "--all"], 2, "usage: metrics"),
+            (&[APP, "--every", "0"], 2, "usage: metrics"),
+            (&[APP, unknown], 2, "usage: metrics"),
+            (&[unknown], 1, "metrics: "),
+        ];
+        for (args, code, text) in cases {
+            let (child, output) = session.run(&program, args);
+            let (actual, errors) = end(child);
+            assert_eq!((actual, output.lines().count()), (Some(code), 0), "{args:?}: {errors}");
+            assert!(errors.starts_with(text) && errors.lines().count() == 1, "{args:?}: {errors}");
+        }
+        session.measure("0", 1.0, 1.0);
+        let (child, output) = session.run(&program, &[APP]);
+        drop(output);
+        assert_ends_quietly(child);
+    });
+}
+
+#[test]
 fn wait_for_finds_a_recent_line_also_with_a_token_that_has_expired() {
     let program = within(BUILD, || program("wait_for"));
     within(DEADLINE, move || {
@@ -357,7 +428,7 @@ fn firehose_counts_by_type_and_source_and_shares_with_others_of_its_shard() {
         while next_table(&mut output) != [["1", "log", APP], ["2", "counter", "gorouter"]] {}
         // They take turns.
         loop {
-            let parts = [&mut others_output, &mut thirds_output].map(|output| next_table(output));
+            let parts = [&mut others_output, &mut thirds_output].map(next_table);
             let counted = parts.map(|rows| rows.iter().map(|row| row[0].parse::<u32>().unwrap()).sum::<u32>());
             if counted[0] + counted[1] == 3 {
                 assert!(!counted.contains(&3), "{counted:?}");

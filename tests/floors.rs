@@ -12,13 +12,13 @@ const FLOORS: [&[&str]; 12] = [
     &["testing"],
     &["builder"],
     &["consumer"],
-    &["tail", "recent"],
+    &["tail", "recent", "envelopes"],
     &["server"],
     &["auth", "settings"],
     &["net"],
     &["wire"],
-    &["selection"],
-    &["envelope"],
+    &["metrics", "selection", "window"],
+    &["envelope", "meta", "promql"],
     &["error", "ending", "message", "secrets"],
 ];
 

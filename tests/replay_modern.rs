@@ -126,7 +126,8 @@ fn an_error_response_gives_its_kind_its_body_and_the_right_advice() {
 
                 let text = error.to_string();
                 let json: Value = serde_json::from_str(body).unwrap_or_default();
-                assert!(text.contains(json["message"].as_str().unwrap_or(body.trim())), "{text}");
+                let message = json["message"].as_str().or(json["error"].as_str()).unwrap_or(body.trim());
+                assert!(text.contains(message), "{text}");
                 let mut advice = Vec::from_iter(advice);
                 if app == "my-app" && [401, 404].contains(&status) {
                     advice.push(NO_GUID);

@@ -898,9 +898,9 @@ mod log_cache {
             let status = head.split(' ').nth(1).unwrap().parse::<u16>().unwrap();
             (status, serde_json::from_slice::<Value>(&body).unwrap_or_default())
         };
-        for (path, kind) in [("query", "vector"), ("query_range", "matrix")] {
+        for (path, kind, times) in [("query", "vector", ""), ("query_range", "matrix", "&start=1&end=2&step=1s")] {
             let success = json!({ "status": "success", "data": { "resultType": kind, "result": [] } });
-            assert_eq!(query(path, &format!("cpu%7Bsource_id=%22{APP}%22%7D")), (200, success));
+            assert_eq!(query(path, &format!("cpu%7Bsource_id=%22{APP}%22%7D{times}")), (200, success));
             assert_eq!(query(path, &format!("cpu%7Bsource_id=%22{OTHER_APP}%22%7D")), (404, Value::Null));
             let error =
                 json!({ "status": "error", "errorType": "bad_data", "error": "query does not request any source_ids" });

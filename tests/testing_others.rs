@@ -49,9 +49,9 @@ mod log_cache_1 {
         assert_eq!((&batch[0]["timestamp"], &batch[0]["log"]["payload"]), (&json!("1000"), &json!("aGk=")));
         assert_eq!(server.requests()[0].app(), APP);
         assert_eq!(ask_json(&server, "/v1/meta")["meta"][APP]["count"], "1");
-        assert!(ask_json(&server, "/v1/info")["version"].as_str().unwrap().starts_with("1."));
+        assert!(ask_json(&server, "/api/v1/info")["version"].as_str().unwrap().starts_with("1."));
         assert!(get(&server, &format!("/apps/{APP}/recentlogs"), &[GOOD]).0.starts_with("HTTP/1.1 200 "));
-        for target in ["/api/v1/info", "/api/v1/meta", &format!("/api/v1/read/{APP}"), "/v2/read?log"] {
+        for target in ["/v1/info", "/v1/query", "/api/v1/meta", &format!("/api/v1/read/{APP}"), "/v2/read?log"] {
             assert_eq!(ask(&server, target), (404, "404 page not found\n".into()));
         }
         let today = of(Generation::Today).start().unwrap();

@@ -2,6 +2,7 @@
 
 mod apps;
 mod inner;
+mod log_cache;
 mod streams;
 
 use std::fmt;
@@ -63,6 +64,10 @@ use crate::tail::Tail;
 /// | the messages of several apps | [`tail_apps`](Consumer::tail_apps), [`follow_apps`](Consumer::follow_apps): see [many apps](crate#many-apps) |
 /// | metrics, events, or what is known of a message's source | [`stream`](Consumer::stream) |
 /// | what the whole foundation emits, also in several processes | [`stream`](Consumer::stream) of [`Selection::all`] |
+/// | what an app's instances use, as `cf app` shows it | [`metrics`](Consumer::metrics) |
+/// | everything that Log Cache holds of an app or a component: logs, metrics and events | [`read`](Consumer::read) |
+/// | a calculation on metrics | [`query`](Consumer::query), in PromQL |
+/// | which sources Log Cache has, and how far back; its version | [`meta`](Consumer::meta), [`info`](Consumer::info) |
 /// | to know whether to try again | [`Error::is_transient`] |
 /// | to stop from another thread | [`Tail::closer`] for one tail, [`Consumer::close`] for everything |
 ///
@@ -84,6 +89,8 @@ use crate::tail::Tail;
 /// | `tail` | Doppler | RLP gateway | Log Cache | legacy |
 /// | `recent` | Log Cache | Doppler | legacy | |
 /// | `follow`, `follow_since` | Log Cache | Doppler | legacy | |
+/// | `metrics` | Log Cache | Doppler | | |
+/// | `read`, `query`, `meta`, `info` | Log Cache | | | |
 ///
 /// The addresses come from the root of the API, on old foundations from its `/v2/info`. An address that is set on the
 /// [`Builder`] replaces the API's. The API is asked only if the first choice is not set on the builder, and is not in

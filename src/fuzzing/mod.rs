@@ -12,6 +12,7 @@ mod frames;
 mod handshake;
 pub(crate) mod input;
 mod lists;
+mod promql;
 mod proxy_variables;
 mod responses;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use events::events;
 pub use frames::frames;
 pub use handshake::handshake;
 pub use lists::lists;
+pub use promql::promql;
 pub use proxy_variables::proxy_variables;
 pub use responses::responses;
 pub use splitter::splitter;

@@ -62,6 +62,11 @@ fn lists_passes_its_seeds() {
 }
 
 #[test]
+fn promql_passes_its_seeds() {
+    run("promql", super::promql);
+}
+
+#[test]
 fn content_type_passes_its_seeds() {
     run("content_type", super::content_type);
 }
@@ -100,6 +105,7 @@ const DOPPLER_FRAMES: [&str; 2] = ["l15-dropsonde-stream.ws", "tc-stream-mixed.w
 const EVENTS: [&str; 3] = ["rlpgw-closing.http", "rlpgw-heartbeats-47s.http", "rlpgw-read-mixed.http"];
 const LOG_CACHE: [&str; 3] =
     ["cfap-read-logs-desc-3.http", "lc-read-name-filter.http", "lc-read-source-with-slash.http"];
+const QUERIES: [&str; 4] = ["lc-promql-instant.http", "lc-promql-err.http", "lc-info.http", "lc-meta.http"];
 const ERROR_RESPONSES: [&str; 6] = [
     "../l14-401-bad-token.http",
     "../l15-400-tail-bad-version.http",
@@ -151,6 +157,9 @@ fn write() {
         seed("responses", name, &[ONE_PIECE, 100, u8::MAX, u8::MAX, 0, 0], &body);
         let envelopes = body.trim_ascii().strip_prefix(br#"{"envelopes":"#).unwrap().strip_suffix(b"}").unwrap();
         seed("decoder", name, &[2, ONE_PIECE], envelopes);
+    }
+    for name in QUERIES {
+        seed("promql", name, &[], &captures::body(name));
     }
     let (v1, v2) = (0, 1);
     // One envelope of each type.

@@ -2,15 +2,17 @@
 //!
 //! Source: the Traffic Controller of loggregator-release. Version 107, of December 2022, removed `/recentlogs`.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::envelope::EnvelopeType;
-use crate::error::{Error, Result};
+use crate::envelope::{Envelope, EnvelopeType};
+use crate::error::{Error, ErrorKind, Result};
+use crate::metrics::{InstanceMetrics, Latest};
 use crate::selection::Selection;
 use crate::server::app_guid::escaped;
 use crate::server::call::Call;
 use crate::server::multipart::Parts;
-use crate::server::source::{LiveSource, RecentSource};
+use crate::server::source::{LiveSource, RecentSource, Skipped, explain_timeout};
 use crate::server::websocket::WebSocketSource;
 use crate::wire::format::{Decoder, Format};
 
@@ -60,6 +62,43 @@ pub(crate) fn recent(call: &Call<'_>) -> Result<Box<dyn RecentSource>> {
              Consumer::discover)",
         )),
     }
+}
+
+/// Requests the latest metrics of each instance of an app. Only foundations without Log Cache have them here. Doppler
+/// forgets an instance 2 minutes after its last metrics (`ContainerMetricTTLSeconds`).
+pub(crate) fn container_metrics(call: &Call<'_>) -> Result<Vec<InstanceMetrics>> {
+    let response = call.get(&format!("/apps/{}/containermetrics", call.guid()?))?;
+    if response.status != 200 {
+        return Err(advise(
+            response.into_error(),
+            " (Doppler has no metrics of containers since the end of 2022, but Log Cache has: see Builder::log_cache and \
+             Consumer::discover)",
+        ));
+    }
+    let mut parts = Parts::new(call, response, Format::Doppler)?;
+    let (mut latest, mut size, mut skipped) = (Latest::default(), 0_usize, Skipped::default());
+    let mut items: VecDeque<Result<Envelope>> = VecDeque::new();
+    while parts.read_items(&mut items).map_err(|error| explain_timeout(error, call.timeouts))? {
+        call.cancel().check()?;
+        if items.is_empty() {
+            skipped.add(None)?;
+        }
+        for item in items.drain(..) {
+            match item {
+                Ok(envelope) => {
+                    size = size.saturating_add(envelope.size());
+                    latest.add(envelope);
+                }
+                Err(error) => skipped.add(Some(error))?,
+            }
+        }
+        let max_size = call.settings().max_recent_size;
+        if size > max_size {
+            let text = format!("the metrics are larger than {max_size} bytes: see Builder::max_recent_size");
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
+    }
+    Ok(latest.into_metrics())
 }
 
 /// The body of a 404 for an app that does not exist or that the token's user may not see, on servers of June 2016 to

@@ -33,6 +33,10 @@ pub(crate) enum Purpose {
     TailVia(Via),
     /// Recent messages, and then all further ones.
     Follow,
+    /// What only Log Cache has.
+    LogCache,
+    /// The metrics of containers.
+    Metrics,
     /// Live messages of several apps.
     TailOfSeveral,
     /// Live envelopes of some sources.
@@ -85,6 +89,11 @@ impl Purpose {
                     "the address of Log Cache is not known, so its stream is joined with its recent messages",
                 ),
                 (Via::Legacy, "it is the only known server, so its stream is joined with its recent messages"),
+            ],
+            Purpose::LogCache => &[(Via::LogCache, "only Log Cache has this")],
+            Purpose::Metrics => &[
+                (Via::LogCache, "it holds the metrics of today's foundations"),
+                (Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
             ],
         }
     }
@@ -448,7 +457,12 @@ impl Foundation {
                 "has no recent messages",
                 "use Consumer::tail, or set the address of another server (see Builder::api and Builder::log_cache)",
             ),
-            Purpose::Tail | Purpose::TailOfSeveral => None,
+            Purpose::Tail | Purpose::TailOfSeveral | Purpose::Metrics => None,
+            Purpose::LogCache => Some(
+                "no address of Log Cache is known, and no other server has this: see Builder::api and \
+                 Builder::log_cache (foundations before 2018 have no Log Cache)"
+                    .to_owned(),
+            ),
             Purpose::Stream | Purpose::Firehose => Some(
                 "no address of the RLP gateway or of Doppler is known, and no other server has streams of envelopes: see \
                  Builder::api"
@@ -467,6 +481,8 @@ impl Foundation {
             Purpose::Tail | Purpose::TailOfSeveral | Purpose::TailVia(_) => "tail",
             Purpose::Recent => "recent",
             Purpose::Follow => "follow",
+            Purpose::LogCache => "read",
+            Purpose::Metrics => "metrics",
             Purpose::Stream | Purpose::SharedStream | Purpose::Firehose => "stream",
         };
         let text = text.unwrap_or_else(|| format!("no address of a server for `{call}` is known: see Builder::api"));

@@ -9,7 +9,7 @@ use crate::net::cancel::Cancel;
 use crate::net::http::{Body, Response, body_error};
 use crate::server::call::Call;
 use crate::server::source::RecentSource;
-use crate::wire::format::Format;
+use crate::wire::format::{Format, Item};
 use crate::wire::multipart::{SplitError, Splitter, boundary};
 
 const WHAT: &str = "the recent messages";
@@ -32,13 +32,20 @@ impl Parts {
     }
 }
 
-impl RecentSource for Parts {
-    fn read(&mut self, messages: &mut VecDeque<Result<LogMessage>>) -> Result<bool> {
+impl Parts {
+    /// Reads the next part and adds what is in it. Returns false at the end of a complete response.
+    pub(crate) fn read_items<T: Item>(&mut self, items: &mut VecDeque<Result<T>>) -> Result<bool> {
         let part = self.splitter.next_part().map_err(|error| split_error(error, &self.cancel))?;
         if let Some(part) = part {
-            self.format.decode(part, messages);
+            self.format.decode(part, items);
         }
         Ok(part.is_some())
+    }
+}
+
+impl RecentSource for Parts {
+    fn read(&mut self, messages: &mut VecDeque<Result<LogMessage>>) -> Result<bool> {
+        self.read_items(messages)
     }
 }
 

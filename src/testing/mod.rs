@@ -59,6 +59,27 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # Metrics
+//!
+//! [`TrafficController::send_envelope`] also takes the metrics of containers: a gauge with `cpu`, `memory`, `disk`,
+//! `memory_quota` and `disk_quota`. They are in Log Cache, on old generations in `/containermetrics`, and in PromQL, which
+//! evaluates selectors such as `cpu{source_id="…"}` and rejects other expressions:
+//!
+//! ```
+//! use loggregator_consumer::testing::{Generation, TrafficController};
+//! use loggregator_consumer::{Body, Builder, Envelope, GaugeValue, Proxy};
+//!
+//! const APP: &str = "11111111-1111-1111-1111-111111111111";
+//!
+//! let server = TrafficController::of(Generation::Y2016)?;
+//! let metrics = [("cpu", 12.5), ("memory", 1e6), ("disk", 1e6), ("memory_quota", 2e6), ("disk_quota", 2e6)];
+//! let metrics = metrics.map(|(name, value)| (name.to_owned(), GaugeValue::new(value, "x")));
+//! server.send_envelope(Envelope::new(APP, Body::Gauge(metrics.into())).instance_id("0"));
+//! let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+//! assert_eq!(consumer.metrics(APP, "bearer token")?[0].cpu, Some(12.5));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The troubles of Log Cache
 //!
 //! A tool that reads from Log Cache must cope with all of these. The real server has them, too:

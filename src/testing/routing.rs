@@ -5,7 +5,7 @@ use super::config::generation::Generation;
 use super::protocol::reply::Reply;
 use super::protocol::request::{Request, RequestKind};
 use super::protocol::response::Response;
-use super::servers::{api, cloud_controller, doppler, korifi, legacy, log_cache, rlp_gateway, router, uaa};
+use super::servers::{api, cloud_controller, doppler, korifi, legacy, log_cache, promql, rlp_gateway, router, uaa};
 use super::state::SharedState;
 
 /// Has a request answered by the server to which it belongs. `endless` is a fault of responses with recent messages.
@@ -16,6 +16,8 @@ pub(crate) fn route(shared: &SharedState, endless: Option<Endless>, request: &Re
         return router::error(error, request).into();
     }
     let is_log_cache = generation.has_log_cache() && request.path().starts_with(generation.log_cache_root());
+    // At the same paths in version 1.4.7 and in later ones.
+    let is_query = generation.has_log_cache() && request.path().starts_with("/api/v1/");
     match request.kind {
         _ if generation == Generation::Korifi => korifi::answer(shared, request).into(),
         RequestKind::Token if generation.has_uaa() => uaa::token(shared, request).into(),
@@ -29,13 +31,13 @@ pub(crate) fn route(shared: &SharedState, endless: Option<Endless>, request: &Re
         RequestKind::Stream if settings.has_doppler() => doppler::stream(shared, request),
         RequestKind::RecentLogs if generation.has_recent_logs() => doppler::recent(shared, endless, request).into(),
         RequestKind::ContainerMetrics if generation.has_recent_logs() => {
-            doppler::container_metrics(shared, request).into()
+            doppler::container_metrics(shared, endless, request).into()
         }
         RequestKind::Firehose if settings.has_doppler() => doppler::firehose(shared, request),
-        RequestKind::LogCacheQuery if is_log_cache => log_cache::query(shared, request).into(),
+        RequestKind::LogCacheQuery if is_query => promql::query(shared, request).into(),
         RequestKind::LogCacheRead if is_log_cache => log_cache::read(shared, endless, request).into(),
         RequestKind::LogCacheMeta if is_log_cache => log_cache::meta(shared, request).into(),
-        RequestKind::LogCacheInfo if is_log_cache => log_cache::info(shared).into(),
+        RequestKind::LogCacheInfo if is_query => log_cache::info(shared).into(),
         RequestKind::Gateway if settings.has_rlp_gateway() => rlp_gateway::read(shared, request),
         _ => Response::unknown_path().into(),
     }

@@ -4,6 +4,7 @@ pub(crate) mod dropsonde;
 pub(crate) mod format;
 pub(crate) mod frames;
 pub(crate) mod multipart;
+pub(crate) mod promql;
 pub(crate) mod sse;
 pub(crate) mod v2;
 

@@ -5,11 +5,14 @@
 //! `api/handlers/log_cache.go`, `api/presenter/log_cache.go` and `api/repositories/log_repository.go`.
 
 pub(crate) mod engine;
+pub(crate) mod envelopes;
 mod pages;
 pub(crate) mod polling;
 pub(crate) mod polling_group;
+pub(crate) mod queries;
 mod recent;
 mod requests;
+pub(crate) mod walk;
 #[cfg(test)]
 mod tests;
 

@@ -3,46 +3,46 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
+use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::http::{Response, body_error};
 use crate::server::call::Call;
 use crate::server::source::{Skipped, explain_timeout};
-use crate::wire::v2;
+use crate::wire::v2::{self, FromV2};
 
-/// The path of an app's messages, before its GUID.
-const PATH: &str = "/api/v1/read/";
-/// The same in version 1.x.
-const OLD_PATH: &str = "/v1/read/";
+/// How the paths begin.
+pub(super) const ROOT: &str = "/api/v1/";
+/// The same of `read` and `meta` in version 1.x.
+const OLD_ROOT: &str = "/v1/";
 
 /// gRPC's code of an error for a response that would be too large.
 const RESOURCE_EXHAUSTED: i64 = 8;
 /// A Cloud Controller's code of the error for a path that does not exist.
 const UNKNOWN_REQUEST: i64 = 10_000;
 
-/// Requests the messages of the call's app that a query selects.
-///
-/// Tries the path of version 1.x if the server does not know that of later versions, and remembers which one it knows.
+/// Requests what the server holds of the call's app, as far as a query selects it.
 ///
 /// # Errors
 ///
 /// The error of every response that is not a success, with a hint.
 pub(super) fn request(call: &Call<'_>, query: &str) -> Result<Response> {
-    let guid = call.guid()?;
-    let get = |path: &str| {
-        let response = call.get(&format!("{path}{guid}?{query}"))?;
-        if response.status == 200 { Ok(response) } else { Err(advise(response.into_error().hiding(call.token))) }
-    };
+    request_any_version(call, &format!("read/{}?{query}", call.guid()?))
+}
+
+/// Requests a target that version 1.x has at another path. Tries that if the server does not know the path of later
+/// versions, and remembers which one it knows.
+pub(super) fn request_any_version(call: &Call<'_>, target: &str) -> Result<Response> {
     let learned = call.requester.learned;
     let was_old = learned.is_old_log_cache(call.server);
-    let (path, other_path) = if was_old { (OLD_PATH, PATH) } else { (PATH, OLD_PATH) };
-    let error = match get(path) {
+    let (root, other_root) = if was_old { (OLD_ROOT, ROOT) } else { (ROOT, OLD_ROOT) };
+    let error = match get(call, &format!("{root}{target}")) {
         Err(error) if is_unknown_path(&error) => error,
         result => return result,
     };
-    log::debug!("{} has no {path}, trying {other_path}", call.server);
-    match get(other_path) {
+    log::debug!("{} has no paths at {root}, trying {other_root}", call.server);
+    match get(call, &format!("{other_root}{target}")) {
         Err(other) if is_unknown_path(&other) => Err(if was_old { other } else { error }),
         result => {
             if result.as_ref().err().is_none_or(is_of_known_path) {
@@ -51,6 +51,12 @@ pub(super) fn request(call: &Call<'_>, query: &str) -> Result<Response> {
             result
         }
     }
+}
+
+/// Makes a request. The error of every response that is not a success has a hint.
+pub(super) fn get(call: &Call<'_>, target: &str) -> Result<Response> {
+    let response = call.get(target)?;
+    if response.status == 200 { Ok(response) } else { Err(advise(response.into_error().hiding(call.token))) }
 }
 
 /// Returns true if the server itself has answered, and has looked at the path: not a router, a rate limit or a fault.
@@ -76,34 +82,65 @@ pub(super) fn is_too_large(error: &Error) -> bool {
 pub(super) fn read_lines(
     call: &Call<'_>,
     received: &[u8],
-    mut body: impl Read,
+    body: impl Read,
     mut each: impl FnMut(LogMessage) -> Result<()>,
 ) -> Result<usize> {
     let app_guid = call.app_guid.trim();
+    read_items(call, "the recent messages", received, body, |mut line: LogMessage| {
+        // Korifi sends no source id. The response is about one app only.
+        if line.app_id.is_empty() {
+            app_guid.clone_into(&mut line.app_id);
+        }
+        each(line)
+    })
+}
+
+/// Does the same with envelopes of all types.
+pub(super) fn read_envelopes(
+    call: &Call<'_>,
+    body: impl Read,
+    mut each: impl FnMut(Envelope) -> Result<()>,
+) -> Result<usize> {
+    let source = call.app_guid.trim();
+    read_items(call, "the envelopes", &[], body, |mut envelope: Envelope| {
+        if envelope.source_id.is_empty() {
+            source.clone_into(&mut envelope.source_id);
+        }
+        // Korifi has the instance of a gauge in a tag.
+        if envelope.instance_id.is_empty()
+            && let Some(instance) = envelope.tags.get("instance_id")
+        {
+            instance.clone_into(&mut envelope.instance_id);
+        }
+        each(envelope)
+    })
+}
+
+fn read_items<T: FromV2>(
+    call: &Call<'_>,
+    what: &str,
+    received: &[u8],
+    mut body: impl Read,
+    mut each: impl FnMut(T) -> Result<()>,
+) -> Result<usize> {
     let mut count = 0;
     let mut skipped = Skipped::default();
-    let mut add = |envelope: Result<Option<LogMessage>>| {
+    let mut add = |item: Result<Option<T>>| {
         count += 1;
         // Without this, megabytes that the system has already received would still be read.
         call.cancel().check()?;
-        match envelope {
-            Ok(Some(mut line)) => {
-                // Korifi sends no source id. The response is about one app only.
-                if line.app_id.is_empty() {
-                    app_guid.clone_into(&mut line.app_id);
-                }
-                each(line)
-            }
+        match item {
+            Ok(Some(item)) => each(item),
             Ok(None) => skipped.add(None),
             Err(error) => skipped.add(Some(error)),
         }
     };
     let mut result = Ok(());
-    v2::read_response(received, &mut body, call.settings().max_message_size, |envelope| {
-        result = add(envelope);
+    v2::read_response(received, &mut body, call.settings().max_message_size, |item| {
+        result = add(item);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
-    .map_err(|error| explain_timeout(response_error(error, call.cancel()), call.timeouts))?;
+    .map_err(|error| explain_timeout(response_error(what, error, call.cancel()), call.timeouts))?;
     if result.is_ok() {
         finish(body);
     }
@@ -137,8 +174,7 @@ fn advise(error: Error) -> Error {
 }
 
 /// Returns the error of a response that could not be read to its end.
-fn response_error(error: io::Error, cancel: &Cancel) -> Error {
-    let what = "the recent messages";
+fn response_error(what: &str, error: io::Error, cancel: &Cancel) -> Error {
     match error.kind() {
         io::ErrorKind::InvalidData if !cancel.is_cancelled() => {
             Error::caused(ErrorKind::BadResponse, format_args!("{what}: this is not a response of Log Cache"), error)

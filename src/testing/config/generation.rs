@@ -6,7 +6,7 @@
 /// addresses (`/v2/info`, later also `/`) and lists organizations, spaces and apps (`/v2/apps`, since 2018 also `/v3/apps`),
 /// and the UAA, which issues tokens (`/oauth/token`). Korifi has neither `/v2` nor a UAA. This table has the rest.
 ///
-/// | | `/tail/`, `/dump/`, `/recent` | `/apps/<guid>/stream` | `/apps/<guid>/recentlogs` | `/api/v1/read/<guid>`, `/v2/read` |
+/// | | `/tail/`, `/dump/`, `/recent` | `/apps/<guid>/stream` | `/apps/<guid>/recentlogs`, `/containermetrics` | `/api/v1/read/<guid>`, `/v2/read` |
 /// |---|---|---|---|---|
 /// | 2014 | yes | | | |
 /// | [`Y2015`](Generation::Y2015), [`Y2016`](Generation::Y2016) | yes | yes | yes | |
@@ -31,7 +31,8 @@ pub enum Generation {
     /// 2018, before Log Cache was deployed: there are no legacy paths any more, error responses of Doppler's paths have
     /// no body, and an app's id must be a GUID.
     Y2018,
-    /// March 2018 to March 2019: as 2018, with Log Cache 1.x. Its paths begin with `/v1/` instead of `/api/v1/`, and its
+    /// March 2018 to March 2019: as 2018, with Log Cache 1.x. Its paths begin with `/v1/` instead of `/api/v1/`, except
+    /// for `info`, `query` and `query_range`, and its
     /// response to a request for too much is a 403 whose JSON has gRPC's code 8.
     LogCache1,
     /// Today: Doppler only streams, and Log Cache has the recent messages. The RLP gateway streams too.

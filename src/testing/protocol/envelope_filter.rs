@@ -87,7 +87,7 @@ impl EnvelopeFilter {
 const CONTAINER_METRICS: [&str; 5] = ["cpu", "memory", "disk", "memory_quota", "disk_quota"];
 
 /// Returns true if a gauge becomes a container metric of version 1.
-fn is_container_metric(envelope: &Envelope) -> bool {
+pub(crate) fn is_container_metric(envelope: &Envelope) -> bool {
     let Body::Gauge(values) = &envelope.body else { return false };
     CONTAINER_METRICS.into_iter().all(|name| values.contains_key(name))
 }

@@ -57,7 +57,7 @@ pub enum RequestKind {
     LogCacheRead,
     /// `/api/v1/meta` of Log Cache, or `/v1/meta`
     LogCacheMeta,
-    /// `/api/v1/info` of Log Cache, or `/v1/info`
+    /// `/api/v1/info` of Log Cache
     LogCacheInfo,
     /// `/api/v1/query` or `/api/v1/query_range` of Log Cache
     LogCacheQuery,
@@ -213,7 +213,7 @@ impl RequestKind {
             "/tail/" => RequestKind::Tail,
             "/dump/" => RequestKind::Dump,
             "/api/v1/meta" | "/v1/meta" => RequestKind::LogCacheMeta,
-            "/api/v1/info" | "/v1/info" => RequestKind::LogCacheInfo,
+            "/api/v1/info" => RequestKind::LogCacheInfo,
             "/api/v1/query" | "/api/v1/query_range" => RequestKind::LogCacheQuery,
             "/v2/read" => RequestKind::Gateway,
             "/" => RequestKind::ApiRoot,

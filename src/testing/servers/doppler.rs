@@ -36,9 +36,9 @@ pub(crate) fn recent(shared: &SharedState, endless: Option<Endless>, request: &R
     rejection(shared, request).unwrap_or_else(|| multipart::recent(shared, endless, &request.app(), FORMAT))
 }
 
-/// Answers `/apps/<guid>/containermetrics`. The apps of this foundation have no metrics.
-pub(crate) fn container_metrics(shared: &SharedState, request: &Request) -> Response {
-    rejection(shared, request).unwrap_or_else(|| multipart::empty(shared))
+/// Answers `/apps/<guid>/containermetrics`.
+pub(crate) fn container_metrics(shared: &SharedState, endless: Option<Endless>, request: &Request) -> Response {
+    rejection(shared, request).unwrap_or_else(|| multipart::container_metrics(shared, endless, &request.app(), FORMAT))
 }
 
 /// Answers `/firehose/<subscription id>`, which only an admin may read.

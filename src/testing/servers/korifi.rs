@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::authorization::{Authorization, authorize};
 use super::cloud_controller;
+use crate::envelope::{Body, Envelope};
 use crate::message::LogMessage;
 use crate::testing::protocol::log_entry::LogEntry;
 use crate::testing::protocol::request::{Request, RequestKind, is_guid};
@@ -90,8 +91,7 @@ fn envelopes(shared: &SharedState, request: &Request, app: &str) -> Result<Vec<V
         Some(_) => return Err(unknown_error()),
     };
     if !types.is_empty() && !types.iter().any(|name| name == "LOG") {
-        // The metrics of the app's containers, of which there are none here.
-        return Ok(Vec::new());
+        return Ok(shared.container_metrics(app).iter().filter_map(|entry| gauge(app, entry)).collect());
     }
 
     let entries = shared.stored(app);
@@ -133,6 +133,20 @@ fn envelope(message: &LogMessage) -> Value {
         "tags": { "source_type": source_type(message) },
         "log": { "payload": BASE64_STANDARD.encode(&message.message[..end]), "type": 0 },
     })
+}
+
+/// The metrics of a container. Their time is in seconds.
+fn gauge(app: &str, entry: &LogEntry) -> Option<Value> {
+    let LogEntry::Envelope(Envelope { timestamp, instance_id, tags, body: Body::Gauge(values), .. }) = entry else {
+        return None;
+    };
+    let mut tags = tags.clone();
+    for (name, value) in [("app_id", app), ("source_id", app), ("instance_id", instance_id)] {
+        tags.insert(name.to_owned(), value.to_owned());
+    }
+    let metrics: BTreeMap<_, _> =
+        values.iter().map(|(name, value)| (name, json!({ "unit": value.unit, "value": value.value }))).collect();
+    Some(json!({ "timestamp": timestamp / 1_000_000_000, "tags": tags, "gauge": { "metrics": metrics } }))
 }
 
 fn bad_parameter(message: &str) -> Response {

@@ -82,8 +82,7 @@ fn answer_of_2015(shared: &SharedState, endless: Option<Endless>, request: &Requ
         return response.header("Www-Authenticate", "Basic").into();
     }
     match request.kind {
-        // The apps of this foundation have no metrics.
-        RequestKind::ContainerMetrics => multipart::empty(shared).into(),
+        RequestKind::ContainerMetrics => multipart::container_metrics(shared, endless, &app, format).into(),
         RequestKind::Tail | RequestKind::Stream => {
             WebsocketUpgrade::accept(request, WebsocketKind::Tail, format, shared.settings.generation)
                 .map_or_else(|_| Response::go_error(400, "Bad Request").into(), Reply::Websocket)

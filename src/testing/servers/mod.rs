@@ -3,6 +3,7 @@
 pub(crate) mod legacy;
 pub(crate) mod doppler;
 pub(crate) mod log_cache;
+pub(crate) mod promql;
 pub(crate) mod rlp_gateway;
 pub(crate) mod api;
 pub(crate) mod cloud_controller;

@@ -1,7 +1,9 @@
-//! The multipart responses of `/recent`, `/dump/` and `/recentlogs`.
+//! The multipart responses of `/recent`, `/dump/`, `/recentlogs` and `/containermetrics`.
+
+use std::sync::Arc;
 
 use crate::testing::config::fault::Endless;
-use crate::testing::protocol::log_entry::WireFormat;
+use crate::testing::protocol::log_entry::{LogEntry, WireFormat};
 use crate::testing::protocol::response::Response;
 use crate::testing::random::hex_digits;
 use crate::testing::state::SharedState;
@@ -12,11 +14,15 @@ pub(super) fn recent(shared: &SharedState, endless: Option<Endless>, app: &str, 
     recent_with_boundary(shared, endless, app, format, &boundary, &boundary)
 }
 
-/// Creates a response without parts.
-pub(super) fn empty(shared: &SharedState) -> Response {
+/// Creates a response with the latest metrics of each of an app's containers.
+pub(super) fn container_metrics(
+    shared: &SharedState,
+    endless: Option<Endless>,
+    app: &str,
+    format: WireFormat,
+) -> Response {
     let boundary = hex_digits(60);
-    Response::with_body(200, &format!("multipart/x-protobuf; boundary={boundary}"), format!("\r\n--{boundary}--\r\n"))
-        .framing(shared.settings.body_framing)
+    response(shared, endless, &shared.container_metrics(app), format, &boundary, &boundary)
 }
 
 /// Creates the same response with this boundary. The `Content-Type` contains it as `boundary_in_header`, which may be
@@ -31,9 +37,20 @@ pub(super) fn recent_with_boundary(
 ) -> Response {
     let mut entries = shared.stored(app);
     entries.retain(|entry| entry.reaches(format));
+    response(shared, endless, &entries, format, boundary, boundary_in_header)
+}
+
+fn response(
+    shared: &SharedState,
+    endless: Option<Endless>,
+    entries: &[Arc<LogEntry>],
+    format: WireFormat,
+    boundary: &str,
+    boundary_in_header: &str,
+) -> Response {
     let delimiter = format!("\r\n--{boundary}\r\n\r\n");
     let mut body = Vec::new();
-    for entry in &entries {
+    for entry in entries {
         body.extend_from_slice(delimiter.as_bytes());
         body.extend_from_slice(&entry.payload(format));
     }

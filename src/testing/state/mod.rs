@@ -20,6 +20,7 @@ use self::waker::Waker;
 use super::config::fault::{Fault, FaultPlan};
 use super::config::server::{RouterError, Server};
 use super::config::settings::Settings;
+use super::protocol::envelope_filter::is_container_metric;
 use super::protocol::log_entry::LogEntry;
 use super::protocol::received::Received;
 use super::protocol::request::Request;
@@ -41,6 +42,8 @@ pub(crate) struct SharedState {
 pub(crate) struct State {
     /// What each app has logged, as far as it is kept.
     pub(crate) recent: HashMap<String, VecDeque<Arc<LogEntry>>>,
+    /// The latest metrics of each container of each app, and when they came.
+    containers: HashMap<String, BTreeMap<String, (Instant, Arc<LogEntry>)>>,
     /// What Log Cache holds of each app.
     pub(crate) log_cache: HashMap<String, LogStore>,
     /// The node of Log Cache that holds all of it cannot be reached.
@@ -178,6 +181,12 @@ impl SharedState {
                     None => store.insert(time, Arc::clone(&entry), settings.max_per_source()),
                 }
             }
+            if let LogEntry::Envelope(envelope) = &*entry
+                && is_container_metric(envelope)
+            {
+                let containers = state.containers.entry(app.to_owned()).or_default();
+                containers.insert(envelope.instance_id.clone(), (Instant::now(), Arc::clone(&entry)));
+            }
             if !state.recent.contains_key(app) {
                 state.recent.insert(app.to_owned(), VecDeque::new());
             }
@@ -193,6 +202,16 @@ impl SharedState {
             let tails = state.tails.get(app).into_iter().chain(state.tails.get(ALL_APPS)).flatten();
             let tails = tails.filter(|tail| tail.filter.admits(&entry)).cloned().collect();
             state.shards.choose(tails)
+        })
+    }
+
+    /// Returns the latest metrics of each of an app's containers. Doppler forgets them after 2 minutes.
+    pub(crate) fn container_metrics(&self, app: &str) -> Vec<Arc<LogEntry>> {
+        const KEPT: Duration = Duration::from_secs(2 * 60);
+        self.with(|state| {
+            let containers = state.containers.get(app).into_iter().flatten();
+            let recent = containers.filter(|(_, (came, _))| came.elapsed() < KEPT);
+            recent.map(|(_, (_, entry))| Arc::clone(entry)).collect()
         })
     }
 

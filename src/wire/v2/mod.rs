@@ -3,10 +3,13 @@
 //! [`LogMessage`]: crate::LogMessage
 //! [`Envelope`]: crate::Envelope
 //!
+//! [`meta`] decodes what Log Cache tells of its sources and of itself.
+//!
 //! The format is protobuf's JSON, but the servers write it differently. Field names are in snake or camel case. A zero,
 //! empty or absent field is left out, written, or null. 64-bit numbers are mostly strings. Enums are names or numbers.
 
 mod json;
+pub(crate) mod meta;
 mod response;
 #[cfg(test)]
 mod tests;
@@ -78,14 +81,15 @@ fn read_batch<'a, T: Deserialize<'a>>(json: &'a str, mut each: impl FnMut(T)) ->
 }
 
 /// Returns the message in the JSON of an error, whichever server wrote it: Log Cache and the RLP gateway (`message`), a
-/// Cloud Controller of today or Korifi (`errors[].detail`), an old one (`description`), a UAA (`error_description`), or
-/// Log Cache 1.x (`error`).
+/// Cloud Controller of today or Korifi (`errors[].detail`), an old one (`description`), a UAA (`error_description`),
+/// PromQL (`errorType` and `error`), or Log Cache 1.x (`error`).
 pub(crate) fn error_message(body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     let text = |json: &Value, name: &str| {
         json.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty()).map(str::to_owned)
     };
-    // Of an error of another kind, such as one of PromQL, `error` is only a part.
+    let promql = || Some(format!("{}: {}", text(&body, "errorType")?, text(&body, "error")?));
+    // Of an error of another kind, `error` is only a part.
     let is_all = body.as_object()?.keys().all(|name| matches!(&**name, "error" | "code"));
     let errors = || {
         let errors = body.get("errors")?.as_array()?;
@@ -96,6 +100,7 @@ pub(crate) fn error_message(body: &str) -> Option<String> {
         .or_else(errors)
         .or_else(|| text(&body, "description"))
         .or_else(|| text(&body, "error_description"))
+        .or_else(promql)
         .or_else(|| text(&body, "error").filter(|_| is_all))
 }
 
@@ -163,7 +168,7 @@ fn undecodable(what: impl fmt::Display, cause: &dyn fmt::Display) -> Error {
 
 /// Returns the message of a parser without what it quotes of its input, which may be a secret or very long: from the
 /// first double quote to the last, and from the first backtick to the last if that is a name in the input.
-fn without_quotes(message: &str) -> String {
+pub(crate) fn without_quotes(message: &str) -> String {
     let cut = |message: String, quote: char| match (message.find(quote), message.rfind(quote)) {
         (Some(first), Some(last)) if first < last => format!("{}{quote}…{}", &message[..first], &message[last..]),
         _ => message,

@@ -375,7 +375,7 @@ fn the_message_of_an_error_response_is_found() {
         r#"{"errors":[{"code":1}]}"#,
         r#"{"errors":{"detail":"x"}}"#,
         r#"{"error":{"message":"x"}}"#,
-        r#"{"status":"error","errorType":"internal","error":"parse error"}"#,
+        r#"{"status":"error","error":"parse error"}"#,
     ] {
         assert_eq!(error_message(body), None, "{body}");
     }
@@ -392,6 +392,7 @@ fn the_message_of_a_cloud_controller_or_a_uaa_is_found_too() {
         ),
         (r#"{"error":"unauthorized","error_description":"Bad credentials"}"#, "Bad credentials"),
         (r#"{"error":"unauthorized"}"#, "unauthorized"),
+        (r#"{"status":"error","errorType":"internal","error":"parse error"}"#, "internal: parse error"),
         (r#"{"error":"grpc: received message larger than max","code":8}"#, "grpc: received message larger than max"),
     ] {
         assert_eq!(error_message(body).as_deref(), Some(message), "{body}");
