@@ -151,7 +151,7 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
         }
 
         // Secrets in the wrong place.
-        witness.error(Proxy::url(&format!("socks5://{CREDENTIALS}@proxy")).unwrap_err());
+        witness.error(Proxy::url(&format!("socks4://{CREDENTIALS}@proxy")).unwrap_err());
         witness.error(Proxy::url(&format!("http://{CREDENTIALS}@proxy:no-port")).unwrap_err());
         witness.error(Consumer::new(&format!("ws://{CREDENTIALS}@host")).unwrap_err());
         witness.error(builder(&good.endpoint()).build().unwrap().tail(APP, &format!("{TOKEN}\r\n")).unwrap_err());

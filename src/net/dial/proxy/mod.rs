@@ -1,4 +1,4 @@
-//! [`Proxy`]: selects the proxy for a target, and builds the CONNECT request for it. It knows no sockets.
+//! [`Proxy`]: selects the proxy for a target, and what is said to it. It knows no sockets.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -12,9 +12,11 @@ use crate::net::endpoint::{ipv6_and_zone, with_zone};
 
 mod credentials;
 mod no_proxy;
+pub(crate) mod socks5;
 
 use credentials::Credentials;
 use no_proxy::NoProxy;
+use socks5::{Handshake, Refusal};
 
 /// Selects the proxy for each connection: [none](Proxy::none), from the [environment](Proxy::from_env) (the default),
 /// always the [same](Proxy::url), or chosen by a [function](Proxy::custom). Pass it to
@@ -235,25 +237,58 @@ impl Environment {
 /// A proxy to connect to. `Debug` and `Display` print its URL without the credentials.
 #[derive(Clone)]
 pub(crate) struct ProxyServer {
-    /// True if the connection to the proxy itself uses TLS.
-    pub(crate) tls: bool,
+    pub(crate) protocol: Protocol,
     /// A name or an address. An IPv6 address has no brackets, and may have a zone: `fe80::1%eth0`.
     pub(crate) host: String,
     pub(crate) port: u16,
     credentials: Option<Credentials>,
 }
 
+/// How a tunnel is requested from a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// By `CONNECT`.
+    Http,
+    /// By `CONNECT`, over TLS.
+    Https,
+    /// By SOCKS5. This side resolves the name of the server.
+    Socks5,
+    /// By SOCKS5. The proxy resolves the name of the server.
+    Socks5h,
+}
+
+impl Protocol {
+    const ALL: [Protocol; 4] = [Protocol::Http, Protocol::Https, Protocol::Socks5, Protocol::Socks5h];
+
+    fn scheme(self) -> &'static str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Https => "https",
+            Protocol::Socks5 => "socks5",
+            Protocol::Socks5h => "socks5h",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Protocol::Http => 80,
+            Protocol::Https => 443,
+            Protocol::Socks5 | Protocol::Socks5h => 1080,
+        }
+    }
+
+    fn is_socks5(self) -> bool {
+        matches!(self, Protocol::Socks5 | Protocol::Socks5h)
+    }
+}
+
 impl ProxyServer {
     /// Parses a proxy URL. The error repeats only the scheme, because the password may be anywhere in an invalid URL.
     fn parse(url: &str) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-        let tls = match scheme.to_ascii_lowercase().as_str() {
-            "http" => false,
-            "https" => true,
-            other if is_scheme(other) => {
-                return Err(format!("{other}:// proxies are not supported, only http:// and https://"));
-            }
-            _ => return Err(NOT_A_PROXY_URL.into()),
+        let scheme = scheme.to_ascii_lowercase();
+        let Some(protocol) = Protocol::ALL.into_iter().find(|protocol| protocol.scheme() == scheme) else {
+            return Err(if is_scheme(&scheme) { unsupported(&scheme) } else { NOT_A_PROXY_URL.into() });
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (credentials, server) = match authority.rsplit_once('@') {
@@ -262,12 +297,19 @@ impl ProxyServer {
         };
         match host_and_port(server) {
             // If the path contains an @, it is the rest of a password, and `host` is not the host.
-            Some((host, port)) if !path.contains('@') => Ok(ProxyServer {
-                tls,
-                host: ipv6_and_zone(host).map_or_else(|| host.to_owned(), |(address, zone)| with_zone(address, zone)),
-                port: port.unwrap_or(if tls { 443 } else { 80 }),
-                credentials: Some(credentials).filter(|text| !text.is_empty()).map(Credentials::parse),
-            }),
+            Some((host, port)) if !path.contains('@') => {
+                let credentials = Some(credentials).filter(|text| !text.is_empty()).map(Credentials::parse);
+                if protocol.is_socks5() {
+                    credentials.as_ref().map_or(Ok(()), socks5::check)?;
+                }
+                Ok(ProxyServer {
+                    protocol,
+                    host: ipv6_and_zone(host)
+                        .map_or_else(|| host.to_owned(), |(address, zone)| with_zone(address, zone)),
+                    port: port.unwrap_or(protocol.default_port()),
+                    credentials,
+                })
+            }
             _ => Err(NOT_A_PROXY_URL.into()),
         }
     }
@@ -285,6 +327,11 @@ impl ProxyServer {
         request.into_bytes()
     }
 
+    /// Begins the SOCKS5 handshake for a tunnel to `host:port`.
+    pub(crate) fn socks5_handshake(&self, host: &str, port: u16) -> Result<Handshake, Refusal> {
+        Handshake::new(self.credentials.as_ref(), host, port)
+    }
+
     /// Hides the credentials in a text from the proxy, which may repeat them.
     pub(crate) fn without_credentials(&self, text: &str) -> String {
         self.credentials.as_ref().map_or_else(|| text.to_owned(), |credentials| credentials.hide_in(text))
@@ -296,8 +343,7 @@ const NOT_A_PROXY_URL: &str = "not a proxy URL: expected http://host:3128 or htt
 
 impl fmt::Display for ProxyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}:{}", Bracketed(&self.host), self.port)
+        write!(f, "{}://{}:{}", self.protocol.scheme(), Bracketed(&self.host), self.port)
     }
 }
 
@@ -305,6 +351,15 @@ impl fmt::Debug for ProxyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+fn unsupported(scheme: &str) -> String {
+    let hint = match scheme {
+        "socks" | "socks4" | "socks4a" => " (most SOCKS proxies speak SOCKS5, too)",
+        "ssh" | "ssh+socks5" => " (open the tunnel with `ssh -D 1080 -N user@host`, and set socks5h://localhost:1080)",
+        _ => "",
+    };
+    format!("{scheme}:// proxies are not supported, only http://, https://, socks5:// and socks5h://{hint}")
 }
 
 fn is_scheme(text: &str) -> bool {
