@@ -70,22 +70,33 @@ fn asking(proxy: &ProxyServer, to: &Endpoint) -> String {
     format!("asking the proxy {proxy} for a connection to {}:{}", to.host, to.port)
 }
 
-/// Resolves the server's name, and asks for a tunnel to one address after the other, until one works. Each has a new
-/// connection to the proxy, which serves one request only.
+/// Resolves the server's name, and asks for a tunnel to its addresses.
 fn socks5_by_address(proxy: &ProxyServer, to: &Endpoint, deadline: Instant, cancel: &Cancel) -> Result<Stream> {
     let addresses = dns::resolve(&to.host, to.port, deadline, cancel)
         .map_err(|error| error.with_hint(" (socks5:// resolves names on this side, socks5h:// at the proxy)"))?;
-    let mut first_error = None;
-    for (n, address) in addresses.iter().enumerate() {
-        // An address for which the proxy never answers leaves the others their share of the time.
-        let now = Instant::now();
-        let share = deadline.saturating_duration_since(now) / (addresses.len() - n) as u32;
-        let host = address.ip().to_string();
+    let hosts: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    first_that_works(&hosts, deadline, |host, deadline| {
         let mut what = asking(proxy, to);
-        if host != to.host {
+        if *host != to.host {
             what += &format!(" ({host})");
         }
-        match socks5(proxy, &host, to.port, &what, now + share, cancel) {
+        socks5(proxy, host, to.port, &what, deadline, cancel)
+    })
+}
+
+/// Tries one address after the other. Each attempt needs a new connection to the proxy, which serves one request only.
+/// An address for which the proxy never answers leaves the next ones their share of the time. Returns the first error
+/// if all fail.
+fn first_that_works(
+    addresses: &[String],
+    deadline: Instant,
+    attempt: impl Fn(&str, Instant) -> Result<Stream, Failure>,
+) -> Result<Stream> {
+    let mut first_error = None;
+    for (n, address) in addresses.iter().enumerate() {
+        let now = Instant::now();
+        let share = deadline.saturating_duration_since(now) / (addresses.len() - n) as u32;
+        match attempt(address, now + share) {
             Ok(stream) => return Ok(stream),
             Err(Failure { error, is_of_address }) => {
                 first_error.get_or_insert(error);
@@ -152,4 +163,74 @@ fn broken(what: &str, handshake: &Handshake, cause: io::Error) -> Failure {
         error = error.with_hint(" (perhaps the user or the password is wrong)");
     }
     Failure { error, is_of_address: is_timeout }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Write, copy, sink};
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::net::deadline::after;
+    use crate::net::dial::Proxy;
+    use crate::net::endpoint::Scheme;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Tries these addresses at a proxy that never answers a request for 10.0.0.1, sends the code 2 for 10.0.0.2 and 5
+    /// for 10.0.0.3, and opens the tunnel to any other, with its last number as the first byte.
+    fn try_addresses(addresses: &[&str], limit: Duration) -> Result<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("socks5://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for socket in listener.incoming() {
+                thread::spawn(move || {
+                    let mut socket = socket.unwrap();
+                    socket.read_exact(&mut [0; 3]).unwrap();
+                    socket.write_all(&[5, 0]).unwrap();
+                    let mut request = [0; 10];
+                    socket.read_exact(&mut request).unwrap();
+                    let _ = match request[7] {
+                        1 => Ok(()),
+                        2 => socket.write_all(&[5, 2]),
+                        3 => socket.write_all(&[5, 5]),
+                        other => socket.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0, other]),
+                    };
+                    let _ = copy(&mut socket, &mut sink());
+                });
+            }
+        });
+        let proxy = Proxy::url(&url).unwrap().for_target(&"http://x".parse().unwrap()).unwrap().unwrap();
+        let to = Endpoint::parse("http://example.com", Scheme::Http).unwrap();
+        let addresses: Vec<_> = addresses.iter().map(|address| (*address).to_owned()).collect();
+        let deadline = after(limit);
+        let mut stream = first_that_works(&addresses, deadline, |address, deadline| {
+            socks5(&proxy, address, to.port, &asking(&proxy, &to), deadline, &Cancel::new())
+        })?;
+        let mut first = [0];
+        stream.until(deadline).read_exact(&mut first).unwrap();
+        Ok(first[0])
+    }
+
+    #[test]
+    fn an_address_that_the_proxy_cannot_reach_is_followed_by_the_next_one() {
+        assert_eq!(try_addresses(&["10.0.0.3", "10.0.0.3", "10.0.0.4", "10.0.0.5"], LONG).unwrap(), 4);
+        let error = try_addresses(&["10.0.0.3", "10.0.0.3"], LONG).unwrap_err();
+        assert!(error.to_string().contains("the code 5"), "{error}");
+    }
+
+    #[test]
+    fn an_address_for_which_the_proxy_never_answers_leaves_time_for_the_next_one() {
+        assert_eq!(try_addresses(&["10.0.0.1", "10.0.0.4"], Duration::from_secs(2)).unwrap(), 4);
+        let error = try_addresses(&["10.0.0.1", "10.0.0.1"], Duration::from_millis(100)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    }
+
+    #[test]
+    fn a_refusal_that_is_not_of_the_address_is_final() {
+        let error = try_addresses(&["10.0.0.2", "10.0.0.4"], LONG).unwrap_err();
+        assert!(error.to_string().contains("the code 2"), "{error}");
+    }
 }
