@@ -343,8 +343,8 @@ impl Builder {
 
     /// Sets the proxy. Default: [`Proxy::from_env`].
     ///
-    /// The proxy itself is reached over HTTP or HTTPS. It is always asked for a tunnel (`CONNECT`), also for `ws://`
-    /// and `http://` servers. SOCKS is not supported.
+    /// It is an HTTP or a SOCKS5 proxy. It is always asked for a tunnel, also for `ws://` and `http://` servers. The
+    /// servers of logs, the API and the UAA are all reached through it.
     ///
     /// ```
     /// use loggregator_consumer::{Builder, Proxy};

@@ -17,7 +17,13 @@
 //! | an IPv6 address with a zone, such as `[fe80::1%25eth0]` | it is dialled on this interface, and sent and verified without the zone; an unknown interface is [`Dial`] |  | `proxy::the_zone_of_an_ipv6_address_selects_the_interface_and_is_not_sent` |
 //! | a server, or a proxy, that does not speak TLS | [`Tls`] |  | `bad_input/dialing::a_server_without_tls_is_a_tls_error`, `bad_input/proxies::a_proxy_without_tls_is_a_tls_error` |
 //! | a proxy that rejects the request, does not speak HTTP, or sends bytes after its response head | [`Proxy`] |  | `bad_input/proxies::a_proxy_that_refuses_is_a_proxy_error`, `bad_input/proxies::a_proxy_that_sends_garbage_is_a_proxy_error`, `bad_input/proxies::extra_bytes_after_a_proxys_response_head_are_a_proxy_error` |
-//! | a proxy that repeats its password | [`Proxy`], with the password hidden |  | `bad_input/proxies::credentials_that_a_proxy_repeats_are_hidden` |
+//! | a SOCKS5 proxy that refuses the connection: each code of its reply | [`Proxy`], with the meaning of the code |  | `bad_input/socks5::each_code_of_a_socks5_proxy_is_a_proxy_error_that_says_what_it_means` |
+//! | a SOCKS5 proxy that rejects the user or the password, or accepts no method of authentication that is offered | [`Proxy`], which says what to set; [`ConnectionLost`] if it only hangs up |  | `bad_input/socks5::a_wrong_user_or_password_at_a_socks5_proxy_is_a_proxy_error_that_says_so`, `bad_input/socks5::a_socks5_proxy_that_accepts_no_login_of_ours_is_a_proxy_error_that_says_what_to_do` |
+//! | a proxy that does not speak SOCKS5, or sends a malformed answer | [`Proxy`], which says what is wrong | 266 bytes | `bad_input/socks5::a_proxy_that_does_not_speak_socks5_is_a_proxy_error`, `bad_input/socks5::a_malformed_answer_of_a_socks5_proxy_is_a_proxy_error_that_says_what_is_wrong`, `bad_input/socks5::bytes_without_end_from_a_socks5_proxy_are_no_trouble` |
+//! | a SOCKS5 proxy that falls silent | [`Timeout`] | [`connect_timeout`] | `bad_input/socks5::a_socks5_proxy_that_falls_silent_is_a_timeout` |
+//! | a name that resolves only at the SOCKS5 proxy, with `socks5://` | [`Dial`], which names `socks5h://` |  | `proxy::socks5h_resolves_the_name_at_the_proxy_and_socks5_on_this_side` |
+//! | a name of more than 255 bytes, with `socks5h://` | [`Proxy`] |  | `bad_input/socks5::a_name_that_is_too_long_for_socks5_is_a_proxy_error` |
+//! | a proxy that repeats its password | [`Proxy`], with the password hidden |  | `bad_input/proxies::credentials_that_a_proxy_repeats_are_hidden`, `bad_input/socks5::credentials_that_a_socks5_proxy_repeats_are_hidden` |
 //! | a proxy function that fails, or returns an unusable proxy | [`Proxy`] |  | `reference_cases::case_33_the_error_of_a_proxy_function_is_in_the_error_text`, `bad_input/proxies::a_proxy_function_that_returns_an_unusable_proxy_is_a_proxy_error` |
 //!
 //! # Servers that die
@@ -27,7 +33,7 @@
 //!
 //! | fault | what the caller sees | bound | test |
 //! |---|---|---|---|
-//! | a FIN, an RST or silence in a proxy's response, or in a response head | the call fails with [`ConnectionLost`], or with [`Timeout`] for silence; the text names the step that failed | [`connect_timeout`] | `deaths/tails::a_proxy_at_every_byte_of_a_tail`, `deaths/tails::a_legacy_server_at_every_byte_of_a_tail` |
+//! | a FIN, an RST or silence in a proxy's response, or in a response head | the call fails with [`ConnectionLost`], or with [`Timeout`] for silence; the text names the step that failed | [`connect_timeout`] | `deaths/tails::a_proxy_at_every_byte_of_a_tail`, `deaths/tails::a_socks5_proxy_at_every_byte_of_a_tail`, `deaths/recent::log_cache_at_every_byte_through_a_socks5_proxy`, `deaths/tails::a_legacy_server_at_every_byte_of_a_tail` |
 //! | the same in the TLS handshake | [`Tls`], or [`Timeout`] for silence | [`connect_timeout`] | `deaths/tails::a_legacy_server_at_every_byte_of_a_tail_over_tls` |
 //! | a FIN in a stream | its messages, then [`ConnectionLost`]; [`Ending::Eof`] |  | `deaths/tails::doppler_at_every_byte_of_a_tail`, `deaths/tails::the_rlp_gateway_at_every_byte_of_a_tail` |
 //! | an RST in a stream | its messages, then [`ConnectionLost`]; [`Ending::Reset`] |  | `deaths/tails::the_rlp_gateway_at_every_byte_of_a_tail_over_tls` |

@@ -43,7 +43,7 @@
 //! builder, settings    the caller's settings
 //! server/foundation    the server: set by hand, or named by the API or by the cf CLI
 //! auth                 the token: fixed, or from a function, a UAA or the cf CLI
-//! net/dial             the connection: DNS → TCP → proxy CONNECT → TLS, with one deadline
+//! net/dial             the connection: DNS → TCP → proxy → TLS, with one deadline
 //!  │
 //!  ├─► net/websocket ─► server/{legacy,doppler} ─► wire/frames ──┐
 //!  ├─► net/http ──────► server/rlp_gateway ──────► wire/sse ─────┴─► tail ─► channel ─► wire decodes ─► caller  tail
@@ -196,6 +196,7 @@
 //! | buffer of a tail for a slow caller | see [`Tail`] | [`Builder::max_message_size`] | TCP slows the server down |
 //! | buffer of pongs and keep-alives for a server that does not read | 64 KiB | | they are dropped |
 //! | the head of a response | 32 KiB (64 KiB of a websocket handshake, a proxy or a UAA), 128 headers | | [`BadResponse`](ErrorKind::BadResponse), of a proxy [`Proxy`](ErrorKind::Proxy) |
+//! | the handshake of a SOCKS5 proxy | 266 bytes | | [`Proxy`](ErrorKind::Proxy) |
 //! | the size of a chunk | 20 bytes | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the extensions of a chunk, the trailers of a body | 16 KiB, 32 KiB | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the body of an error response | 64 KiB | | it is cut |

@@ -7,6 +7,7 @@ use std::fmt::{Debug, Display};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::messages::{APP, message, recent_response, response};
 use common::proxy::ConnectProxy;
+use common::socks5::Socks5Proxy;
 use common::watch::{Prints, keep_logs, logs};
 use common::{
     BINARY, DEADLINE, Refusing, Script, ScriptedServer, builder, close_frame, frame, hang_up, header, read_head, reset,
@@ -138,14 +139,27 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
             let basic = format!("Basic {}", BASE64_STANDARD.encode(CREDENTIALS));
             assert_eq!(header(&proxy.request(), "proxy-authorization"), Some(&*basic));
         }
+        let socks5 = Socks5Proxy::requiring("user", PASSWORD);
+        for scheme in ["socks5", "socks5h"] {
+            let settings = with_credentials(scheme, socks5.address);
+            witness.debug(&settings);
+            let consumer = witness.consumer(builder(&good.endpoint()).proxy(settings));
+            assert!(matches!(witness.use_up(&consumer), [None, None]));
+            assert_eq!(socks5.request().login, Some((b"user".into(), PASSWORD.into())));
+        }
         let url = format!("http://{CREDENTIALS}@{}", refusing.address);
         let function = Proxy::custom(move |_| Ok(Some(url.parse()?)));
         witness.debug(&function);
         let rejection = response("407 Proxy Authentication Required", &["Proxy-Authenticate: Basic"], b"no");
         let rejecting = ScriptedServer::always(move |socket| responding(rejection.clone())(socket));
-        for proxy in
-            [function, with_credentials("http", rejecting.address), with_credentials("https", refusing.address)]
-        {
+        let socks5 = Socks5Proxy::requiring("user", "another");
+        for proxy in [
+            function,
+            with_credentials("http", rejecting.address),
+            with_credentials("https", refusing.address),
+            with_credentials("socks5", refusing.address),
+            with_credentials("socks5h", socks5.address),
+        ] {
             let consumer = witness.consumer(builder(&good.endpoint()).proxy(proxy));
             assert!(matches!(witness.use_up(&consumer), [Some(_), Some(_)]));
         }
@@ -175,6 +189,7 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
             "ended unexpectedly",
             "broke the websocket protocol",
             "407 Proxy",
+            "rejected the user or the password",
         ] {
             assert!(witness.shown.contains(error), "no {error} in\n{}", witness.shown);
         }

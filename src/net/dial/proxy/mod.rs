@@ -22,21 +22,35 @@ use socks5::{Handshake, Refusal};
 /// always the [same](Proxy::url), or chosen by a [function](Proxy::custom). Pass it to
 /// [`Builder::proxy`](crate::Builder::proxy).
 ///
-/// A proxy has the scheme `http://` or `https://`. The connection to an `https://` proxy is itself TLS. Every target is
-/// reached through a `CONNECT` tunnel: `wss://` and `https://`, and also plain `ws://` and `http://`, so that there is
-/// only one kind of tunnel. Many proxies allow `CONNECT` only to port 443 by default. Loggregator often listens on
-/// another port, such as 4443, and plain `ws://` uses port 80.
+/// | URL | the proxy | default port | who resolves the server's name |
+/// |---|---|---|---|
+/// | `http://` or no scheme | an HTTP proxy | 80 | the proxy |
+/// | `https://` | an HTTP proxy that is itself reached over TLS | 443 | the proxy |
+/// | `socks5h://` | a SOCKS5 proxy | 1080 | the proxy |
+/// | `socks5://` | a SOCKS5 proxy | 1080 | this side |
 ///
-/// The URL of a proxy is `http://host:port`, or `http://user:password@host:port` for a proxy with Basic authentication:
+/// `socks5://` and `socks5h://` mean what they mean to `curl`. Go's programs, such as the `cf` CLI, let the proxy resolve
+/// the name for both. So if a `socks5://` URL works for `cf`, and names do not resolve here, write `socks5h://`. With
+/// `socks5://`, all addresses of the name are tried one after the other, and each gets its share of the time.
 ///
-/// - The default scheme is `http://`. The default port is 80, or 443 for `https://`. A path is ignored.
+/// Every target is reached through a tunnel: `wss://` and `https://`, and also plain `ws://` and `http://`, so that
+/// there is only one kind of tunnel. An HTTP proxy is asked for it by `CONNECT`, which many allow only to port 443 by
+/// default. Loggregator often listens on another port, such as 4443, and plain `ws://` uses port 80.
+///
+/// The whole URL is `scheme://host:port`, or `scheme://user:password@host:port` for a proxy with Basic authentication,
+/// or for a SOCKS5 proxy with a login:
+///
+/// - A path is ignored.
 /// - Special characters in the user and the password, above all `/`, `?`, `#` and `%`, must be percent-encoded. The
-///   password is optional.
+///   password is optional. For a SOCKS5 proxy, the user has 1 to 255 bytes, and the password at most 255.
 /// - An IPv6 address is in brackets: `http://[::1]:3128`, or with a zone `http://[fe80::1%25eth0]:3128`.
 ///
-/// The user and the password appear in no log, no error and no `Debug` output. If a proxy repeats the password, it is
-/// hidden in the error: in the form `user:password`, percent-encoded or in Base64 always, and alone if it has at least 4
-/// characters.
+/// The user and the password appear in no log, no error and no `Debug` output. If an HTTP proxy repeats the password, it
+/// is hidden in the error: in the form `user:password`, percent-encoded or in Base64 always, and alone if it has at
+/// least 4 characters. Of what a SOCKS5 proxy sends, an error shows only the code. Both send the password unencrypted,
+/// except to an `https://` proxy.
+///
+/// A jump box with SSH becomes a SOCKS5 proxy by `ssh -D 1080 -N user@jumpbox`, at `socks5h://localhost:1080`.
 #[derive(Clone)]
 pub struct Proxy(Choice);
 
@@ -69,6 +83,9 @@ impl Proxy {
     /// | `wss://`, `https://` | `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY` |
     /// | `ws://`, `http://` | `http_proxy`, `HTTP_PROXY`, `all_proxy`, `ALL_PROXY` |
     /// | not through a proxy | `no_proxy`, `NO_PROXY` |
+    ///
+    /// The values are [proxy URLs](Proxy) of any kind, also `socks5://` and `socks5h://`. The `cf` CLI reads the same
+    /// variables, except that it uses `ALL_PROXY` only for `cf ssh`.
     ///
     /// An empty variable counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because then the program
     /// runs under a web server through CGI, and a client controls `HTTP_PROXY` with the request header `Proxy`.
@@ -111,7 +128,7 @@ impl Proxy {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if this is not a valid [proxy URL](Proxy), or has an unsupported scheme, such as
-    /// `socks5://`.
+    /// `socks4://`.
     ///
     /// ```
     /// use loggregator_consumer::{ErrorKind, Proxy};
@@ -119,7 +136,10 @@ impl Proxy {
     /// let proxy = Proxy::url("http://user:password@proxy.example.com:3128")?;
     /// assert!(!format!("{proxy:?}").contains("password"));
     ///
-    /// let error = Proxy::url("socks5://proxy.example.com").unwrap_err();
+    /// let proxy = Proxy::url("socks5h://user:password@jumpbox.example.com:1080")?;
+    /// assert!(!format!("{proxy:?}").contains("password"));
+    ///
+    /// let error = Proxy::url("socks4://proxy.example.com").unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
     /// assert!(error.to_string().contains("socks5://"));
     /// # Ok::<(), loggregator_consumer::Error>(())
