@@ -207,6 +207,7 @@ impl Builder {
     /// | [`fixed(token)`](TokenSource::fixed) | always the same |
     /// | [`from_fn(f)`](TokenSource::from_fn) | what the function returns; it gets the token that was rejected |
     /// | [`uaa(Uaa::new(url).refresh_token(t))`](crate::Uaa::refresh_token) | a user's, from the UAA |
+    /// | [`uaa(Uaa::new(url).password(name, password))`](crate::Uaa::password) | a user's, from the UAA, also when the refresh token has expired |
     /// | [`uaa(Uaa::new(url).client(id, secret))`](crate::Uaa::client) | a service's own, from the UAA |
     /// | [`cf_cli()`](TokenSource::cf_cli) | that of the session of the `cf` CLI, from its file and from the UAA |
     ///

@@ -61,6 +61,9 @@
 //! | an error response that repeats the token | the body without the token |  | `bad_input/error_responses::a_token_that_the_server_repeats_is_hidden`, `secrets::neither_the_token_nor_the_proxys_password_is_ever_shown` |
 //! | an API response that names no log server, or is endless | [`BadResponse`] | 1 MiB | `bad_input/api::a_response_that_names_no_server_is_a_bad_response`, `bad_input/api::an_endless_response_is_a_bad_response` |
 //! | a rejected token | a new token is fetched once, if there is a source; otherwise [`Unauthorized`] |  | `tokens::a_refused_token_is_refreshed_once` |
+//! | a rejected refresh token | a new one is fetched for the user's password, if it is set |  | `tokens::a_password_outlives_every_refresh_token` |
+//! | a wrong password of a user | [`Unauthorized`]; the password is not sent again for a while, so that the UAA does not lock the account | 15 minutes | `tokens::a_wrong_password_is_sent_once_however_many_calls_need_a_token` |
+//! | a UAA that repeats the password | the error without the password |  | `repeated_secrets::a_password_that_a_uaa_repeats_is_hidden` |
 //!
 //! # Rejections, limits and the API
 //!

@@ -190,7 +190,7 @@ fn a_socks5_proxy_that_hangs_up_or_resets_is_a_lost_connection() {
 #[test]
 fn a_socks5_proxy_that_falls_silent_is_a_timeout() {
     let short = |builder: Builder| builder.connect_timeout(SHORT);
-    assert_fails(short, "", ErrorKind::Timeout, &[], drain);
+    assert_fails(short, "", ErrorKind::Timeout, &["does it speak SOCKS5?"], drain);
     for (method, answer) in [(NO_LOGIN, None), (LOGIN, None), (LOGIN, Some([1, 0]))] {
         assert_fails(short, "user:hunter2", ErrorKind::Timeout, &[], move |mut socket| {
             socks5::read_greeting(&mut socket);

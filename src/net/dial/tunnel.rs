@@ -158,11 +158,7 @@ fn broken(what: &str, handshake: &Handshake, cause: io::Error) -> Failure {
         }
         _ => cause,
     };
-    let mut error = io_error(what, cause);
-    if handshake.is_logging_in() && !is_timeout {
-        error = error.with_hint(" (perhaps the user or the password is wrong)");
-    }
-    Failure { error, is_of_address: is_timeout }
+    Failure { error: io_error(what, cause).with_hint(handshake.suspicion(is_timeout)), is_of_address: is_timeout }
 }
 
 #[cfg(test)]

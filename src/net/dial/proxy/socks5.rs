@@ -136,9 +136,14 @@ impl Handshake {
         Ok(Some(exchange))
     }
 
-    /// Returns true if the proxy is to say whether it accepts the user and the password.
-    pub(crate) fn is_logging_in(&self) -> bool {
-        matches!(self.awaits, Answer::Login)
+    /// Returns what may be wrong if the proxy falls silent or hangs up now, as a hint in parentheses, or nothing.
+    pub(crate) fn suspicion(&self, is_silent: bool) -> &'static str {
+        match (self.awaits, is_silent) {
+            // An HTTP proxy waits for the end of a line.
+            (Answer::Method, true) => " (does it speak SOCKS5?)",
+            (Answer::Login, false) => " (perhaps the user or the password is wrong)",
+            _ => "",
+        }
     }
 
     fn request(&self) -> Exchange {
