@@ -273,8 +273,11 @@ fn an_unusual_but_valid_response_to_connect_is_accepted() {
     });
 }
 
+/// Reads what a client sends to a proxy until it waits.
+type Asked = fn(&mut TcpStream);
+
 /// Returns the result of a call if the consumer is closed while the call waits for this proxy.
-fn close_while<T: Send + 'static>(call: fn(&Consumer) -> T, scheme: &str, asked: fn(&mut TcpStream)) -> T {
+fn close_while<T: Send + 'static>(call: fn(&Consumer) -> T, scheme: &str, asked: Asked) -> T {
     let (connected, has_connected) = mpsc::channel();
     let silent = ScriptedServer::start(vec![Box::new(move |mut socket| {
         asked(&mut socket);
@@ -308,7 +311,7 @@ fn a_close_interrupts_the_wait_for_a_proxy() {
         send(socket, &[&[5, socks5::NO_LOGIN]]);
         socks5::read_target(socket);
     };
-    let states: [(&str, fn(&mut TcpStream)); 6] = [
+    let states: [(&str, Asked); 6] = [
         ("http", |socket| _ = read_head(socket)),
         ("socks5h", by_socks5),
         ("socks5h", at_the_login),

@@ -14,6 +14,7 @@ mod proxy_variables;
 mod responses;
 #[cfg(test)]
 mod seeds;
+mod socks5;
 mod splitter;
 
 pub use client::client;
@@ -24,4 +25,5 @@ pub use frames::frames;
 pub use handshake::handshake;
 pub use proxy_variables::proxy_variables;
 pub use responses::responses;
+pub use socks5::socks5;
 pub use splitter::splitter;
