@@ -437,9 +437,11 @@ impl Credentials {
     /// Notes that the UAA has rejected the grant.
     fn rejected(&mut self, grant: Grant<'_>, error: &Error) {
         if let Grant::Password { .. } = grant {
-            let hint =
-                " (the password is not sent again for 15 minutes, because a UAA locks the account after some attempts)";
-            self.rejected_password = Some((error.clone().with_hint(hint), after(PASSWORD_PAUSE)));
+            let hint = format!(
+                " (after a rejection the password is not sent for {} minutes, so that the UAA does not lock the account)",
+                PASSWORD_PAUSE.as_secs() / 60
+            );
+            self.rejected_password = Some((error.clone().with_hint(&hint), after(PASSWORD_PAUSE)));
         }
     }
 
@@ -553,12 +555,12 @@ mod tests {
         let first = renew().unwrap_err();
         assert_eq!((first.kind(), first.status()), (ErrorKind::Unauthorized, Some(401)));
         assert!(first.to_string().contains("the user's name or password is wrong"), "{first}");
-        assert!(!first.to_string().contains("not sent again"), "{first}");
+        assert!(!first.to_string().contains("is not sent"), "{first}");
         for _ in 0..3 {
             let error = renew().unwrap_err();
             assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(401)));
             let text = error.to_string();
-            assert!(text.contains("Bad credentials") && text.contains("not sent again for 15 minutes"), "{text}");
+            assert!(text.contains("Bad credentials") && text.contains("is not sent for 15 minutes"), "{text}");
         }
         assert_eq!(uaa.requests.len(), 1);
 
@@ -566,7 +568,7 @@ mod tests {
         let until = session.credentials.lock().rejected_password.as_ref().unwrap().1;
         assert!(until > Instant::now() + PASSWORD_PAUSE / 2);
         end_pause();
-        assert!(!renew().unwrap_err().to_string().contains("not sent again"));
+        assert!(!renew().unwrap_err().to_string().contains("is not sent"));
         renew().unwrap_err();
         assert_eq!(uaa.requests.len(), 2);
         IS_LOCKED.store(false, Ordering::Relaxed);

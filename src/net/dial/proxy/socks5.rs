@@ -34,8 +34,8 @@ pub(super) fn check(credentials: &Credentials) -> Result<(), &'static str> {
 /// The client's side of a handshake, as a state machine: [`start`](Handshake::start) returns the first exchange, and
 /// [`receive`](Handshake::receive) each next one.
 ///
-/// Each exchange reads as many bytes as its answer has, so that none of the bytes after the handshake is lost. Failures
-/// show no byte of an answer after the login, because the proxy may repeat that.
+/// Each exchange reads as many bytes as its answer has, so that none of the bytes after the handshake is lost. After the
+/// login, failures show no byte of an answer except the code of the reply, because the proxy may repeat the password.
 pub(crate) struct Handshake {
     /// The message with the user and the password.
     login: Option<Vec<u8>>,
@@ -91,7 +91,9 @@ impl Handshake {
                 request.extend([NAME, length]);
                 request.extend(host.as_bytes());
             }
-            (Err(_), Err(_)) => return Err("the name of the server is longer than 255 bytes".into()),
+            (Err(_), Err(_)) => {
+                return Err("the name of the server is longer than 255 bytes, which SOCKS5 cannot carry".into());
+            }
         }
         request.extend(port.to_be_bytes());
         Ok(Handshake { login: credentials.map(login), request, awaits: Answer::Method })
@@ -114,13 +116,7 @@ impl Handshake {
             },
             (Answer::Method, _) => return Err(not_socks5(answer).into()),
             (Answer::Login, &[LOGIN_VERSION, SUCCEEDED]) => (Answer::Reply, self.request()),
-            (Answer::Login, &[LOGIN_VERSION, _]) => {
-                return Err(
-                    "the proxy rejected the user or the password: check them in the proxy's URL, where special \
-                            characters must be percent-encoded"
-                        .into(),
-                );
-            }
+            (Answer::Login, &[LOGIN_VERSION, _]) => return Err(WRONG_LOGIN.into()),
             (Answer::Login, _) => return Err(malformed("its answer to the login has another version than 1")),
             (Answer::Reply, &[VERSION, SUCCEEDED]) => (Answer::Address, read(3)),
             (Answer::Reply, &[VERSION, code]) => return Err(refused(code)),
@@ -166,6 +162,9 @@ fn login(credentials: &Credentials) -> Vec<u8> {
     }
     message
 }
+
+const WRONG_LOGIN: &str = "the proxy rejected the user or the password: check them in the proxy's URL, where special \
+    characters must be percent-encoded";
 
 /// Says what a peer may be whose first byte is not that of SOCKS5.
 fn not_socks5(answer: &[u8]) -> String {
