@@ -220,9 +220,9 @@
 //! # Secrets
 //!
 //! A token, a client's secret, a user's or a proxy's password is in no error, no `Debug` form, no [debug
-//! print](DebugPrinter) and no line that this crate logs (through the [`log`](https://docs.rs/log) crate, under its own name). The dependencies
-//! log, too: ureq and tungstenite never see any of these secrets, but ureq logs what it reads, which includes the app's
-//! messages, under its own name at the level TRACE.
+//! print](DebugPrinter) and no line that this crate logs (through the [`log`](https://docs.rs/log) crate, under its own
+//! name). The dependencies log, too: ureq and tungstenite never see any of these secrets, but ureq logs what it reads,
+//! which includes the app's messages, under its own name at the level TRACE.
 //!
 //! # Testing a tool
 //!

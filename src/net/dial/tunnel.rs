@@ -23,16 +23,22 @@ pub(super) fn open(
     deadline: Instant,
     cancel: &Cancel,
 ) -> Result<Stream> {
+    let dial = || dial(proxy, deadline, cancel);
     match proxy.protocol {
-        Protocol::Http => connect(proxy, dial(proxy, deadline, cancel)?, to, deadline),
+        Protocol::Http => connect(proxy, dial()?, to, deadline),
         Protocol::Https => {
-            let stream = dial(proxy, deadline, cancel)?;
-            let stream = tls.handshake(&proxy.host, stream, deadline).map_err(|error| through(proxy, error))?;
+            let stream = tls.handshake(&proxy.host, dial()?, deadline).map_err(|error| through(proxy, error))?;
             connect(proxy, stream, to, deadline)
         }
-        Protocol::Socks5 => socks5_by_address(proxy, to, deadline, cancel),
         Protocol::Socks5h => {
-            socks5(proxy, &to.host, to.port, &asking(proxy, to), deadline, cancel).map_err(|failure| failure.error)
+            socks5(proxy, dial()?, &to.host, to.port, &asking(proxy, to), deadline).map_err(|failure| failure.error)
+        }
+        Protocol::Socks5 => {
+            let addresses = dns::resolve(&to.host, to.port, deadline, cancel).map_err(|error| {
+                error.with_hint(" (socks5:// resolves names on this side, socks5h:// at the proxy)")
+            })?;
+            let hosts: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+            socks5_by_address(proxy, dial, to, &hosts, deadline)
         }
     }
 }
@@ -70,33 +76,29 @@ fn asking(proxy: &ProxyServer, to: &Endpoint) -> String {
     format!("asking the proxy {proxy} for a connection to {}:{}", to.host, to.port)
 }
 
-/// Resolves the server's name, and asks for a tunnel to its addresses.
-fn socks5_by_address(proxy: &ProxyServer, to: &Endpoint, deadline: Instant, cancel: &Cancel) -> Result<Stream> {
-    let addresses = dns::resolve(&to.host, to.port, deadline, cancel)
-        .map_err(|error| error.with_hint(" (socks5:// resolves names on this side, socks5h:// at the proxy)"))?;
-    let hosts: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
-    first_that_works(&hosts, deadline, |host, deadline| {
-        let mut what = asking(proxy, to);
-        if *host != to.host {
-            what += &format!(" ({host})");
-        }
-        socks5(proxy, host, to.port, &what, deadline, cancel)
-    })
-}
-
-/// Tries one address after the other. Each attempt needs a new connection to the proxy, which serves one request only.
-/// An address for which the proxy never answers leaves the next ones their share of the time. Returns the first error
-/// if all fail.
-fn first_that_works(
+/// Asks for a tunnel to one address of the server after the other, by SOCKS5. Each attempt needs a new connection to the
+/// proxy, which serves one request only. Returns the first error if all fail.
+fn socks5_by_address(
+    proxy: &ProxyServer,
+    dial: impl Fn() -> Result<Stream>,
+    to: &Endpoint,
     addresses: &[String],
     deadline: Instant,
-    attempt: impl Fn(&str, Instant) -> Result<Stream, Failure>,
 ) -> Result<Stream> {
     let mut first_error = None;
     for (n, address) in addresses.iter().enumerate() {
-        let now = Instant::now();
-        let share = deadline.saturating_duration_since(now) / (addresses.len() - n) as u32;
-        match attempt(address, now + share) {
+        let mut what = asking(proxy, to);
+        if *address != to.host {
+            what += &format!(" ({address})");
+        }
+        let attempt = || {
+            let stream = dial()?;
+            // An address for which the proxy never answers leaves the next ones their share of the time.
+            let now = Instant::now();
+            let share = deadline.saturating_duration_since(now) / (addresses.len() - n) as u32;
+            socks5(proxy, stream, address, to.port, &what, now + share)
+        };
+        match attempt() {
             Ok(stream) => return Ok(stream),
             Err(Failure { error, is_of_address }) => {
                 first_error.get_or_insert(error);
@@ -125,18 +127,17 @@ impl From<Error> for Failure {
 /// Asks for the tunnel by SOCKS5.
 fn socks5(
     proxy: &ProxyServer,
+    mut stream: Stream,
     host: &str,
     port: u16,
     what: &str,
     deadline: Instant,
-    cancel: &Cancel,
 ) -> Result<Stream, Failure> {
     let refused = |Refusal { why, is_of_address }| Failure {
         error: Error::new(ErrorKind::Proxy, format!("{what}: {why}")),
         is_of_address,
     };
     let mut handshake = proxy.socks5_handshake(host, port).map_err(refused)?;
-    let mut stream = dial(proxy, deadline, cancel)?;
     let mut next = Some(handshake.start());
     while let Some(Exchange { send, receive }) = next {
         let mut answer = vec![0; receive];
@@ -202,9 +203,8 @@ mod tests {
         let to = Endpoint::parse("http://example.com", Scheme::Http).unwrap();
         let addresses: Vec<_> = addresses.iter().map(|address| (*address).to_owned()).collect();
         let deadline = after(limit);
-        let mut stream = first_that_works(&addresses, deadline, |address, deadline| {
-            socks5(&proxy, address, to.port, &asking(&proxy, &to), deadline, &Cancel::new())
-        })?;
+        let dial = || dial(&proxy, deadline, &Cancel::new());
+        let mut stream = socks5_by_address(&proxy, dial, &to, &addresses, deadline)?;
         let mut first = [0];
         stream.until(deadline).read_exact(&mut first).unwrap();
         Ok(first[0])
