@@ -209,6 +209,7 @@ impl Builder {
     /// | [`fixed(token)`](TokenSource::fixed) | always the same |
     /// | [`from_fn(f)`](TokenSource::from_fn) | what the function returns; it gets the token that was rejected |
     /// | [`uaa(Uaa::new(url).refresh_token(t))`](crate::Uaa::refresh_token) | a user's, from the UAA |
+    /// | [`uaa(Uaa::new(url).password(name, password))`](crate::Uaa::password) | a user's, from the UAA, also when the refresh token has expired |
     /// | [`uaa(Uaa::new(url).client(id, secret))`](crate::Uaa::client) | a service's own, from the UAA |
     /// | [`cf_cli()`](TokenSource::cf_cli) | that of the session of the `cf` CLI, from its file and from the UAA |
     ///
@@ -345,8 +346,8 @@ impl Builder {
 
     /// Sets the proxy. Default: [`Proxy::from_env`].
     ///
-    /// The proxy itself is reached over HTTP or HTTPS. It is always asked for a tunnel (`CONNECT`), also for `ws://`
-    /// and `http://` servers. SOCKS is not supported.
+    /// It is an HTTP or a SOCKS5 proxy. It is always asked for a tunnel, also for `ws://` and `http://` servers. The
+    /// servers of logs, the API and the UAA are all reached through it.
     ///
     /// ```
     /// use loggregator_consumer::{Builder, Proxy};

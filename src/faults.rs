@@ -17,7 +17,13 @@
 //! | an IPv6 address with a zone, such as `[fe80::1%25eth0]` | it is dialled on this interface, and sent and verified without the zone; an unknown interface is [`Dial`] |  | `proxy::the_zone_of_an_ipv6_address_selects_the_interface_and_is_not_sent` |
 //! | a server, or a proxy, that does not speak TLS | [`Tls`] |  | `bad_input/dialing::a_server_without_tls_is_a_tls_error`, `bad_input/proxies::a_proxy_without_tls_is_a_tls_error` |
 //! | a proxy that rejects the request, does not speak HTTP, or sends bytes after its response head | [`Proxy`] |  | `bad_input/proxies::a_proxy_that_refuses_is_a_proxy_error`, `bad_input/proxies::a_proxy_that_sends_garbage_is_a_proxy_error`, `bad_input/proxies::extra_bytes_after_a_proxys_response_head_are_a_proxy_error` |
-//! | a proxy that repeats its password | [`Proxy`], with the password hidden |  | `bad_input/proxies::credentials_that_a_proxy_repeats_are_hidden` |
+//! | a SOCKS5 proxy that refuses the connection: each code of its reply | [`Proxy`], with the meaning of the code |  | `bad_input/socks5::each_code_of_a_socks5_proxy_is_a_proxy_error_that_says_what_it_means` |
+//! | a SOCKS5 proxy that rejects the user or the password, or accepts no method of authentication that is offered | [`Proxy`], which says what to set; [`ConnectionLost`] if it only hangs up |  | `bad_input/socks5::a_wrong_user_or_password_at_a_socks5_proxy_is_a_proxy_error_that_says_so`, `bad_input/socks5::a_socks5_proxy_that_accepts_no_login_of_ours_is_a_proxy_error_that_says_what_to_do` |
+//! | a proxy that does not speak SOCKS5, or sends a malformed answer | [`Proxy`], which says what is wrong | 266 bytes | `bad_input/socks5::a_proxy_that_does_not_speak_socks5_is_a_proxy_error`, `bad_input/socks5::a_malformed_answer_of_a_socks5_proxy_is_a_proxy_error_that_says_what_is_wrong`, `bad_input/socks5::bytes_without_end_from_a_socks5_proxy_are_no_trouble` |
+//! | a SOCKS5 proxy that falls silent | [`Timeout`] | [`connect_timeout`] | `bad_input/socks5::a_socks5_proxy_that_falls_silent_is_a_timeout` |
+//! | a name that resolves only at the SOCKS5 proxy, with `socks5://` | [`Dial`], which names `socks5h://` |  | `proxy::socks5h_resolves_the_name_at_the_proxy_and_socks5_on_this_side` |
+//! | a name of more than 255 bytes, with `socks5h://` | [`Proxy`] |  | `bad_input/socks5::a_name_that_is_too_long_for_socks5_is_a_proxy_error` |
+//! | a proxy that repeats its password | [`Proxy`], with the password hidden |  | `bad_input/proxies::credentials_that_a_proxy_repeats_are_hidden`, `bad_input/socks5::credentials_that_a_socks5_proxy_repeats_are_hidden` |
 //! | a proxy function that fails, or returns an unusable proxy | [`Proxy`] |  | `reference_cases::case_33_the_error_of_a_proxy_function_is_in_the_error_text`, `bad_input/proxies::a_proxy_function_that_returns_an_unusable_proxy_is_a_proxy_error` |
 //!
 //! # Servers that die
@@ -27,7 +33,7 @@
 //!
 //! | fault | what the caller sees | bound | test |
 //! |---|---|---|---|
-//! | a FIN, an RST or silence in a proxy's response, or in a response head | the call fails with [`ConnectionLost`], or with [`Timeout`] for silence; the text names the step that failed | [`connect_timeout`] | `deaths/tails::a_proxy_at_every_byte_of_a_tail`, `deaths/tails::a_legacy_server_at_every_byte_of_a_tail` |
+//! | a FIN, an RST or silence in a proxy's response, or in a response head | the call fails with [`ConnectionLost`], or with [`Timeout`] for silence; the text names the step that failed | [`connect_timeout`] | `deaths/tails::a_proxy_at_every_byte_of_a_tail`, `deaths/tails::a_socks5_proxy_at_every_byte_of_a_tail`, `deaths/recent::log_cache_at_every_byte_through_a_socks5_proxy`, `deaths/tails::a_legacy_server_at_every_byte_of_a_tail` |
 //! | the same in the TLS handshake | [`Tls`], or [`Timeout`] for silence | [`connect_timeout`] | `deaths/tails::a_legacy_server_at_every_byte_of_a_tail_over_tls` |
 //! | a FIN in a stream | its messages, then [`ConnectionLost`]; [`Ending::Eof`] |  | `deaths/tails::doppler_at_every_byte_of_a_tail`, `deaths/tails::the_rlp_gateway_at_every_byte_of_a_tail` |
 //! | an RST in a stream | its messages, then [`ConnectionLost`]; [`Ending::Reset`] |  | `deaths/tails::the_rlp_gateway_at_every_byte_of_a_tail_over_tls` |
@@ -52,9 +58,12 @@
 //! | a malformed chunk | [`Truncated`], with the messages before it in [`recovered`], except those that were read together with it; in a tail, [`Ending::Failed`] | 20 bytes for a chunk's size | `bad_input/recent::a_malformed_chunk_is_truncated`, `bad_input/requests::malformed_chunks_are_an_error` |
 //! | endless extensions of a chunk, or endless trailers | as for a malformed chunk | 16 KiB, 32 KiB | `bad_input/requests::an_endless_chunk_size_is_an_error`, `bad_input/requests::messages_before_a_chunk_extension_that_is_too_long_are_recovered`, `bad_input/gateway::endless_trailers_are_an_error` |
 //! | an endless body of an error response | the error of the status, with the body cut | 64 KiB, [`connect_timeout`] | `bad_input/requests::an_endless_error_body_is_cut`, `bad_input/error_responses::a_401_with_an_endless_body_that_drips_in_is_cut_by_the_connect_timeout` |
-//! | an error response that repeats the token | the body without the token |  | `bad_input/error_responses::a_token_that_the_server_repeats_is_hidden`, `secrets::neither_the_token_nor_the_proxys_password_is_ever_shown` |
+//! | an error response that repeats the token | the body without the token |  | `bad_input/error_responses::a_token_that_the_server_repeats_is_hidden`, `secrets::neither_the_token_nor_a_password_is_ever_shown` |
 //! | an API response that names no log server, or is endless | [`BadResponse`] | 1 MiB | `bad_input/api::a_response_that_names_no_server_is_a_bad_response`, `bad_input/api::an_endless_response_is_a_bad_response` |
 //! | a rejected token | a new token is fetched once, if there is a source; otherwise [`Unauthorized`] |  | `tokens::a_refused_token_is_refreshed_once` |
+//! | a rejected refresh token | a new one is fetched for the user's password, if it is set |  | `tokens::a_password_outlives_every_refresh_token` |
+//! | a wrong password of a user | [`Unauthorized`]; the password is not sent again for a while, so that the UAA does not lock the account | 15 minutes | `tokens::a_wrong_password_is_sent_once_however_many_calls_need_a_token` |
+//! | a UAA that repeats the password | the error without the password |  | `repeated_secrets::a_password_that_a_uaa_repeats_is_hidden` |
 //!
 //! # Rejections, limits and the API
 //!

@@ -47,7 +47,7 @@
 //! builder, settings    the caller's settings
 //! server/foundation    the server: set by hand, or named by the API or by the cf CLI
 //! auth                 the token: fixed, or from a function, a UAA or the cf CLI
-//! net/dial             the connection: DNS → TCP → proxy CONNECT → TLS, with one deadline
+//! net/dial             the connection: DNS → TCP → proxy → TLS, with one deadline
 //!  │
 //!  ├─► net/websocket ─► server/{legacy,doppler} ─► wire/frames ──┐
 //!  ├─► net/http ──────► server/rlp_gateway ──────► wire/sse ─────┴─► tail ─► channel ─► wire decodes ─► caller  tail
@@ -222,6 +222,7 @@
 //! | buffer of a tail for a slow caller | see [`Tail`] | [`Builder::max_message_size`] | TCP slows the server down |
 //! | buffer of pongs and keep-alives for a server that does not read | 64 KiB | | they are dropped |
 //! | the head of a response | 32 KiB (64 KiB of a websocket handshake, a proxy or a UAA), 128 headers | | [`BadResponse`](ErrorKind::BadResponse), of a proxy [`Proxy`](ErrorKind::Proxy) |
+//! | the handshake of a SOCKS5 proxy | 266 bytes | | [`Proxy`](ErrorKind::Proxy) |
 //! | the size of a chunk | 20 bytes | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the extensions of a chunk, the trailers of a body | 16 KiB, 32 KiB | | [`Truncated`](ErrorKind::Truncated), [`Ending::Failed`] |
 //! | the body of an error response | 64 KiB | | it is cut |
@@ -245,10 +246,10 @@
 //!
 //! # Secrets
 //!
-//! A token, a client's secret or a proxy's password is in no error, no `Debug` form, no [debug print](DebugPrinter) and
-//! no line that this crate logs (through the [`log`](https://docs.rs/log) crate, under its own name). The dependencies
-//! log, too: ureq and tungstenite never see any of these secrets, but ureq logs what it reads, which includes the app's
-//! messages, under its own name at the level TRACE.
+//! A token, a client's secret, a user's or a proxy's password is in no error, no `Debug` form, no [debug
+//! print](DebugPrinter) and no line that this crate logs (through the [`log`](https://docs.rs/log) crate, under its own
+//! name). The dependencies log, too: ureq and tungstenite never see any of these secrets, but ureq logs what it reads,
+//! which includes the app's messages, under its own name at the level TRACE.
 //!
 //! # Testing a tool
 //!

@@ -1,21 +1,24 @@
-//! Connections to a server over real sockets: through `http://` and `https://` proxies, over TLS and plain TCP, by name
-//! and by address.
+//! Connections to a server over real sockets: through proxies of each kind, over TLS and plain TCP, by name and by
+//! address.
 
 mod common;
 
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, ToSocketAddrs};
+use std::process::Command;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Instant;
+use std::{env, thread};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::messages::{APP, TOKEN, message, recent_response, texts};
 use common::proxy::ConnectProxy;
+use common::socks5::{self, Socks5Proxy, Socks5Request, Target};
 use common::{
     BINARY, DEADLINE, ScriptedServer, assert_dial_error, builder, close_frame, drain, failures, frame, header,
     read_head, send, switching_protocols, tls, within,
 };
-use loggregator_consumer::{Builder, Consumer, ErrorKind, Proxy};
+use loggregator_consumer::testing::{Generation, TrafficController};
+use loggregator_consumer::{Builder, Consumer, ErrorKind, Proxy, TokenSource, Uaa};
 
 /// Returns the response of a good server to a request.
 fn good_response(request: &str) -> Vec<u8> {
@@ -270,16 +273,19 @@ fn an_unusual_but_valid_response_to_connect_is_accepted() {
     });
 }
 
-/// Returns the result of a call if the consumer is closed while the call waits for a proxy.
-fn close_while<T: Send + 'static>(call: fn(&Consumer) -> T) -> T {
+/// Reads what a client sends to a proxy until it waits.
+type Asked = fn(&mut TcpStream);
+
+/// Returns the result of a call if the consumer is closed while the call waits for this proxy.
+fn close_while<T: Send + 'static>(call: fn(&Consumer) -> T, scheme: &str, asked: Asked) -> T {
     let (connected, has_connected) = mpsc::channel();
     let silent = ScriptedServer::start(vec![Box::new(move |mut socket| {
-        read_head(&mut socket);
+        asked(&mut socket);
         connected.send(()).unwrap();
         drain(socket);
     })]);
-    let proxy = Proxy::url(&format!("http://{}", silent.address)).unwrap();
-    let consumer = builder("ws://loggregator.invalid").proxy(proxy).build().unwrap();
+    let proxy = Proxy::url(&format!("{scheme}://user:hunter2@{}", silent.address)).unwrap();
+    let consumer = builder("ws://10.0.0.1").proxy(proxy).build().unwrap();
     let other = consumer.clone();
     let caller = thread::spawn(move || call(&other));
     has_connected.recv().unwrap();
@@ -292,11 +298,34 @@ fn close_while<T: Send + 'static>(call: fn(&Consumer) -> T) -> T {
 
 #[test]
 fn a_close_interrupts_the_wait_for_a_proxy() {
-    within(DEADLINE, || {
-        let error = close_while(|consumer| consumer.tail(APP, TOKEN).unwrap_err());
-        assert_eq!(error.kind(), ErrorKind::Closed);
-        let error = close_while(|consumer| consumer.recent(APP, TOKEN).unwrap_err());
-        assert_eq!(error.kind(), ErrorKind::Closed);
+    let by_socks5 = |socket: &mut TcpStream| {
+        assert_eq!(socks5::read_greeting(socket), [socks5::NO_LOGIN, socks5::LOGIN]);
+    };
+    let at_the_login = |socket: &mut TcpStream| {
+        socks5::read_greeting(socket);
+        send(socket, &[&[5, socks5::LOGIN]]);
+        socks5::read_login(socket);
+    };
+    let at_the_request = |socket: &mut TcpStream| {
+        socks5::read_greeting(socket);
+        send(socket, &[&[5, socks5::NO_LOGIN]]);
+        socks5::read_target(socket);
+    };
+    let states: [(&str, Asked); 6] = [
+        ("http", |socket| _ = read_head(socket)),
+        ("socks5h", by_socks5),
+        ("socks5h", at_the_login),
+        ("socks5h", at_the_request),
+        ("socks5", by_socks5),
+        ("socks5", at_the_request),
+    ];
+    within(DEADLINE, move || {
+        for (scheme, asked) in states {
+            let error = close_while(|consumer| consumer.tail(APP, TOKEN).unwrap_err(), scheme, asked);
+            assert_eq!(error.kind(), ErrorKind::Closed);
+            let error = close_while(|consumer| consumer.recent(APP, TOKEN).unwrap_err(), scheme, asked);
+            assert_eq!(error.kind(), ErrorKind::Closed);
+        }
     });
 }
 
@@ -324,5 +353,203 @@ fn all_addresses_of_a_name_are_tried() {
         let address = ("localhost", 0).to_socket_addrs().unwrap().last().unwrap();
         let server = plain_server_at(address);
         assert_works(builder(&format!("ws://localhost:{}", server.address.port())));
+    });
+}
+
+/// Asserts that both calls asked the proxy for a tunnel to this target.
+fn assert_socks5_tunnels(proxy: &Socks5Proxy, login: Option<(&[u8], &[u8])>, target: &Target) {
+    for _ in 0..2 {
+        let methods = if login.is_some() { vec![socks5::NO_LOGIN, socks5::LOGIN] } else { vec![socks5::NO_LOGIN] };
+        let login = login.map(|(user, password)| (user.to_vec(), password.to_vec()));
+        assert_eq!(proxy.request(), Socks5Request { methods, login, target: target.clone() });
+    }
+    assert!(proxy.has_no_more_requests());
+}
+
+fn socks5_url(scheme: &str, proxy: &Socks5Proxy) -> Proxy {
+    Proxy::url(&format!("{scheme}://{}", proxy.address)).unwrap()
+}
+
+#[test]
+fn a_server_through_a_socks5_proxy() {
+    within(DEADLINE, || {
+        for scheme in ["socks5", "socks5h"] {
+            let (server, proxy) = (plain_server(), Socks5Proxy::start());
+            assert_works(builder(&server.endpoint()).proxy(socks5_url(scheme, &proxy)));
+            assert_socks5_tunnels(&proxy, None, &Target::Address(server.address));
+
+            let (server, proxy) = (tls_server(), Socks5Proxy::start());
+            assert_works(builder(&server.tls_endpoint()).proxy(socks5_url(scheme, &proxy)));
+            assert_socks5_tunnels(&proxy, None, &Target::Address(server.address));
+        }
+    });
+}
+
+#[test]
+fn socks5h_resolves_the_name_at_the_proxy_and_socks5_on_this_side() {
+    within(DEADLINE, || {
+        // The name cannot be resolved locally.
+        let server = plain_server();
+        let proxy = Socks5Proxy::leading_to(server.address);
+        assert_works(builder("ws://loggregator.invalid").proxy(socks5_url("socks5h", &proxy)));
+        assert_socks5_tunnels(&proxy, None, &Target::Name("loggregator.invalid".into(), 80));
+        let consumer = builder("ws://loggregator.invalid").proxy(socks5_url("socks5", &proxy)).build().unwrap();
+        for error in failures(&consumer) {
+            assert_dial_error(&error, ErrorKind::Dial, "ws://loggregator.invalid");
+            let text = error.to_string();
+            assert!(text.contains("resolving loggregator.invalid") && text.contains("socks5h://"), "{text}");
+        }
+        assert!(proxy.has_no_more_requests());
+
+        assert_works(builder("ws://localhost:4443").proxy(socks5_url("socks5", &proxy)));
+        let first = ("localhost", 4443).to_socket_addrs().unwrap().next().unwrap();
+        assert_socks5_tunnels(&proxy, None, &Target::Address(first));
+    });
+}
+
+#[test]
+fn a_certificate_must_have_the_name_of_the_server_and_not_of_the_socks5_proxy() {
+    within(DEADLINE, || {
+        let server = tls_server();
+        let proxy = Socks5Proxy::leading_to(server.address);
+        assert_works(builder("wss://localhost.:4443").proxy(socks5_url("socks5h", &proxy)));
+        assert_socks5_tunnels(&proxy, None, &Target::Name("localhost.".into(), 4443));
+        let other = builder("wss://loggregator.invalid").proxy(socks5_url("socks5h", &proxy));
+        for error in failures(&other.tls_connector(tls::trusting()).build().unwrap()) {
+            assert_dial_error(&error, ErrorKind::Tls, "wss://loggregator.invalid");
+        }
+    });
+}
+
+#[test]
+fn the_user_and_the_password_are_sent_to_a_socks5_proxy() {
+    within(DEADLINE, || {
+        for (credentials, user, password) in [
+            ("user:hunter2", &b"user"[..], &b"hunter2"[..]),
+            ("us%3Aer:p%40ss%2Fw%C3%B6rd:%00%FF", b"us:er", b"p@ss/w\xc3\xb6rd:\0\xff"),
+            ("user", b"user", b""),
+        ] {
+            let (server, proxy) = (plain_server(), Socks5Proxy::requiring(user, password));
+            let url = format!("socks5h://{credentials}@{}", proxy.address);
+            assert_works(builder(&server.endpoint()).proxy(Proxy::url(&url).unwrap()));
+            assert_socks5_tunnels(&proxy, Some((user, password)), &Target::Address(server.address));
+            let function = Proxy::custom(move |_| Ok(Some(url.parse()?)));
+            assert_works(builder(&server.endpoint()).proxy(function));
+            assert_socks5_tunnels(&proxy, Some((user, password)), &Target::Address(server.address));
+        }
+    });
+}
+
+#[test]
+fn an_unusual_but_valid_handshake_of_socks5_is_accepted() {
+    let name = [&[5, 0, 0, 3, 255][..], &[b'x'; 255], &[0, 80]].concat();
+    let replies = [vec![5, 0, 0, 3, 0, 0, 80], name, [&[5, 0, 0, 4][..], &[0; 18]].concat()];
+    within(DEADLINE, move || {
+        for reply in replies {
+            // The proxy is also the server: it responds on the same connection. It sends each byte alone.
+            let server = ScriptedServer::always(move |mut socket| {
+                let mut dribble = |bytes: &[u8]| bytes.iter().for_each(|byte| send(&mut socket, &[&[*byte]]));
+                dribble(&[5, socks5::NO_LOGIN]);
+                dribble(&reply);
+                socks5::read_greeting(&mut socket);
+                socks5::read_target(&mut socket);
+                let request = read_head(&mut socket);
+                send(&mut socket, &[&good_response(&request)]);
+                drain(socket);
+            });
+            let proxy = Proxy::url(&format!("socks5h://user:x@{}", server.address)).unwrap();
+            assert_works(builder("ws://loggregator.invalid").proxy(proxy));
+        }
+    });
+}
+
+#[test]
+fn an_ipv6_address_is_reached_through_a_socks5_proxy() {
+    let address: SocketAddr = "[::1]:0".parse().unwrap();
+    if TcpListener::bind(address).is_err() {
+        eprintln!("not tried: this machine has no IPv6");
+        return;
+    }
+    within(DEADLINE, move || {
+        let server = plain_server_at(address);
+        for scheme in ["socks5", "socks5h"] {
+            let proxy = Socks5Proxy::start();
+            let endpoint = format!("ws://[::1]:{}", server.address.port());
+            assert_works(builder(&endpoint).proxy(socks5_url(scheme, &proxy)));
+            assert_socks5_tunnels(&proxy, None, &Target::Address(server.address));
+        }
+    });
+}
+
+#[test]
+fn a_whole_foundation_through_a_socks5_proxy() {
+    within(DEADLINE, || {
+        for tls in [false, true] {
+            let foundation = TrafficController::builder().generation(Generation::Today).tokens([""; 0]);
+            let foundation = if tls { foundation.tls() } else { foundation }.start().unwrap();
+            let proxy = Socks5Proxy::requiring("user", "hunter2");
+            let uaa = Uaa::new(&foundation.api()).refresh_token(&foundation.issue_refresh_token());
+            let consumer = Builder::new()
+                .api(&foundation.api())
+                .tokens(TokenSource::uaa(uaa).unwrap())
+                .proxy(Proxy::url(&format!("socks5h://user:hunter2@{}", proxy.address)).unwrap())
+                .tls_connector(tls::trusting())
+                .build()
+                .unwrap();
+            let address = foundation.api().split_once("://").unwrap().1.parse().unwrap();
+            let assert_tunnels = |call: &str, count| {
+                for _ in 0..count {
+                    assert_eq!(proxy.request().target, Target::Address(address), "{call}");
+                }
+            };
+            consumer.tail_choice().unwrap();
+            assert_tunnels("the API", 1);
+            let tail = consumer.tail(APP, "").unwrap();
+            assert_tunnels("the tail and its token", 2);
+            assert_eq!(consumer.recent(APP, "").unwrap(), []);
+            assert_tunnels("the recent messages", 1);
+            let follow = consumer.follow(APP, "").unwrap();
+            assert_tunnels("follow", 1);
+            drop((tail, follow));
+            assert_eq!(foundation.refreshes(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_socks5_proxy_of_the_environment_is_used() {
+    const NAME: &str = "a_socks5_proxy_of_the_environment_is_used";
+    const ENDPOINT: &str = "LOGGREGATOR_CONSUMER_TEST_ENDPOINT";
+    // The environment can only be set for another process, so this test runs itself in one.
+    if let Ok(endpoint) = env::var(ENDPOINT) {
+        return within(DEADLINE, move || assert_works(Consumer::builder(&endpoint)));
+    }
+    within(DEADLINE, || {
+        let (plain, tls) = (plain_server(), tls_server());
+        let run = |endpoint: &str, variables: &[(&str, &str)]| {
+            let mut test = Command::new(env::current_exe().unwrap());
+            for variable in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD"] {
+                test.env_remove(variable).env_remove(variable.to_lowercase());
+            }
+            test.args(["--exact", NAME]).env(ENDPOINT, endpoint).envs(variables.iter().copied());
+            let output = test.output().unwrap();
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && stdout.contains("1 passed"), "{variables:?}: {stdout}");
+        };
+        let proxy = Socks5Proxy::requiring("user", "p@ss");
+        let url = |scheme| format!("{scheme}://user:p%40ss@{}", proxy.address);
+        let login: Option<(&[u8], &[u8])> = Some((b"user", b"p@ss"));
+        for (variable, scheme) in
+            [("ALL_PROXY", "socks5h"), ("all_proxy", "socks5"), ("HTTP_PROXY", "socks5"), ("http_proxy", "socks5h")]
+        {
+            run(&plain.endpoint(), &[(variable, &url(scheme))]);
+            assert_socks5_tunnels(&proxy, login, &Target::Address(plain.address));
+        }
+        for (variable, scheme) in [("ALL_PROXY", "socks5"), ("HTTPS_PROXY", "socks5h"), ("https_proxy", "socks5")] {
+            run(&tls.tls_endpoint(), &[(variable, &url(scheme))]);
+            assert_socks5_tunnels(&proxy, login, &Target::Address(tls.address));
+        }
+        run(&plain.endpoint(), &[("ALL_PROXY", &url("socks5")), ("NO_PROXY", "127.0.0.0/8")]);
+        assert!(proxy.has_no_more_requests());
     });
 }

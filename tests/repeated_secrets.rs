@@ -1,11 +1,14 @@
-//! Servers that repeat the token where an error or the log could show it: in what is decoded, cut off, and in a header.
+//! Servers that repeat a secret where an error or the log could show it: the token in what is decoded, cut off, and in a
+//! header; a user's password in the response of a UAA.
 
 mod common;
 
+use std::io::Read;
+
 use common::messages::{APP, response};
 use common::watch::{keep_logs, logs};
-use common::{DEADLINE, ScriptedServer, hang_up, read_head, send, within};
-use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy};
+use common::{DEADLINE, ScriptedServer, hang_up, header, read_head, send, within};
+use loggregator_consumer::{Builder, Consumer, Error, ErrorKind, Proxy, TokenSource, Uaa};
 
 const SECRET: &str = concat!("eyJhbGciOiJIUzI1NiJ9", ".", "eyJzdWIiOiJhIGIgYyJ9", ".", "c2lnbmF0dXJlLW9mLWl0");
 
@@ -78,6 +81,44 @@ fn the_header_of_a_router_is_hidden_and_escaped_too() {
             assert_hidden(&error);
             let text = error.to_string();
             assert!(!text.contains(|c: char| c.is_control() || c == '\u{202e}'), "{text:?}");
+        }
+    });
+}
+
+#[test]
+fn a_password_that_a_uaa_repeats_is_hidden() {
+    const PASSWORD: &str = "Tr0ub4dor&3 ü/%";
+    const ENCODED: &str = "Tr0ub4dor%263%20%C3%BC%2F%25";
+    within(DEADLINE, || {
+        keep_logs();
+        let json = "{\"error\":\"unauthorized\",\"error_description\":\"no <FORM> <PLAIN>\"}";
+        for (status, body) in [
+            ("401 Unauthorized", json),
+            ("400 <PLAIN>", json),
+            ("401 Unauthorized", "<FORM>"),
+            ("500 <FORM>", "<PLAIN> <FORM>"),
+            ("200 OK", "<PLAIN> <FORM>"),
+            ("200 OK", "{\"access_token\":\"<PLAIN>\\n\"}"),
+        ] {
+            let repeated = |text: &str, form: &str| text.replace("<FORM>", form).replace("<PLAIN>", PASSWORD);
+            let uaa = ScriptedServer::always(move |mut socket| {
+                let head = read_head(&mut socket);
+                let mut form = vec![0; header(&head, "content-length").unwrap().parse().unwrap()];
+                socket.read_exact(&mut form).unwrap();
+                let form = String::from_utf8(form).unwrap();
+                assert_eq!(form, format!("grant_type=password&username=marie&password={ENCODED}"));
+                send(&mut socket, &[&response(&repeated(status, &form), &[], repeated(body, &form).as_bytes())]);
+                hang_up(socket);
+            });
+            let uaa = format!("http://{}", uaa.address);
+            let tokens = TokenSource::uaa(Uaa::new(&uaa).password("marie", PASSWORD)).unwrap();
+            let consumer = Builder::new().log_cache(&uaa).rlp_gateway(&uaa).tokens(tokens).proxy(Proxy::none());
+            let consumer = consumer.build().unwrap();
+            for error in [consumer.recent(APP, "").unwrap_err(), consumer.tail(APP, "").unwrap_err()] {
+                let cause = error.get_ref().map(|cause| format!("{cause} {cause:?}"));
+                let shown = format!("{error} {error:#} {error:?} {error:#?} {:?} {cause:?}\n{}", error.body(), logs());
+                assert!(!shown.contains("Tr0ub4dor"), "{shown}");
+            }
         }
     });
 }

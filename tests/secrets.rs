@@ -1,4 +1,4 @@
-//! The token and the proxy's password are shown to nobody except the server and the proxy.
+//! The token and the passwords are shown to nobody except the server, the UAA and the proxy.
 
 mod common;
 
@@ -8,16 +8,20 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::foundation::PathServer;
 use common::messages::{APP, message, recent_response, response};
 use common::proxy::ConnectProxy;
+use common::socks5::Socks5Proxy;
 use common::watch::{Prints, keep_logs, logs};
 use common::{
     BINARY, DEADLINE, Refusing, Script, ScriptedServer, builder, close_frame, frame, hang_up, header, read_head, reset,
     responding, send, switching_protocols, tls, upgrading, within,
 };
-use loggregator_consumer::{Builder, Consumer, Error, Proxy};
+use loggregator_consumer::testing::{Generation, TrafficController};
+use loggregator_consumer::{Builder, Consumer, Error, Proxy, TokenSource, Uaa};
 
 const TOKEN: &str = "bearer s3cr3t-t0ken";
 const PASSWORD: &str = "hunter2";
 const CREDENTIALS: &str = "user:hunter2";
+const USER_PASSWORD: &str = "ma/rie's";
+const WRONG_PASSWORD: &str = "ma/rie";
 
 /// Collects everything that the crate shows, to check it for secrets.
 struct Witness {
@@ -115,7 +119,7 @@ fn with_credentials(scheme: &str, address: impl Display) -> Proxy {
 }
 
 #[test]
-fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
+fn neither_the_token_nor_a_password_is_ever_shown() {
     within(DEADLINE, || {
         let mut witness = Witness::new();
         let good = good();
@@ -152,20 +156,52 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
             let basic = format!("Basic {}", BASE64_STANDARD.encode(CREDENTIALS));
             assert_eq!(header(&proxy.request(), "proxy-authorization"), Some(&*basic));
         }
+        let socks5 = Socks5Proxy::requiring("user", PASSWORD);
+        for scheme in ["socks5", "socks5h"] {
+            let settings = with_credentials(scheme, socks5.address);
+            witness.debug(&settings);
+            let consumer = witness.consumer(builder(&good.endpoint()).proxy(settings));
+            assert!(matches!(witness.use_up(&consumer), [None, None]));
+            assert_eq!(socks5.request().login, Some((b"user".into(), PASSWORD.into())));
+        }
         let url = format!("http://{CREDENTIALS}@{}", refusing.address);
         let function = Proxy::custom(move |_| Ok(Some(url.parse()?)));
         witness.debug(&function);
         let rejection = response("407 Proxy Authentication Required", &["Proxy-Authenticate: Basic"], b"no");
         let rejecting = ScriptedServer::always(move |socket| responding(rejection.clone())(socket));
-        for proxy in
-            [function, with_credentials("http", rejecting.address), with_credentials("https", refusing.address)]
-        {
+        let socks5 = Socks5Proxy::requiring("user", "another");
+        for proxy in [
+            function,
+            with_credentials("http", rejecting.address),
+            with_credentials("https", refusing.address),
+            with_credentials("socks5", refusing.address),
+            with_credentials("socks5h", socks5.address),
+        ] {
             let consumer = witness.consumer(builder(&good.endpoint()).proxy(proxy));
             assert!(matches!(witness.use_up(&consumer), [Some(_), Some(_)]));
         }
 
+        // With a user's password, a right one and a wrong one.
+        let server = TrafficController::builder().generation(Generation::Today).tokens([""; 0]);
+        let server = server.user("marie", USER_PASSWORD).start().unwrap();
+        for (password, is_right) in [(USER_PASSWORD, true), (WRONG_PASSWORD, false)] {
+            let uaa = Uaa::new(&server.api()).password("marie", password);
+            witness.debug(&uaa);
+            let tokens = TokenSource::uaa(uaa).unwrap();
+            witness.debug(&tokens);
+            let servers = Builder::new().doppler(&server.endpoint()).log_cache(&server.api()).tokens(tokens);
+            let consumer = witness.consumer(servers.proxy(Proxy::none()));
+            for _ in 0..2 {
+                let results = [consumer.tail(APP, "").map(drop), consumer.recent(APP, "").map(drop)];
+                assert_eq!(results.each_ref().map(Result::is_ok), [is_right; 2]);
+                results.into_iter().filter_map(Result::err).for_each(|error| witness.error(error));
+                server.expire_tokens();
+                server.revoke_refresh_tokens();
+            }
+        }
+
         // Secrets in the wrong place.
-        witness.error(Proxy::url(&format!("socks5://{CREDENTIALS}@proxy")).unwrap_err());
+        witness.error(Proxy::url(&format!("socks4://{CREDENTIALS}@proxy")).unwrap_err());
         witness.error(Proxy::url(&format!("http://{CREDENTIALS}@proxy:no-port")).unwrap_err());
         witness.error(Consumer::new(&format!("ws://{CREDENTIALS}@host")).unwrap_err());
         witness.error(builder(&good.endpoint()).build().unwrap().tail(APP, &format!("{TOKEN}\r\n")).unwrap_err());
@@ -173,7 +209,8 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
         let (prints, logs) = (witness.prints.text(), logs());
         for (what, text) in [("debug prints", &prints), ("logs", &logs), ("values and errors", &witness.shown)] {
             let encoded = [TOKEN, "s3cr3t-t0ken", CREDENTIALS, PASSWORD].map(|secret| BASE64_STANDARD.encode(secret));
-            for secret in ["s3cr3t-t0ken", PASSWORD].into_iter().chain(encoded.iter().map(String::as_str)) {
+            let secrets = ["s3cr3t-t0ken", PASSWORD, USER_PASSWORD, WRONG_PASSWORD, "ma%2Frie", "ma%2frie"];
+            for secret in secrets.into_iter().chain(encoded.iter().map(String::as_str)) {
                 assert!(!text.contains(secret), "{secret} is in the {what}:\n{text}");
             }
         }
@@ -190,6 +227,8 @@ fn neither_the_token_nor_the_proxys_password_is_ever_shown() {
             "broke the websocket protocol",
             "407 Proxy",
             "did you mean `web`",
+            "rejected the user or the password",
+            "the user's name or password is wrong",
         ] {
             assert!(witness.shown.contains(error), "no {error} in\n{}", witness.shown);
         }

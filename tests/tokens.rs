@@ -92,6 +92,89 @@ fn a_refused_token_is_refreshed_once() {
     });
 }
 
+fn marie(server: &TrafficController, password: &str) -> TokenSource {
+    TokenSource::uaa(Uaa::new(&server.api()).password("marie", password)).unwrap()
+}
+
+/// Returns how many tokens were requested.
+fn token_requests(server: &TrafficController) -> usize {
+    server.requests().iter().filter(|request| request.kind == RequestKind::Token).count()
+}
+
+#[test]
+fn a_password_outlives_every_refresh_token() {
+    within(DEADLINE, || {
+        for rotates in [false, true] {
+            let server = strict().user("marie", "p&s s%+ö");
+            let server = if rotates { server.rotate_refresh_tokens() } else { server }.start().unwrap();
+            let consumers = consumers(&server, &marie(&server, "p&s s%+ö"));
+            let mut calls = CALLS.iter().cycle();
+            let mut call = || (calls.next().unwrap().0)(&consumers).unwrap();
+            call();
+            // The requests for tokens in total, and those for refresh tokens that were granted.
+            assert_eq!((token_requests(&server), server.refreshes()), (1, 0));
+            let mut expected = (1, 0);
+            for _ in 0..3 {
+                server.expire_tokens();
+                call();
+                expected = (expected.0 + 1, expected.1 + 1);
+                assert_eq!((token_requests(&server), server.refreshes()), expected, "the refresh token is used");
+                server.expire_tokens();
+                server.revoke_refresh_tokens();
+                call();
+                expected.0 += 2;
+                assert_eq!(
+                    (token_requests(&server), server.refreshes()),
+                    expected,
+                    "it is rejected, and the password is used"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn a_tail_that_reconnects_outlives_its_refresh_token_with_a_password() {
+    within(DEADLINE, || {
+        let server = strict().user("marie", "hunter2").start().unwrap();
+        let consumer = Builder::new()
+            .doppler(&server.endpoint())
+            .tokens(marie(&server, "hunter2"))
+            .reconnect(Reconnect::default())
+            .proxy(Proxy::none())
+            .build()
+            .unwrap();
+        let mut tail = consumer.tail(APP, "").unwrap();
+        for n in 0..2 {
+            server.expire_tokens();
+            server.revoke_refresh_tokens();
+            server.drop_tails(APP);
+            let gap = tail.next().unwrap().unwrap_err();
+            assert_eq!(gap.kind(), ErrorKind::Gap, "{gap}");
+            assert!(server.wait_for_tails(APP, 1, DEADLINE));
+            assert_eq!(token_requests(&server), 1 + 2 * (n + 1));
+        }
+    });
+}
+
+#[test]
+fn a_wrong_password_is_sent_once_however_many_calls_need_a_token() {
+    within(DEADLINE, || {
+        let server = strict().user("marie", "hunter2").start().unwrap();
+        let consumers = consumers(&server, &marie(&server, "hunter3"));
+        for _ in 0..3 {
+            for (call, _) in CALLS {
+                let error = call(&consumers).unwrap_err();
+                assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(401)));
+                let text = format!("{error} {error:?}");
+                assert!(text.contains("the user's name or password is wrong"), "{text}");
+                assert!(text.contains("Bad credentials") && !text.contains("hunter3"), "{text}");
+            }
+        }
+        assert_eq!(token_requests(&server), 1);
+    });
+}
+
 /// Log Cache and the RLP gateway do not tell a bad token from an app that does not exist.
 #[test]
 fn ten_calls_for_apps_that_are_gone_cost_one_refresh() {

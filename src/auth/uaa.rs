@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use parking_lot::Mutex;
@@ -26,18 +26,23 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A session at a UAA, the server where Cloud Foundry's users log in. For [`TokenSource::uaa`].
 ///
-/// With a [refresh token](Uaa::refresh_token) it is the session of a user. Without one it is the session of the
-/// [client](Uaa::client) itself, which then needs a secret (grant type `client_credentials`). With both, it is the
-/// user's session until the UAA rejects the refresh token, and the client's from then on.
+/// | set | whose session | when it ends |
+/// |---|---|---|
+/// | [`refresh_token`](Uaa::refresh_token) | a user's | when the refresh token does, often after some days |
+/// | [`password`](Uaa::password), also with a refresh token | a user's | never: the UAA returns another refresh token for the password |
+/// | [`client`](Uaa::client) with a secret | the client's own (grant type `client_credentials`) | never |
+/// | a refresh token, and a client with a secret | the user's until the UAA rejects the refresh token, and the client's from then on | never |
 ///
-/// White space around the URL, the client's id and the tokens is removed, and line breaks at the end of the client's
-/// secret are: the output of a command or the content of a file can be passed on as it is.
+/// White space around the URL, the names of the client and the user, and the tokens is removed, and line breaks at the
+/// end of a secret or a password are: the output of a command or the content of a file can be passed on as it is.
 ///
 /// ```
 /// use loggregator_consumer::Uaa;
 ///
 /// // A user's session.
 /// let user = Uaa::new("https://uaa.example.com").refresh_token("a-refresh-token");
+/// // A user's session that outlives every refresh token.
+/// let user = Uaa::new("https://uaa.example.com").password("marie", "her password");
 /// // A service's session.
 /// let service = Uaa::new("https://uaa.example.com").client("firehose-to-syslog", "secret");
 /// ```
@@ -50,6 +55,8 @@ pub struct Uaa {
     client_id: String,
     client_secret: String,
     refresh_token: String,
+    /// A user's name and password.
+    user: Option<(String, String)>,
     pub(crate) access_token: Option<String>,
     timeout: Duration,
 }
@@ -63,6 +70,7 @@ impl Uaa {
             client_id: "cf".to_owned(),
             client_secret: String::new(),
             refresh_token: String::new(),
+            user: None,
             access_token: None,
             timeout: TIMEOUT,
         }
@@ -80,10 +88,43 @@ impl Uaa {
     }
 
     /// Sets the refresh token, which is exchanged for access tokens. If the UAA returns another refresh token with an
-    /// access token, that one is used from then on. If the UAA rejects the refresh token and the
-    /// [client](Uaa::client) has a secret, access tokens are requested for the client itself from then on.
+    /// access token, that one is used from then on. If the UAA rejects the refresh token, access tokens are requested
+    /// for the [password](Uaa::password), or else for the [client](Uaa::client) itself if it has a secret.
     pub fn refresh_token(mut self, token: &str) -> Self {
         self.refresh_token = token.trim().to_owned();
+        self
+    }
+
+    /// Sets the name and the password of a user (grant type `password`, as `cf auth` uses it), for tools that run longer
+    /// than a refresh token is valid. The client must be allowed to use passwords, as `cf` is. A user of a single sign-on
+    /// has no password that the UAA knows.
+    ///
+    /// The password is sent for the first access token, unless there is a [refresh token](Uaa::refresh_token). The UAA
+    /// returns a refresh token with it, which is used from then on. When the UAA rejects the refresh token, the password
+    /// is sent again.
+    ///
+    /// After a wrong password, a UAA locks the user's account if there are some more attempts: by default after 5 in an
+    /// hour. So a password that was rejected is not sent again for 15 minutes. Calls fail with the same error meanwhile.
+    ///
+    /// The password may contain any characters. It appears in no log, no error and no `Debug` output: if the UAA repeats
+    /// it, in whatever form, it is hidden in the error if it has at least 4 characters.
+    ///
+    /// ```
+    /// use loggregator_consumer::testing::{Generation, TrafficController};
+    /// use loggregator_consumer::{Builder, Proxy, TokenSource, Uaa};
+    ///
+    /// # const APP: &str = "11111111-1111-1111-1111-111111111111";
+    /// let server = TrafficController::builder().generation(Generation::Today).user("marie", "pass word").start()?;
+    /// let tokens = TokenSource::uaa(Uaa::new(&server.api()).password("marie", "pass word"))?;
+    /// let consumer = Builder::new().api(&server.api()).tokens(tokens).proxy(Proxy::none()).build()?;
+    /// consumer.recent(APP, "")?;
+    /// server.expire_tokens();
+    /// server.revoke_refresh_tokens();
+    /// consumer.recent(APP, "")?; // with another token, for the password
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn password(mut self, user: &str, password: &str) -> Self {
+        self.user = Some((user.trim().to_owned(), password.trim_end_matches(['\r', '\n']).to_owned()));
         self
     }
 
@@ -125,11 +166,17 @@ struct Credentials {
     uaa: Uaa,
     /// The refresh token that the UAA has returned since.
     rotated: Option<String>,
-    /// True if the UAA has rejected the refresh token, and the client's secret is used instead.
+    /// True if the UAA has rejected the refresh token, and the [lasting](Credentials::lasting_grant) grant is used
+    /// instead.
     is_refresh_token_dead: bool,
+    /// The error of a password that the UAA has rejected, and when to send it again.
+    rejected_password: Option<(Error, Instant)>,
     /// Refresh tokens that were used before, because a UAA may still quote them in its errors.
     former: VecDeque<String>,
 }
+
+/// How long a rejected password is not sent. By default, a UAA locks an account after 5 wrong passwords in an hour.
+const PASSWORD_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// The number of former refresh tokens that are hidden in errors.
 const MAX_FORMER: usize = 8;
@@ -139,8 +186,20 @@ const MAX_FORMER: usize = 8;
 enum Grant<'a> {
     /// For the refresh token of a user (RFC 6749, section 6).
     RefreshToken(&'a str),
+    /// For the password of a user (RFC 6749, section 4.3.2).
+    Password { user: &'a str, password: &'a str },
     /// For the secret of the client (RFC 6749, section 4.4.2).
     ClientCredentials,
+}
+
+impl fmt::Display for Grant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Grant::RefreshToken(_) => "the refresh token",
+            Grant::Password { .. } => "the password of the user",
+            Grant::ClientCredentials => "the secret of the client",
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -165,10 +224,14 @@ impl Session {
         if uaa.refresh_token.contains(char::is_control) {
             return invalid("the refresh token contains a line break or another control character");
         }
+        if uaa.user.as_ref().is_some_and(|(user, password)| user.is_empty() || password.is_empty()) {
+            return invalid("the name or the password of the UAA's user is empty");
+        }
         let credentials = Credentials {
             uaa,
             rotated: None,
             is_refresh_token_dead: false,
+            rejected_password: None,
             former: VecDeque::with_capacity(MAX_FORMER),
         };
         Ok(Session { endpoint, reload, credentials: Mutex::new(credentials) })
@@ -209,28 +272,33 @@ impl Session {
         Ok(Some(token).filter(|_| is_usable))
     }
 
-    /// Requests an access token. If the refresh token is rejected, requests one for the secret of the client.
+    /// Requests an access token. If the refresh token is rejected, requests one for a password or the secret of the
+    /// client.
     fn request_token(&self, rejected: Option<&str>, dialer: &Dialer, cancel: &Cancel) -> Result<TokenResponse> {
         let credentials = self.credentials.lock().clone();
-        let grant = credentials.grant()?;
-        let response = self.request(&credentials, grant, rejected, dialer, cancel);
-        let Grant::RefreshToken(used) = grant else { return response.map_err(|failure| failure.error) };
-        match response {
-            Ok(response) => {
-                self.credentials.lock().rotate(used, response.refresh_token.as_deref().unwrap_or_default());
-                Ok(response)
-            }
-            Err(failure) if failure.is_refresh_token_dead && !credentials.uaa.client_secret.is_empty() => {
-                self.credentials.lock().give_up(used);
-                log::warn!(
-                    "the UAA {self} rejected the refresh token, continuing with the secret of the client: {}",
-                    failure.error
-                );
-                let response = self.request(&credentials, Grant::ClientCredentials, rejected, dialer, cancel);
-                response.map_err(|failure| failure.error)
-            }
-            Err(failure) => Err(failure.error),
+        let first = credentials.grant()?;
+        let request = |grant| {
+            credentials.check_pause(grant)?;
+            self.request(&credentials, grant, rejected, dialer, cancel)
+        };
+        let (mut grant, mut response) = (first, request(first));
+        if let (Grant::RefreshToken(used), Err(failure), Some(lasting)) =
+            (first, &response, credentials.lasting_grant())
+            && failure.is_grant_dead
+        {
+            self.credentials.lock().give_up(used);
+            log::warn!("the UAA {self} rejected the refresh token, continuing with {lasting}: {}", failure.error);
+            (grant, response) = (lasting, request(lasting));
         }
+        match &response {
+            Ok(response) => {
+                let returned = response.refresh_token.as_deref().unwrap_or_default();
+                self.credentials.lock().granted(grant, credentials.refresh_token(), returned);
+            }
+            Err(failure) if failure.is_grant_dead => self.credentials.lock().rejected(grant, &failure.error),
+            Err(_) => {}
+        }
+        response.map_err(|failure| failure.error)
     }
 
     /// Makes one request. Both the request and the response contain secrets.
@@ -272,13 +340,13 @@ impl Session {
 /// Why a request for a token failed.
 struct Failure {
     error: Error,
-    /// True if the UAA rejected the refresh token, and not the client.
-    is_refresh_token_dead: bool,
+    /// True if the UAA rejected the refresh token or the password, and not the client.
+    is_grant_dead: bool,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure { error, is_refresh_token_dead: false }
+        Failure { error, is_grant_dead: false }
     }
 }
 
@@ -292,6 +360,9 @@ impl Uaa {
         let encoded = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
         let mut form = match grant {
             Grant::ClientCredentials => "grant_type=client_credentials".to_owned(),
+            Grant::Password { user, password } => {
+                format!("grant_type=password&username={}&password={}", encoded(user), encoded(password))
+            }
             Grant::RefreshToken(token) => format!("grant_type=refresh_token&refresh_token={}", encoded(token)),
         };
         let is_plain = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -323,15 +394,54 @@ impl Credentials {
     }
 
     fn grant(&self) -> Result<Grant<'_>> {
-        match (self.refresh_token(), &*self.uaa.client_secret) {
-            ("", "") => Err(Error::new(
+        let token = self.refresh_token();
+        match self.lasting_grant() {
+            Some(lasting) if token.is_empty() || self.is_refresh_token_dead => Ok(lasting),
+            None if token.is_empty() => Err(Error::new(
                 ErrorKind::Unauthorized,
-                "the session cannot be renewed without a refresh token or a client secret: run `cf login`",
+                "the session cannot be renewed without a refresh token, a password or a client secret: run `cf login`",
             )),
-            (token, secret) if token.is_empty() || self.is_refresh_token_dead && !secret.is_empty() => {
-                Ok(Grant::ClientCredentials)
+            _ => Ok(Grant::RefreshToken(token)),
+        }
+    }
+
+    /// Returns the grant that outlives a refresh token, if there is one.
+    fn lasting_grant(&self) -> Option<Grant<'_>> {
+        match &self.uaa.user {
+            Some((user, password)) => Some(Grant::Password { user, password }),
+            None => Some(Grant::ClientCredentials).filter(|_| !self.uaa.client_secret.is_empty()),
+        }
+    }
+
+    /// Returns the error of a password that must not be sent again yet.
+    fn check_pause(&self, grant: Grant<'_>) -> Result<()> {
+        match (grant, &self.rejected_password) {
+            (Grant::Password { .. }, Some((error, until))) if Instant::now() < *until => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that the UAA has granted a token. `used` is the refresh token at the time of the request, and `returned`
+    /// the one in the response.
+    fn granted(&mut self, grant: Grant<'_>, used: &str, returned: &str) {
+        match grant {
+            Grant::RefreshToken(_) => self.rotate(used, returned),
+            Grant::Password { .. } => {
+                self.rejected_password = None;
+                self.rotate(used, returned);
             }
-            (token, _) => Ok(Grant::RefreshToken(token)),
+            Grant::ClientCredentials => {}
+        }
+    }
+
+    /// Notes that the UAA has rejected the grant.
+    fn rejected(&mut self, grant: Grant<'_>, error: &Error) {
+        if let Grant::Password { .. } = grant {
+            let hint = format!(
+                " (after a rejection the password is not sent for {} minutes, so that the UAA does not lock the account)",
+                PASSWORD_PAUSE.as_secs() / 60
+            );
+            self.rejected_password = Some((error.clone().with_hint(&hint), after(PASSWORD_PAUSE)));
         }
     }
 
@@ -349,7 +459,7 @@ impl Credentials {
         self.uaa.access_token.clone().filter(|_| is_new)
     }
 
-    /// Stores the refresh token that the UAA returned in exchange for `used`.
+    /// Stores the refresh token that the UAA returned in exchange for `used`, or for the password.
     fn rotate(&mut self, used: &str, returned: &str) {
         // The session may have been reloaded during the request.
         if self.refresh_token() == used && !returned.is_empty() && returned != used {
@@ -377,6 +487,9 @@ impl Credentials {
     fn secrets(&self, rejected: Option<&str>) -> Secrets {
         let mut secrets = Secrets::default();
         secrets.add_client(&self.uaa.client_id, &self.uaa.client_secret);
+        if let Some((user, password)) = &self.uaa.user {
+            secrets.add_client(user, password);
+        }
         let tokens = [self.refresh_token(), &self.uaa.refresh_token];
         let tokens = tokens.into_iter().chain(self.uaa.access_token.as_deref()).chain(rejected);
         tokens.chain(self.former.iter().map(String::as_str)).for_each(|token| secrets.add_token(token));
@@ -395,21 +508,86 @@ impl Credentials {
             return error.into();
         }
         let code = response.error.as_deref().unwrap_or_default();
-        let is_for_user = matches!(grant, Grant::RefreshToken(_));
-        let context = if is_for_user && !matches!(code, "invalid_client" | "unauthorized") {
-            "the session has expired: run `cf login`: "
-        } else {
-            "the client's id or secret is wrong, or the client lacks a permission: "
+        let (is_grant_dead, context) = match grant {
+            // Only what a UAA says of a refresh token, or of a client that may not use one: it is given up.
+            Grant::RefreshToken(_) => {
+                let dead = ["invalid_grant", "invalid_token", "unauthorized_client", "unsupported_grant_type"];
+                let is_of_client = matches!(code, "invalid_client" | "unauthorized");
+                let context = if is_of_client { WRONG_CLIENT } else { "the session has expired: run `cf login`: " };
+                (dead.iter().any(|dead| code.starts_with(dead)), context)
+            }
+            // A UAA says "unauthorized" of a wrong password and of a locked account, and old ones also of a client.
+            Grant::Password { .. } => {
+                let is_of_client = matches!(code, "invalid_client" | "unauthorized_client" | "unsupported_grant_type");
+                (!is_of_client, if is_of_client { WRONG_CLIENT } else { WRONG_PASSWORD })
+            }
+            Grant::ClientCredentials => (false, WRONG_CLIENT),
         };
-        // Only what a UAA says of a refresh token, or of a client that may not use one: the secret is used for good.
-        let codes = ["invalid_grant", "invalid_token", "unauthorized_client", "unsupported_grant_type"];
-        let is_refresh_token_dead = is_for_user && codes.iter().any(|dead| code.starts_with(dead));
-        Failure { error: error.with_kind(ErrorKind::Unauthorized).with_context(context), is_refresh_token_dead }
+        Failure { error: error.with_kind(ErrorKind::Unauthorized).with_context(context), is_grant_dead }
     }
 }
+
+const WRONG_CLIENT: &str = "the client's id or secret is wrong, or the client lacks a permission: ";
+const WRONG_PASSWORD: &str = "the user's name or password is wrong, or the client's id or secret: ";
 
 impl fmt::Display for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.endpoint, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::auth::scripted_uaa::{ScriptedUaa, dialer, fresh_jwt, granted};
+
+    #[test]
+    fn a_rejected_password_is_sent_again_only_after_a_pause() {
+        static IS_LOCKED: AtomicBool = AtomicBool::new(true);
+        let uaa = ScriptedUaa::start(|_| match IS_LOCKED.load(Ordering::Relaxed) {
+            true => (401, r#"{"error":"unauthorized","error_description":"Bad credentials"}"#.into()),
+            false => granted(&fresh_jwt()),
+        });
+        let session = Session::new(Uaa::new(&uaa.url).password("marie", "hunter2"), None).unwrap();
+        let renew = || session.renew(None, &dialer(), &Cancel::new()).map(drop);
+        let first = renew().unwrap_err();
+        assert_eq!((first.kind(), first.status()), (ErrorKind::Unauthorized, Some(401)));
+        assert!(first.to_string().contains("the user's name or password is wrong"), "{first}");
+        assert!(!first.to_string().contains("is not sent"), "{first}");
+        for _ in 0..3 {
+            let error = renew().unwrap_err();
+            assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(401)));
+            let text = error.to_string();
+            assert!(text.contains("Bad credentials") && text.contains("is not sent for 15 minutes"), "{text}");
+        }
+        assert_eq!(uaa.requests.len(), 1);
+
+        let end_pause = || session.credentials.lock().rejected_password.as_mut().unwrap().1 = Instant::now();
+        let until = session.credentials.lock().rejected_password.as_ref().unwrap().1;
+        assert!(until > Instant::now() + PASSWORD_PAUSE / 2);
+        end_pause();
+        assert!(!renew().unwrap_err().to_string().contains("is not sent"));
+        renew().unwrap_err();
+        assert_eq!(uaa.requests.len(), 2);
+        IS_LOCKED.store(false, Ordering::Relaxed);
+        end_pause();
+        renew().unwrap();
+        renew().unwrap();
+        assert_eq!(uaa.requests.len(), 4);
+    }
+
+    #[test]
+    fn only_a_rejection_of_the_password_makes_a_pause() {
+        for (status, error) in [(401, "invalid_client"), (401, "unauthorized_client"), (503, "unauthorized")] {
+            let uaa = ScriptedUaa::start(move |_| (status, format!(r#"{{"error":"{error}"}}"#)));
+            let session = Session::new(Uaa::new(&uaa.url).password("marie", "hunter2"), None).unwrap();
+            for _ in 0..3 {
+                let text = session.renew(None, &dialer(), &Cancel::new()).map(drop).unwrap_err().to_string();
+                assert!(!text.contains("password"), "{text}");
+            }
+            assert_eq!(uaa.requests.len(), 3, "{error}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::metrics::InstanceMetrics;
 use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
 use crate::net::endpoint::Endpoint;
+use crate::net::http::Client;
 use crate::promql::QueryResult;
 use crate::selection::Selection;
 use crate::server::app_guid::checked_guid;

@@ -17,6 +17,7 @@ mod proxy_variables;
 mod responses;
 #[cfg(test)]
 mod seeds;
+mod socks5;
 mod splitter;
 
 pub use client::client;
@@ -30,4 +31,5 @@ pub use lists::lists;
 pub use promql::promql;
 pub use proxy_variables::proxy_variables;
 pub use responses::responses;
+pub use socks5::socks5;
 pub use splitter::splitter;

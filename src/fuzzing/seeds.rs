@@ -77,6 +77,11 @@ fn proxy_variables_passes_its_seeds() {
 }
 
 #[test]
+fn socks5_passes_its_seeds() {
+    run("socks5", super::socks5);
+}
+
+#[test]
 fn handshake_passes_its_seeds() {
     run("handshake", super::handshake);
 }

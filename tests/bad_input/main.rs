@@ -7,6 +7,7 @@ mod common;
 mod arguments;
 mod dialing;
 mod proxies;
+mod socks5;
 mod handshake;
 mod requests;
 mod error_responses;

@@ -161,7 +161,7 @@ fn a_proxy_without_tls_is_a_tls_error() {
 
 #[test]
 fn a_proxy_function_that_returns_an_unusable_proxy_is_a_proxy_error() {
-    for unusable in ["socks5://proxy.example.com", "/proxy"] {
+    for unusable in ["socks4://proxy.example.com", "/proxy"] {
         let proxy = Proxy::custom(move |_| Ok(Some(unusable.parse()?)));
         for error in failures(&builder(ENDPOINT).proxy(proxy).build().unwrap()) {
             assert_dial_error(&error, ErrorKind::Proxy, ENDPOINT);

@@ -26,6 +26,7 @@ fn close_ends_a_call_that_is_connecting() {
 #[test]
 fn close_ends_a_call_that_waits_for_a_proxy() {
     assert_close_ends(Call::ALL.into_iter().map(states::asking_a_proxy));
+    assert_close_ends(Call::ALL.into_iter().map(states::asking_a_socks5_proxy));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use loggregator_consumer::{Builder, Consumer, Ending, ErrorKind, LogMessage, Pro
 use native_tls::{Certificate, TlsConnector};
 
 pub use crate::common::messages::{APP, TOKEN};
+use crate::common::socks5::read_greeting;
 use crate::common::{self, Script, ScriptedServer, read_head, wait_until};
 
 /// A time limit that no test reaches.
@@ -99,6 +100,7 @@ pub const CALLS: States<fn(Call) -> BlockedCall> = &[
     #[cfg(target_os = "linux")]
     ("connecting", connecting),
     ("asking a proxy", asking_a_proxy),
+    ("asking a SOCKS5 proxy", asking_a_socks5_proxy),
     ("in the TLS handshake with a proxy", in_the_tls_handshake_with_a_proxy),
     ("in the TLS handshake", in_the_tls_handshake),
     ("before the response", |call| before_the_response(call, false)),
@@ -141,6 +143,13 @@ pub fn asking_a_proxy(call: Call) -> BlockedCall {
     let asked = |socket: &mut TcpStream| _ = read_head(socket);
     without_a_response(call, asked, |server| {
         without_timeouts("ws://server.invalid").proxy(Proxy::url(&format!("http://{}", server.address)).unwrap())
+    })
+}
+
+pub fn asking_a_socks5_proxy(call: Call) -> BlockedCall {
+    let asked = |socket: &mut TcpStream| _ = read_greeting(socket);
+    without_a_response(call, asked, |server| {
+        without_timeouts("ws://server.invalid").proxy(Proxy::url(&format!("socks5h://{}", server.address)).unwrap())
     })
 }
 

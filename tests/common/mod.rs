@@ -8,6 +8,7 @@ pub mod memory;
 pub mod messages;
 pub mod proxy;
 pub mod replay;
+pub mod socks5;
 pub mod tls;
 pub mod watch;
 

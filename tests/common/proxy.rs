@@ -1,4 +1,4 @@
-//! A working proxy. A broken one is a [`ScriptedServer`](super::ScriptedServer).
+//! A working HTTP proxy. A broken one is a [`ScriptedServer`](super::ScriptedServer).
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -102,7 +102,7 @@ impl Settings {
 }
 
 /// Copies bytes in both directions until one side ends.
-fn relay(client: &mut (impl Read + Write), socket: &TcpStream, server: &TcpStream) -> io::Result<()> {
+pub(super) fn relay(client: &mut (impl Read + Write), socket: &TcpStream, server: &TcpStream) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     server.set_nonblocking(true)?;
     loop {

@@ -139,3 +139,11 @@ fn log_cache_at_every_byte_of_a_chunked_body() {
 fn log_cache_at_every_byte_of_a_body_delimited_by_eof() {
     log_cache_dies_at_every_byte(until_the_end(LOG_CACHE, json()));
 }
+
+#[test]
+fn log_cache_at_every_byte_through_a_socks5_proxy() {
+    let settings = Box::new(|address| Builder::new().log_cache("http://localhost").proxy(Piece::socks5_proxy(address)));
+    let body = vec![(Effect::End(None), br#"{"envelopes":{"batch":[]}}"#.into())];
+    let pieces = [&Piece::socks5()[..], &of_a_length(LOG_CACHE, body)].concat();
+    Session { call: Call::Recent, settings, pieces, from: 0 }.dies_at_every_byte();
+}

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use loggregator_consumer::Ending;
+use loggregator_consumer::{Ending, Proxy};
 use native_tls::TlsAcceptor;
 
+use crate::common::socks5::{LOGIN, SUCCEEDED};
 use crate::common::{DEADLINE, reset, try_read_head};
 
 /// How a server dies.
@@ -50,6 +51,8 @@ pub enum Sends {
     Tls(TlsAcceptor),
     /// A response to the client's next request.
     Response(Arc<Response>),
+    /// An answer to the client's next message, which has this many bytes.
+    Answer(usize, Vec<u8>),
     Bytes(Vec<u8>),
 }
 
@@ -63,6 +66,24 @@ impl Piece {
 
     pub fn response(step: &'static str, response: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Piece { effect: Effect::Step(step), sends: Sends::Response(Arc::new(response)) }
+    }
+
+    /// The handshake of a SOCKS5 proxy with the client of [`socks5_proxy`](Piece::socks5_proxy), for a server at
+    /// `localhost`.
+    pub fn socks5() -> [Self; 3] {
+        let answers: [(usize, &[u8]); 3] = [
+            (b"\x05\x02\0\x02".len(), &[5, LOGIN]),
+            (b"\x01\x04user\x07hunter2".len(), &[1, 0]),
+            (b"\x05\x01\0\x03\x09localhost\0\x50".len(), SUCCEEDED),
+        ];
+        answers.map(|(length, bytes)| Piece {
+            effect: Effect::Step("asking the proxy"),
+            sends: Sends::Answer(length, bytes.into()),
+        })
+    }
+
+    pub fn socks5_proxy(address: SocketAddr) -> Proxy {
+        Proxy::url(&format!("socks5h://user:hunter2@{address}")).unwrap()
     }
 
     pub fn tls(acceptor: TlsAcceptor) -> Self {
@@ -123,6 +144,12 @@ fn serve(socket: TcpStream, pieces: &[Piece], at: usize, death: Death) -> Vec<us
                 // after its request until it has the response, so the `BufReader` cannot swallow later bytes.
                 let Ok(request) = try_read_head(&mut BufReader::new(&mut stream)) else { return ends };
                 let _ = stream.write_all(&response(&request));
+            }
+            Sends::Answer(length, bytes) => {
+                if stream.read_exact(&mut vec![0; *length]).is_err() {
+                    return ends;
+                }
+                let _ = stream.write_all(bytes);
             }
             Sends::Bytes(bytes) => _ = stream.write_all(bytes),
         }

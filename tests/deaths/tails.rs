@@ -54,6 +54,14 @@ fn a_proxy_at_every_byte_of_a_tail() {
 }
 
 #[test]
+fn a_socks5_proxy_at_every_byte_of_a_tail() {
+    let end = frames(message, 1000, "done").pop().unwrap();
+    let pieces = [&Piece::socks5()[..], &[handshake(LEGACY), end]].concat();
+    let settings = Box::new(|address| builder("ws://localhost").proxy(Piece::socks5_proxy(address)));
+    Session { call: Call::Tail, settings, pieces, from: 0 }.dies_at_every_byte();
+}
+
+#[test]
 fn a_legacy_server_at_every_byte_of_a_tail_over_tls() {
     let pieces = [vec![Piece::tls(tls::acceptor()), handshake(LEGACY)], frames(message, 1000, "")].concat();
     let connector = tls::trusting();

@@ -223,6 +223,87 @@ fn a_session_with_a_dead_refresh_token_falls_back_to_the_secret_of_the_client() 
     }
 }
 
+const MARIE: &str = "grant_type=password&username=marie%40example%2Ecom&password=p%26s%20s%25%2B%C3%B6";
+
+/// Returns a UAA that knows the password `p&s s%+ö` of a user, and refresh tokens until the function revokes them. A
+/// client with a secret gets none.
+fn uaa_of_marie() -> (ScriptedUaa, impl Fn()) {
+    let issued = Arc::new(parking_lot::Mutex::new((0, BTreeSet::new())));
+    let shared = Arc::clone(&issued);
+    let uaa = ScriptedUaa::start(move |request| {
+        let mut issued = shared.lock();
+        if let Some(token) = request.body.strip_prefix("grant_type=refresh_token&refresh_token=") {
+            return match issued.1.contains(token) {
+                true => granted(&fresh_jwt()),
+                false => (401, r#"{"error":"invalid_token","error_description":"expired"}"#.into()),
+            };
+        }
+        if !request.body.starts_with(MARIE) {
+            return (401, r#"{"error":"unauthorized","error_description":"Bad credentials"}"#.into());
+        }
+        if request.body.contains("client_secret") {
+            return granted(&fresh_jwt());
+        }
+        issued.0 += 1;
+        let token = format!("r{}", issued.0);
+        issued.1.insert(token.clone());
+        (200, format!(r#"{{"access_token":"{}","refresh_token":"{token}"}}"#, fresh_jwt()))
+    });
+    (uaa, move || issued.lock().1.clear())
+}
+
+/// Gets this many tokens, of which a server rejects each but the last. Returns the requests for them, without the
+/// password.
+fn grants(uaa: &ScriptedUaa, source: &TokenSource, rejected: &mut Option<String>, count: usize) -> Vec<String> {
+    for _ in 0..count {
+        *rejected = Some(ask(source, rejected.as_deref()).unwrap());
+    }
+    let form =
+        |body: String| body.split(['=', '&']).nth(if body.contains("=password") { 1 } else { 3 }).unwrap().to_owned();
+    uaa.requests.try_iter().map(|request| form(request.body)).collect()
+}
+
+#[test]
+fn a_password_is_sent_for_the_first_token_and_whenever_the_refresh_token_is_dead() {
+    let (uaa, revoke) = uaa_of_marie();
+    // White space around the name, and line breaks at the end of the password, do not belong to them.
+    let source = TokenSource::uaa(Uaa::new(&uaa.url).password(" marie@example.com\n", "p&s s%+ö\r\n")).unwrap();
+    let mut token = None;
+    assert_eq!(grants(&uaa, &source, &mut token, 3), ["password", "r1", "r1"]);
+    revoke();
+    assert_eq!(grants(&uaa, &source, &mut token, 3), ["r1", "password", "r2", "r2"]);
+    revoke();
+    assert_eq!(grants(&uaa, &source, &mut token, 2), ["r2", "password", "r3"]);
+}
+
+#[test]
+fn a_refresh_token_is_used_before_a_password() {
+    let (uaa, _) = uaa_of_marie();
+    let config = Uaa::new(&uaa.url).refresh_token("r0").password("marie@example.com", "p&s s%+ö");
+    let source = TokenSource::uaa(config).unwrap();
+    assert_eq!(grants(&uaa, &source, &mut None, 2), ["r0", "password", "r1"]);
+}
+
+#[test]
+fn a_password_is_sent_for_each_token_if_there_is_no_refresh_token() {
+    let (uaa, _) = uaa_of_marie();
+    // The secret of the client is no grant of its own beside a password.
+    let config = Uaa::new(&uaa.url).client("tool", "secret").password("marie@example.com", "p&s s%+ö");
+    let source = TokenSource::uaa(config.clone()).unwrap();
+    assert_eq!(grants(&uaa, &source, &mut None, 3), ["password"; 3]);
+    let source = TokenSource::uaa(config.refresh_token("r0")).unwrap();
+    assert_eq!(grants(&uaa, &source, &mut None, 3), ["r0", "password", "password", "password"]);
+}
+
+#[test]
+fn a_user_without_a_name_or_a_password_is_invalid() {
+    for (user, password) in [("", "hunter2"), (" ", "hunter2"), ("marie", ""), ("marie", "\n")] {
+        let error = TokenSource::uaa(Uaa::new("https://uaa.example.com").password(user, password)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("is empty") && !error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
 #[test]
 fn a_response_that_says_nothing_of_the_refresh_token_does_not_end_its_use() {
     for (error, text) in [
@@ -564,6 +645,37 @@ fn what_a_uaa_repeats_in_any_form_is_in_no_form_of_an_error() {
         let shown = every_form(&ask(&source, Some(&token)).unwrap_err());
         for secret in &hidden {
             assert!(!shown.contains(secret.as_str()), "{secret} is in {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_password_that_a_uaa_repeats_is_in_no_form_of_an_error() {
+    const PASSWORD: &str = r#"hün/t+er"2% 'x"#;
+    for encoding in 0..8 {
+        let uaa = ScriptedUaa::start(move |request| {
+            let field = request.body.split('&').find_map(|field| field.strip_prefix("password=")).unwrap();
+            let encoded = match encoding {
+                0 => PASSWORD.to_owned(),
+                1 => field.to_owned(),
+                2 => field.to_lowercase(),
+                3 => field.replace("%20", "+"),
+                4 => request.body.clone(),
+                5 => BASE64_STANDARD.encode(PASSWORD),
+                6 => BASE64_STANDARD.encode(format!("marie:{PASSWORD}")),
+                _ => serde_json::to_string(PASSWORD).unwrap(),
+            };
+            let description = serde_json::to_string(&format!("<{encoded}>")).unwrap();
+            (401, format!(r#"{{"error":"unauthorized","error_description":{description}}}"#))
+        });
+        let source = TokenSource::uaa(Uaa::new(&uaa.url).password("marie", PASSWORD)).unwrap();
+        // The second one is the error during the pause.
+        for _ in 0..2 {
+            let shown = every_form(&ask(&source, None).unwrap_err());
+            assert!(shown.contains(crate::secrets::HIDDEN), "{shown}");
+            for part in ["er\"2", "2%25", "t%2Ber", "t%2ber", &BASE64_STANDARD.encode(PASSWORD)[..12]] {
+                assert!(!shown.contains(part), "{encoding}: {part} is in {shown}");
+            }
         }
     }
 }
@@ -995,7 +1107,12 @@ fn no_secret_is_shown_or_logged() {
         let error = ask(&source, Some(&token)).unwrap_err();
         shown += &format!("{error}{error:?}");
     }
-    for source in [source, TokenSource::fixed(&fixed), TokenSource::from_fn(move |_| Ok(fresh_jwt()))] {
+    let config = Uaa::new(&uaa.url).password("marie", "pass/word-hunter2");
+    shown += &format!("{config:?} {config:#?}");
+    let by_password = TokenSource::uaa(config).unwrap();
+    let error = ask(&by_password, None).unwrap_err();
+    shown += &format!("{error}{error:?}");
+    for source in [source, by_password, TokenSource::fixed(&fixed), TokenSource::from_fn(move |_| Ok(fresh_jwt()))] {
         shown += &format!("{source:?} {source:#?}");
     }
     assert!(shown.contains(&format!("TokenSource::uaa({})", uaa.url)), "{shown}");
@@ -1004,7 +1121,7 @@ fn no_secret_is_shown_or_logged() {
     let log = std::mem::take(&mut *LOG.lock());
     assert!(log.contains(&format!("requesting a token from the UAA {}", uaa.url)), "{log}");
     let basic = BASE64_STANDARD.encode("client:secret-hunter2");
-    for secret in ["hunter2", &*basic, &*granted_token, &*first, &*fixed] {
+    for secret in ["hunter2", "pass%2Fword", &*basic, &*granted_token, &*first, &*fixed] {
         assert!(!shown.contains(secret), "{secret} in {shown}");
         assert!(!log.contains(secret), "{secret} in {log}");
     }

@@ -1,4 +1,4 @@
-//! [`Dialer`]: connects to a server, for both websockets and HTTP: DNS, TCP, the proxy's CONNECT and TLS, under one
+//! [`Dialer`]: connects to a server, for both websockets and HTTP: DNS, TCP, the proxy's tunnel and TLS, under one
 //! deadline.
 
 mod dns;
@@ -6,19 +6,17 @@ mod proxy;
 pub(crate) mod stream;
 mod tcp;
 mod tls;
+mod tunnel;
 
 use std::fmt;
 use std::time::Instant;
 
 pub use self::proxy::Proxy;
-use self::proxy::ProxyServer;
 use self::stream::Stream;
 use self::tls::Tls;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::net::cancel::Cancel;
 use crate::net::endpoint::Endpoint;
-use crate::net::failure::io_error;
-use crate::net::head::Head;
 
 /// The TLS and proxy settings with which servers are dialled.
 pub(crate) struct Dialer {
@@ -37,7 +35,7 @@ impl Dialer {
         let mut stream = match self.proxy.for_target(&target)? {
             Some(proxy) => {
                 log::debug!("dialing {endpoint} through the proxy {proxy}");
-                self.tunnel(&proxy, endpoint, deadline, cancel)?
+                tunnel::open(&proxy, endpoint, &self.tls, deadline, cancel)?
             }
             None => {
                 log::debug!("dialing {endpoint}");
@@ -46,34 +44,6 @@ impl Dialer {
         };
         if endpoint.secure {
             stream = self.tls.handshake(&endpoint.host, stream, deadline)?;
-        }
-        Ok(stream)
-    }
-
-    /// Opens a tunnel to the server through the proxy (RFC 9110, section 9.3.6).
-    fn tunnel(&self, proxy: &ProxyServer, to: &Endpoint, deadline: Instant, cancel: &Cancel) -> Result<Stream> {
-        let through = |error: Error| error.with_hint(&format!(" (through the proxy {proxy})"));
-        let socket = tcp::connect(&proxy.host, proxy.port, deadline, cancel).map_err(through)?;
-        let mut stream = Stream::plain(socket);
-        if proxy.tls {
-            stream = self.tls.handshake(&proxy.host, stream, deadline).map_err(through)?;
-        }
-        let what = format!("asking the proxy {proxy} for a connection to {}:{}", to.host, to.port);
-        stream
-            .write_all_by(&proxy.connect_request(&to.host, to.port), deadline)
-            .map_err(|cause| io_error(&what, cause))?;
-        // A malformed response comes from the proxy, not from the server.
-        let head = Head::read_final(stream.until(deadline), &what).map_err(|error| match error.kind() {
-            ErrorKind::BadResponse => error.with_kind(ErrorKind::Proxy),
-            _ => error,
-        })?;
-        if !(200..300).contains(&head.status) {
-            let reason = proxy.without_credentials(&head.reason);
-            let text = format!("{what}: the proxy answered {} {reason}", head.status);
-            return Err(Error::new(ErrorKind::Proxy, text.trim_end()));
-        }
-        if !head.rest.is_empty() {
-            return Err(Error::new(ErrorKind::Proxy, format!("{what}: the proxy sent data after its response head")));
         }
         Ok(stream)
     }

@@ -27,6 +27,12 @@ impl Credentials {
         BASE64_STANDARD.encode(self.plain())
     }
 
+    /// Returns the user and the password, decoded. Both may be empty.
+    pub(super) fn user_and_password(&self) -> (Vec<u8>, Vec<u8>) {
+        let (user, password) = self.as_given.split_once(':').unwrap_or((&self.as_given, ""));
+        (percent_decode_str(user).collect(), percent_decode_str(password).collect())
+    }
+
     /// Returns `user:password`, decoded.
     fn plain(&self) -> Vec<u8> {
         let mut plain: Vec<u8> = percent_decode_str(&self.as_given).collect();

@@ -1,4 +1,4 @@
-//! [`Proxy`]: selects the proxy for a target, and builds the CONNECT request for it. It knows no sockets.
+//! [`Proxy`]: selects the proxy for a target, and what is said to it. It knows no sockets.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -12,29 +12,45 @@ use crate::net::endpoint::{ipv6_and_zone, with_zone};
 
 mod credentials;
 mod no_proxy;
+pub(crate) mod socks5;
 
 use credentials::Credentials;
 use no_proxy::NoProxy;
+use socks5::{Handshake, Refusal};
 
 /// Selects the proxy for each connection: [none](Proxy::none), from the [environment](Proxy::from_env) (the default),
 /// always the [same](Proxy::url), or chosen by a [function](Proxy::custom). Pass it to
 /// [`Builder::proxy`](crate::Builder::proxy).
 ///
-/// A proxy has the scheme `http://` or `https://`. The connection to an `https://` proxy is itself TLS. Every target is
-/// reached through a `CONNECT` tunnel: `wss://` and `https://`, and also plain `ws://` and `http://`, so that there is
-/// only one kind of tunnel. Many proxies allow `CONNECT` only to port 443 by default. Loggregator often listens on
-/// another port, such as 4443, and plain `ws://` uses port 80.
+/// | URL | the proxy | default port | who resolves the server's name |
+/// |---|---|---|---|
+/// | `http://` or no scheme | an HTTP proxy | 80 | the proxy |
+/// | `https://` | an HTTP proxy that is itself reached over TLS | 443 | the proxy |
+/// | `socks5h://` | a SOCKS5 proxy | 1080 | the proxy |
+/// | `socks5://` | a SOCKS5 proxy | 1080 | this side |
 ///
-/// The URL of a proxy is `http://host:port`, or `http://user:password@host:port` for a proxy with Basic authentication:
+/// `socks5://` and `socks5h://` mean what they mean to `curl`. Go's programs, such as the `cf` CLI, let the proxy resolve
+/// the name for both. So if a `socks5://` URL works for `cf`, and names do not resolve here, write `socks5h://`. With
+/// `socks5://`, all addresses of the name are tried one after the other, and each gets its share of the time.
 ///
-/// - The default scheme is `http://`. The default port is 80, or 443 for `https://`. A path is ignored.
+/// Every target is reached through a tunnel: `wss://` and `https://`, and also plain `ws://` and `http://`, so that
+/// there is only one kind of tunnel. An HTTP proxy is asked for it by `CONNECT`, which many allow only to port 443 by
+/// default. Loggregator often listens on another port, such as 4443, and plain `ws://` uses port 80.
+///
+/// The whole URL is `scheme://host:port`, or `scheme://user:password@host:port` for a proxy with Basic authentication,
+/// or for a SOCKS5 proxy with a login:
+///
+/// - A path is ignored.
 /// - Special characters in the user and the password, above all `/`, `?`, `#` and `%`, must be percent-encoded. The
-///   password is optional.
+///   password is optional. For a SOCKS5 proxy, the user has 1 to 255 bytes, and the password at most 255.
 /// - An IPv6 address is in brackets: `http://[::1]:3128`, or with a zone `http://[fe80::1%25eth0]:3128`.
 ///
-/// The user and the password appear in no log, no error and no `Debug` output. If a proxy repeats the password, it is
-/// hidden in the error: in the form `user:password`, percent-encoded or in Base64 always, and alone if it has at least 4
-/// characters.
+/// The user and the password appear in no log, no error and no `Debug` output. If an HTTP proxy repeats the password, it
+/// is hidden in the error: in the form `user:password`, percent-encoded or in Base64 always, and alone if it has at
+/// least 4 characters. Of what a SOCKS5 proxy sends, an error shows only the code. Both send the password unencrypted,
+/// except to an `https://` proxy.
+///
+/// A jump box with SSH becomes a SOCKS5 proxy by `ssh -D 1080 -N user@jumpbox`, at `socks5h://localhost:1080`.
 #[derive(Clone)]
 pub struct Proxy(Choice);
 
@@ -67,6 +83,9 @@ impl Proxy {
     /// | `wss://`, `https://` | `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY` |
     /// | `ws://`, `http://` | `http_proxy`, `HTTP_PROXY`, `all_proxy`, `ALL_PROXY` |
     /// | not through a proxy | `no_proxy`, `NO_PROXY` |
+    ///
+    /// The values are [proxy URLs](Proxy) of any kind, also `socks5://` and `socks5h://`. The `cf` CLI reads the same
+    /// variables, except that it uses `ALL_PROXY` only for `cf ssh`.
     ///
     /// An empty variable counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because then the program
     /// runs under a web server through CGI, and a client controls `HTTP_PROXY` with the request header `Proxy`.
@@ -109,7 +128,7 @@ impl Proxy {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if this is not a valid [proxy URL](Proxy), or has an unsupported scheme, such as
-    /// `socks5://`.
+    /// `socks4://`.
     ///
     /// ```
     /// use loggregator_consumer::{ErrorKind, Proxy};
@@ -117,7 +136,10 @@ impl Proxy {
     /// let proxy = Proxy::url("http://user:password@proxy.example.com:3128")?;
     /// assert!(!format!("{proxy:?}").contains("password"));
     ///
-    /// let error = Proxy::url("socks5://proxy.example.com").unwrap_err();
+    /// let proxy = Proxy::url("socks5h://user:password@jumpbox.example.com:1080")?;
+    /// assert!(!format!("{proxy:?}").contains("password"));
+    ///
+    /// let error = Proxy::url("socks4://proxy.example.com").unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
     /// assert!(error.to_string().contains("socks5://"));
     /// # Ok::<(), loggregator_consumer::Error>(())
@@ -235,25 +257,58 @@ impl Environment {
 /// A proxy to connect to. `Debug` and `Display` print its URL without the credentials.
 #[derive(Clone)]
 pub(crate) struct ProxyServer {
-    /// True if the connection to the proxy itself uses TLS.
-    pub(crate) tls: bool,
+    pub(crate) protocol: Protocol,
     /// A name or an address. An IPv6 address has no brackets, and may have a zone: `fe80::1%eth0`.
     pub(crate) host: String,
     pub(crate) port: u16,
     credentials: Option<Credentials>,
 }
 
+/// How a tunnel is requested from a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// By `CONNECT`.
+    Http,
+    /// By `CONNECT`, over TLS.
+    Https,
+    /// By SOCKS5. This side resolves the name of the server.
+    Socks5,
+    /// By SOCKS5. The proxy resolves the name of the server.
+    Socks5h,
+}
+
+impl Protocol {
+    const ALL: [Protocol; 4] = [Protocol::Http, Protocol::Https, Protocol::Socks5, Protocol::Socks5h];
+
+    fn scheme(self) -> &'static str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Https => "https",
+            Protocol::Socks5 => "socks5",
+            Protocol::Socks5h => "socks5h",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Protocol::Http => 80,
+            Protocol::Https => 443,
+            Protocol::Socks5 | Protocol::Socks5h => 1080,
+        }
+    }
+
+    fn is_socks5(self) -> bool {
+        matches!(self, Protocol::Socks5 | Protocol::Socks5h)
+    }
+}
+
 impl ProxyServer {
     /// Parses a proxy URL. The error repeats only the scheme, because the password may be anywhere in an invalid URL.
     fn parse(url: &str) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-        let tls = match scheme.to_ascii_lowercase().as_str() {
-            "http" => false,
-            "https" => true,
-            other if is_scheme(other) => {
-                return Err(format!("{other}:// proxies are not supported, only http:// and https://"));
-            }
-            _ => return Err(NOT_A_PROXY_URL.into()),
+        let scheme = scheme.to_ascii_lowercase();
+        let Some(protocol) = Protocol::ALL.into_iter().find(|protocol| protocol.scheme() == scheme) else {
+            return Err(if is_scheme(&scheme) { unsupported(&scheme) } else { NOT_A_PROXY_URL.into() });
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (credentials, server) = match authority.rsplit_once('@') {
@@ -262,12 +317,19 @@ impl ProxyServer {
         };
         match host_and_port(server) {
             // If the path contains an @, it is the rest of a password, and `host` is not the host.
-            Some((host, port)) if !path.contains('@') => Ok(ProxyServer {
-                tls,
-                host: ipv6_and_zone(host).map_or_else(|| host.to_owned(), |(address, zone)| with_zone(address, zone)),
-                port: port.unwrap_or(if tls { 443 } else { 80 }),
-                credentials: Some(credentials).filter(|text| !text.is_empty()).map(Credentials::parse),
-            }),
+            Some((host, port)) if !path.contains('@') => {
+                let credentials = Some(credentials).filter(|text| !text.is_empty()).map(Credentials::parse);
+                if protocol.is_socks5() {
+                    credentials.as_ref().map_or(Ok(()), socks5::check)?;
+                }
+                Ok(ProxyServer {
+                    protocol,
+                    host: ipv6_and_zone(host)
+                        .map_or_else(|| host.to_owned(), |(address, zone)| with_zone(address, zone)),
+                    port: port.unwrap_or(protocol.default_port()),
+                    credentials,
+                })
+            }
             _ => Err(NOT_A_PROXY_URL.into()),
         }
     }
@@ -285,6 +347,11 @@ impl ProxyServer {
         request.into_bytes()
     }
 
+    /// Begins the SOCKS5 handshake for a tunnel to `host:port`.
+    pub(crate) fn socks5_handshake(&self, host: &str, port: u16) -> Result<Handshake, Refusal> {
+        Handshake::new(self.credentials.as_ref(), host, port)
+    }
+
     /// Hides the credentials in a text from the proxy, which may repeat them.
     pub(crate) fn without_credentials(&self, text: &str) -> String {
         self.credentials.as_ref().map_or_else(|| text.to_owned(), |credentials| credentials.hide_in(text))
@@ -296,8 +363,7 @@ const NOT_A_PROXY_URL: &str = "not a proxy URL: expected http://host:3128 or htt
 
 impl fmt::Display for ProxyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}:{}", Bracketed(&self.host), self.port)
+        write!(f, "{}://{}:{}", self.protocol.scheme(), Bracketed(&self.host), self.port)
     }
 }
 
@@ -305,6 +371,15 @@ impl fmt::Debug for ProxyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+fn unsupported(scheme: &str) -> String {
+    let hint = match scheme {
+        "socks" | "socks4" | "socks4a" => " (most SOCKS proxies speak SOCKS5, too)",
+        "ssh" | "ssh+socks5" => " (open the tunnel with `ssh -D 1080 -N user@host`, and set socks5h://localhost:1080)",
+        _ => "",
+    };
+    format!("{scheme}:// proxies are not supported, only http://, https://, socks5:// and socks5h://{hint}")
 }
 
 fn is_scheme(text: &str) -> bool {

@@ -26,45 +26,61 @@ fn server(url: &str) -> ProxyServer {
 
 #[test]
 fn a_url_is_parsed() {
-    for (url, tls, host, port) in [
-        ("http://proxy:3128", false, "proxy", 3128),
-        ("https://proxy:3128", true, "proxy", 3128),
-        ("HTTP://proxy:3128", false, "proxy", 3128),
-        ("proxy:3128", false, "proxy", 3128),
-        ("proxy", false, "proxy", 80),
-        ("http://proxy", false, "proxy", 80),
-        ("https://proxy", true, "proxy", 443),
-        ("http://proxy:", false, "proxy", 80),
-        ("http://proxy:3128/", false, "proxy", 3128),
-        ("http://proxy/path?query#fragment", false, "proxy", 80),
-        ("http://10.0.0.1:3128", false, "10.0.0.1", 3128),
-        ("http://[::1]:3128", false, "::1", 3128),
-        ("http://[fe80::1%25eth0]:3128", false, "fe80::1%eth0", 3128),
-        ("http://[fe80::1%eth0]", false, "fe80::1%eth0", 80),
-        ("http://proxy.:3128", false, "proxy.", 3128),
-        ("[fd00::1]", false, "fd00::1", 80),
-        ("https://user:p@ss:word@proxy:3128", true, "proxy", 3128),
-        ("user@proxy", false, "proxy", 80),
+    use Protocol::{Http, Https, Socks5, Socks5h};
+    for (url, protocol, host, port) in [
+        ("http://proxy:3128", Http, "proxy", 3128),
+        ("https://proxy:3128", Https, "proxy", 3128),
+        ("HTTP://proxy:3128", Http, "proxy", 3128),
+        ("proxy:3128", Http, "proxy", 3128),
+        ("proxy", Http, "proxy", 80),
+        ("http://proxy", Http, "proxy", 80),
+        ("https://proxy", Https, "proxy", 443),
+        ("socks5://proxy", Socks5, "proxy", 1080),
+        ("socks5h://proxy", Socks5h, "proxy", 1080),
+        ("SOCKS5h://user@proxy:9050/", Socks5h, "proxy", 9050),
+        ("socks5://user:p@ss:word@[::1]", Socks5, "::1", 1080),
+        ("http://proxy:", Http, "proxy", 80),
+        ("http://proxy:3128/", Http, "proxy", 3128),
+        ("http://proxy/path?query#fragment", Http, "proxy", 80),
+        ("http://10.0.0.1:3128", Http, "10.0.0.1", 3128),
+        ("http://[::1]:3128", Http, "::1", 3128),
+        ("http://[fe80::1%25eth0]:3128", Http, "fe80::1%eth0", 3128),
+        ("http://[fe80::1%eth0]", Http, "fe80::1%eth0", 80),
+        ("http://proxy.:3128", Http, "proxy.", 3128),
+        ("[fd00::1]", Http, "fd00::1", 80),
+        ("https://user:p@ss:word@proxy:3128", Https, "proxy", 3128),
+        ("user@proxy", Http, "proxy", 80),
     ] {
-        let ProxyServer { tls: own_tls, host: own_host, port: own_port, .. } = server(url);
-        assert_eq!((own_tls, own_host.as_str(), own_port), (tls, host, port), "{url}");
+        let server = server(url);
+        assert_eq!((server.protocol, server.host.as_str(), server.port), (protocol, host, port), "{url}");
     }
 }
 
 #[test]
 fn an_unsupported_scheme_is_an_error_that_names_the_supported_ones() {
-    for (url, scheme) in [
-        ("socks5://user:Tr0ub4dor@proxy", "socks5://"),
-        ("SOCKS5h://proxy", "socks5h://"),
-        ("ftp://proxy:21", "ftp://"),
-        ("ws://proxy", "ws://"),
-        ("a+b-c.1://proxy", "a+b-c.1://"),
+    for (url, parts) in [
+        ("socks4://user:Tr0ub4dor@proxy", ["socks4://", "most SOCKS proxies speak SOCKS5"]),
+        ("SOCKS://proxy", ["socks://", "most SOCKS proxies speak SOCKS5"]),
+        ("ssh+socks5://user:Tr0ub4dor@jumpbox:22?private-key=x", ["ssh+socks5://", "ssh -D 1080"]),
+        ("ftp://proxy:21", ["ftp://", "only http://"]),
+        ("ws://proxy", ["ws://", "only http://"]),
+        ("a+b-c.1://proxy", ["a+b-c.1://", "only http://"]),
     ] {
         let error = Proxy::url(url).unwrap_err();
         let text = error.to_string();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!([scheme, "http://", "https://"].iter().all(|part| text.contains(part)), "{text}");
+        let supported = ["http://", "https://", "socks5://", "socks5h://"];
+        assert!(parts.iter().chain(&supported).all(|part| text.contains(part)), "{text}");
         assert!(!text.contains(SECRET), "{text}");
+    }
+}
+
+#[test]
+fn a_user_or_a_password_that_socks5_cannot_carry_is_an_error_that_does_not_repeat_it() {
+    for credentials in [format!(":{SECRET}"), format!("user:{}", SECRET.repeat(30)), SECRET.repeat(30)] {
+        let text = Proxy::url(&format!("socks5://{credentials}@proxy")).unwrap_err().to_string();
+        assert!(text.contains("at most 255") && !text.contains(SECRET), "{text}");
+        Proxy::url(&format!("http://{credentials}@proxy")).unwrap();
     }
 }
 
@@ -157,6 +173,12 @@ fn the_environment_has_a_proxy_per_target_scheme() {
         (&[("all_proxy", "low"), ("ALL_PROXY", "all")], "http://low:80", "http://low:80"),
         (&[("http_proxy", "low"), ("HTTP_PROXY", "upper")], "http://low:80", ""),
         (&[("https_proxy", "https://low"), ("HTTPS_PROXY", "upper")], "", "https://low:443"),
+        (&[("HTTPS_PROXY", "socks5://upper")], "", "socks5://upper:1080"),
+        (
+            &[("HTTP_PROXY", "socks5h://upper"), ("ALL_PROXY", "socks5://all")],
+            "socks5h://upper:1080",
+            "socks5://all:1080",
+        ),
         (&[("http_proxy", ""), ("HTTP_PROXY", "upper")], "http://upper:80", ""),
         (&[("https_proxy", ""), ("HTTPS_PROXY", ""), ("ALL_PROXY", "all")], "http://all:80", "http://all:80"),
         (&[("HTTPS_PROXY", "upper"), ("all_proxy", "all")], "http://all:80", "http://upper:80"),
@@ -198,13 +220,13 @@ fn no_proxy_excludes_targets_by_host_and_port() {
 fn an_invalid_variable_is_an_error_only_when_it_is_used() {
     let vars = [
         ("https_proxy", "http://user:Tr0ub4dor@proxy:port"),
-        ("ALL_PROXY", "socks5://user:Tr0ub4dor@proxy"),
+        ("ALL_PROXY", "socks4://user:Tr0ub4dor@proxy"),
         ("NO_PROXY", "example.org"),
     ];
     let proxy = environment(&vars);
     for (target, parts) in [
         ("https://example.com", ["https_proxy", "http://host:3128"]),
-        ("http://example.com", ["ALL_PROXY", "socks5://"]),
+        ("http://example.com", ["ALL_PROXY", "socks4://"]),
     ] {
         let error = proxy.for_target(&uri(target)).unwrap_err();
         let text = error.to_string();
@@ -223,6 +245,7 @@ fn none_and_a_url_apply_to_every_target() {
     for target in ["http://example.com", "https://127.0.0.1:4443", "http://[::1]/"] {
         assert_eq!(chosen(&Proxy::none(), target), "");
         assert_eq!(chosen(&Proxy::url("https://proxy").unwrap(), target), "https://proxy:443");
+        assert_eq!(chosen(&Proxy::url("socks5h://user:x@proxy").unwrap(), target), "socks5h://proxy:1080");
     }
 }
 
@@ -236,13 +259,13 @@ fn the_function_receives_the_target_and_returns_the_proxy() {
             Ok(match target.port_u16() {
                 Some(4443) => None,
                 Some(_) => Some(Uri::from_static("https://user:Tr0ub4dor@proxy:3128/path")),
-                None => Some(Uri::from_static("proxy:8080")),
+                None => Some(Uri::from_static("socks5h://user:x@proxy")),
             })
         }
     });
     assert_eq!(chosen(&proxy, "https://example.com:4443/tail/?app=x"), "");
     assert_eq!(chosen(&proxy.clone(), "http://example.com:1/"), "https://proxy:3128");
-    assert_eq!(chosen(&proxy, "http://example.com/"), "http://proxy:8080");
+    assert_eq!(chosen(&proxy, "http://example.com/"), "socks5h://proxy:1080");
     let targets = ["https://example.com:4443/tail/?app=x", "http://example.com:1/", "http://example.com/"];
     assert_eq!(*asked.lock().unwrap(), targets);
 
@@ -261,7 +284,7 @@ fn an_error_of_the_function_is_the_cause() {
 
 #[test]
 fn the_uri_that_the_function_returns_is_validated() {
-    for (given, part) in [("socks5://user:Tr0ub4dor@proxy", "socks5://"), ("/path", NOT_A_PROXY_URL)] {
+    for (given, part) in [("socks4://user:Tr0ub4dor@proxy", "socks4://"), ("/path", NOT_A_PROXY_URL)] {
         let error = Proxy::custom(move |_| Ok(Some(uri(given)))).for_target(&uri("http://example.com")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Proxy);
         assert!(error.to_string().contains(part), "{error}");
@@ -337,7 +360,7 @@ proptest! {
 
     #[test]
     fn no_text_contains_the_password(
-        scheme in prop_oneof!["", "http://", "https://", "socks5://", "[a-z0-9]{0,4}:?/{0,3}"],
+        scheme in prop_oneof!["", "http://", "https://", "socks5://", "socks5h://", "[a-z0-9]{0,4}:?/{0,3}"],
         user in "[a-z0-9%]{0,5}",
         before in junk(),
         after in junk(),
