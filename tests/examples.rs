@@ -226,6 +226,66 @@ fn logs_shows_only_recent_or_only_further_lines_if_told_to() {
 }
 
 #[test]
+fn logs_shows_several_apps_each_line_with_its_name() {
+    let program = within(BUILD, || program("logs"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        let log = |app, text| session.server.send(message_of_now(app, text));
+        log(APP, "one");
+        log(ELSEWHERE, "two");
+        let (child, output) = session.run(&program, &["my-app", ELSEWHERE, "--recent"]);
+        let lines: Vec<String> = output.lines().map(Result::unwrap).collect();
+        let [one, two] = &lines[..] else { panic!("{lines:?}") };
+        assert!(one.starts_with("my-app ") && one.ends_with("OUT one"), "{one}");
+        assert!(two.starts_with(&format!("{ELSEWHERE} ")) && two.ends_with("OUT two"), "{two}");
+        assert_ends_quietly(child);
+
+        for options in [&[][..], &["--tail"]] {
+            let (child, mut output) = session.run(&program, &[&["my-app", ELSEWHERE], options].concat());
+            let before = if options.is_empty() { 2 } else { 0 };
+            let mut next = || next_line(&mut output);
+            (0..before).for_each(|_| drop(next()));
+            if before == 0 {
+                assert!(session.server.wait_for_tails(APP, 1, DEADLINE));
+                assert!(session.server.wait_for_tails(ELSEWHERE, 1, DEADLINE));
+            }
+            for (app, name) in [(APP, "my-app"), (ELSEWHERE, ELSEWHERE)] {
+                log(app, "live");
+                let line = next();
+                assert!(line.starts_with(&format!("{name} ")) && line.ends_with("OUT live\n"), "{line}");
+            }
+            drop(output);
+            log(APP, "unread");
+            assert_eq!(end(child).0, Some(0));
+            session.server.empty_log_cache();
+            log(APP, "one");
+            log(ELSEWHERE, "two");
+        }
+    });
+}
+
+#[test]
+fn logs_prints_json_in_the_form_of_log_cache() {
+    let program = within(BUILD, || program("logs"));
+    within(DEADLINE, move || {
+        let session = Session::start();
+        let mut message = message_of_now(APP, "one").source("APP/PROC/WEB", "7");
+        // Log Cache of today has microseconds.
+        message.timestamp -= message.timestamp % 1000;
+        session.server.send(message.clone());
+        let (child, output) = session.run(&program, &[APP, "--json", "--recent"]);
+        let lines: Vec<String> = output.lines().map(Result::unwrap).collect();
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(json["timestamp"], message.timestamp.to_string());
+        assert_eq!((&json["source_id"], &json["instance_id"]), (&APP.into(), &"7".into()));
+        assert_eq!((&json["log"]["payload"], &json["log"]["type"]), (&"b25l".into(), &"OUT".into()));
+        assert_eq!(serde_json::from_str::<LogMessage>(line).unwrap(), message);
+        assert_ends_quietly(child);
+    });
+}
+
+#[test]
 fn logs_and_wait_for_say_what_is_wrong_with_their_exit_code() {
     let programs = within(BUILD, || ["logs", "wait_for"].map(program));
     within(DEADLINE, move || {
