@@ -106,6 +106,8 @@ fn a_tail_closes_while_the_logger_blocks(by_drop: bool) {
     } else {
         assert_quick("a close", || tail.close()).unwrap();
     }
+    let error = consumer.close().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConnected, "the tail is not open any more");
     // The connection is closed, although its reader is still in the logger.
     assert!(server.wait_until_idle(DEADLINE));
     assert_eq!(LOGGER.blocked.load(Ordering::SeqCst), 1);

@@ -95,11 +95,10 @@ fn close_closes_it_and_the_next_call_opens_another() {
 fn one_that_the_server_has_closed_meanwhile_is_opened_anew_without_an_error() {
     within(DEADLINE, || {
         let at_once: fn(usize, TcpStream) -> Option<TcpStream> = |_, socket| respond(socket).and_then(close);
-        let with_a_reset = |_, socket| respond(socket).and_then(|socket| Some(reset(socket)).and(None));
+        let with_a_reset = |_, socket| respond(socket).and_then(close_with_a_reset);
         // The client's request and the end of the connection cross each other.
         let at_the_next_request = |number, socket| if number == 0 { respond(socket) } else { close(socket) };
-        let with_a_reset_then =
-            |number, socket| if number == 0 { respond(socket) } else { Some(reset(socket)).and(None) };
+        let with_a_reset_then = |number, socket| if number == 0 { respond(socket) } else { close_with_a_reset(socket) };
         for respond in [at_once, with_a_reset, at_the_next_request, with_a_reset_then] {
             let server = Server::start(respond);
             let consumer = server.consumer();
@@ -111,6 +110,11 @@ fn one_that_the_server_has_closed_meanwhile_is_opened_anew_without_an_error() {
 
 fn close(socket: TcpStream) -> Option<TcpStream> {
     hang_up(socket);
+    None
+}
+
+fn close_with_a_reset(socket: TcpStream) -> Option<TcpStream> {
+    reset(socket);
     None
 }
 

@@ -787,7 +787,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotConnected`] if no tail and no call is open.
+    /// [`ErrorKind::NotConnected`] if no tail and no call is open. A tail that was closed or dropped is not, even if a
+    /// function of the caller still blocks in one of its threads.
     pub fn close(&self) -> Result<()> {
         let was_open = self.inner.open.cancel_all();
         self.inner.pool.clear();

@@ -32,8 +32,8 @@ impl Registry {
     }
 }
 
-/// Removes a call or a tail from its registry when it is dropped.
-#[derive(Debug)]
+/// Removes a call or a tail from its registry when it is dropped. The first of its clones to be dropped does so.
+#[derive(Debug, Clone)]
 pub(crate) struct Registration {
     registry: Arc<Registry>,
     key: u64,

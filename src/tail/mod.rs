@@ -90,6 +90,8 @@ pub struct Tail<T = LogMessage> {
     reader: Option<JoinHandle<()>>,
     /// Disconnected when all threads have ended.
     ended: Receiver<Infallible>,
+    /// The reader has a clone. It may end later than a drop, which does not wait for a function of the caller that blocks.
+    _registration: Option<Registration>,
 }
 
 impl<T: Send + 'static> Tail<T> {
@@ -115,7 +117,7 @@ impl<T: Send + 'static> Tail<T> {
             intervals,
             idle_timeout: settings.idle_timeout,
             shared: Arc::clone(&shared),
-            registration,
+            registration: registration.clone(),
             running: Arc::clone(&running),
             batches: sender,
             spares: Arc::default(),
@@ -130,6 +132,7 @@ impl<T: Send + 'static> Tail<T> {
             end_returned: false,
             reader: Some(thread),
             ended,
+            _registration: registration,
         })
     }
 }

@@ -96,6 +96,8 @@ pub(super) struct Reader<T> {
 type End = (Ending, Option<Error>);
 
 impl<T: Send + 'static> Reader<T> {
+    // By value, it would be moved from frame to frame of its thread's stack.
+    #[allow(clippy::boxed_local)]
     pub(super) fn run(self: Box<Self>, first: Connection<T>) {
         // Without this, a panic would look like a clean end.
         let (mut ending, mut error) = panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first)))
