@@ -439,11 +439,21 @@ impl Consumer {
     /// Those of [`tail`](Consumer::tail). [`Unauthorized`](ErrorKind::Unauthorized) names the scope that a token for all
     /// sources needs. [`InvalidInput`](ErrorKind::InvalidInput) if no known server has such a stream.
     pub fn stream(&self, selection: &Selection, auth_token: &str) -> Result<Tail<Envelope>> {
-        check(auth_token)?;
-        let (cancel, registration) = self.inner.open.register();
-        let stream = Stream::new(selection, auth_token, &cancel)?;
-        let inner = Arc::clone(&self.inner);
-        self.spawn(move || inner.connect_stream(&stream), cancel, registration)
+        self.open_stream(Start::Tail, selection, auth_token)
+    }
+
+    /// Returns the newest envelopes of a [selection](Selection) that Log Cache holds, oldest first, and then all further
+    /// ones: each once, and none is lost without a word.
+    ///
+    /// This is [`follow`](Consumer::follow) for logs, metrics and events, and makes the same promise for each of them. The
+    /// selection must name its sources and have no shard.
+    pub fn follow_stream(&self, selection: &Selection, auth_token: &str) -> Result<Tail<Envelope>> {
+        self.open_stream(Start::Follow, selection, auth_token)
+    }
+
+    /// Returns all envelopes of a selection since a time.
+    pub fn follow_stream_since(&self, selection: &Selection, auth_token: &str, since: i64) -> Result<Tail<Envelope>> {
+        self.open_stream(Start::Since(since), selection, auth_token)
     }
 
     /// Returns the messages of several apps from now on, as one [`Tail`]: [`LogMessage::app_id`] is the app of each.
@@ -543,11 +553,19 @@ impl Consumer {
         self.spawn(move || inner.connect_apps(&apps), cancel, registration)
     }
 
+    fn open_stream(&self, start: Start, selection: &Selection, auth_token: &str) -> Result<Tail<Envelope>> {
+        check(auth_token)?;
+        let (cancel, registration) = self.inner.open.register();
+        let stream = Stream::new(start, selection, auth_token, &cancel)?;
+        let inner = Arc::clone(&self.inner);
+        self.spawn(move || inner.connect_stream(&stream), cancel, registration)
+    }
+
     fn open_tail(&self, start: Start, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check(auth_token)?;
-        let (app_guid, token) = (checked_guid(app_guid)?.to_owned(), auth_token.to_owned());
+        let app_guid = checked_guid(app_guid)?;
         let (cancel, registration) = self.inner.open.register();
-        let live = Live { start, app_guid, token, cancel: Arc::clone(&cancel), returned: Arc::default() };
+        let live = Live::of_logs(start, app_guid, auth_token, &cancel);
         let inner = Arc::clone(&self.inner);
         self.spawn(move || inner.connect(&live), cancel, registration)
     }
