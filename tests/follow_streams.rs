@@ -192,7 +192,7 @@ fn types_are_asked_of_log_cache_and_names_are_selected_here() {
             target.starts_with(&format!("/api/v1/read/{APP}?envelope_types=COUNTER&envelope_types=GAUGE&")),
             "{target}"
         );
-        for n in 0..20 {
+        for n in 0..10 {
             // Most of what is read is not selected, so that only this can show that nothing is missing.
             let others = (0..50).map(|other| envelope(counter("other", other)));
             let others: Vec<_> = others.chain([envelope(gauge(&[("disk", 1.0)]))]).chain(one_of_each_type()).collect();
@@ -279,7 +279,7 @@ fn a_stream_over_log_cache_has_only_what_is_new() {
 }
 
 #[test]
-fn korifi_has_its_logs() {
+fn korifi_has_logs_and_says_that_it_holds_no_metrics() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Korifi).unwrap();
         let consumer = builder(&server).api(&server.api()).reconnect(Reconnect::default()).build().unwrap();
@@ -293,6 +293,20 @@ fn korifi_has_its_logs() {
         server.send(new.clone());
         for tail in [&mut stream, &mut followed] {
             assert_next(tail, &[Envelope::from(new.clone())]);
+        }
+        let error = |types: &[EnvelopeType]| {
+            let selection = Selection::app(APP).types(types.iter().copied());
+            let errors = [consumer.stream(&selection, TOKEN), consumer.follow_stream(&selection, TOKEN)];
+            errors.map(|result| result.map(|_| ()).unwrap_err())
+        };
+        for error in error(&[EnvelopeType::Gauge]).into_iter().chain(error(&[EnvelopeType::Counter])) {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            assert!(error.to_string().contains("Korifi holds only logs: see Consumer::metrics"), "{error}");
+        }
+        // It says itself that it does not know a type.
+        for error in error(&[EnvelopeType::Log, EnvelopeType::Event]) {
+            assert_eq!(error.kind(), ErrorKind::BadRequest, "{error}");
+            assert!(error.to_string().contains("envelope_types can only be"), "{error}");
         }
     });
 }

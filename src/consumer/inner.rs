@@ -210,7 +210,7 @@ impl Inner {
     }
 
     /// Returns the timeouts of each request to Log Cache. The head of its response has the connect timeout.
-    fn polling_timeouts(&self) -> ReadTimeouts {
+    pub(super) fn polling_timeouts(&self) -> ReadTimeouts {
         ReadTimeouts { idle: self.settings.read_timeout, deadline: None }
     }
 

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use super::inner::{Inner, Live, explain};
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, EnvelopeType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
 use crate::net::endpoint::Endpoint;
@@ -15,6 +15,7 @@ use crate::server::call::Call;
 use crate::server::foundation::{Purpose, Via};
 use crate::server::log_cache::engine::Start;
 use crate::server::log_cache::polling::{self, PollingSource};
+use crate::server::log_cache::queries;
 use crate::server::source::LiveSource;
 use crate::server::{doppler, rlp_gateway};
 use crate::settings::Polling;
@@ -171,7 +172,11 @@ impl Inner {
             let source = self.poll_with(&stream.live(source), polling, client, server, token)?;
             Ok(PollingSource::selecting(source, &stream.selection))
         };
-        match stream.stored_sources()? {
+        let sources = stream.stored_sources()?;
+        if !stream.selection.has(EnvelopeType::Log) {
+            self.check_that_metrics_are_held(stream, server, token)?;
+        }
+        match sources {
             [source] => {
                 let client = Arc::new(self.requester(&stream.cancel).client(server));
                 let opened = open(source, self.settings.polling, &client);
@@ -180,7 +185,21 @@ impl Inner {
             sources => self.poll_each(sources, &stream.cancel, server, token, open),
         }
     }
+
+    /// Korifi answers a request for gauges with those of this moment, whatever the time is that is asked for. To the engine
+    /// this would be a store that drops everything again and again.
+    fn check_that_metrics_are_held(&self, stream: &Stream, server: &Endpoint, token: &str) -> Result<()> {
+        let (requester, timeouts) = (self.requester(&stream.cancel), self.polling_timeouts());
+        let call = Call { requester, client: None, server, app_guid: stream.first_source(), token, timeouts };
+        // A server that does not tell its version is no Korifi, or the next request fails, too.
+        let is_korifi = queries::info(&call).is_ok_and(|info| info.version.ends_with(KORIFI));
+        let text = "Korifi holds only logs: see Consumer::metrics";
+        if is_korifi { Err(Error::new(ErrorKind::InvalidInput, text)) } else { Ok(()) }
+    }
 }
+
+/// How the version of Korifi's Log Cache ends (`api/handlers/log_cache.go`).
+const KORIFI: &str = "+cf-k8s";
 
 fn unsuited(why: &str) -> Error {
     Error::new(

@@ -81,3 +81,60 @@ const OF_VALUE: usize = 40;
 fn in_base64(payload: &[u8]) -> usize {
     payload.len() / 3 * 4
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+    use std::hash::{BuildHasher, RandomState};
+
+    use super::*;
+    use crate::message::MessageType;
+
+    #[test]
+    fn envelopes_that_differ_in_any_part_of_their_content_have_different_hashes() {
+        let gauge = |values: &[(&str, &str, f64)]| {
+            let value = |&(name, unit, value): &(&str, &str, f64)| (name.to_owned(), GaugeValue::new(value, unit));
+            Body::Gauge(values.iter().map(value).collect::<BTreeMap<_, _>>())
+        };
+        let log = |payload: &[u8], message_type| Body::Log { payload: payload.to_vec(), message_type };
+        let counter = |name: &str, delta, total| Body::Counter { name: name.to_owned(), delta, total };
+        let timer = |name: &str, start, stop| Body::Timer { name: name.to_owned(), start, stop };
+        let event = |title: &str, body: &str| Body::Event { title: title.to_owned(), body: body.to_owned() };
+        let bodies = [
+            log(b"a", MessageType::Out),
+            log(b"a", MessageType::Err),
+            log(b"b", MessageType::Out),
+            counter("a", 1, 2),
+            counter("a", 2, 2),
+            counter("a", 1, 1),
+            counter("b", 1, 2),
+            gauge(&[]),
+            gauge(&[("a", "s", 1.0)]),
+            gauge(&[("a", "s", f64::NAN)]),
+            gauge(&[("a", "m", 1.0)]),
+            gauge(&[("b", "s", 1.0)]),
+            gauge(&[("a", "s", 1.0), ("b", "s", 1.0)]),
+            timer("a", 1, 2),
+            timer("a", 2, 2),
+            timer("a", 1, 1),
+            timer("b", 1, 2),
+            event("a", "b"),
+            event("a", "c"),
+            event("b", "b"),
+        ];
+        let envelopes = bodies.iter().flat_map(|body| {
+            let plain = Envelope::new("app", body.clone());
+            [plain.clone().tag("a", "b"), plain.clone().tag("b", "a"), plain.clone().instance_id("0"), plain]
+        });
+        let hasher = RandomState::new();
+        let hash = |envelope: &Envelope| {
+            let mut hasher = hasher.build_hasher();
+            envelope.hash_content(&mut hasher);
+            hasher.finish()
+        };
+        let envelopes: Vec<_> = envelopes.collect();
+        assert_eq!(envelopes.iter().map(hash).collect::<HashSet<_>>().len(), envelopes.len());
+        // Also that with a value that is not a number.
+        assert!(envelopes.iter().all(|envelope| hash(envelope) == hash(&envelope.clone())));
+    }
+}
