@@ -46,11 +46,14 @@ pub(crate) enum Answer<T = LogMessage> {
 /// Makes a request of the engine with a valid token.
 type Request<T> = Box<dyn Fn(Next) -> Result<Answer<T>> + Send>;
 
+/// Returns true for what is selected, and removes those of its parts that are not.
+type Filter<T> = Box<dyn Fn(&mut T) -> bool + Send>;
+
 pub(crate) struct PollingSource<T = LogMessage> {
     engine: Engine<T>,
     request: Request<T>,
-    /// What is selected of that which Log Cache cannot select. `None`: everything.
-    selection: Option<Box<dyn Fn(&mut T) -> bool + Send>>,
+    /// `None`: everything is selected.
+    is_selected: Option<Filter<T>>,
     cancel: Arc<Cancel>,
     /// The engine's times count from here.
     started: Instant,
@@ -115,7 +118,7 @@ impl<T: Stored> PollingSource<T> {
         PollingSource {
             engine: Engine::new(&config, start, random),
             request,
-            selection: None,
+            is_selected: None,
             cancel: Arc::clone(cancel),
             started: now,
             last_success: now,
@@ -252,7 +255,7 @@ impl<T: Stored> PollingSource<T> {
         match item {
             Item::Lines(mut lines) => {
                 // Only now: the engine must see all that Log Cache returns, to see that nothing is missing.
-                if let Some(is_selected) = &self.selection {
+                if let Some(is_selected) = &self.is_selected {
                     lines.retain_mut(is_selected);
                 }
                 self.decoded_size += lines.iter().map(Stored::size).sum::<usize>();
@@ -284,7 +287,7 @@ impl PollingSource<Envelope> {
     /// Leaves out what is not selected.
     pub(crate) fn selecting(self, selection: &Arc<Selection>) -> Self {
         let selection = Arc::clone(selection);
-        PollingSource { selection: Some(Box::new(move |envelope| selection.admits(envelope))), ..self }
+        PollingSource { is_selected: Some(Box::new(move |envelope| selection.admits(envelope))), ..self }
     }
 }
 
