@@ -368,11 +368,12 @@ impl Builder {
         self
     }
 
-    /// Sets the interval at which a tail over a websocket sends an unsolicited pong, while it does not read. Default: 10 s.
+    /// Sets how often a tail over a websocket sends an unsolicited pong while it does not read, because its caller pauses.
+    /// Default: 10 s. A tail that reads answers pings itself.
     ///
     /// Servers give a client 30 s to answer a ping, and accept any pong as the answer (observed on servers of 2015,
-    /// 2016 and today). So a tail whose caller pauses, and which therefore does not read the server's pings, is not cut
-    /// off for that. A Doppler of today still cuts it off if the pause is long and the app logs much.
+    /// 2016 and today). So a tail whose caller pauses is not cut off for that. A Doppler of today still cuts it off if the
+    /// pause is long and the app logs much.
     pub fn pong_every(mut self, every: Duration) -> Self {
         self.settings.pong_every = every;
         self

@@ -8,7 +8,8 @@ use jiff::{Timestamp, tz::TimeZone};
 
 /// One log message of an app.
 ///
-/// [`Display`](fmt::Display) prints it like `cf logs`, with the time in the local time zone. A message of several lines
+/// [`Display`](fmt::Display) prints it like `cf logs`, with the time in the local time zone, as it is when the process
+/// prints its first message. A message of several lines
 /// is printed as several lines, each with the header:
 ///
 /// ```

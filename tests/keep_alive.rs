@@ -106,6 +106,26 @@ fn served_by(then: impl FnOnce(&mut TcpStream) + Send + 'static) -> Ending {
 }
 
 #[test]
+fn a_tail_that_reads_sends_pongs_only_in_answer_to_pings() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![upgrading(|mut socket| {
+            thread::sleep(Duration::from_millis(300));
+            send(&mut socket, &[&frame(PING, b"now")]);
+            let frames = std::iter::from_fn(|| read_frame(&mut socket));
+            let others = frames.take_while(|frame| *frame != (PONG, b"now".to_vec())).count();
+            // One may be sent while the reader wakes up. Without a reader that waits there would be 300.
+            assert!(others < 30, "{others} frames");
+            send(&mut socket, &[&frame(CLOSE, &1000_u16.to_be_bytes())]);
+            hang_up(socket);
+        })]);
+        let builder = builder(&server.endpoint()).keep_alive(NEVER).pong_every(Duration::from_millis(1));
+        let mut tail = builder.build().unwrap().tail(APP, TOKEN).unwrap();
+        assert!(tail.next().is_none());
+        assert!(tail.ending().unwrap().is_clean(), "{:?}", tail.ending());
+    });
+}
+
+#[test]
 fn a_ping_is_answered_at_once_with_its_payload() {
     within(DEADLINE, || {
         served_by(|socket| {

@@ -4,7 +4,7 @@ mod common;
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
 use common::messages::{APP, TOKEN, response, texts};
@@ -126,6 +126,54 @@ fn it_is_not_kept_after_an_error() {
             consumer.recent(APP, TOKEN).unwrap_err();
             server.wait_until_closed();
             assert_eq!(server.connections(), connections);
+        }
+    });
+}
+
+#[test]
+fn it_is_not_kept_if_the_server_does_not_keep_it() {
+    within(DEADLINE, || {
+        let of_http_10 = || String::from_utf8(response("200 OK", &[], LINE)).unwrap().replace("HTTP/1.1", "HTTP/1.0");
+        let excess = || [response("200 OK", &[], LINE), b"HTTP/1.1 500 No\r\n\r\n".to_vec()].concat();
+        let long = || response("200 OK", &[], &[LINE, &[b' '; 1 << 20]].concat());
+        for (what, bytes) in [
+            ("Connection: close", response("200 OK", &["Connection: close"], LINE)),
+            ("HTTP/1.0", of_http_10().into_bytes()),
+            ("more than its length", excess()),
+            ("much behind the JSON", long()),
+        ] {
+            let server = Server::start(move |_, mut socket| {
+                send(&mut socket, &[&bytes]);
+                Some(socket)
+            });
+            let consumer = server.consumer();
+            for connections in 1..=3 {
+                read(&consumer);
+                assert_eq!(server.connections(), connections, "{what}");
+            }
+            drop(consumer);
+            server.wait_until_closed();
+        }
+    });
+}
+
+#[test]
+fn each_call_sends_its_own_token() {
+    within(DEADLINE, || {
+        let (heads, received) = mpsc::channel();
+        let server = ScriptedServer::always(move |mut socket| {
+            while let Ok(head) = try_read_head(&mut socket) {
+                heads.send(head).unwrap();
+                send(&mut socket, &[&response("200 OK", &[], LINE)]);
+            }
+        });
+        let builder = Builder::new().log_cache(&format!("http://{}", server.address)).proxy(Proxy::none());
+        let consumer = builder.build().unwrap();
+        for token in ["bearer one", "bearer two", ""] {
+            consumer.recent(APP, token).unwrap();
+            let head = received.recv().unwrap();
+            let sent = head.lines().find_map(|line| line.strip_prefix("Authorization: ")).unwrap_or_default();
+            assert_eq!(sent, token);
         }
     });
 }

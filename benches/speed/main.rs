@@ -296,9 +296,9 @@ fn time_to_first_line(role: &str, address: &str) -> Result<f64> {
     let start = Instant::now();
     let mut process = Command::new(env::current_exe()?).args([role, address]).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
-    BufReader::new(process.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    let read = BufReader::new(process.stdout.take().ok_or("no output")?).read_line(&mut line);
     let time = start.elapsed();
-    if !process.wait()?.success() || line.is_empty() {
+    if !process.wait()?.success() || read.is_err() || line.is_empty() {
         return Err("the process failed".into());
     }
     Ok(time.as_secs_f64() * 1e6)

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::Consumer;
 use super::inner::{Inner, explain};
 use crate::auth::check;
@@ -15,8 +13,6 @@ use crate::meta::{LogCacheInfo, SourceMeta};
 use crate::metrics::InstanceMetrics;
 use crate::net::cancel::Cancel;
 use crate::net::deadline::{ReadTimeouts, after};
-use crate::net::endpoint::Endpoint;
-use crate::net::http::Client;
 use crate::promql::QueryResult;
 use crate::selection::Selection;
 use crate::server::app_guid::checked_guid;
@@ -284,23 +280,9 @@ impl Inner {
         let timeouts = ReadTimeouts { idle: self.settings.read_timeout, deadline: None };
         let (inner, cancel) = (Arc::clone(self), Arc::clone(cancel));
         let (source, token) = (source.to_owned(), given_token.to_owned());
-        // Keeps the connection open between the pages.
-        let kept: Mutex<Option<(Endpoint, Arc<Client>)>> = Mutex::default();
-        let client_for = move |server: &Endpoint, inner: &Inner, cancel: &Arc<Cancel>| {
-            let mut kept = kept.lock();
-            if let Some((_, client)) = kept.as_ref().filter(|(endpoint, _)| endpoint == server) {
-                return Arc::clone(client);
-            }
-            let client = Arc::new(inner.requester(cancel).client(server));
-            *kept = Some((server.clone(), Arc::clone(&client)));
-            client
-        };
         Box::new(move || {
             walk.next_page(|page| {
-                inner.ask_log_cache(&source, &token, timeouts, &cancel, |call| {
-                    let client = client_for(call.server, &inner, &cancel);
-                    envelopes::read_page(&Call { client: Some(&client), ..*call }, page)
-                })
+                inner.ask_log_cache(&source, &token, timeouts, &cancel, |call| envelopes::read_page(call, page))
             })
         })
     }
@@ -352,7 +334,8 @@ impl Inner {
     ) -> Result<T> {
         let requester = self.requester(cancel);
         self.foundation.with_server(Purpose::LogCache, requester, timeouts.deadline, |choice| {
-            ask(&Call { requester, client: None, server: choice.endpoint(), app_guid: source, token, timeouts })
+            let (server, client) = (choice.endpoint(), requester.client(choice.endpoint()));
+            ask(&Call { requester, client: Some(&client), server, app_guid: source, token, timeouts })
                 .map_err(|error| if source.is_empty() { error } else { explain(error, source) })
         })
     }

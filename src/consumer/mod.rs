@@ -638,8 +638,8 @@ impl Consumer {
     /// new token is not included: see [`Uaa::timeout`](crate::Uaa::timeout). The
     /// [connect timeout](Builder::connect_timeout) limits each connection and asking the API, and the
     /// [read timeout](Builder::read_timeout) each silence. [`max_recent_size`](Builder::max_recent_size) limits the
-    /// size. [`close`](Consumer::close) interrupts the call. The connection to Log Cache is kept for the next call, for
-    /// 30 s.
+    /// size. [`close`](Consumer::close) interrupts the call. The connection to Log Cache is kept, and
+    /// used again by a call within 30 s.
     ///
     /// Parts of the response that are not log messages are skipped, with a warning in the log.
     ///
@@ -825,9 +825,11 @@ impl Consumer {
     /// Closes everything that this consumer and its clones have open: tails, calls that are still connecting, and calls
     /// of [`recent`](Consumer::recent).
     ///
+    /// Connections that are kept between calls are closed, too.
+    ///
     /// Does not wait: tails end within 0.1 s, calls at once. The consumer can be used afterwards: only what is open at
     /// this moment is closed, and the next call opens something new. So a tool that is to stop must also see to it that
-    /// no thread of its own makes another call. Connections that are kept between calls are closed, too. A [`Closer`](crate::Closer) closes one tail:
+    /// no thread of its own makes another call. A [`Closer`](crate::Closer) closes one tail:
     ///
     /// ```
     /// use std::{io, thread};
@@ -845,7 +847,7 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotConnected`] if nothing is open.
+    /// [`ErrorKind::NotConnected`] if no tail and no call is open.
     pub fn close(&self) -> Result<()> {
         let was_open = self.inner.open.cancel_all();
         self.inner.pool.clear();

@@ -93,7 +93,12 @@ impl Client {
     /// Makes a GET request. `cancel` interrupts it, and reading its body, at any time.
     pub(crate) fn get(&self, path: &str, token: &str, timeouts: Timeouts) -> Result<Response> {
         let agent = self.agent.as_ref().ok_or_else(Error::closed)?;
-        agent.get(path, token, timeouts, &self.cancel)
+        let response = agent.get(path, token, timeouts, &self.cancel);
+        if let (Err(_), Some(pool)) = (&response, &self.pool) {
+            // The other connections may be dead, too, such as after a change of the network.
+            pool.clear();
+        }
+        response
     }
 }
 
@@ -101,11 +106,15 @@ impl Drop for Client {
     fn drop(&mut self) {
         // From here on, `cancel` must not reach the connection: it may serve another call.
         if let (Some(pool), Some(agent)) = (&self.pool, self.agent.take())
-            && agent.has_succeeded()
+            && agent.can_be_kept()
             && self.cancel.keep_open_on_cancel().is_ok()
         {
             *agent.current.cancel.lock() = None;
             pool.put(agent);
+            // A `close` at this moment may have cleared the pool before.
+            if self.cancel.is_cancelled() {
+                pool.clear();
+            }
         }
     }
 }
@@ -173,9 +182,9 @@ impl Agent {
         Agent { agent: ureq::Agent::with_parts(config, connector, NoResolver), endpoint: endpoint.clone(), current }
     }
 
-    /// Returns true if the last response was no error.
-    fn has_succeeded(&self) -> bool {
-        self.current.in_body.load(Ordering::Relaxed)
+    /// Returns true if the connection is open, and the last response was no error.
+    fn can_be_kept(&self) -> bool {
+        self.current.is_connected.load(Ordering::Relaxed) && self.current.in_body.load(Ordering::Relaxed)
     }
 
     fn get(&self, path: &str, token: &str, timeouts: Timeouts, cancel: &Arc<Cancel>) -> Result<Response> {
@@ -289,6 +298,7 @@ struct CurrentRequest {
     authorization: Mutex<Option<String>>,
     timeouts: Mutex<Option<Timeouts>>,
     cancel: Mutex<Option<Arc<Cancel>>>,
+    is_connected: AtomicBool,
     /// The response head has been read.
     in_body: AtomicBool,
     /// The request was sent on a connection that has served another request before.
@@ -338,6 +348,7 @@ impl Connector for DialConnector {
             .dialer
             .dial(&self.endpoint, self.current.deadline(), &*self.current.cancel()?)
             .map_err(|error| UreqError::Other(error.into()))?;
+        self.current.is_connected.store(true, Ordering::Relaxed);
         let buffers = LazyBuffers::new(INPUT_BUFFER, OUTPUT_BUFFER);
         Ok(Some(Connection {
             stream,
@@ -355,7 +366,8 @@ impl fmt::Debug for DialConnector {
     }
 }
 
-/// A connection that has not been used for this long is not used again. Routers close it after a minute or more.
+/// A connection that has not been used for this long is not used again, and closed at a later call. Routers close it after
+/// a minute or more.
 const MAX_IDLE_AGE: Duration = Duration::from_secs(30);
 
 const INPUT_BUFFER: usize = 64 * 1024;
@@ -369,6 +381,12 @@ struct Connection {
     /// The number of the request that it serves. 0 before the first.
     request: u64,
     current: Arc<CurrentRequest>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.current.is_connected.store(false, Ordering::Relaxed);
+    }
 }
 
 /// How far a response has been received.

@@ -22,28 +22,32 @@ pub(super) const WAITING_BATCHES: usize = 8;
 /// zeros first.
 const MAX_SPARES: usize = WAITING_BATCHES + 2;
 
-/// The buffers of decoded batches, to be read into again.
-#[derive(Default)]
-pub(super) struct Spares(Mutex<Vec<Frames>>);
-
 /// A buffer with more bytes than this is not kept. Only a large message makes it grow so far.
 const MAX_SPARE: usize = 256 * 1024;
 
+/// The buffers of decoded batches, to be read into again. `None`: none are kept, because the tail is quiet.
+#[derive(Default)]
+pub(super) struct Spares(Mutex<Option<Vec<Frames>>>);
+
 impl Spares {
+    /// Returns a buffer to read a batch into. From now on, buffers are kept.
     pub(super) fn take(&self) -> Frames {
-        self.0.lock().pop().unwrap_or_default()
+        self.0.lock().get_or_insert_default().pop().unwrap_or_default()
     }
 
     fn put(&self, frames: Frames) {
-        let mut spares = self.0.lock();
-        if spares.len() < MAX_SPARES && frames.bytes.capacity() <= MAX_SPARE {
+        if let Some(spares) = &mut *self.0.lock()
+            && spares.len() < MAX_SPARES
+            && frames.bytes.capacity() <= MAX_SPARE
+        {
             spares.push(frames);
         }
     }
 
-    /// Frees all of them.
+    /// Frees all of them, and those that are still in use when they have been decoded.
     pub(super) fn free(&self) {
-        mem::take(&mut *self.0.lock());
+        let spares = self.0.lock().take();
+        drop(spares);
     }
 }
 
@@ -139,5 +143,30 @@ impl<T> FusedIterator for Batch<T> {}
 impl<T> fmt::Debug for Batch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("next", &self.next).field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames() -> Frames {
+        Frames { bytes: vec![0; 1000], payloads: Vec::new() }
+    }
+
+    #[test]
+    fn spare_buffers_are_kept_while_batches_come_and_all_are_freed_when_they_stop() {
+        let spares = Spares::default();
+        let in_use: Vec<_> = (0..=MAX_SPARES).map(|_| spares.take()).collect();
+        in_use.iter().for_each(|_| spares.put(frames()));
+        assert_eq!((0..=MAX_SPARES).filter(|_| !spares.take().bytes.is_empty()).count(), MAX_SPARES);
+        spares.put(Frames { bytes: vec![0; MAX_SPARE + 1], payloads: Vec::new() });
+        assert!(spares.take().bytes.is_empty(), "a large one is not kept");
+
+        spares.put(frames());
+        spares.free();
+        // The caller decodes the last batch later.
+        spares.put(frames());
+        assert!(spares.take().bytes.is_empty());
     }
 }

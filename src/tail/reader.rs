@@ -27,7 +27,7 @@ use crate::wire::frames::Progress;
 /// quiet tail needs little memory.
 const FREE_BUFFERS_AFTER: Duration = Duration::from_secs(1);
 
-/// The size of a batch behind which others are likely, in bytes.
+/// A batch of this many bytes shows that more follow soon.
 const LARGE_BATCH: usize = 16 * 1024;
 
 /// Held by the threads that a drop of the tail waits for. Nothing is ever sent: the receiver sees when they have ended.

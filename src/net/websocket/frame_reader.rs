@@ -75,7 +75,7 @@ impl FrameReader {
         let length = self.frames.bytes.len();
         if length - self.filled < SMALL / 4 {
             // Grows no faster than it fills, whatever length a header announces.
-            let larger = if length < LARGE { 4 * length } else { self.frame_end.min(2 * length) };
+            let larger = if length < LARGE { LARGE.min(4 * length) } else { self.frame_end.min(2 * length) };
             self.frames.bytes.resize(larger.max(self.filled + SMALL), 0);
         }
         let mut end = self.frames.bytes.len();

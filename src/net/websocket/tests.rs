@@ -225,3 +225,25 @@ fn endless_empty_fragments_take_no_memory() {
         }
     }
 }
+
+#[test]
+fn a_flood_needs_no_larger_buffer_than_the_largest() {
+    let frame = [[0x82, 100].as_slice(), &[b'x'; 100]].concat();
+    for rest in [0, 1, 150, 5_000, LARGE - 1] {
+        let mut flood = frame.iter().copied().cycle();
+        let mut reader = FrameReader::new(flood.by_ref().take(rest).collect(), LIMIT);
+        for _ in 0..100 {
+            while !matches!(reader.parse(), Parsed::NeedMore) {
+                reader.take(Frames::default);
+            }
+            let buffer = reader.read_buffer();
+            buffer.fill_with(|| flood.next().unwrap());
+            let length = buffer.len();
+            reader.advance(length);
+            if let Parsed::BatchFull = reader.parse() {
+                let frames = reader.take(Frames::default).unwrap();
+                assert!(frames.bytes.len() <= LARGE + SMALL, "{} bytes after {rest}", frames.bytes.len());
+            }
+        }
+    }
+}

@@ -25,6 +25,7 @@ pub(super) const MAX_FIELDS: usize = 4096;
 ///
 /// The generated code is not used, because it would make a message of its own first, and keep the fields that are not
 /// known, such as the many tags of an envelope, in a hash map.
+#[inline]
 pub(super) fn read_fields(
     bytes: &[u8],
     mut read: impl FnMut(u32, &mut CodedInputStream<'_>) -> Result<bool, BoxError>,
@@ -55,6 +56,8 @@ pub(super) fn part<'a>(bytes: &'a [u8], input: &mut CodedInputStream<'_>) -> Res
     Ok(&bytes[start..input.pos() as usize])
 }
 
+// It is called for each field, from other files.
+#[inline]
 pub(super) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -17,9 +17,12 @@ pub(crate) fn check_against_generated_code(bytes: &[u8]) {
         (Err(_), None) => {}
         // An event of another type is not decoded.
         (Ok(_), None) => assert!(v1::Envelope::parse_from_bytes(bytes).is_err()),
+        // The generated code skips groups, has no limit, and takes the end of the bytes for the end of a message whose
+        // length is larger.
         (Err(error), Some(_)) => {
             let error = error.to_string();
-            assert!(error == "there is a group" || error.starts_with("there are more than"), "{error}");
+            let known = ["there is a group", "there are more than", "Unexpected EOF", "Incorrect varint"];
+            assert!(known.iter().any(|known| error.starts_with(known)), "{error}");
         }
     }
 }
