@@ -14,7 +14,7 @@
 //! * [`LogMessage`]: one message. Its [`Display`](LogMessage#impl-Display-for-LogMessage) form is the line that
 //!   `cf logs` prints.
 //! * [`Envelope`]: a message, a metric or an event, with everything that is known of its source. [`Consumer::stream`]
-//!   returns those of a [`Selection`].
+//!   and [`Consumer::follow_stream`] return those of a [`Selection`].
 //!
 //! ```no_run
 //! use loggregator_consumer::{Consumer, ErrorKind};
@@ -188,7 +188,7 @@
 //!
 //! **Over Log Cache**, which holds messages, more can be promised, because they can be read again: every message that
 //! becomes readable in time is returned exactly once, or lies between the times that a gap names. [`Consumer::follow`] has
-//! the conditions. Nobody can promise the messages that Log Cache never got.
+//! the conditions, which are those of [`Consumer::follow_stream`], too. Nobody can promise the messages that Log Cache never got.
 //!
 //! **With a stream that is joined with recent messages** ([`follow`](Consumer::follow) where there is no Log Cache), the
 //! messages of a break are returned as far as the server still holds them, and a gap names the rest. What a slow reader

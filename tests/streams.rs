@@ -225,9 +225,8 @@ fn a_selection_that_no_known_server_has_is_invalid() {
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
             error.to_string()
         };
-        let [doppler, log_cache, legacy] = [Via::Doppler, Via::LogCache, Via::Legacy].map(|it| via(&server, it));
+        let [doppler, legacy] = [Via::Doppler, Via::Legacy].map(|it| via(&server, it));
         assert!(error(&doppler, Selection::app(APP).shard("x")).contains("shares only the firehose"));
-        assert!(error(&log_cache, Selection::app(APP)).contains("Log Cache has no stream"));
         assert!(error(&legacy, Selection::app(APP)).contains("no address of the legacy Traffic Controller"));
         let any = builder(&server).build().unwrap();
         let none: [&str; 0] = [];

@@ -8,16 +8,20 @@ use std::thread::{self, ScopedJoinHandle};
 use super::inner::{Inner, Live, explain};
 use crate::envelope::EnvelopeType;
 use crate::error::{Error, ErrorKind, Result};
+use crate::message::LogMessage;
 use crate::net::CALLER_STACK_SIZE;
 use crate::net::cancel::Cancel;
 use crate::net::endpoint::Endpoint;
+use crate::net::http::Client;
 use crate::selection::Selection;
 use crate::server::call::Call;
 use crate::server::foundation::{Purpose, Via};
-use crate::server::log_cache::engine::Start;
+use crate::server::log_cache::engine::{Start, Stored};
+use crate::server::log_cache::polling::PollingSource;
 use crate::server::log_cache::polling_group::{PollingGroup, polling_of_each};
 use crate::server::rlp_gateway;
 use crate::server::source::LiveSource;
+use crate::settings::Polling;
 use crate::tail::{MergedTails, Tail};
 use crate::wire::format::Format;
 
@@ -46,8 +50,7 @@ impl Apps {
     }
 
     fn live(&self, app_guid: &str, cancel: &Arc<Cancel>) -> Live {
-        let (start, app_guid, token) = (self.start, app_guid.to_owned(), self.token.clone());
-        Live { start, app_guid, token, cancel: Arc::clone(cancel), returned: Arc::default() }
+        Live::of_logs(self.start, app_guid, &self.token, cancel)
     }
 }
 
@@ -80,14 +83,26 @@ impl Inner {
 
     /// Opens a source that polls Log Cache for all apps.
     fn poll_apps(self: &Arc<Self>, apps: &Apps, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
-        let client = Arc::new(self.requester(&apps.cancel).client(server));
-        let polling = polling_of_each(self.settings.polling, apps.guids.len());
-        let open = |guid: &String| {
-            let source = self.poll_with(&apps.live(guid, &apps.cancel), polling, &client, server, token);
-            source.map_err(|error| explain(error, guid).hiding(token))
+        let open = |guid: &str, polling: Polling, client: &Arc<Client>| {
+            self.poll_with::<LogMessage>(&apps.live(guid, &apps.cancel), polling, client, server, token)
         };
-        let (sources, rejected) = sort_out(&apps.guids, apps.guids.iter().map(open))?;
-        Ok(Box::new(PollingGroup::new(sources, rejected, &apps.cancel)))
+        self.poll_each(&apps.guids, &apps.cancel, server, token, open)
+    }
+
+    /// Opens a source that polls Log Cache for each app, over one connection. `open` opens that of one app.
+    pub(super) fn poll_each<T: Stored + Send + 'static>(
+        &self,
+        guids: &[String],
+        cancel: &Arc<Cancel>,
+        server: &Endpoint,
+        token: &str,
+        open: impl Fn(&str, Polling, &Arc<Client>) -> Result<PollingSource<T>>,
+    ) -> Result<Box<dyn LiveSource<T>>> {
+        let client = Arc::new(self.requester(cancel).client(server));
+        let polling = polling_of_each(self.settings.polling, guids.len());
+        let open = |guid: &String| open(guid, polling, &client).map_err(|error| explain(error, guid).hiding(token));
+        let (sources, rejected) = sort_out(guids, guids.iter().map(open))?;
+        Ok(Box::new(PollingGroup::new(sources, rejected, cancel)))
     }
 
     fn tail_each(self: &Arc<Self>, apps: &Apps) -> Result<Box<dyn LiveSource>> {

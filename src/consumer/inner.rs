@@ -22,8 +22,9 @@ use crate::server::call::{Call, Requester};
 use crate::server::foundation::{Foundation, Purpose, Via};
 use crate::server::joined::{Beginning, JoinedStream, Returned};
 use crate::server::learned::Learned;
-use crate::server::log_cache::engine::{Next, Start};
+use crate::server::log_cache::engine::{Next, Start, Stored};
 use crate::server::log_cache::polling::{self, Answer, PollingSource};
+use crate::server::log_cache::requests::Readable;
 use crate::server::source::{LiveSource, RecentSource};
 use crate::server::watched::{Beside, WatchedStream};
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
@@ -55,11 +56,21 @@ pub(super) struct Live {
     /// Which messages it begins with.
     pub(super) start: Start,
     pub(super) app_guid: String,
+    /// What Log Cache is asked for: the parameters for types of envelopes.
+    pub(super) types: String,
     /// The caller's token. Empty: the consumer's own tokens are used.
     pub(super) token: String,
     pub(super) cancel: Arc<Cancel>,
     /// What it has returned, if its stream is joined with the recent messages.
     pub(super) returned: Arc<Mutex<Returned>>,
+}
+
+impl Live {
+    /// A call for log messages.
+    pub(super) fn of_logs(start: Start, app_guid: &str, token: &str, cancel: &Arc<Cancel>) -> Self {
+        let (app_guid, types, token) = (app_guid.to_owned(), polling::LOGS.to_owned(), token.to_owned());
+        Live { start, app_guid, types, token, cancel: Arc::clone(cancel), returned: Arc::default() }
+    }
 }
 
 impl Inner {
@@ -173,50 +184,51 @@ impl Inner {
     /// Opens a source that polls Log Cache.
     fn poll(self: &Arc<Self>, live: &Live, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
         let client = Arc::new(self.requester(&live.cancel).client(server));
-        Ok(Box::new(self.poll_with(live, self.settings.polling, &client, server, token)?))
+        let source: PollingSource = self.poll_with(live, self.settings.polling, &client, server, token)?;
+        Ok(Box::new(source))
     }
 
     /// Opens a source that polls Log Cache with this client.
-    pub(super) fn poll_with(
+    pub(super) fn poll_with<T: Readable + Stored + 'static>(
         self: &Arc<Self>,
         live: &Live,
         polling: Polling,
         client: &Arc<Client>,
         server: &Endpoint,
         token: &str,
-    ) -> Result<PollingSource> {
+    ) -> Result<PollingSource<T>> {
         let timeouts = self.polling_timeouts();
         // A joined stream may have returned messages before it broke, and Log Cache is back.
         let start = live.returned.lock().next_time().map_or(live.start, Start::Since);
         let first = |next| {
             let requester = self.requester(&live.cancel);
             let call = Call { requester, client: Some(client), server, app_guid: &live.app_guid, token, timeouts };
-            polling::read(&call, next)
+            polling::read(&call, &live.types, next)
         };
         let further = self.further_polls(live, server, Arc::clone(client));
         PollingSource::open(&self.settings, polling, start, &live.cancel, first, Box::new(further))
     }
 
     /// Returns the timeouts of each request to Log Cache. The head of its response has the connect timeout.
-    fn polling_timeouts(&self) -> ReadTimeouts {
+    pub(super) fn polling_timeouts(&self) -> ReadTimeouts {
         ReadTimeouts { idle: self.settings.read_timeout, deadline: None }
     }
 
     /// Returns the function that makes further requests, in the tail's thread.
-    fn further_polls(
+    fn further_polls<T: Readable + Stored>(
         self: &Arc<Self>,
         live: &Live,
         server: &Endpoint,
         client: Arc<Client>,
-    ) -> impl Fn(Next) -> Result<Answer> + use<> {
+    ) -> impl Fn(Next) -> Result<Answer<T>> + use<T> {
         let (inner, live, server) = (Arc::clone(self), live.clone(), server.clone());
         let timeouts = self.polling_timeouts();
         move |next| {
-            let Live { app_guid, token, cancel, .. } = &live;
+            let Live { app_guid, types, token, cancel, .. } = &live;
             inner.authorized(app_guid, token, cancel, |token| {
                 let token = &*Via::LogCache.token(token);
                 let (requester, client) = (inner.requester(cancel), Some(&*client));
-                polling::read(&Call { requester, client, server: &server, app_guid, token, timeouts }, next)
+                polling::read(&Call { requester, client, server: &server, app_guid, token, timeouts }, types, next)
             })
         }
     }

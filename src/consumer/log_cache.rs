@@ -34,7 +34,7 @@ impl Consumer {
     /// The envelopes are read page by page, over one connection, while the iterator is used. Each is returned once and in
     /// the order of their times, and none is lost between two pages, also if several have the same time. Envelopes that Log
     /// Cache gets while it is read, with older times than those that were returned, are not returned;
-    /// [`follow`](Consumer::follow) has them. If more than 1000 have exactly the same time, a Log Cache that keeps to its
+    /// [`follow_stream`](Consumer::follow_stream) has them. If more than 1000 have exactly the same time, a Log Cache that keeps to its
     /// limit returns 1000 of them, and there is a warning in the log.
     ///
     /// Blocks until the first page has arrived: for at most the [connect timeout](crate::Builder::connect_timeout), and the

@@ -63,6 +63,7 @@ use crate::tail::Tail;
 /// | a line that has been logged already, or will be | `follow`: see the example `wait_for` |
 /// | the messages of several apps | [`tail_apps`](Consumer::tail_apps), [`follow_apps`](Consumer::follow_apps): see [many apps](crate#many-apps) |
 /// | metrics, events, or what is known of a message's source | [`stream`](Consumer::stream) |
+/// | the same, but first what Log Cache holds, and with none lost without a word | [`follow_stream`](Consumer::follow_stream), after a restart [`follow_stream_since`](Consumer::follow_stream_since) |
 /// | what the whole foundation emits, also in several processes | [`stream`](Consumer::stream) of [`Selection::all`] |
 /// | what an app's instances use, as `cf app` shows it | [`metrics`](Consumer::metrics) |
 /// | everything that Log Cache holds of an app or a component: logs, metrics and events | [`read`](Consumer::read) |
@@ -90,7 +91,7 @@ use crate::tail::Tail;
 /// | `recent` | Log Cache | Doppler | legacy | |
 /// | `follow`, `follow_since` | Log Cache | Doppler | legacy | |
 /// | `metrics` | Log Cache | Doppler | | |
-/// | `read`, `query`, `meta`, `info` | Log Cache | | | |
+/// | `follow_stream`, `read`, `query`, `meta`, `info` | Log Cache | | | |
 ///
 /// The addresses come from the root of the API, on old foundations from its `/v2/info`. An address that is set on the
 /// [`Builder`] replaces the API's. The API is asked only if the first choice is not set on the builder, and is not in
@@ -390,8 +391,8 @@ impl Consumer {
     ///
     /// | selection | servers, best first |
     /// |---|---|
-    /// | [`Selection::app`] | the RLP gateway; Doppler |
-    /// | [`Selection::apps`] | the RLP gateway; Doppler, with one connection and two threads for each |
+    /// | [`Selection::app`] | the RLP gateway; Doppler; Log Cache |
+    /// | [`Selection::apps`] | the RLP gateway; Doppler, with one connection and two threads for each; Log Cache, with one for all |
     /// | [`Selection::app`] or [`apps`](Selection::apps) with a [shard](Selection::shard) | the RLP gateway |
     /// | [`Selection::all`] | Doppler; the RLP gateway |
     ///
@@ -405,6 +406,7 @@ impl Consumer {
     ///   app has only its logs, its requests (timers) and its container metrics (a gauge). A gauge with several values
     ///   arrives as one gauge for each, except for container metrics. It cuts off a slow reader after some 5 s, which is
     ///   [`Ending::Eof`](crate::Ending::Eof).
+    /// * Log Cache is polled, as by [`follow_stream`](Consumer::follow_stream), with the same promise.
     ///
     /// # The firehose
     ///
@@ -439,11 +441,61 @@ impl Consumer {
     /// Those of [`tail`](Consumer::tail). [`Unauthorized`](ErrorKind::Unauthorized) names the scope that a token for all
     /// sources needs. [`InvalidInput`](ErrorKind::InvalidInput) if no known server has such a stream.
     pub fn stream(&self, selection: &Selection, auth_token: &str) -> Result<Tail<Envelope>> {
-        check(auth_token)?;
-        let (cancel, registration) = self.inner.open.register();
-        let stream = Stream::new(selection, auth_token, &cancel)?;
-        let inner = Arc::clone(&self.inner);
-        self.spawn(move || inner.connect_stream(&stream), cancel, registration)
+        self.open_stream(Start::Tail, selection, auth_token)
+    }
+
+    /// Returns the newest envelopes of a [selection](Selection) that Log Cache holds, oldest first, and then all further
+    /// ones: each once, and none is lost without a word.
+    ///
+    /// This is [`follow`](Consumer::follow) for logs, metrics and events, with the same promise, the same
+    /// [gaps](crate::Gap) and the same settings. The differences:
+    ///
+    /// * Log Cache is the only server that holds envelopes, so there is nothing like this on foundations before 2018: use
+    ///   [`stream`](Consumer::stream) there.
+    /// * The selection must name its sources and have no [shard](Selection::shard). Several sources are read as by
+    ///   [`follow_apps`](Consumer::follow_apps), in one thread and over one connection. One that is rejected is an item.
+    /// * Log Cache selects the types, and this side the names of counters and gauges. So a rare name of a type that there is
+    ///   much of costs as much as all of that type, and [`recent_limit`](Builder::recent_limit) is the number of envelopes
+    ///   that are read at first, also of those whose names are not selected.
+    /// * Korifi holds only logs, so that only these come. Its gauges are those of this moment, which
+    ///   [`metrics`](Consumer::metrics) returns. So that a selection without logs can be rejected, Log Cache is first asked
+    ///   for its version then.
+    ///
+    /// ```
+    /// # use loggregator_consumer::testing::{Generation, TrafficController};
+    /// # use loggregator_consumer::{Body, Builder, Envelope, GaugeValue, Proxy};
+    /// use loggregator_consumer::{EnvelopeType, Selection};
+    ///
+    /// # const APP: &str = "11111111-1111-1111-1111-111111111111";
+    /// # let server = TrafficController::of(Generation::Today)?;
+    /// # let token = server.issue_token();
+    /// # let cpu = Body::Gauge([("cpu".to_owned(), GaugeValue::new(12.5, "percentage"))].into());
+    /// # server.send_envelope(Envelope::new(APP, cpu));
+    /// # let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build()?;
+    /// let metrics = Selection::app(APP).types([EnvelopeType::Gauge]).gauge_names(["cpu", "memory"]);
+    /// let mut tail = consumer.follow_stream(&metrics, &token)?;
+    /// let envelope = tail.next().unwrap()?;
+    /// println!("#{} {:?}", envelope.instance_id, envelope.body);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`follow`](Consumer::follow). [`InvalidInput`](ErrorKind::InvalidInput) if no address of a Log Cache is known,
+    /// if the selection is of all sources or of a shard, and with Korifi if it is of metrics or events alone;
+    /// [`BadRequest`](ErrorKind::BadRequest) from Korifi if it is of logs and a type that Korifi does not know.
+    pub fn follow_stream(&self, selection: &Selection, auth_token: &str) -> Result<Tail<Envelope>> {
+        self.open_stream(Start::Follow, selection, auth_token)
+    }
+
+    /// Returns all envelopes of a selection since a time that Log Cache still holds, and then all further ones:
+    /// [`follow_since`](Consumer::follow_since) for envelopes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`follow_stream`](Consumer::follow_stream).
+    pub fn follow_stream_since(&self, selection: &Selection, auth_token: &str, since: i64) -> Result<Tail<Envelope>> {
+        self.open_stream(Start::Since(since), selection, auth_token)
     }
 
     /// Returns the messages of several apps from now on, as one [`Tail`]: [`LogMessage::app_id`] is the app of each.
@@ -543,11 +595,19 @@ impl Consumer {
         self.spawn(move || inner.connect_apps(&apps), cancel, registration)
     }
 
+    fn open_stream(&self, start: Start, selection: &Selection, auth_token: &str) -> Result<Tail<Envelope>> {
+        check(auth_token)?;
+        let (cancel, registration) = self.inner.open.register();
+        let stream = Stream::new(start, selection, auth_token, &cancel)?;
+        let inner = Arc::clone(&self.inner);
+        self.spawn(move || inner.connect_stream(&stream), cancel, registration)
+    }
+
     fn open_tail(&self, start: Start, app_guid: &str, auth_token: &str) -> Result<Tail> {
         check(auth_token)?;
-        let (app_guid, token) = (checked_guid(app_guid)?.to_owned(), auth_token.to_owned());
+        let app_guid = checked_guid(app_guid)?;
         let (cancel, registration) = self.inner.open.register();
-        let live = Live { start, app_guid, token, cancel: Arc::clone(&cancel), returned: Arc::default() };
+        let live = Live::of_logs(start, app_guid, auth_token, &cancel);
         let inner = Arc::clone(&self.inner);
         self.spawn(move || inner.connect(&live), cancel, registration)
     }

@@ -1,23 +1,30 @@
-//! Opens the source of a stream of envelopes.
+//! Opens the source of a tail of envelopes.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-use super::inner::{Inner, explain};
-use crate::envelope::Envelope;
+use super::inner::{Inner, Live, explain};
+use crate::envelope::{Envelope, EnvelopeType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::cancel::Cancel;
 use crate::net::endpoint::Endpoint;
+use crate::net::http::Client;
 use crate::selection::Selection;
 use crate::server::app_guid::checked_guid;
 use crate::server::call::Call;
 use crate::server::foundation::{Purpose, Via};
+use crate::server::log_cache::engine::Start;
+use crate::server::log_cache::polling::{self, PollingSource};
+use crate::server::log_cache::queries;
 use crate::server::source::LiveSource;
 use crate::server::{doppler, rlp_gateway};
+use crate::settings::Polling;
 use crate::wire::format::Format;
 
-/// A stream of the envelopes of a selection.
+/// A live call for the envelopes of a selection.
 pub(super) struct Stream {
+    /// Which envelopes it begins with.
+    start: Start,
     selection: Arc<Selection>,
     /// The shard id for a server that must have one. If the caller has set none, nobody else has this one.
     shard_id: String,
@@ -29,8 +36,8 @@ pub(super) struct Stream {
 impl Stream {
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if no source is selected, or what cannot be the id of one.
-    pub(super) fn new(selection: &Selection, token: &str, cancel: &Arc<Cancel>) -> Result<Self> {
+    /// [`ErrorKind::InvalidInput`] if no source is selected, or what cannot be the id of one, or what only streams have.
+    pub(super) fn new(start: Start, selection: &Selection, token: &str, cancel: &Arc<Cancel>) -> Result<Self> {
         let mut selection = selection.clone();
         if let Some(sources) = selection.sources() {
             if sources.is_empty() {
@@ -48,13 +55,41 @@ impl Stream {
                 "a shard id must not be empty or contain control characters",
             ));
         }
-        Ok(Stream { selection: Arc::new(selection), shard_id, token: token.to_owned(), cancel: Arc::clone(cancel) })
+        let (token, cancel) = (token.to_owned(), Arc::clone(cancel));
+        let stream = Stream { start, selection: Arc::new(selection), shard_id, token, cancel };
+        if !matches!(start, Start::Tail) {
+            stream.stored_sources()?;
+        }
+        Ok(stream)
+    }
+
+    /// Returns the sources to read from Log Cache.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the selection is one that Log Cache does not have.
+    fn stored_sources(&self) -> Result<&[String]> {
+        let invalid = |text| Err(Error::new(ErrorKind::InvalidInput, text));
+        match (self.selection.sources(), self.selection.shard_id()) {
+            (Some(sources), None) => Ok(sources),
+            (None, _) => invalid(
+                "Log Cache has no firehose: name the sources (see Selection::apps), or use Consumer::stream over another server",
+            ),
+            (Some(_), Some(_)) => invalid("Log Cache does not share envelopes between readers: see Selection::shard"),
+        }
+    }
+
+    /// Returns the call for one of the sources.
+    fn live(&self, source: &str) -> Live {
+        let (types, token, cancel) = (polling::types(&self.selection), self.token.clone(), Arc::clone(&self.cancel));
+        Live { start: self.start, app_guid: source.to_owned(), types, token, cancel, returned: Arc::default() }
     }
 
     /// Returns the stream of one of several sources.
     fn of_one(&self, source: &str, cancel: &Arc<Cancel>) -> Self {
         let selection = Selection::clone(&self.selection).with_sources(vec![source.to_owned()]);
         Stream {
+            start: self.start,
             selection: Arc::new(selection),
             shard_id: self.shard_id.clone(),
             token: self.token.clone(),
@@ -63,10 +98,11 @@ impl Stream {
     }
 
     fn purpose(&self) -> Purpose {
-        match (self.selection.sources(), self.selection.shard_id()) {
-            (None, _) => Purpose::Firehose,
-            (Some(_), None) => Purpose::Stream,
-            (Some(_), Some(_)) => Purpose::SharedStream,
+        match (self.start, self.selection.sources(), self.selection.shard_id()) {
+            (Start::Follow | Start::Since(_), ..) => Purpose::FollowStream,
+            (Start::Tail, None, _) => Purpose::Firehose,
+            (Start::Tail, Some(_), None) => Purpose::Stream,
+            (Start::Tail, Some(_), Some(_)) => Purpose::SharedStream,
         }
     }
 
@@ -79,7 +115,10 @@ impl Stream {
 impl Inner {
     /// Connects to the source of a stream.
     pub(super) fn connect_stream(self: &Arc<Self>, stream: &Stream) -> Result<Box<dyn LiveSource<Envelope>>> {
-        let purpose = self.tail_via.map_or(stream.purpose(), Purpose::TailVia);
+        let purpose = match (stream.start, self.tail_via) {
+            (Start::Tail, Some(via)) => Purpose::TailVia(via),
+            _ => stream.purpose(),
+        };
         let requester = self.requester(&stream.cancel);
         self.authorized(stream.first_source(), &stream.token, &stream.cancel, |token| {
             self.foundation.with_server(purpose, requester, None, |choice| {
@@ -118,10 +157,49 @@ impl Inner {
             }),
             (Via::Doppler, Some(_), Some(_)) => Err(unsuited("Doppler shares only the firehose")),
             (Via::Legacy, ..) => Err(unsuited("the legacy Traffic Controller has only log messages")),
-            (Via::LogCache, ..) => Err(unsuited("Log Cache has no stream")),
+            (Via::LogCache, ..) => self.poll_stream(stream, server, token),
         }
     }
+
+    /// Opens a source that polls Log Cache for envelopes.
+    fn poll_stream(
+        self: &Arc<Self>,
+        stream: &Stream,
+        server: &Endpoint,
+        token: &str,
+    ) -> Result<Box<dyn LiveSource<Envelope>>> {
+        let open = |source: &str, polling: Polling, client: &Arc<Client>| {
+            let source = self.poll_with(&stream.live(source), polling, client, server, token)?;
+            Ok(PollingSource::selecting(source, &stream.selection))
+        };
+        let sources = stream.stored_sources()?;
+        if !stream.selection.has(EnvelopeType::Log) {
+            self.check_that_metrics_are_held(stream, server, token)?;
+        }
+        match sources {
+            [source] => {
+                let client = Arc::new(self.requester(&stream.cancel).client(server));
+                let opened = open(source, self.settings.polling, &client);
+                Ok(Box::new(opened.map_err(|error| explain(error, source))?))
+            }
+            sources => self.poll_each(sources, &stream.cancel, server, token, open),
+        }
+    }
+
+    /// Korifi answers a request for gauges with those of this moment, whatever the time is that is asked for. To the engine
+    /// this would be a store that drops everything again and again.
+    fn check_that_metrics_are_held(&self, stream: &Stream, server: &Endpoint, token: &str) -> Result<()> {
+        let (requester, timeouts) = (self.requester(&stream.cancel), self.polling_timeouts());
+        let call = Call { requester, client: None, server, app_guid: stream.first_source(), token, timeouts };
+        // A server that does not tell its version is no Korifi, or the next request fails, too.
+        let is_korifi = queries::info(&call).is_ok_and(|info| info.version.ends_with(KORIFI));
+        let text = "Korifi holds only logs: see Consumer::metrics";
+        if is_korifi { Err(Error::new(ErrorKind::InvalidInput, text)) } else { Ok(()) }
+    }
 }
+
+/// How the version of Korifi's Log Cache ends (`api/handlers/log_cache.go`).
+const KORIFI: &str = "+cf-k8s";
 
 fn unsuited(why: &str) -> Error {
     Error::new(

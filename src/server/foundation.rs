@@ -45,6 +45,8 @@ pub(crate) enum Purpose {
     SharedStream,
     /// Live envelopes of all sources.
     Firehose,
+    /// Stored envelopes of some sources, and then all further ones.
+    FollowStream,
 }
 
 impl Purpose {
@@ -72,7 +74,9 @@ impl Purpose {
             Purpose::Stream => &[
                 (Via::RlpGateway, "it has envelopes of all types, and selects them"),
                 (Via::Doppler, "the address of the RLP gateway is not known"),
+                (Via::LogCache, "no address of the RLP gateway or of Doppler is known, so it is polled"),
             ],
+            Purpose::FollowStream => &[(Via::LogCache, "it holds envelopes, so none is lost between two requests")],
             Purpose::SharedStream => &[(Via::RlpGateway, "it can share a stream between several readers")],
             Purpose::Firehose => &[
                 (Via::Doppler, "it reports when it disconnects a slow reader, and its streams have no time limit"),
@@ -463,9 +467,19 @@ impl Foundation {
                  Builder::log_cache (foundations before 2018 have no Log Cache)"
                     .to_owned(),
             ),
-            Purpose::Stream | Purpose::Firehose => Some(
-                "no address of the RLP gateway or of Doppler is known, and no other server has streams of envelopes: see \
-                 Builder::api"
+            Purpose::Stream => Some(
+                "no address of the RLP gateway, of Doppler or of Log Cache is known, and no other server has envelopes: \
+                 see Builder::api"
+                    .to_owned(),
+            ),
+            Purpose::Firehose => Some(
+                "no address of the RLP gateway or of Doppler is known, and no other server has the envelopes of all \
+                 sources: see Builder::api"
+                    .to_owned(),
+            ),
+            Purpose::FollowStream => Some(
+                "no address of Log Cache is known, and no other server holds envelopes: use Consumer::stream, or see \
+                 Builder::api and Builder::log_cache (foundations before 2018 have no Log Cache)"
                     .to_owned(),
             ),
             Purpose::SharedStream => Some(
@@ -484,6 +498,7 @@ impl Foundation {
             Purpose::LogCache => "read",
             Purpose::Metrics => "metrics",
             Purpose::Stream | Purpose::SharedStream | Purpose::Firehose => "stream",
+            Purpose::FollowStream => "follow_stream",
         };
         let text = text.unwrap_or_else(|| format!("no address of a server for `{call}` is known: see Builder::api"));
         Error::new(ErrorKind::InvalidInput, text)

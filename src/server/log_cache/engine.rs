@@ -46,6 +46,7 @@ mod poll;
 mod seed;
 mod seen;
 mod step;
+mod stored;
 mod windows;
 
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub(crate) use self::driver::{Config, Failure, Next, Page, Range, Start};
 #[cfg(test)]
 use self::gaps::Gap;
 pub(crate) use self::outbox::Item;
+pub(crate) use self::stored::Stored;
 
 use self::clock::{ServerClock, nanoseconds};
 use self::gaps::Gaps;
@@ -64,13 +66,14 @@ use self::seed::{Goal, Seed};
 use self::seen::{Key, Seen};
 use self::step::Step;
 use self::windows::Windows;
+use crate::message::LogMessage;
 
 /// An empty Log Cache has a `Date` in full seconds.
 const DATE_PRECISION: i64 = 1_000_000_000;
 
-/// The state of a tail. All times are monotonic and count from any moment that the driver chooses.
+/// The state of a tail of log messages, or of envelopes. All times are monotonic and count from any moment that the driver chooses.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct Engine<T = LogMessage> {
     horizon: i64,
     memory: usize,
     clock: ServerClock,
@@ -79,11 +82,11 @@ pub(crate) struct Engine {
     /// Nothing before it is ever asked for.
     floor: i64,
     gaps: Gaps,
-    outbox: Outbox,
+    outbox: Outbox<T>,
     pace: Pace,
     load: Load,
     sizes: PageSize,
-    step: Step,
+    step: Step<T>,
     /// Nothing is requested before.
     not_before: Duration,
     sent: Option<Sent>,
@@ -105,7 +108,7 @@ struct Sent {
     limit: usize,
 }
 
-impl Engine {
+impl<T: Stored> Engine<T> {
     /// `random` is any number, and another one for each tail: the pauses after failures depend on it.
     pub(crate) fn new(config: &Config, start: Start, random: u64) -> Self {
         let horizon = nanoseconds(config.horizon);
@@ -161,7 +164,7 @@ impl Engine {
     }
 
     /// The response to [`Next::Read`].
-    pub(crate) fn page(&mut self, page: Page, now: Duration) {
+    pub(crate) fn page(&mut self, page: Page<T>, now: Duration) {
         let Some(sent) = self.sent.take() else { return };
         self.pace.succeeded();
         self.sizes.received(&page.lines);
@@ -210,13 +213,13 @@ impl Engine {
     }
 
     /// Takes what is to be returned next.
-    pub(crate) fn take(&mut self, now: Duration) -> Option<Item> {
+    pub(crate) fn take(&mut self, now: Duration) -> Option<Item<T>> {
         self.outbox.release(self.clock.earliest(now));
         self.outbox.take()
     }
 
     /// Takes what is left to return when the tail ends: lines that were held back, and a gap.
-    pub(crate) fn take_last(&mut self) -> Option<Item> {
+    pub(crate) fn take_last(&mut self) -> Option<Item<T>> {
         self.outbox.release_all();
         if let Some(gap) = self.gaps.take_last() {
             self.outbox.push_gap(gap);
@@ -240,14 +243,14 @@ impl Engine {
 
     // The start.
 
-    fn seed(&mut self, mut seed: Seed, page: Page, is_full: bool, now: Duration) {
+    fn seed(&mut self, mut seed: Seed<T>, page: Page<T>, is_full: bool, now: Duration) {
         let mut lines = page.lines;
         // The server knows no times before the epoch.
-        lines.retain(|line| line.timestamp >= 0);
-        if let Some(newest) = lines.iter().map(|line| line.timestamp).max() {
+        lines.retain(|line| line.timestamp() >= 0);
+        if let Some(newest) = lines.iter().map(|line| line.timestamp()).max() {
             self.clock.reached(newest, now);
         }
-        let times: Vec<i64> = lines.iter().map(|line| line.timestamp).collect();
+        let times: Vec<i64> = lines.iter().map(|line| line.timestamp()).collect();
         let keys: Vec<Key> = lines.iter().map(|line| self.seen.key(line)).collect();
         let new = self.seen.judge(lines, &keys);
         if !seed.add(&times, new, is_full && !times.is_empty()) {

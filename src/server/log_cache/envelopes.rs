@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::requests::{read_envelopes, request};
+use super::requests::{self, request};
 use super::walk::{Page, PageRequest, Walk};
 use crate::envelope::EnvelopeType;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,17 +20,7 @@ const METRICS_AGE: Duration = Duration::from_secs(2 * 60);
 pub(crate) fn read_page(call: &Call<'_>, page: &PageRequest<'_>) -> Result<Page> {
     let response = request(call, &page.query())?;
     let date = response.date;
-    let (mut envelopes, mut size) = (Vec::new(), 0_usize);
-    let max_size = call.settings().max_recent_size;
-    let count = read_envelopes(call, response.body, |envelope| {
-        size = size.saturating_add(envelope.size());
-        envelopes.push(envelope);
-        if size > max_size {
-            let text = format!("a page of Log Cache is larger than {max_size} bytes: see Builder::max_recent_size");
-            return Err(Error::new(ErrorKind::TooLarge, text));
-        }
-        Ok(())
-    })?;
+    let (envelopes, count) = requests::read_page(call, response.body)?;
     Ok(Page { envelopes, count, date })
 }
 

@@ -11,10 +11,10 @@ pub(crate) mod polling;
 pub(crate) mod polling_group;
 pub(crate) mod queries;
 mod recent;
-mod requests;
+pub(crate) mod requests;
 pub(crate) mod walk;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use recent::recent;
-use requests::{finish, is_too_large, read_lines, request};
+use requests::{finish, is_too_large, request};

@@ -1,4 +1,4 @@
-//! [`PollingSource`]: live messages from Log Cache, which keeps lines and does not push them. The
+//! [`PollingSource`]: live messages or envelopes from Log Cache, which keeps lines and does not push them. The
 //! [engine](super::engine) decides what to request; this file makes the requests and waits between them.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -6,14 +6,17 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::engine::{Config, Engine, Failure, Item, Next, Page, Range, Start};
-use super::{finish, is_too_large, read_lines, request};
+use super::engine::{Config, Engine, Failure, Item, Next, Page, Range, Start, Stored};
+use super::requests::{Readable, read_page};
+use super::{finish, is_too_large, request, walk};
 use crate::ending::Ending;
+use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::http::body_error;
 use crate::net::websocket::WriteHalf;
+use crate::selection::Selection;
 use crate::server::call::Call;
 use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
 use crate::settings::{Polling, Settings};
@@ -35,17 +38,22 @@ const MAX_HELD: usize = 1 << 20;
 const MAX_OLDEST: u64 = 16 << 20;
 
 /// A response to a request of the engine.
-pub(crate) enum Answer {
-    Page(Page),
+pub(crate) enum Answer<T = LogMessage> {
+    Page(Page<T>),
     Oldest(Option<i64>),
 }
 
 /// Makes a request of the engine with a valid token.
-type Request = Box<dyn Fn(Next) -> Result<Answer> + Send>;
+type Request<T> = Box<dyn Fn(Next) -> Result<Answer<T>> + Send>;
 
-pub(crate) struct PollingSource {
-    engine: Engine,
-    request: Request,
+/// Returns true for what is selected, and removes those of its parts that are not.
+type Filter<T> = Box<dyn Fn(&mut T) -> bool + Send>;
+
+pub(crate) struct PollingSource<T = LogMessage> {
+    engine: Engine<T>,
+    request: Request<T>,
+    /// `None`: everything is selected.
+    is_selected: Option<Filter<T>>,
     cancel: Arc<Cancel>,
     /// The engine's times count from here.
     started: Instant,
@@ -55,21 +63,21 @@ pub(crate) struct PollingSource {
     /// `None`: the tail never gives up.
     give_up_after: Option<Duration>,
     max_attempts: Option<u32>,
-    decoded: Decoded,
+    decoded: Decoded<T>,
     /// The memory that the decoded messages take, in bytes.
     decoded_size: usize,
     last_report: Instant,
 }
 
-impl PollingSource {
+impl<T: Stored> PollingSource<T> {
     /// Makes the first requests, by `first`. All further ones are made by `request`, in the thread that reads.
     pub(crate) fn open(
         settings: &Settings,
         polling: Polling,
         start: Start,
         cancel: &Arc<Cancel>,
-        first: impl Fn(Next) -> Result<Answer>,
-        request: Request,
+        first: impl Fn(Next) -> Result<Answer<T>>,
+        request: Request<T>,
     ) -> Result<Self> {
         let mut source = PollingSource::new(settings, polling, start, cancel, request);
         loop {
@@ -93,7 +101,7 @@ impl PollingSource {
         polling: Polling,
         start: Start,
         cancel: &Arc<Cancel>,
-        request: Request,
+        request: Request<T>,
     ) -> Self {
         let config = Config {
             every: polling.every,
@@ -110,6 +118,7 @@ impl PollingSource {
         PollingSource {
             engine: Engine::new(&config, start, random),
             request,
+            is_selected: None,
             cancel: Arc::clone(cancel),
             started: now,
             last_success: now,
@@ -139,13 +148,6 @@ impl PollingSource {
         }
     }
 
-    /// Returns the times of the lines that are held, in nanoseconds since the Unix epoch, except for empty lines, which
-    /// streams do not give.
-    pub(crate) fn held_times(&self) -> impl Iterator<Item = i64> {
-        let lines = self.decoded.messages.iter().filter_map(|item| item.as_ref().ok());
-        lines.filter(|line| !line.message.trim_ascii().is_empty()).map(|line| line.timestamp)
-    }
-
     /// Begins a tail of what was logged since `begun`: from now on, failures count. `begun_at` has the server's time of that
     /// moment, in nanoseconds since the Unix epoch. If what was there before has been dropped, what came after it may have
     /// been, too, so there is a gap.
@@ -173,7 +175,7 @@ impl PollingSource {
         }
     }
 
-    fn succeeded(&mut self, answer: Answer) {
+    fn succeeded(&mut self, answer: Answer<T>) {
         (self.last_success, self.rejected_since) = (Instant::now(), None);
         let now = self.started.elapsed();
         match answer {
@@ -222,7 +224,7 @@ impl PollingSource {
     }
 
     /// Takes the messages that are there, and the time up to which they are complete.
-    pub(super) fn take_all(&mut self) -> Decoded {
+    pub(super) fn take_all(&mut self) -> Decoded<T> {
         self.take_items();
         self.decoded_size = 0;
         let complete_until = self.decoded.complete_until;
@@ -234,7 +236,7 @@ impl PollingSource {
     }
 
     /// Takes everything that is left when the source has given up.
-    pub(super) fn take_last(&mut self) -> Decoded {
+    pub(super) fn take_last(&mut self) -> Decoded<T> {
         while let Some(item) = self.engine.take_last() {
             self.decode(item);
         }
@@ -249,10 +251,14 @@ impl PollingSource {
         self.decoded.complete_until = self.engine.complete_until();
     }
 
-    fn decode(&mut self, item: Item) {
+    fn decode(&mut self, item: Item<T>) {
         match item {
-            Item::Lines(lines) => {
-                self.decoded_size += lines.iter().map(LogMessage::size).sum::<usize>();
+            Item::Lines(mut lines) => {
+                // Only now: the engine must see all that Log Cache returns, to see that nothing is missing.
+                if let Some(is_selected) = &self.is_selected {
+                    lines.retain_mut(is_selected);
+                }
+                self.decoded_size += lines.iter().map(Stored::size).sum::<usize>();
                 self.decoded.messages.extend(lines.into_iter().map(Ok));
             }
             Item::Gap(gap) => self.decoded.messages.push_back(Err(Error::forgotten(gap.from, gap.until))),
@@ -268,7 +274,24 @@ impl PollingSource {
     }
 }
 
-impl LiveSource for PollingSource {
+impl PollingSource {
+    /// Returns the times of the lines that are held, in nanoseconds since the Unix epoch, except for empty lines, which
+    /// streams do not give.
+    pub(crate) fn held_times(&self) -> impl Iterator<Item = i64> {
+        let lines = self.decoded.messages.iter().filter_map(|item| item.as_ref().ok());
+        lines.filter(|line| !line.message.trim_ascii().is_empty()).map(|line| line.timestamp)
+    }
+}
+
+impl PollingSource<Envelope> {
+    /// Leaves out what is not selected.
+    pub(crate) fn selecting(self, selection: &Arc<Selection>) -> Self {
+        let selection = Arc::clone(selection);
+        PollingSource { is_selected: Some(Box::new(move |envelope| selection.admits(envelope))), ..self }
+    }
+}
+
+impl<T: Stored + Send> LiveSource<T> for PollingSource<T> {
     fn receive(&mut self) -> Progress {
         self.take_items();
         if !self.decoded.messages.is_empty() {
@@ -292,7 +315,7 @@ impl LiveSource for PollingSource {
         None
     }
 
-    fn take_decoded(&mut self) -> Option<Decoded> {
+    fn take_decoded(&mut self) -> Option<Decoded<T>> {
         self.take_items();
         if self.decoded.messages.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
             return None;
@@ -301,7 +324,7 @@ impl LiveSource for PollingSource {
         Some(self.take_all())
     }
 
-    fn decoder(&self) -> Option<Decoder<LogMessage>> {
+    fn decoder(&self) -> Option<Decoder<T>> {
         None
     }
 
@@ -325,7 +348,7 @@ impl LiveSource for PollingSource {
 
 /// Returns between which of the server's times a moment was, in nanoseconds since the Unix epoch.
 pub(crate) fn time_at(call: &Call<'_>, moment: Instant) -> Result<std::ops::Range<i64>> {
-    let page = read_page(call, Range { start: 0, end: None, limit: 1, newest_first: true })?;
+    let page: Page = request_page(call, LOGS, Range { start: 0, end: None, limit: 1, newest_first: true })?;
     // No line is ahead of the server's clock, which it tells in full seconds.
     let newest = page.lines.iter().map(|line| line.timestamp).max();
     let Some(earliest) = newest.max(page.date) else {
@@ -337,17 +360,25 @@ pub(crate) fn time_at(call: &Call<'_>, moment: Instant) -> Result<std::ops::Rang
     Ok(before(earliest)..before(latest.max(earliest)))
 }
 
-/// Makes a request of the engine.
-pub(crate) fn read(call: &Call<'_>, next: Next) -> Result<Answer> {
+/// The parameter of requests for log messages.
+pub(crate) const LOGS: &str = "envelope_types=LOG&";
+
+/// Returns the parameters of requests for the types that are selected.
+pub(crate) fn types(selection: &Selection) -> String {
+    walk::types(selection).iter().map(|name| format!("envelope_types={name}&")).collect()
+}
+
+/// Makes a request of the engine, with the parameters for types of envelopes.
+pub(crate) fn read<T: Readable + Stored>(call: &Call<'_>, types: &str, next: Next) -> Result<Answer<T>> {
     match next {
-        Next::Read(range) => read_page(call, range).map(Answer::Page),
+        Next::Read(range) => request_page(call, types, range).map(Answer::Page),
         Next::Oldest | Next::Wait(_) => read_oldest(call).map(Answer::Oldest),
     }
 }
 
-fn read_page(call: &Call<'_>, range: Range) -> Result<Page> {
+fn request_page<T: Readable + Stored>(call: &Call<'_>, types: &str, range: Range) -> Result<Page<T>> {
     let Range { start, end, limit, newest_first } = range;
-    let mut query = format!("envelope_types=LOG&start_time={start}&limit={limit}");
+    let mut query = format!("{types}start_time={start}&limit={limit}");
     if let Some(end) = end {
         query.push_str(&format!("&end_time={end}"));
     }
@@ -356,18 +387,7 @@ fn read_page(call: &Call<'_>, range: Range) -> Result<Page> {
     }
     let response = request(call, &query)?;
     let date = response.date;
-    let mut lines = Vec::new();
-    let mut size = 0_usize;
-    let max_size = call.settings().max_recent_size;
-    let envelopes = read_lines(call, &[], response.body, |line| {
-        size = size.saturating_add(line.size());
-        lines.push(line);
-        if size > max_size {
-            let text = format!("a page of Log Cache is larger than {max_size} bytes: see Builder::max_recent_size");
-            return Err(Error::new(ErrorKind::TooLarge, text));
-        }
-        Ok(())
-    })?;
+    let (lines, envelopes) = read_page(call, response.body)?;
     Ok(Page { lines, envelopes, date })
 }
 

@@ -1,9 +1,10 @@
-//! [`PollingGroup`]: live messages of several apps from Log Cache, read in one thread and over one connection.
+//! [`PollingGroup`]: live messages or envelopes of several apps from Log Cache, read in one thread and over one connection.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::engine::Stored;
 use super::polling::PollingSource;
 use crate::ending::Ending;
 use crate::error::{Error, ErrorKind};
@@ -27,9 +28,9 @@ pub(crate) fn polling_of_each(polling: Polling, apps: usize) -> Polling {
 
 /// The sources of several apps, which are served in turn: each makes at most one request before it is the next one's
 /// turn.
-pub(crate) struct PollingGroup {
+pub(crate) struct PollingGroup<T = LogMessage> {
     /// Each with its app.
-    sources: Vec<(String, PollingSource)>,
+    sources: Vec<(String, PollingSource<T>)>,
     /// Whose turn it is.
     turn: usize,
     /// When the next request of those is due that had their turn without making one.
@@ -37,13 +38,13 @@ pub(crate) struct PollingGroup {
     /// How many had their turn, one after the other, without making a request.
     waiting: usize,
     cancel: Arc<Cancel>,
-    decoded: Decoded,
+    decoded: Decoded<T>,
     last_report: Instant,
 }
 
-impl PollingGroup {
+impl<T: Stored> PollingGroup<T> {
     /// `rejected`: what became of the other apps.
-    pub(crate) fn new(sources: Vec<(String, PollingSource)>, rejected: Vec<Error>, cancel: &Arc<Cancel>) -> Self {
+    pub(crate) fn new(sources: Vec<(String, PollingSource<T>)>, rejected: Vec<Error>, cancel: &Arc<Cancel>) -> Self {
         let decoded = Decoded { messages: rejected.into_iter().map(Err).collect(), complete_until: None };
         PollingGroup {
             sources,
@@ -66,7 +67,7 @@ impl PollingGroup {
     }
 
     /// Adds messages of an app. Its gaps have its name.
-    fn add(&mut self, app: &str, decoded: Decoded) {
+    fn add(&mut self, app: &str, decoded: Decoded<T>) {
         let named = decoded.messages.into_iter().map(|item| item.map_err(|error| error.of_app(app)));
         self.decoded.messages.extend(named);
     }
@@ -103,7 +104,7 @@ impl PollingGroup {
     }
 }
 
-impl LiveSource for PollingGroup {
+impl<T: Stored + Send> LiveSource<T> for PollingGroup<T> {
     fn receive(&mut self) -> Progress {
         if !self.decoded.messages.is_empty() {
             return Progress::More;
@@ -118,7 +119,7 @@ impl LiveSource for PollingGroup {
         None
     }
 
-    fn take_decoded(&mut self) -> Option<Decoded> {
+    fn take_decoded(&mut self) -> Option<Decoded<T>> {
         if self.decoded.messages.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
             return None;
         }
@@ -128,7 +129,7 @@ impl LiveSource for PollingGroup {
         Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
     }
 
-    fn decoder(&self) -> Option<Decoder<LogMessage>> {
+    fn decoder(&self) -> Option<Decoder<T>> {
         None
     }
 

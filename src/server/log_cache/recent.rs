@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use super::pages::{Page, collect_newest};
-use super::requests::{read_lines, request};
+use super::requests::{read_items, request};
 use crate::error::Result;
 use crate::message::LogMessage;
 use crate::net::on_behalf::OnBehalf;
@@ -152,7 +152,7 @@ impl Pages<'_> {
 }
 
 fn decode(call: &Call<'_>, received: &[u8], body: impl Read, page: &mut Page) -> Result<usize> {
-    read_lines(call, received, body, |line| page.add(line))
+    read_items(call, received, body, |line| page.add(line))
 }
 
 /// The body of a page.

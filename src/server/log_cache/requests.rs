@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
+use super::engine::Stored;
 use crate::envelope::Envelope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
@@ -77,52 +78,65 @@ pub(super) fn is_too_large(error: &Error) -> bool {
         && error.body().and_then(v2::grpc_code) == Some(RESOURCE_EXHAUSTED)
 }
 
-/// Reads the lines in the body of a response, to its end. The beginning of the body may already have been received. Returns
-/// the number of envelopes in it.
-pub(super) fn read_lines(
-    call: &Call<'_>,
-    received: &[u8],
-    body: impl Read,
-    mut each: impl FnMut(LogMessage) -> Result<()>,
-) -> Result<usize> {
-    let app_guid = call.app_guid.trim();
-    read_items(call, "the recent messages", received, body, |mut line: LogMessage| {
-        // Korifi sends no source id. The response is about one app only.
-        if line.app_id.is_empty() {
-            app_guid.clone_into(&mut line.app_id);
-        }
-        each(line)
-    })
+/// What a response is read to: log messages, or envelopes.
+pub(crate) trait Readable: FromV2 {
+    /// What they are called in an error.
+    const WHAT: &'static str;
+
+    /// Adds what Korifi leaves out, or has in another place. The response is about one source only.
+    fn complete(&mut self, source: &str);
 }
 
-/// Does the same with envelopes of all types.
-pub(super) fn read_envelopes(
-    call: &Call<'_>,
-    body: impl Read,
-    mut each: impl FnMut(Envelope) -> Result<()>,
-) -> Result<usize> {
-    let source = call.app_guid.trim();
-    read_items(call, "the envelopes", &[], body, |mut envelope: Envelope| {
-        if envelope.source_id.is_empty() {
-            source.clone_into(&mut envelope.source_id);
+impl Readable for LogMessage {
+    const WHAT: &'static str = "the recent messages";
+
+    fn complete(&mut self, source: &str) {
+        if self.app_id.is_empty() {
+            source.clone_into(&mut self.app_id);
         }
-        // Korifi has the instance of a gauge in a tag.
-        if envelope.instance_id.is_empty()
-            && let Some(instance) = envelope.tags.get("instance_id")
+    }
+}
+
+impl Readable for Envelope {
+    const WHAT: &'static str = "the envelopes";
+
+    fn complete(&mut self, source: &str) {
+        if self.source_id.is_empty() {
+            source.clone_into(&mut self.source_id);
+        }
+        if self.instance_id.is_empty()
+            && let Some(instance) = self.tags.get("instance_id")
         {
-            instance.clone_into(&mut envelope.instance_id);
+            instance.clone_into(&mut self.instance_id);
         }
-        each(envelope)
-    })
+    }
 }
 
-fn read_items<T: FromV2>(
+/// Reads a page, as far as it may be in memory. Returns the number of envelopes in the response, too.
+pub(super) fn read_page<T: Readable + Stored>(call: &Call<'_>, body: impl Read) -> Result<(Vec<T>, usize)> {
+    let (mut items, mut size) = (Vec::new(), 0_usize);
+    let max_size = call.settings().max_recent_size;
+    let count = read_items(call, &[], body, |item: T| {
+        size = size.saturating_add(item.size());
+        items.push(item);
+        if size > max_size {
+            let text = format!("a page of Log Cache is larger than {max_size} bytes: see Builder::max_recent_size");
+            return Err(Error::new(ErrorKind::TooLarge, text));
+        }
+        Ok(())
+    })?;
+    Ok((items, count))
+}
+
+/// Reads the body of a response to its end. The beginning of the body may already have been received. Returns the number of
+/// envelopes in it.
+pub(super) fn read_items<T: Readable>(
     call: &Call<'_>,
-    what: &str,
     received: &[u8],
     mut body: impl Read,
     mut each: impl FnMut(T) -> Result<()>,
 ) -> Result<usize> {
+    let source = call.app_guid.trim();
     let mut count = 0;
     let mut skipped = Skipped::default();
     let mut add = |item: Result<Option<T>>| {
@@ -130,7 +144,10 @@ fn read_items<T: FromV2>(
         // Without this, megabytes that the system has already received would still be read.
         call.cancel().check()?;
         match item {
-            Ok(Some(item)) => each(item),
+            Ok(Some(mut item)) => {
+                item.complete(source);
+                each(item)
+            }
             Ok(None) => skipped.add(None),
             Err(error) => skipped.add(Some(error)),
         }
@@ -140,7 +157,7 @@ fn read_items<T: FromV2>(
         result = add(item);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
-    .map_err(|error| explain_timeout(response_error(what, error, call.cancel()), call.timeouts))?;
+    .map_err(|error| explain_timeout(response_error(T::WHAT, error, call.cancel()), call.timeouts))?;
     if result.is_ok() {
         finish(body);
     }

@@ -180,6 +180,12 @@ impl Walk {
     }
 }
 
+/// Returns the types to ask for. Empty: all.
+pub(super) fn types(selection: &Selection) -> Vec<&'static str> {
+    let selected: Vec<_> = NAMES.iter().filter(|(it, _)| selection.has(*it)).map(|(_, name)| *name).collect();
+    if selected.len() < NAMES.len() { selected } else { Vec::new() }
+}
+
 /// Returns true if an envelope is known, and counts it once less.
 fn take_one(known: &mut HashMap<String, usize>, envelope: &Envelope) -> bool {
     match known.get_mut(&key(envelope)) {
@@ -210,10 +216,7 @@ impl PageRequest<'_> {
         }
         self.start.inspect(|start| add("start_time", start));
         self.end.inspect(|end| add("end_time", end));
-        let types = NAMES.iter().filter(|(envelope_type, _)| self.selection.has(*envelope_type));
-        if types.clone().count() < NAMES.len() {
-            types.for_each(|(_, name)| add("envelope_types", name));
-        }
+        types(self.selection).iter().for_each(|name| add("envelope_types", name));
         if let Some(pattern) = name_filter {
             add("name_filter", &utf8_percent_encode(pattern, NON_ALPHANUMERIC));
         }

@@ -6,30 +6,30 @@ use super::Engine;
 use super::gaps::Gap;
 use super::seen::Key;
 use super::step::{Answer, Poll, Reading, Step};
-use crate::message::LogMessage;
+use super::stored::Stored;
 
 /// How often the oldest envelope is asked for while nothing changes.
 const ASK_EVERY: Duration = Duration::from_secs(30);
 /// So many times in a row the oldest envelope may say that an anchor is still there while it is in no page.
 const MOST_CONTRADICTIONS: u32 = 3;
 
-impl Engine {
+impl<T: Stored> Engine<T> {
     /// Takes the lines of a page that were asked for and says how far it reaches.
     pub(super) fn open(
         &mut self,
         reading: Reading,
-        mut lines: Vec<LogMessage>,
+        mut lines: Vec<T>,
         is_full: bool,
         sent: Duration,
         now: Duration,
-    ) -> Answer {
+    ) -> Answer<T> {
         let end = reading.end.unwrap_or(i64::MAX);
-        if lines.iter().any(|line| line.timestamp >= end) {
+        if lines.iter().any(|line| line.timestamp() >= end) {
             self.ignores_end = true;
         }
         // What is before the beginning may have been forgotten, and would be returned once more.
-        lines.retain(|line| line.timestamp >= reading.from);
-        let newest = lines.iter().map(|line| line.timestamp).max();
+        lines.retain(|line| line.timestamp() >= reading.from);
+        let newest = lines.iter().map(|line| line.timestamp()).max();
         if let Some(newest) = newest {
             self.clock.reached(newest, now);
         }
@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// Looks for the anchors of a page.
-    pub(super) fn judge(&mut self, poll: Poll, reading: Reading, answer: Answer, now: Duration) {
+    pub(super) fn judge(&mut self, poll: Poll, reading: Reading, answer: Answer<T>, now: Duration) {
         let has_anchor = self.has_anchor(&answer);
         if has_anchor {
             self.asked = None;
@@ -74,12 +74,12 @@ impl Engine {
         }
     }
 
-    fn has_anchor(&self, answer: &Answer) -> bool {
+    fn has_anchor(&self, answer: &Answer<T>) -> bool {
         answer.keys.iter().any(|key| self.seen.is_anchor(key))
     }
 
     /// Returns true if the page should show a line that was seen before.
-    fn expects_anchor(&self, reading: Reading, answer: &Answer) -> bool {
+    fn expects_anchor(&self, reading: Reading, answer: &Answer<T>) -> bool {
         let has_anchor = |until| self.seen.first_anchor(reading.from, until).is_some();
         // After a gap there may be no anchor at all. Then only the oldest envelope tells of another one. A page that
         // begins after the newest line has none either, and needs none: the page before it has.
@@ -89,7 +89,7 @@ impl Engine {
 
     /// Returns the line that proves that none of those which are still looked for has been removed: the one before them
     /// or, right after a gap, the first of them. Only a page that begins there can show it.
-    fn first_expected(&self, reading: Reading, answer: &Answer) -> Option<Key> {
+    fn first_expected(&self, reading: Reading, answer: &Answer<T>) -> Option<Key> {
         let settled = self.windows.settled();
         let before = self.seen.last_anchor(reading.from, settled);
         let first = before.or_else(|| self.seen.first_anchor(settled, answer.until));
@@ -97,7 +97,14 @@ impl Engine {
     }
 
     /// Decides by the oldest envelope what it means that a page does not show the anchor that it should.
-    pub(super) fn decide(&mut self, poll: Poll, reading: Reading, answer: Answer, oldest: Option<i64>, now: Duration) {
+    pub(super) fn decide(
+        &mut self,
+        poll: Poll,
+        reading: Reading,
+        answer: Answer<T>,
+        oldest: Option<i64>,
+        now: Duration,
+    ) {
         let Some(oldest) = oldest else {
             // The node may be away.
             return self.drop_page(&poll, now);
@@ -123,7 +130,7 @@ impl Engine {
         } else {
             // No line has been read since the last gap. The store is still the same if it has the same oldest envelope, or
             // another one from before this was last asked. A new line is no witness of that: it may have come late.
-            let is_new = answer.lines.iter().any(|line| line.timestamp <= oldest);
+            let is_new = answer.lines.iter().any(|line| line.timestamp() <= oldest);
             self.oldest
                 .is_some_and(|(before, clock)| oldest == before || (!is_new && (before..=clock).contains(&oldest)))
         };
@@ -141,7 +148,7 @@ impl Engine {
     }
 
     /// Returns the new lines of a page, moves the marks and goes on to the next page.
-    fn accept(&mut self, mut poll: Poll, reading: Reading, answer: Answer, moves_marks: bool, now: Duration) {
+    fn accept(&mut self, mut poll: Poll, reading: Reading, answer: Answer<T>, moves_marks: bool, now: Duration) {
         self.report_gap(now);
         let next = (answer.until < reading.end.unwrap_or(i64::MAX)).then_some(answer.until);
         let new = self.seen.judge(answer.lines, &answer.keys);

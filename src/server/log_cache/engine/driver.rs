@@ -73,15 +73,21 @@ pub(crate) struct Range {
 }
 
 /// A response to [`Next::Read`].
-#[derive(Debug, Default)]
-pub(crate) struct Page {
+#[derive(Debug)]
+pub(crate) struct Page<T = LogMessage> {
     /// In the order of the server.
-    pub(crate) lines: Vec<LogMessage>,
+    pub(crate) lines: Vec<T>,
     /// The number of envelopes in the response, with those that are no log line.
     pub(crate) envelopes: usize,
     /// The `Date` of the response, in nanoseconds since the epoch: where a tail begins if there are no lines, and how far
     /// a gap reaches at most.
     pub(crate) date: Option<i64>,
+}
+
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Page { lines: Vec::new(), envelopes: 0, date: None }
+    }
 }
 
 /// Why there is no response.

@@ -767,7 +767,7 @@ fn the_time_of_the_question_for_the_oldest_envelope_counts_as_load() {
 #[test]
 fn an_answer_to_another_question_changes_nothing() {
     let now = Duration::from_secs(30);
-    let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+    let mut engine: Engine = Engine::new(&Config::default(), Start::Tail, 1);
     let seed = engine.next(now);
     engine.oldest(Some(EPOCH), now);
     assert_eq!(engine.next(now), seed);
@@ -920,7 +920,7 @@ fn a_metric_after_a_restart_tells_of_it_though_the_app_is_silent() {
 
 #[test]
 fn an_empty_page_alone_moves_no_mark() {
-    let mut engine = Engine::new(&Config::default(), Start::Since(5), 1);
+    let mut engine: Engine = Engine::new(&Config::default(), Start::Since(5), 1);
     for n in 0..20 {
         let now = Duration::from_secs(10 * n);
         assert!(matches!(engine.next(now), Next::Read(Range { start: 5, end: None, .. })));
@@ -1144,7 +1144,7 @@ fn an_empty_seed_gives_nothing_of_the_past_later() {
     assert!(new_app.engine.floor >= EPOCH - 12 * SECOND);
     // A date may have been rounded up. Envelopes that are no lines make no difference.
     for envelopes in [0, 1000] {
-        let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+        let mut engine: Engine = Engine::new(&Config::default(), Start::Tail, 1);
         engine.next(Duration::ZERO);
         engine.page(Page { date: Some(EPOCH), envelopes, ..Page::default() }, Duration::ZERO);
         assert_eq!(engine.clock.earliest(Duration::ZERO), Some(EPOCH - SECOND));
@@ -1159,7 +1159,7 @@ fn an_empty_seed_gives_nothing_of_the_past_later() {
     assert_eq!(sorted(&away), (0..100).collect::<Vec<_>>());
 
     // The same, without a date to go by: it asks again.
-    let mut engine = Engine::new(&Config::default(), Start::Tail, 1);
+    let mut engine: Engine = Engine::new(&Config::default(), Start::Tail, 1);
     assert!(matches!(engine.next(Duration::ZERO), Next::Read(_)));
     engine.page(Page::default(), Duration::ZERO);
     assert!(matches!(engine.next(Duration::ZERO), Next::Wait(_)));
@@ -1186,11 +1186,11 @@ fn the_seed_of_a_tail_ends_after_ten_pages() {
 }
 
 /// What a seed makes of a page, newest first. Only the first `new` lines of it have not been read before.
-fn add(seed: &mut Seed, times: &[i64], new: usize, is_full: bool) -> bool {
+fn add(seed: &mut Seed<LogMessage>, times: &[i64], new: usize, is_full: bool) -> bool {
     seed.add(times, times[..new].iter().map(|time| line(*time, 0)).collect(), is_full)
 }
 
-fn lines_goal(count: usize) -> Seed {
+fn lines_goal(count: usize) -> Seed<LogMessage> {
     Seed::new(Goal::Lines { count, size: usize::MAX })
 }
 
@@ -1263,12 +1263,12 @@ fn a_response_that_is_too_large_is_asked_for_in_smaller_pages() {
     }
     let mut sizes = PageSize::new(1000);
     assert!(sizes.too_large(1000) && sizes.limit() == 500);
-    sizes.received(&[]);
+    sizes.received(&[] as &[LogMessage]);
     assert_eq!(sizes.limit(), 1000);
     assert!(!sizes.too_large(1));
     for limit in [1, 2, 4] {
         assert_eq!(sizes.limit(), limit);
-        sizes.received(&[]);
+        sizes.received(&[] as &[LogMessage]);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::gaps::Gap;
+use super::stored::Stored;
 use crate::message::LogMessage;
 
 /// No more lines than this are held back to be sorted.
@@ -10,39 +11,39 @@ const MOST_HELD: usize = 10_000;
 
 /// What an engine returns.
 #[derive(Debug)]
-pub(crate) enum Item {
+pub(crate) enum Item<T = LogMessage> {
     /// Lines of the given range may be missing. It comes before the lines of the response that told of it.
     Gap(Gap),
     /// New lines of one response, sorted by time.
-    Lines(Vec<LogMessage>),
+    Lines(Vec<T>),
 }
 
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct Outbox<T> {
     /// In nanoseconds.
     hold: i64,
     /// By time, then in the order in which they came.
-    held: BTreeMap<(i64, u64), LogMessage>,
+    held: BTreeMap<(i64, u64), T>,
     count: u64,
-    ready: VecDeque<Item>,
+    ready: VecDeque<Item<T>>,
 }
 
-impl Outbox {
+impl<T: Stored> Outbox<T> {
     pub(super) fn new(hold: i64) -> Self {
         Outbox { hold, held: BTreeMap::new(), count: 0, ready: VecDeque::new() }
     }
 
-    pub(super) fn push(&mut self, mut lines: Vec<LogMessage>) {
+    pub(super) fn push(&mut self, mut lines: Vec<T>) {
         if self.hold > 0 {
             for line in lines {
                 self.count += 1;
-                self.held.insert((line.timestamp, self.count), line);
+                self.held.insert((line.timestamp(), self.count), line);
             }
             let excess = self.held.len().saturating_sub(MOST_HELD);
             self.release_first(excess);
         } else if !lines.is_empty() {
             // The store's order is that of its keys, which are up to 4000 ns after the time.
-            lines.sort_by_key(|line| line.timestamp);
+            lines.sort_by_key(|line| line.timestamp());
             self.ready.push_back(Item::Lines(lines));
         }
     }
@@ -71,7 +72,7 @@ impl Outbox {
         }
     }
 
-    pub(super) fn take(&mut self) -> Option<Item> {
+    pub(super) fn take(&mut self) -> Option<Item<T>> {
         self.ready.pop_front()
     }
 

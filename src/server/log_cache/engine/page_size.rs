@@ -1,10 +1,10 @@
 //! [`PageSize`]: how many lines to ask for.
 
-use crate::message::LogMessage;
+use super::stored::Stored;
 
 /// What a response should hold at most, in bytes. A line can have 65 KiB, so that 1000 of them are too many at once.
 const RESPONSE: usize = 1 << 20;
-/// What a line takes in JSON besides its payload: about, and in bytes.
+/// What a line takes in JSON besides its text: about, and in bytes.
 const OVERHEAD: usize = 400;
 
 /// The size of a page: as configured, less if lines are long, and less if the server says that a response is too large.
@@ -32,10 +32,10 @@ impl PageSize {
         limit > 1
     }
 
-    pub(super) fn received(&mut self, lines: &[LogMessage]) {
+    pub(super) fn received(&mut self, lines: &[impl Stored]) {
         self.accepted = (self.accepted * 2).min(self.most);
         if !lines.is_empty() {
-            let size: usize = lines.iter().map(|line| OVERHEAD + line.message.len() / 3 * 4).sum();
+            let size: usize = lines.iter().map(|line| OVERHEAD + line.text_size()).sum();
             // Half of what it was and half of what came, so that one page of long lines does not decide alone.
             self.mean = self.mean.midpoint(size / lines.len());
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::step::{Poll, Reading, Step};
+use super::stored::Stored;
 
 /// The stretch before the server's clock that every poll reads.
 const OVERLAP: i64 = 1_000_000_000;
@@ -12,7 +13,7 @@ const DUE_LINES: usize = 1000;
 /// A poll reads so many pages more of older windows than of the front.
 const SPARE_PAGES: usize = 2;
 
-impl Engine {
+impl<T: Stored> Engine<T> {
     pub(super) fn begin_poll(&mut self, now: Duration) {
         self.shed(now);
         let mut front = self.front(self.clock.earliest(now));

@@ -1,7 +1,7 @@
 //! [`Seed`]: the first reading of a tail, backwards from the newest line.
 
 use super::driver::Range;
-use crate::message::LogMessage;
+use super::stored::Stored;
 
 /// A tail that does not return old lines reads no further back than this many pages.
 const MOST_PAGES: usize = 10;
@@ -16,9 +16,9 @@ pub(super) enum Goal {
 }
 
 #[derive(Debug)]
-pub(super) struct Seed {
+pub(super) struct Seed<T> {
     goal: Goal,
-    newest_first: Vec<LogMessage>,
+    newest_first: Vec<T>,
     size: usize,
     newest: Option<i64>,
     oldest: i64,
@@ -28,7 +28,7 @@ pub(super) struct Seed {
     pages: usize,
 }
 
-impl Seed {
+impl<T: Stored> Seed<T> {
     pub(super) fn new(goal: Goal) -> Self {
         Seed {
             goal,
@@ -64,16 +64,16 @@ impl Seed {
     ///
     /// `times` are those of all lines of the page. A full page begins the next one with its oldest time once more: a
     /// strict server may have cut lines of that time off.
-    pub(super) fn add(&mut self, times: &[i64], new: Vec<LogMessage>, is_full: bool) -> bool {
+    pub(super) fn add(&mut self, times: &[i64], new: Vec<T>, is_full: bool) -> bool {
         self.pages += 1;
         let has_new = !new.is_empty();
         for line in new {
-            self.newest = Some(self.newest.map_or(line.timestamp, |newest| newest.max(line.timestamp)));
-            if line.timestamp < self.oldest {
-                self.oldest = line.timestamp;
+            self.newest = Some(self.newest.map_or(line.timestamp(), |newest| newest.max(line.timestamp())));
+            if line.timestamp() < self.oldest {
+                self.oldest = line.timestamp();
                 self.at_oldest = 0;
             }
-            self.at_oldest += usize::from(line.timestamp == self.oldest);
+            self.at_oldest += usize::from(line.timestamp() == self.oldest);
             if let Goal::Lines { .. } = self.goal {
                 self.size += line.size();
                 self.newest_first.push(line);
@@ -95,7 +95,7 @@ impl Seed {
 
     /// Returns the time from which on the tail returns lines, and the lines to return at once, newest last. There is
     /// at least one line. `is_end` says that the last page had all that there was.
-    pub(super) fn finish(mut self, is_end: bool) -> (i64, Vec<LogMessage>) {
+    pub(super) fn finish(mut self, is_end: bool) -> (i64, Vec<T>) {
         let newest = self.newest.unwrap_or_default();
         match self.goal {
             Goal::Horizon(horizon) => {
@@ -104,7 +104,7 @@ impl Seed {
             }
             Goal::Lines { count, .. } => {
                 self.newest_first.truncate(count);
-                let floor = self.newest_first.iter().map(|line| line.timestamp).min().unwrap_or(newest);
+                let floor = self.newest_first.iter().map(|line| line.timestamp()).min().unwrap_or(newest);
                 self.newest_first.reverse();
                 (floor, self.newest_first)
             }

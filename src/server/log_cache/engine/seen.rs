@@ -1,9 +1,9 @@
 //! [`Seen`]: the lines that have been returned, so that none is returned twice.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
-use crate::message::LogMessage;
+use super::stored::Stored;
 
 /// A line's time, and a hash of its content.
 pub(super) type Key = (i64, u64);
@@ -29,16 +29,17 @@ struct Entry {
 }
 
 impl Seen {
-    pub(super) fn key(&self, line: &LogMessage) -> Key {
-        let content = (&line.source_name, &line.source_id, line.message_type, &line.message);
-        (line.timestamp, self.hasher.hash_one(content))
+    pub(super) fn key(&self, line: &impl Stored) -> Key {
+        let mut hasher = self.hasher.build_hasher();
+        line.hash_content(&mut hasher);
+        (line.timestamp(), hasher.finish())
     }
 
     /// Counts a page's lines and returns those that are new, in the order of the page. `keys` are those of `lines`.
     ///
     /// A page may end between equal lines and so hold fewer of them than the store. That does no harm: as many as the
     /// fullest page held are returned.
-    pub(super) fn judge(&mut self, lines: Vec<LogMessage>, keys: &[Key]) -> Vec<LogMessage> {
+    pub(super) fn judge<T>(&mut self, lines: Vec<T>, keys: &[Key]) -> Vec<T> {
         let mut in_page: HashMap<Key, u32> = HashMap::with_capacity(keys.len());
         let mut is_new = |key: &Key| {
             let occurrence = in_page.entry(*key).or_default();

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use super::seed::Seed;
 use super::seen::Key;
-use crate::message::LogMessage;
 
 /// What an engine is doing.
 #[derive(Debug)]
-pub(super) enum Step {
-    Seed(Seed),
+pub(super) enum Step<T> {
+    Seed(Seed<T>),
     Pause,
     Read(Poll, Reading),
     /// A page without the expected anchors waits for the oldest envelope.
-    Ask(Poll, Reading, Answer),
+    Ask(Poll, Reading, Answer<T>),
 }
 
 /// One round: the front, then the older windows that are due.
@@ -44,8 +43,8 @@ pub(super) struct Reading {
 
 /// A page that has been read.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) lines: Vec<LogMessage>,
+pub(super) struct Answer<T> {
+    pub(super) lines: Vec<T>,
     pub(super) keys: Vec<Key>,
     /// All lines of `[from, until)` are in it. If that is not all that was asked for, the next page begins there.
     pub(super) until: i64,
