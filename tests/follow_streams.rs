@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::messages::{APP, TOKEN};
 use common::{DEADLINE, within};
-use loggregator_consumer::testing::{Generation, TrafficController};
+use loggregator_consumer::testing::{Generation, RouterError, Server, TrafficController};
 use loggregator_consumer::{
     Body, Builder, Consumer, Ending, Envelope, EnvelopeType, ErrorKind, GaugeValue, LogMessage, MessageType, Polling,
     Proxy, Reconnect, Selection, Tail, Via,
@@ -275,6 +275,20 @@ fn a_stream_over_log_cache_has_only_what_is_new() {
             assert_silent(&mut tail);
         }
         assert_eq!(server.open_tails(APP), 0);
+    });
+}
+
+#[test]
+fn a_stream_is_polled_while_no_other_server_has_a_route() {
+    within(DEADLINE, || {
+        let server = serve();
+        server.take_away(Server::Doppler, RouterError::UnknownRoute);
+        server.take_away(Server::RlpGateway, RouterError::UnknownRoute);
+        let consumer = Builder::new().api(&server.api()).proxy(Proxy::none()).build().unwrap();
+        let mut tail = consumer.stream(&Selection::apps([APP, OTHER]), TOKEN).unwrap();
+        let live = one_of_each_type();
+        send(&server, &live);
+        assert_next(&mut tail, &live);
     });
 }
 
