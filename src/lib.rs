@@ -377,7 +377,8 @@
 //! Both are off by default.
 //!
 //! * `testing`: the in-process foundation of the module [`testing`].
-//! * `serde`: `Serialize` and `Deserialize` for [`LogMessage`] and [`Envelope`], with the JSON of Log Cache, so that a
+//! * `serde`: `Serialize` and `Deserialize` for [`LogMessage`], [`Envelope`] and the results of Log Cache,
+//!   [`SourceMeta`], [`LogCacheInfo`] and [`QueryResult`], with its JSON, and for [`InstanceMetrics`], so that a
 //!   tool can write JSON lines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 /// What Log Cache holds of one source: see [`Consumer::meta`](crate::Consumer::meta).
+///
+/// With the feature `serde`, it has the JSON of Log Cache, where 64-bit numbers are texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceMeta {
@@ -17,6 +19,8 @@ pub struct SourceMeta {
 }
 
 /// What Log Cache tells of itself: see [`Consumer::info`](crate::Consumer::info).
+///
+/// With the feature `serde`, it has the JSON of Log Cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogCacheInfo {

@@ -9,7 +9,11 @@ use crate::envelope::{Body, Envelope};
 ///
 /// A figure is `None` if the foundation does not tell it: those of before 2019 tell only CPU, memory and disk, log rates
 /// came in 2022, and `cpu_entitlement` in 2024.
+///
+/// With the feature `serde`, its JSON has the names and numbers of its fields, and `uptime` in seconds. What is `None` is
+/// null.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub struct InstanceMetrics {
     /// The number of the instance, from 0 on, within its process.
@@ -37,7 +41,25 @@ pub struct InstanceMetrics {
     /// What it may log, in bytes per second. -1: there is no limit.
     pub log_rate_limit: Option<i64>,
     /// How long its container had existed when it was measured.
+    #[cfg_attr(feature = "serde", serde(default, with = "seconds"))]
     pub uptime: Option<Duration>,
+}
+
+/// A duration as a number of seconds.
+#[cfg(feature = "serde")]
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, output: S) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| duration.as_secs_f64()).serialize(output)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::deserialize(input)?;
+        seconds.map(Duration::try_from_secs_f64).transpose().map_err(D::Error::custom)
+    }
 }
 
 /// The names of the figures in a gauge, in the order of [`Figures`]. Source: `SendAppMetrics` and `SendAppLogRate` of
@@ -193,5 +215,23 @@ mod tests {
         let [one] = &*found else { panic!() };
         assert_eq!((one.cpu, one.memory, one.disk, one.memory_quota), (None, Some(0), Some(u64::MAX), None));
         assert_eq!(one.uptime, Some(Duration::from_nanos(u64::MAX)));
+    }
+
+    #[test]
+    #[cfg(feature = "serde")]
+    fn the_json_has_the_names_of_the_fields_and_the_uptime_in_seconds() {
+        let all = [("cpu", 1.5), ("memory", 3e9), ("log_rate_limit", -1.0), ("container_age", 2.5e9)];
+        let found = metrics([gauge(7, "2", Some("web"), &all)]);
+        let json = serde_json::json!([{
+            "index": 2, "process_type": "web", "process_id": found[0].process_id, "timestamp": 7,
+            "cpu": 1.5, "cpu_entitlement": null, "memory": 3_000_000_000_u64, "memory_quota": null,
+            "disk": null, "disk_quota": null, "log_rate": null, "log_rate_limit": -1, "uptime": 2.5,
+        }]);
+        assert_eq!(serde_json::to_value(&found).unwrap(), json);
+        assert_eq!(serde_json::from_value::<Vec<InstanceMetrics>>(json).unwrap(), found);
+        // What is `None` may be absent.
+        let least: InstanceMetrics = serde_json::from_str(r#"{"index":0,"timestamp":1}"#).unwrap();
+        assert_eq!((least.cpu, least.uptime), (None, None));
+        assert!(serde_json::from_str::<InstanceMetrics>(r#"{"index":0,"timestamp":1,"uptime":-1}"#).is_err());
     }
 }

@@ -4,6 +4,22 @@ use std::collections::BTreeMap;
 
 /// The result of a PromQL query: see [`Consumer::query`](crate::Consumer::query) and
 /// [`query_range`](crate::Consumer::query_range).
+///
+/// With the feature `serde`, it has the JSON of Log Cache, which is that of Prometheus. `warnings` are left out if there
+/// are none, and times are cut to milliseconds. The parts of a result have their parts of the JSON:
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// use loggregator_consumer::{QueryResult, QueryValue};
+///
+/// let json = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"},"value":[1.5,"2"]}]}}"#;
+/// let result: QueryResult = serde_json::from_str(json)?;
+/// assert_eq!(serde_json::to_string(&result)?, json);
+/// let QueryValue::Vector(samples) = result.value else { panic!() };
+/// assert_eq!(serde_json::to_string(&samples[0])?, r#"{"metric":{"a":"b"},"value":[1.5,"2"]}"#);
+/// # }
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct QueryResult {

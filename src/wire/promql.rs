@@ -6,8 +6,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
-use serde_json::value::RawValue;
+use serde::de::{Deserializer, Error as _, Unexpected};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
 
 use crate::promql::{QueryResult, QueryValue, Sample, Series, VectorSample};
 
@@ -22,19 +23,10 @@ pub(crate) struct Failure {
 /// Decodes a response with status 200. The inner error is one that the server reports.
 pub(crate) fn result(json: &[u8]) -> serde_json::Result<Result<QueryResult, Failure>> {
     let response: Response = serde_json::from_slice(json)?;
-    if let Some(failure) = response.failure() {
-        return Ok(Err(failure));
+    match response.failure() {
+        Some(failure) => Ok(Err(failure)),
+        None => response.try_into().map(Ok).map_err(serde_json::Error::custom),
     }
-    let Data { result_type, result } = response.data.ok_or_else(|| serde_json::Error::missing_field("data"))?;
-    let result = result.map_or("null", RawValue::get);
-    let value = match &*result_type {
-        "scalar" => QueryValue::Scalar(serde_json::from_str::<Point>(result)?.0),
-        "vector" => QueryValue::Vector(list(result, OneSample::into_vector_sample)?),
-        "matrix" => QueryValue::Matrix(list(result, ManySamples::into_series)?),
-        // Prometheus has also `string`, which Log Cache never returns.
-        _ => return Err(serde_json::Error::custom("the type of the result is neither scalar, vector nor matrix")),
-    };
-    Ok(Ok(QueryResult { value, warnings: response.warnings.unwrap_or_default() }))
 }
 
 /// Returns the error in the body of an error response. `None`: it has another form.
@@ -42,69 +34,142 @@ pub(crate) fn failure(body: &str) -> Option<Failure> {
     serde_json::from_str::<Response>(body).ok()?.failure()
 }
 
-#[derive(serde::Deserialize)]
+/// Encodes a result as Log Cache does, which also writes zeros at the end of a time.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn encode(value: &QueryValue) -> String {
+    serde_json::to_string(&Response::new(value, &[])).unwrap_or_default()
+}
+
+#[derive(Deserialize, Serialize)]
 struct Response<'a> {
-    #[serde(borrow)]
     status: Option<Cow<'a, str>>,
-    #[serde(borrow, rename = "errorType")]
-    error_type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    error: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(rename = "errorType", skip_serializing_if = "Option::is_none")]
+    error_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     data: Option<Data<'a>>,
-    warnings: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Cow<'a, [String]>>,
 }
 
-#[derive(serde::Deserialize)]
-struct Data<'a> {
-    #[serde(borrow, default, rename = "resultType")]
-    result_type: Cow<'a, str>,
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
+/// Prometheus has also the type `string`, which Log Cache never returns.
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Data<'a> {
+    Scalar(Point),
+    Vector(Option<Vec<OneSample<'a>>>),
+    Matrix(Option<Vec<ManySamples<'a>>>),
 }
 
-impl Response<'_> {
+/// A series with one sample. Prometheus may send a histogram in place of it.
+#[derive(Deserialize, Serialize)]
+struct OneSample<'a> {
+    metric: Option<Cow<'a, BTreeMap<String, String>>>,
+    value: Option<Point>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct ManySamples<'a> {
+    metric: Option<Cow<'a, BTreeMap<String, String>>>,
+    /// Log Cache writes null for a series without samples.
+    values: Option<Vec<Point>>,
+}
+
+struct Point(Sample);
+
+impl<'a> Response<'a> {
+    #[cfg(any(test, feature = "serde", feature = "testing"))]
+    fn new(value: &'a QueryValue, warnings: &'a [String]) -> Self {
+        Response {
+            status: Some("success".into()),
+            error_type: None,
+            error: None,
+            data: Some(value.into()),
+            warnings: Some(warnings.into()).filter(|warnings: &Cow<[_]>| !warnings.is_empty()),
+        }
+    }
+
     fn failure(&self) -> Option<Failure> {
-        let text = |text: &Option<Cow<str>>| text.as_deref().unwrap_or_default().to_owned();
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let failure = || Failure { error_type: text(&self.error_type), message: text(&self.error) };
         (self.status.as_deref() == Some("error")).then(failure)
     }
 }
 
-/// A series with one sample. Prometheus may send a histogram in place of it.
-#[derive(serde::Deserialize)]
-struct OneSample {
-    metric: Option<BTreeMap<String, String>>,
-    value: Option<Point>,
-}
+impl TryFrom<Response<'_>> for QueryResult {
+    type Error = &'static str;
 
-#[derive(serde::Deserialize)]
-struct ManySamples {
-    metric: Option<BTreeMap<String, String>>,
-    /// Log Cache writes null for a series without samples.
-    values: Option<Vec<Point>>,
-}
-
-impl OneSample {
-    fn into_vector_sample(self) -> Option<VectorSample> {
-        let sample = self.value?.0;
-        Some(VectorSample { labels: self.metric.unwrap_or_default(), sample })
+    fn try_from(response: Response<'_>) -> Result<Self, Self::Error> {
+        if response.failure().is_some() {
+            return Err("the query failed");
+        }
+        let value = response.data.ok_or("the response has no data")?.into();
+        Ok(QueryResult { value, warnings: response.warnings.unwrap_or_default().into_owned() })
     }
 }
 
-impl ManySamples {
-    fn into_series(self) -> Option<Series> {
-        let samples = self.values.unwrap_or_default().into_iter().map(|point| point.0).collect();
-        Some(Series { labels: self.metric.unwrap_or_default(), samples })
+impl From<Data<'_>> for QueryValue {
+    fn from(data: Data<'_>) -> Self {
+        match data {
+            Data::Scalar(point) => QueryValue::Scalar(point.into()),
+            Data::Vector(list) => {
+                QueryValue::Vector(list.into_iter().flatten().filter_map(|one| one.try_into().ok()).collect())
+            }
+            Data::Matrix(list) => QueryValue::Matrix(list.into_iter().flatten().map(Series::from).collect()),
+        }
     }
 }
 
-fn list<'a, T: Deserialize<'a>, U>(json: &'a str, convert: impl Fn(T) -> Option<U>) -> serde_json::Result<Vec<U>> {
-    let list: Option<Vec<T>> = serde_json::from_str(json)?;
-    Ok(list.unwrap_or_default().into_iter().filter_map(convert).collect())
+impl<'a> From<&'a QueryValue> for Data<'a> {
+    fn from(value: &'a QueryValue) -> Self {
+        match value {
+            QueryValue::Scalar(sample) => Data::Scalar(sample.into()),
+            QueryValue::Vector(samples) => Data::Vector(Some(samples.iter().map(OneSample::from).collect())),
+            QueryValue::Matrix(series) => Data::Matrix(Some(series.iter().map(ManySamples::from).collect())),
+        }
+    }
 }
 
-struct Point(Sample);
+impl TryFrom<OneSample<'_>> for VectorSample {
+    type Error = &'static str;
+
+    fn try_from(one: OneSample<'_>) -> Result<Self, Self::Error> {
+        let sample = one.value.ok_or("the series has no sample")?.into();
+        Ok(VectorSample { labels: one.metric.unwrap_or_default().into_owned(), sample })
+    }
+}
+
+impl<'a> From<&'a VectorSample> for OneSample<'a> {
+    fn from(VectorSample { labels, sample }: &'a VectorSample) -> Self {
+        OneSample { metric: Some(Cow::Borrowed(labels)), value: Some(sample.into()) }
+    }
+}
+
+impl From<ManySamples<'_>> for Series {
+    fn from(ManySamples { metric, values }: ManySamples<'_>) -> Self {
+        let samples = values.into_iter().flatten().map(Sample::from).collect();
+        Series { labels: metric.unwrap_or_default().into_owned(), samples }
+    }
+}
+
+impl<'a> From<&'a Series> for ManySamples<'a> {
+    fn from(Series { labels, samples }: &'a Series) -> Self {
+        let values = samples.iter().map(Point::from).collect();
+        ManySamples { metric: Some(Cow::Borrowed(labels)), values: Some(values) }
+    }
+}
+
+impl From<Point> for Sample {
+    fn from(point: Point) -> Self {
+        point.0
+    }
+}
+
+impl From<&Sample> for Point {
+    fn from(sample: &Sample) -> Self {
+        Point(*sample)
+    }
+}
 
 impl<'de> Deserialize<'de> for Point {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
@@ -120,39 +185,27 @@ impl<'de> Deserialize<'de> for Point {
     }
 }
 
-/// Encodes a result as Log Cache does.
-#[cfg(any(test, feature = "testing"))]
-pub(crate) fn encode(value: &QueryValue) -> String {
-    let text = |text: &str| serde_json::Value::from(text).to_string();
-    let point = |sample: &Sample| {
-        let milliseconds = sample.time.div_euclid(1_000_000);
-        let value = match sample.value {
-            value if value.is_infinite() => if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned(),
-            value => value.to_string(),
+impl Serialize for Point {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        let Sample { time, value } = self.0;
+        let value = match value {
+            f64::INFINITY => "+Inf".to_owned(),
+            f64::NEG_INFINITY => "-Inf".to_owned(),
+            _ => value.to_string(),
         };
-        let (sign, milliseconds) = (if milliseconds < 0 { "-" } else { "" }, milliseconds.unsigned_abs());
-        format!(r#"[{sign}{}.{:03},"{value}"]"#, milliseconds / 1000, milliseconds % 1000)
-    };
-    let metric = |labels: &BTreeMap<String, String>| {
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{}:{}", text(name), text(value))).collect();
-        format!(r#"{{"metric":{{{}}}"#, labels.join(","))
-    };
-    let (result_type, result) = match value {
-        QueryValue::Scalar(sample) => ("scalar", point(sample)),
-        QueryValue::Vector(samples) => {
-            let one = |one: &VectorSample| format!(r#"{},"value":{}}}"#, metric(&one.labels), point(&one.sample));
-            ("vector", format!("[{}]", samples.iter().map(one).collect::<Vec<_>>().join(",")))
-        }
-        QueryValue::Matrix(series) => {
-            let one = |one: &Series| {
-                let points: Vec<_> = one.samples.iter().map(point).collect();
-                format!(r#"{},"values":[{}]}}"#, metric(&one.labels), points.join(","))
-            };
-            ("matrix", format!("[{}]", series.iter().map(one).collect::<Vec<_>>().join(",")))
-        }
-    };
-    format!(r#"{{"status":"success","data":{{"resultType":"{result_type}","result":{result}}}}}"#)
+        ((time / 1_000_000) as f64 / 1000.0, value).serialize(output)
+    }
 }
+
+#[cfg(feature = "serde")]
+impl<'a> From<&'a QueryResult> for Response<'a> {
+    fn from(QueryResult { value, warnings }: &'a QueryResult) -> Self {
+        Response::new(value, warnings)
+    }
+}
+
+#[cfg(feature = "serde")]
+serde_as! { QueryResult: Response, QueryValue: Data, VectorSample: OneSample, Series: ManySamples, Sample: Point }
 
 #[cfg(test)]
 mod tests {
@@ -278,6 +331,47 @@ mod tests {
             }
             crate::fuzzing::promql(&json);
         }
+    }
+
+    #[test]
+    #[cfg(feature = "serde")]
+    fn a_captured_result_is_the_same_json_again() {
+        let capture = serde_json::from_slice(&captures::body("lc-promql-instant.http")).unwrap();
+        // As Prometheus writes them.
+        let others = [
+            data("scalar", r#"[-1.5,"NaN"]"#),
+            data("vector", r#"[{"metric":{},"value":[1.5,"2"]},{"metric":{"a":"b"},"value":[0.001,"-Inf"]}]"#),
+            data("matrix", r#"[{"metric":{"a":"b"},"values":[[9223372036.854,"+Inf"],[2.25,"0.1"]]}]"#),
+            r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["a","b"]}"#.to_owned(),
+        ];
+        let others = others.iter().map(|json| serde_json::from_str(json).unwrap());
+        for theirs in others.chain([capture]) {
+            let theirs: serde_json::Value = theirs;
+            let result: QueryResult = serde_json::from_value(theirs.clone()).unwrap();
+            assert_eq!(serde_json::to_value(&result).unwrap(), theirs);
+            let value: QueryValue = serde_json::from_value(theirs["data"].clone()).unwrap();
+            assert_eq!(serde_json::to_value(&value).unwrap(), theirs["data"]);
+            let list = &theirs["data"]["result"];
+            match value {
+                QueryValue::Scalar(sample) => assert_eq!(serde_json::to_value(sample).unwrap(), *list),
+                QueryValue::Vector(samples) => {
+                    assert_eq!(serde_json::to_value(&samples).unwrap(), *list);
+                    assert_eq!(serde_json::from_value::<Vec<VectorSample>>(list.clone()).unwrap(), samples);
+                }
+                QueryValue::Matrix(series) => {
+                    assert_eq!(serde_json::to_value(&series).unwrap(), *list);
+                    assert_eq!(serde_json::from_value::<Vec<Series>>(list.clone()).unwrap(), series);
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "serde")]
+    fn a_failure_and_a_series_without_a_sample_are_no_results() {
+        let failure = serde_json::from_slice::<QueryResult>(&captures::body("lc-promql-err.http")).unwrap_err();
+        assert_eq!(failure.to_string(), "the query failed");
+        assert!(serde_json::from_str::<VectorSample>(r#"{"metric":{}}"#).is_err());
     }
 
     #[test]
