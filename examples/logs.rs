@@ -18,7 +18,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use loggregator_consumer::{
-    App, Builder, Choice, Consumer, ErrorKind, LogMessage, MessageType, Reconnect, Tail, sort_recent,
+    App, Builder, Choice, Consumer, Ending, ErrorKind, LogMessage, MessageType, Reconnect, Tail, sort_recent,
 };
 
 const USAGE: &str =
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         _ => return wrong_arguments(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // The reader of our output, such as `head`, has read enough.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -76,7 +76,7 @@ fn tail(consumer: &Consumer, apps: &[App]) -> loggregator_consumer::Result<Tail>
     }
 }
 
-fn print_recent(names: &[String], is_json: bool) -> Result<(), Box<dyn Error>> {
+fn print_recent(names: &[String], is_json: bool) -> Result<ExitCode, Box<dyn Error>> {
     let consumer = consumer()?;
     let apps = find(&consumer, names)?;
     let (mut messages, mut error) = (Vec::new(), None);
@@ -93,7 +93,7 @@ fn print_recent(names: &[String], is_json: bool) -> Result<(), Box<dyn Error>> {
     sort_recent(&mut messages);
     let printer = Printer { apps, is_json };
     messages.iter().try_for_each(|message| printer.print(message))?;
-    error.map_or(Ok(()), |error| Err(error.into()))
+    error.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
 /// Prints what a call returns. `choice` says from which server.
@@ -102,14 +102,14 @@ fn print_live(
     is_json: bool,
     call: fn(&Consumer, &[App]) -> loggregator_consumer::Result<Tail>,
     choice: fn(&Consumer) -> loggregator_consumer::Result<Choice>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<ExitCode, Box<dyn Error>> {
     let consumer = consumer()?;
     // Ctrl-C closes the tail, or interrupts the calls before it.
     let closing = consumer.clone();
     ctrlc::set_handler(move || _ = closing.close())?;
     let opened = find(&consumer, names).and_then(|apps| Ok((call(&consumer, &apps)?, apps)));
     let (mut tail, apps) = match opened {
-        Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::Closed => return Ok(ExitCode::SUCCESS),
         opened => opened?,
     };
     if let [_] = apps[..] {
@@ -119,16 +119,12 @@ fn print_live(
     for message in tail.by_ref() {
         match message {
             Ok(message) => printer.print(&message)?,
-            // The tail continues after a gap, after a message that could not be decoded, and without an app that has failed.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::Gap | ErrorKind::Undecodable) || error.app_id().is_some() =>
-            {
-                eprintln!("logs: {error}");
-            }
-            Err(error) => return Err(error.into()),
+            // The tail continues after a gap, after a message that could not be decoded, and if others of several apps are
+            // left.
+            Err(error) => eprintln!("logs: {error}"),
         }
     }
-    Ok(())
+    Ok(if tail.ending().is_some_and(Ending::is_clean) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Printer {

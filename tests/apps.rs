@@ -192,6 +192,40 @@ fn an_app_whose_connection_ends_is_named_and_the_tail_ends_with_the_last() {
 }
 
 #[test]
+fn a_tail_whose_connections_end_together_ends() {
+    within(DEADLINE, || {
+        let apps = guids(3);
+        let server = foundation(Generation::Today, &apps);
+        let consumer = consumer(&server, Via::Doppler);
+        for _ in 0..20 {
+            let tail = consumer.tail_apps(&apps, &server.issue_token()).unwrap();
+            apps.iter().for_each(|app| assert!(server.wait_for_tails(app, 1, DEADLINE)));
+            server.drop_tails(&apps[0]);
+            server.close_tails(&apps[1], Some(1000), "");
+            server.drop_tails(&apps[2]);
+            let mut named: Vec<_> = tail.map(|item| item.unwrap_err().app_id().unwrap().to_owned()).collect();
+            named.sort();
+            assert_eq!(named, apps);
+        }
+    });
+}
+
+#[test]
+fn all_recent_lines_of_apps_come_without_a_further_one() {
+    within(2 * DEADLINE, || {
+        const LINES: usize = 3000;
+        let apps = guids(2);
+        let server = TrafficController::builder().generation(Generation::Y2016).retain(LINES).start().unwrap();
+        for app in &apps {
+            server.add_recent(app, (0..LINES).map(|_| line(app, "recent")));
+        }
+        let builder = Consumer::builder(&server.endpoint()).recent_limit(LINES).proxy(Proxy::none());
+        let mut tail = builder.build().unwrap().follow_apps(&apps, "bearer token").unwrap();
+        assert_eq!(tail.by_ref().map(Result::unwrap).take(2 * LINES).count(), 2 * LINES);
+    });
+}
+
+#[test]
 fn an_app_whose_requests_log_cache_does_not_understand_is_named() {
     within(DEADLINE, || {
         let apps = guids(2);

@@ -506,8 +506,8 @@ impl Consumer {
     ///   [polls](crate::Polling) for all of them, over one connection; Doppler and the legacy Traffic Controller, with one
     ///   connection and two threads for each app.
     /// * An app that is rejected, or whose connection ends, is named by an error item, whose [`Error::app_id`] is the app.
-    ///   The tail continues with the others. It ends with an error when the last one has ended. If all of them are
-    ///   rejected, this returns the error of one.
+    ///   The tail continues with the others. The error of the last one is the last item, so ask [`Tail::ending`] whether the
+    ///   tail has ended. If all of them are rejected, this returns the error of one.
     /// * A [gap](ErrorKind::Gap) of one app has its `app_id`. One without an `app_id` is a gap of all of them.
     /// * Whether the stream [gives lines](Consumer#which-server-is-used) is not watched. Use
     ///   [`follow_apps`](Consumer::follow_apps) on a foundation where it may not.

@@ -15,9 +15,6 @@ use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
 use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 
-/// The most items that are taken from one tail at a time.
-const MAX_TAKEN: usize = 1024;
-
 /// The tails of several apps, for servers that have a stream for each app only. Each of them connects, reconnects and
 /// ends on its own.
 pub(crate) struct MergedTails<T> {
@@ -35,38 +32,35 @@ impl<T> MergedTails<T> {
         MergedTails { tails, cancel: Arc::clone(cancel), decoded, last_report: Instant::now() }
     }
 
-    /// Moves what a tail has to `decoded`.
+    /// Moves the next batch of a tail to `decoded`.
     fn take_from(&mut self, index: usize) -> Progress {
-        for _ in 0..MAX_TAKEN {
-            let (app, tail) = &mut self.tails[index];
-            match tail.try_recv() {
-                Ok(Ok(item)) => self.decoded.messages.push_back(Ok(item)),
-                Ok(Err(error)) => {
-                    let is_last = self.tails.len() == 1 && self.tails[index].1.has_returned_end();
-                    let error = error.of_app(&self.tails[index].0);
-                    if is_last {
-                        return Progress::Failed(error);
-                    }
-                    self.decoded.messages.push_back(Err(error));
-                }
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => {
-                    // An error has been passed on.
-                    let clean = tail.ending().filter(|ending| ending.is_clean());
-                    let error =
-                        clean.map(|ending| Error::new(ErrorKind::ClosedByServer, ending.to_string()).of_app(app));
-                    self.tails.swap_remove(index);
-                    return match error {
-                        Some(error) if self.tails.is_empty() => Progress::Failed(error),
-                        error => {
-                            self.decoded.messages.extend(error.map(Err));
-                            Progress::More
-                        }
-                    };
-                }
+        let (app, tail) = &mut self.tails[index];
+        let (mut items, has_ended) = match tail.try_batch() {
+            Ok(batch) => batch,
+            Err(TryRecvError::Empty) => return Progress::More,
+            // It has ended without an error.
+            Err(TryRecvError::Disconnected) => (vec![Err(end_of(tail))], true),
+        };
+        let end = if has_ended { items.pop() } else { None };
+        let name = |error: Error| error.of_app(app);
+        self.decoded.messages.extend(items.into_iter().map(|item| item.map_err(name)));
+        let Some(end) = end.map(|end| end.map_err(name)) else { return Progress::More };
+        self.tails.swap_remove(index);
+        match end {
+            Err(error) if self.tails.is_empty() => Progress::Failed(error),
+            end => {
+                self.decoded.messages.push_back(end);
+                Progress::More
             }
         }
-        Progress::More
+    }
+}
+
+/// Returns the error of a tail that must not end before the others.
+fn end_of<T>(tail: &Tail<T>) -> Error {
+    match tail.ending() {
+        Some(ending) => ending.error().unwrap_or_else(|| Error::new(ErrorKind::ClosedByServer, ending.to_string())),
+        None => Error::closed(),
     }
 }
 

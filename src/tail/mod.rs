@@ -237,9 +237,13 @@ impl<T> Tail<T> {
         }
     }
 
-    /// Returns true if the error that ended the tail has been returned.
-    fn has_returned_end(&self) -> bool {
-        self.end_returned
+    /// Takes a whole batch if one has arrived. Also returns true if it is the last, whose last item is the error that ended
+    /// the tail.
+    fn try_batch(&mut self) -> Result<(Vec<Result<T>>, bool), TryRecvError> {
+        self.current = self.batches.try_recv()?;
+        let items = self.current.by_ref().collect();
+        self.complete_until = self.current.complete_until().max(self.complete_until);
+        Ok((items, self.current.is_last()))
     }
 
     fn join(&mut self) {
