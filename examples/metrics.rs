@@ -1,10 +1,11 @@
 //! Shows what an app's instances use, like `top`, using the session of the `cf` CLI:
 //!
 //! ```text
-//! cargo run --example metrics -- "$(cf app my-app --guid)" [--once | --every SECONDS]
+//! cargo run --example metrics -- my-app [--once | --every SECONDS]
 //! ```
 //!
-//! On a terminal it shows a table, and draws it anew every 5 s, or as often as told, until Ctrl-C. Into a pipe or a file it prints plain lines:
+//! An app is given by its name in the space that `cf target` has set, or by its GUID. On a terminal it shows a table, and
+//! draws it anew every 5 s, or as often as told, until Ctrl-C. Into a pipe or a file it prints plain lines:
 //! one for each instance, and another one whenever its figures are new, which is every 15 s. With `--once` it shows the
 //! latest figures only. A failure that may pass is shown, and the next attempt goes on. The exit code is 0 on success, 1
 //! on an error, and 2 on wrong arguments.
@@ -19,8 +20,7 @@ use std::time::Duration;
 use loggregator_consumer::crossbeam_channel::{Receiver, bounded};
 use loggregator_consumer::{Consumer, ErrorKind, InstanceMetrics};
 
-const USAGE: &str =
-    "usage: metrics APP_GUID [--once | --every SECONDS]     (`cf app NAME --guid` prints an app's GUID)";
+const USAGE: &str = "usage: metrics APP [--once | --every SECONDS]     (APP is the name of an app, or its GUID)";
 
 const COLUMNS: [&str; 7] = ["instance", "cpu", "entitlement", "memory", "disk", "logging", "uptime"];
 
@@ -55,6 +55,7 @@ fn wrong_arguments() -> ExitCode {
 fn show(app: &str, every: Option<Duration>) -> Result<(), Box<dyn Error>> {
     let consumer = Consumer::from_cf_cli()?;
     let interrupted = on_interrupt(&consumer)?;
+    let app = &consumer.app(app, "")?.guid;
     let is_table = io::stdout().is_terminal();
     let mut lines = Lines::default();
     let mut has_shown = false;

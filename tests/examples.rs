@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::examples::{BUILD, program};
@@ -351,7 +352,7 @@ fn metrics_says_what_is_wrong_with_its_exit_code_and_ends_quietly_when_nobody_re
     let program = within(BUILD, || program("metrics"));
     within(DEADLINE, move || {
         let session = Session::start();
-        let unknown = "22222222-2222-2222-2222-222222222222";
+        let unknown = "44444444-4444-4444-4444-444444444444";
         let cases: [(&[&str], i32, &str); 6] = [
             (&[], 2, "usage: metrics"),
             (&["--once"], 2, "usage: metrics"),
@@ -366,9 +367,13 @@ fn metrics_says_what_is_wrong_with_its_exit_code_and_ends_quietly_when_nobody_re
             assert_eq!((actual, output.lines().count()), (Some(code), 0), "{args:?}: {errors}");
             assert!(errors.starts_with(text) && errors.lines().count() == 1, "{args:?}: {errors}");
         }
-        session.measure("0", 1.0, 1.0);
-        let (child, output) = session.run(&program, &[APP]);
+        let (mut child, output) = session.run(&program, &["my-app", "--every", "1"]);
         drop(output);
+        // It notices when it has something to print.
+        while child.try_wait().unwrap().is_none() {
+            session.measure("0", 1.0, 1.0);
+            thread::sleep(Duration::from_millis(100));
+        }
         assert_ends_quietly(child);
     });
 }
