@@ -141,6 +141,10 @@ impl Inner {
             };
             opening.into_iter().flat_map(join).collect()
         });
+        if tails.iter().any(|tail| tail.as_ref().is_err_and(|error| !is_rejection(error))) {
+            // All at once: a drop waits for the server's close frame.
+            tails.iter().flatten().for_each(|tail| _ = tail.closer().close());
+        }
         let (tails, rejected) = sort_out(guids, tails)?;
         Ok(Box::new(MergedTails::new(tails, rejected, cancel)))
     }
@@ -159,7 +163,7 @@ fn sort_out<T>(guids: &[String], results: impl IntoIterator<Item = Result<T>>) -
     for (guid, result) in guids.iter().zip(results) {
         match result {
             Ok(source) => opened.push((guid.clone(), source)),
-            Err(error) if error.kind().is_refusal() && !error.is_from_router() => rejected.push((guid, error)),
+            Err(error) if is_rejection(&error) => rejected.push((guid, error)),
             Err(error) => return Err(error),
         }
     }
@@ -167,4 +171,9 @@ fn sort_out<T>(guids: &[String], results: impl IntoIterator<Item = Result<T>>) -
         Some((_, error)) if opened.is_empty() => Err(error.clone()),
         _ => Ok((opened, rejected.into_iter().map(|(guid, error)| error.of_app(guid)).collect())),
     }
+}
+
+/// Returns true if the server has rejected the app itself.
+fn is_rejection(error: &Error) -> bool {
+    error.kind().is_refusal() && !error.is_from_router()
 }
