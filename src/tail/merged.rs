@@ -22,6 +22,8 @@ pub(crate) struct MergedTails<T> {
     tails: Vec<(String, Tail<T>)>,
     cancel: Arc<Cancel>,
     decoded: Decoded<T>,
+    /// The least `complete_until` of the tails that have ended. Nothing that they have missed is complete.
+    ended: Option<Option<i64>>,
     last_report: Instant,
 }
 
@@ -29,7 +31,7 @@ impl<T> MergedTails<T> {
     /// The tails must be cancelled by `cancel`. `rejected`: what became of the other apps.
     pub(crate) fn new(tails: Vec<(String, Tail<T>)>, rejected: Vec<Error>, cancel: &Arc<Cancel>) -> Self {
         let decoded = Decoded { messages: rejected.into_iter().map(Err).collect(), complete_until: None };
-        MergedTails { tails, cancel: Arc::clone(cancel), decoded, last_report: Instant::now() }
+        MergedTails { tails, cancel: Arc::clone(cancel), decoded, ended: None, last_report: Instant::now() }
     }
 
     /// Moves the next batch of a tail to `decoded`.
@@ -45,7 +47,8 @@ impl<T> MergedTails<T> {
         let name = |error: Error| error.of_app(app);
         self.decoded.messages.extend(items.into_iter().map(|item| item.map_err(name)));
         let Some(end) = end.map(|end| end.map_err(name)) else { return Progress::More };
-        self.tails.swap_remove(index);
+        let (_, tail) = self.tails.swap_remove(index);
+        self.ended = [Some(tail.complete_until()), self.ended].into_iter().flatten().min();
         match end {
             Err(error) if self.tails.is_empty() => Progress::Failed(error),
             end => {
@@ -91,7 +94,8 @@ impl<T: Send> LiveSource<T> for MergedTails<T> {
         }
         self.last_report = Instant::now();
         // One that cannot tell leaves no time.
-        let complete_until = self.tails.iter().map(|(_, tail)| tail.complete_until()).min().flatten();
+        let open = self.tails.iter().map(|(_, tail)| tail.complete_until());
+        let complete_until = open.chain(self.ended).min().flatten();
         Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
     }
 
