@@ -231,8 +231,10 @@ impl<T: Stored> PollingSource<T> {
         Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until }
     }
 
+    /// Returns the time up to which the messages were complete when they were last taken. `None`: none have been taken yet.
     pub(super) fn complete_until(&self) -> Option<i64> {
-        self.engine.complete_until()
+        // The engine's own time is ahead of it by the lines that wait to be taken.
+        self.decoded.complete_until
     }
 
     /// Takes everything that is left when the source has given up.

@@ -124,7 +124,7 @@ impl<T: Stored + Send> LiveSource<T> for PollingGroup<T> {
             return None;
         }
         self.last_report = Instant::now();
-        // An app whose first lines have not been read leaves no time.
+        // An app whose first lines have not been taken leaves no time.
         let complete_until = self.sources.iter().map(|(_, source)| source.complete_until()).min().flatten();
         Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
     }
