@@ -489,7 +489,8 @@ impl Consumer {
     }
 
     /// Returns all envelopes of a selection since a time that Log Cache still holds, and then all further ones:
-    /// [`follow_since`](Consumer::follow_since) for envelopes.
+    /// [`follow_since`](Consumer::follow_since) for envelopes. Of several sources, [`Tail::complete_until`] is the time that
+    /// holds for all of them, as in [`follow_apps_since`](Consumer::follow_apps_since).
     ///
     /// # Errors
     ///
@@ -561,7 +562,9 @@ impl Consumer {
     }
 
     /// Returns all messages of several apps since a time, and then all further ones: [`follow_since`](Consumer::follow_since)
-    /// for several apps. [`Tail::complete_until`] is the time that holds for all of them.
+    /// for several apps. [`Tail::complete_until`] is the time that holds for all of them. Over Log Cache, an app that ends
+    /// meanwhile holds it back, so that no line of it is lost if the next call finds it again. One that is rejected at the
+    /// beginning does not.
     ///
     /// # Errors
     ///
