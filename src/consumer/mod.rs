@@ -336,7 +336,7 @@ impl Consumer {
     /// without a gap. What a slow caller costs is not noticed either, as in any stream.
     ///
     /// Over Log Cache a broken connection is no gap, because it holds the messages: the next poll reads them. Without
-    /// [`Builder::reconnect`], the tail ends with an error when no request has succeeded for a minute (or for the
+    /// [`Builder::reconnect`], the tail ends with an error when all requests have failed for a minute (or for the
     /// [idle timeout](Builder::idle_timeout)). With it, the tail goes on for ever, or up to
     /// [`Reconnect::max_attempts`](crate::Reconnect::max_attempts) failures in a row. A tail whose token is rejected for
     /// 15 s ends.

@@ -60,3 +60,22 @@ fn an_app_that_has_ended_holds_complete_until_back() {
     assert!(has_ended);
     assert!(until > Some(0) && until < Some(10 * SECOND), "{until:?}");
 }
+
+#[test]
+fn the_first_failure_after_a_long_silence_does_not_end_an_app() {
+    let request = |next, count| match count {
+        1 => Ok(answer(next, count)),
+        _ => Err(Error::new(ErrorKind::Dial, format!("request {count}"))),
+    };
+    // No two requests are that close together.
+    let settings = Settings { idle_timeout: Some(Duration::from_nanos(1)), ..Settings::default() };
+    let mut group = group(&settings, [("app", request)]);
+    let error = loop {
+        match group.receive() {
+            Progress::More => _ = group.take_decoded(),
+            Progress::Failed(error) => break error.to_string(),
+            _ => panic!("it has ended without an error"),
+        }
+    };
+    assert!(error.contains("request 3") && error.contains("given up"), "{error}");
+}
