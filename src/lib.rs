@@ -233,7 +233,7 @@
 //! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
 //! | an address, an app's GUID or name | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
 //! | lines that a tail over Log Cache remembers | 100,000, about 24 bytes each | | its [horizon](Polling::horizon) is shorter |
-//! | how long no poll of Log Cache may succeed, without [`Builder::reconnect`] | 1 minute | [`Builder::idle_timeout`] | the tail ends with the last error |
+//! | how long all polls of Log Cache may fail, without [`Builder::reconnect`] | 1 minute | [`Builder::idle_timeout`] | the tail ends with the last error |
 //! | for how long Log Cache may reject a tail that polls | 15 s | | the tail ends with the rejection |
 //! | name look-ups that were abandoned and still hang | 64 in this process | | [`Dial`](ErrorKind::Dial) |
 //! | the time that a server asks to wait, [`Error::retry_after`] | 1 hour | | it counts as 1 hour |

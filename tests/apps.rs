@@ -284,6 +284,33 @@ fn follow_gives_the_recent_messages_of_each_app_and_then_all_further_ones() {
 }
 
 #[test]
+fn complete_until_passes_no_line_that_waits_for_the_turn_of_its_app() {
+    within(DEADLINE, || {
+        let apps = guids(3);
+        for listed in [&apps[..2], &apps[..]] {
+            // The third app is rejected.
+            let server = foundation(Generation::Today, &apps[..2]);
+            let hour_ago = line("", "").timestamp - 3_600_000_000_000;
+            for app in &apps[..2] {
+                let minutes = (0..5).map(|n| hour_ago + n * 60_000_000_000);
+                minutes.for_each(|time| _ = server.send(LogMessage::new(app, "hello").timestamp(time)));
+            }
+            let consumer = builder(&server).build().unwrap();
+            let mut tail = consumer.follow_apps_since(listed, &server.issue_token(), hour_ago).unwrap();
+            let mut left = 10;
+            while left > 0 {
+                left -= tail.next().unwrap().map_or(0, |_| 1);
+                let until = tail.complete_until().filter(|_| left > 0);
+                assert!(until.is_none_or(|until| until <= hour_ago), "{left} lines are left, {until:?}");
+            }
+            while tail.complete_until().is_none_or(|until| until <= hour_ago) {
+                let _ = tail.recv_timeout(Duration::from_millis(50));
+            }
+        }
+    });
+}
+
+#[test]
 fn many_connections_are_closed_together() {
     within(2 * DEADLINE, || {
         let apps = guids(40);

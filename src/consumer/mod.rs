@@ -336,7 +336,7 @@ impl Consumer {
     /// without a gap. What a slow caller costs is not noticed either, as in any stream.
     ///
     /// Over Log Cache a broken connection is no gap, because it holds the messages: the next poll reads them. Without
-    /// [`Builder::reconnect`], the tail ends with an error when no request has succeeded for a minute (or for the
+    /// [`Builder::reconnect`], the tail ends with an error when all requests have failed for a minute (or for the
     /// [idle timeout](Builder::idle_timeout)). With it, the tail goes on for ever, or up to
     /// [`Reconnect::max_attempts`](crate::Reconnect::max_attempts) failures in a row. A tail whose token is rejected for
     /// 15 s ends.
@@ -489,7 +489,8 @@ impl Consumer {
     }
 
     /// Returns all envelopes of a selection since a time that Log Cache still holds, and then all further ones:
-    /// [`follow_since`](Consumer::follow_since) for envelopes.
+    /// [`follow_since`](Consumer::follow_since) for envelopes. Of several sources, [`Tail::complete_until`] is the time that
+    /// holds for all of them, as in [`follow_apps_since`](Consumer::follow_apps_since).
     ///
     /// # Errors
     ///
@@ -561,7 +562,9 @@ impl Consumer {
     }
 
     /// Returns all messages of several apps since a time, and then all further ones: [`follow_since`](Consumer::follow_since)
-    /// for several apps. [`Tail::complete_until`] is the time that holds for all of them.
+    /// for several apps. [`Tail::complete_until`] is the time that holds for all of them. Over Log Cache, an app that ends
+    /// meanwhile holds it back, so that no line of it is lost if the next call finds it again. One that is rejected at the
+    /// beginning does not.
     ///
     /// # Errors
     ///

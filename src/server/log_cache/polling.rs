@@ -24,7 +24,7 @@ use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 use crate::wire::v2;
 
-/// Without [`Builder::reconnect`](crate::Builder::reconnect), a tail ends when no request has succeeded for this long.
+/// Without [`Builder::reconnect`](crate::Builder::reconnect), a tail ends when every request has failed for this long.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// A rejected tail ends after this time. Log Cache answers 404 to every token while its UAA or CAPI is away, which was
@@ -57,7 +57,8 @@ pub(crate) struct PollingSource<T = LogMessage> {
     cancel: Arc<Cancel>,
     /// The engine's times count from here.
     started: Instant,
-    last_success: Instant,
+    /// Since when every request has failed. The last success may be long ago: a quiet app of many is asked rarely.
+    failing_since: Option<Instant>,
     /// Since when the server has rejected every request.
     rejected_since: Option<Instant>,
     /// `None`: the tail never gives up.
@@ -121,7 +122,7 @@ impl<T: Stored> PollingSource<T> {
             is_selected: None,
             cancel: Arc::clone(cancel),
             started: now,
-            last_success: now,
+            failing_since: None,
             rejected_since: None,
             give_up_after: settings.reconnect.is_none().then(|| settings.idle_timeout.unwrap_or(GIVE_UP_AFTER)),
             max_attempts: settings.reconnect.and_then(|policy| policy.max_attempts),
@@ -161,7 +162,7 @@ impl<T: Stored> PollingSource<T> {
             let gap = Error::forgotten(begun_at.start, begun_at.end.saturating_add(elapsed));
             self.decoded.messages.push_front(Err(gap));
         }
-        (self.last_success, self.rejected_since) = (Instant::now(), None);
+        (self.failing_since, self.rejected_since) = (None, None);
     }
 
     /// Makes a request of the engine. Returns the error if it ends the tail.
@@ -176,7 +177,7 @@ impl<T: Stored> PollingSource<T> {
     }
 
     fn succeeded(&mut self, answer: Answer<T>) {
-        (self.last_success, self.rejected_since) = (Instant::now(), None);
+        (self.failing_since, self.rejected_since) = (None, None);
         let now = self.started.elapsed();
         match answer {
             Answer::Page(page) => self.engine.page(page, now),
@@ -201,7 +202,8 @@ impl<T: Stored> PollingSource<T> {
             _ => Failure::Transient { retry_after: error.retry_after() },
         };
         self.engine.failed(failure, self.started.elapsed());
-        let is_late = self.give_up_after.is_some_and(|limit| now.duration_since(self.last_success) >= limit);
+        let since = *self.failing_since.get_or_insert(now);
+        let is_late = self.give_up_after.is_some_and(|limit| now.duration_since(since) >= limit);
         let is_out_of_attempts = self.max_attempts.is_some_and(|most| self.engine.failures() > most);
         if is_late || is_out_of_attempts {
             return Err(error.with_hint(" (given up: no request has succeeded for too long)"));
@@ -231,8 +233,10 @@ impl<T: Stored> PollingSource<T> {
         Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until }
     }
 
+    /// Returns the time up to which the messages were complete when they were last taken. `None`: none have been taken yet.
     pub(super) fn complete_until(&self) -> Option<i64> {
-        self.engine.complete_until()
+        // The engine's own time is ahead of it by the lines that wait to be taken.
+        self.decoded.complete_until
     }
 
     /// Takes everything that is left when the source has given up.

@@ -1,5 +1,8 @@
 //! [`PollingGroup`]: live messages or envelopes of several apps from Log Cache, read in one thread and over one connection.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +34,8 @@ pub(crate) fn polling_of_each(polling: Polling, apps: usize) -> Polling {
 pub(crate) struct PollingGroup<T = LogMessage> {
     /// Each with its app.
     sources: Vec<(String, PollingSource<T>)>,
+    /// Up to where those were complete that have ended: a tail after a restart may find them again.
+    ended: Vec<Option<i64>>,
     /// Whose turn it is.
     turn: usize,
     /// When the next request of those is due that had their turn without making one.
@@ -48,6 +53,7 @@ impl<T: Stored> PollingGroup<T> {
         let decoded = Decoded { messages: rejected.into_iter().map(Err).collect(), complete_until: None };
         PollingGroup {
             sources,
+            ended: Vec::new(),
             turn: 0,
             next_due: None,
             waiting: 0,
@@ -94,6 +100,7 @@ impl<T: Stored> PollingGroup<T> {
                 let error = error.of_app(app);
                 let (app, mut source) = self.sources.swap_remove(self.turn);
                 self.add(&app, source.take_last());
+                self.ended.push(source.complete_until());
                 if self.sources.is_empty() {
                     return Progress::Failed(error);
                 }
@@ -124,8 +131,9 @@ impl<T: Stored + Send> LiveSource<T> for PollingGroup<T> {
             return None;
         }
         self.last_report = Instant::now();
-        // An app whose first lines have not been read leaves no time.
-        let complete_until = self.sources.iter().map(|(_, source)| source.complete_until()).min().flatten();
+        // An app whose first lines have not been taken leaves no time.
+        let open = self.sources.iter().map(|(_, source)| source.complete_until());
+        let complete_until = open.chain(self.ended.iter().copied()).min().flatten();
         Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
     }
 
