@@ -151,6 +151,22 @@ fn the_gateway_has_one_stream_for_all_and_is_asked_again_only_to_find_who_is_rej
 }
 
 #[test]
+fn what_finds_who_is_rejected_takes_nothing_from_the_other_readers_of_a_shard() {
+    within(DEADLINE, || {
+        let server = foundation(Generation::Today, &guids(3));
+        let selection = Selection::apps(guids(4)).shard("shared");
+        let consumer = consumer(&server, Via::RlpGateway);
+        let mut tail = consumer.stream(&selection, &server.issue_token()).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap_err().app_id(), Some(&*guid(3)));
+        let requests = server.requests();
+        let requests: Vec<_> = requests.iter().filter(|request| request.kind == RequestKind::Gateway).collect();
+        let [first, probes @ .., last] = &requests[..] else { panic!("{requests:?}") };
+        assert!([first, last].iter().all(|request| request.target.ends_with("&shard_id=shared")), "{requests:?}");
+        assert!(!probes.is_empty() && probes.iter().all(|request| !request.target.contains("shard_id")), "{probes:?}");
+    });
+}
+
+#[test]
 fn a_stream_of_several_sources_names_what_is_rejected() {
     within(DEADLINE, || {
         for via in [Via::RlpGateway, Via::Doppler] {

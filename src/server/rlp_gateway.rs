@@ -52,7 +52,7 @@ pub(crate) fn stream<T: 'static>(
     let stream = match (open(call, &query(selection), &decoder), several) {
         (Err(error), Some(sources)) if is_rejection(&error) => {
             let mut rejected = Vec::new();
-            let allowed = allowed(call, selection, sources, &mut rejected)?;
+            let allowed = allowed(call, sources, &mut rejected)?;
             if allowed.is_empty() {
                 return Err(error);
             }
@@ -73,21 +73,17 @@ pub(crate) fn stream<T: 'static>(
 }
 
 /// The gateway rejects a request as a whole, without saying for which of its sources. So this asks for one half of them,
-/// and then for the other. Returns the sources that are allowed, and adds an error for each other one.
-fn allowed(
-    call: &Call<'_>,
-    selection: &Selection,
-    sources: &[String],
-    rejected: &mut Vec<Error>,
-) -> Result<Vec<String>> {
+/// and then for the other, without a shard id, so that it takes nothing from the other readers of the shard. Returns the
+/// sources that are allowed, and adds an error for each other one.
+fn allowed(call: &Call<'_>, sources: &[String], rejected: &mut Vec<Error>) -> Result<Vec<String>> {
     let mut all = Vec::new();
     let (one, other) = sources.split_at(sources.len() / 2);
     for half in [one, other].into_iter().filter(|half| !half.is_empty()) {
-        let query = query(&selection.clone().with_sources(half.to_vec()));
+        let query = query(&Selection::all().types([EnvelopeType::Log]).with_sources(half.to_vec()));
         match (open(call, &query, &Format::Gateway.decoder::<LogMessage>()), half) {
             (Ok(_), _) => all.extend_from_slice(half),
             (Err(error), [source]) if is_rejection(&error) => rejected.push(error.hiding(call.token).of_app(source)),
-            (Err(error), _) if is_rejection(&error) => all.extend(allowed(call, selection, half, rejected)?),
+            (Err(error), _) if is_rejection(&error) => all.extend(allowed(call, half, rejected)?),
             (Err(error), _) => return Err(error),
         }
     }
