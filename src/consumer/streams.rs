@@ -119,11 +119,9 @@ impl Inner {
             (Start::Tail, Some(via)) => Purpose::TailVia(via),
             _ => stream.purpose(),
         };
-        let requester = self.requester(&stream.cancel);
-        self.authorized(stream.first_source(), &stream.token, &stream.cancel, |token| {
-            self.foundation.with_server(purpose, requester, None, |choice| {
-                self.open_stream(stream, choice.via(), choice.endpoint(), &choice.via().token(token))
-            })
+        let sources = stream.selection.sources().unwrap_or_default();
+        self.authorized_for_each(purpose, sources, &stream.token, &stream.cancel, |choice, token, finds_rejected| {
+            self.open_stream(stream, choice.via(), choice.endpoint(), token, finds_rejected)
         })
     }
 
@@ -133,6 +131,7 @@ impl Inner {
         via: Via,
         server: &Endpoint,
         token: &str,
+        finds_rejected: bool,
     ) -> Result<Box<dyn LiveSource<Envelope>>> {
         let selection = &stream.selection;
         let (requester, timeouts) = (self.requester(&stream.cancel), self.stream_timeouts());
@@ -143,7 +142,8 @@ impl Inner {
         };
         match (via, selection.sources(), selection.shard_id()) {
             (Via::RlpGateway, ..) => {
-                rlp_gateway::stream(&call(""), selection, Format::Gateway.envelopes(selection)).map_err(explain_source)
+                rlp_gateway::stream(&call(""), selection, Format::Gateway.envelopes(selection), finds_rejected)
+                    .map_err(explain_source)
             }
             (Via::Doppler, None, _) => {
                 doppler::firehose(&call(""), selection, &stream.shard_id, Format::Doppler.envelopes(selection))

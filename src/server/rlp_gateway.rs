@@ -41,27 +41,30 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
     Ok(Box::new(stream))
 }
 
-/// Opens the stream of a selection. All readers with the same shard id share it. What the gateway rejects of several
-/// sources is left out, and is named by the first items.
+/// Opens the stream of a selection. All readers with the same shard id share it.
+///
+/// If the gateway rejects some of several sources, this fails, or `finds_rejected`: then they are left out, and named by
+/// the first items. To find them takes requests, one after the other: two for each halving of the sources around one of
+/// them, and twice their number if all are rejected.
 pub(crate) fn stream<T: 'static>(
     call: &Call<'_>,
     selection: &Selection,
     decoder: Decoder<T>,
+    finds_rejected: bool,
 ) -> Result<Box<dyn LiveSource<T>>> {
-    let several = selection.sources().filter(|sources| sources.len() > 1);
-    let stream = match (open(call, &query(selection), &decoder), several) {
-        (Err(error), Some(sources)) if is_rejection(&error) => {
-            let mut rejected = Vec::new();
+    let mut rejected = Vec::new();
+    let selected = match selection.sources() {
+        Some(sources) if finds_rejected => {
             let allowed = allowed(call, sources, &mut rejected)?;
-            if allowed.is_empty() {
-                return Err(error);
+            if allowed.is_empty() && !rejected.is_empty() {
+                return Err(rejected.swap_remove(0));
             }
-            let mut stream = open(call, &query(&selection.clone().with_sources(allowed)), &decoder)?;
-            stream.rejected = rejected.into();
-            Ok(stream)
+            &selection.clone().with_sources(allowed)
         }
-        (result, _) => result,
+        _ => selection,
     };
+    let stream = open(call, &query(selected), &decoder);
+    let stream = stream.map(|stream| EventStream { rejected: rejected.into(), ..stream });
     stream.map(|stream| Box::new(stream) as Box<dyn LiveSource<T>>).map_err(|error| {
         match (error.kind(), selection.sources()) {
             (ErrorKind::Unauthorized, None) => {
@@ -90,8 +93,10 @@ fn allowed(call: &Call<'_>, sources: &[String], rejected: &mut Vec<Error>) -> Re
     Ok(all)
 }
 
-fn is_rejection(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unauthorized
+/// Returns true if the gateway rejects a token, or a source.
+pub(crate) fn is_rejection(error: &Error) -> bool {
+    // Not the error of a UAA.
+    error.kind() == ErrorKind::Unauthorized && error.status() == Some(404)
 }
 
 /// Returns the query for a selection. What the gateway cannot select is left out, and selected on this side.
