@@ -215,7 +215,8 @@
 //! | recent messages in total; `metrics`, `meta`, `info`, `query` | 5 minutes | [`Builder::recent_timeout`] | [`Timeout`](ErrorKind::Timeout) |
 //! | one message | 16 MiB | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | one event of the RLP gateway | 4 × the limit of a message | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
-//! | a page of [`Consumer::read`], [`Consumer::metrics`], in memory; the responses of [`Consumer::meta`] and [`Consumer::query`] | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | a page of [`Consumer::read`], [`Consumer::metrics`], in memory; the response of [`Consumer::meta`] | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | the response of [`Consumer::query`] | 16 MiB, or less | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | the response of [`Consumer::info`] | 64 KiB | | [`TooLarge`](ErrorKind::TooLarge) |
 //! | all recent messages, in memory | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | number of recent messages from Log Cache | 1000 | [`Builder::recent_limit`] | older messages are left out |

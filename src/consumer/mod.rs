@@ -522,8 +522,8 @@ impl Consumer {
     /// many times as long as a connection. When a tail [reconnects](Builder::reconnect), it asks for all apps again, and
     /// names those again that are rejected.
     ///
-    /// What a slow caller may cost in memory is the limit of a [`Tail`], once over the gateway and Log
-    /// Cache, and once for each app over Doppler.
+    /// What a slow caller may cost in memory is the limit of a [`Tail`], once over the gateway and Log Cache, and once for
+    /// each app over Doppler.
     ///
     /// ```
     /// # use loggregator_consumer::testing::{Generation, TrafficController};
