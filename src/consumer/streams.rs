@@ -100,6 +100,7 @@ impl Stream {
     fn purpose(&self) -> Purpose {
         match (self.start, self.selection.sources(), self.selection.shard_id()) {
             (Start::Follow | Start::Since(_), ..) => Purpose::FollowStream,
+            (Start::Tail, None, _) if self.selection.has_only_events() => Purpose::FirehoseOfEvents,
             (Start::Tail, None, _) => Purpose::Firehose,
             (Start::Tail, Some(_), None) => Purpose::Stream,
             (Start::Tail, Some(_), Some(_)) => Purpose::SharedStream,
