@@ -67,9 +67,10 @@
 //! A tail over a websocket has two threads. One reads and sends frames on in batches. The other sends keep-alives, and
 //! closes the connection in the end. A tail over the RLP gateway has only the thread that reads. What waits between
 //! that thread and the caller is [bounded](Tail). When it is full, TCP slows the server down. Messages are decoded in
-//! the caller's thread. A tail over Log Cache has one thread, which polls over one connection that is kept open, and
-//! decodes, for one app or for several. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy function, a
-//! token function, the debug printer, `on_connect`. While it is not known whether [streams give
+//! the caller's thread. A tail of several apps with a connection for each has one thread more, which decodes and merges
+//! their messages. A tail over Log Cache has one thread, which polls over one connection that is kept open, and decodes,
+//! for one app or for several. A tail reconnects in a short-lived thread, because that may run the caller's functions: a
+//! proxy function, a token function, the debug printer, `on_connect`. While it is not known whether [streams give
 //! lines](Consumer#which-server-is-used), a tail over a stream has one thread more, which reads Log Cache.
 //!
 //! A call uses the caller's thread, and a short-lived thread that resolves the server's name. `recent` decodes
