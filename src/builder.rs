@@ -435,7 +435,7 @@ impl Builder {
     ///
     /// From Log Cache it applies to [`Consumer::recent_iter`], too, to a page of [`read`](Consumer::read), to what
     /// [`metrics`](Consumer::metrics) reads, and to the bytes of the response of [`meta`](Consumer::meta) and
-    /// [`query`](Consumer::query). Beyond it the call fails with [`ErrorKind::TooLarge`].
+    /// [`query`](Consumer::query). That of a query may have 16 MiB at most. Beyond it the call fails with [`ErrorKind::TooLarge`].
     pub fn max_recent_size(mut self, bytes: usize) -> Self {
         self.settings.max_recent_size = bytes;
         self

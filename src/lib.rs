@@ -67,9 +67,10 @@
 //! A tail over a websocket has two threads. One reads and sends frames on in batches. The other sends keep-alives, and
 //! closes the connection in the end. A tail over the RLP gateway has only the thread that reads. What waits between
 //! that thread and the caller is [bounded](Tail). When it is full, TCP slows the server down. Messages are decoded in
-//! the caller's thread. A tail over Log Cache has one thread, which polls over one connection that is kept open, and
-//! decodes, for one app or for several. A tail reconnects in a short-lived thread, because that may run the caller's functions: a proxy function, a
-//! token function, the debug printer, `on_connect`. While it is not known whether [streams give
+//! the caller's thread. A tail of several apps with a connection for each has one thread more, which decodes and merges
+//! their messages. A tail over Log Cache has one thread, which polls over one connection that is kept open, and decodes,
+//! for one app or for several. A tail reconnects in a short-lived thread, because that may run the caller's functions: a
+//! proxy function, a token function, the debug printer, `on_connect`. While it is not known whether [streams give
 //! lines](Consumer#which-server-is-used), a tail over a stream has one thread more, which reads Log Cache.
 //!
 //! A call uses the caller's thread, and a short-lived thread that resolves the server's name. `recent` decodes
@@ -215,7 +216,8 @@
 //! | recent messages in total; `metrics`, `meta`, `info`, `query` | 5 minutes | [`Builder::recent_timeout`] | [`Timeout`](ErrorKind::Timeout) |
 //! | one message | 16 MiB | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | one event of the RLP gateway | 4 × the limit of a message | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
-//! | a page of [`Consumer::read`], [`Consumer::metrics`], in memory; the responses of [`Consumer::meta`] and [`Consumer::query`] | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | a page of [`Consumer::read`], [`Consumer::metrics`], in memory; the response of [`Consumer::meta`] | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | the response of [`Consumer::query`] | 16 MiB, or less | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | the response of [`Consumer::info`] | 64 KiB | | [`TooLarge`](ErrorKind::TooLarge) |
 //! | all recent messages, in memory | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | number of recent messages from Log Cache | 1000 | [`Builder::recent_limit`] | older messages are left out |

@@ -7,7 +7,8 @@ use crate::envelope::{Body, Envelope, EnvelopeType};
 /// Which envelopes to read: of which sources, of which types, and with which names.
 ///
 /// Everything that is not set is not restricted. What a server can select is asked of it, and the rest is left out on
-/// this side. So the result is the same on every server.
+/// this side. So nothing else is returned on any server, but not every server [has](crate::Consumer::stream) all that is
+/// selected.
 ///
 /// ```
 /// use loggregator_consumer::{EnvelopeType, Selection};
@@ -112,6 +113,10 @@ impl Selection {
     /// Returns true if envelopes of this type are selected.
     pub(crate) fn has(&self, envelope_type: EnvelopeType) -> bool {
         self.types.is_empty() || self.types.contains(&envelope_type)
+    }
+
+    pub(crate) fn has_only_events(&self) -> bool {
+        self.types.iter().eq([&EnvelopeType::Event])
     }
 
     /// Returns true if an envelope of a selected source is selected itself. Removes the values of a gauge that are not.

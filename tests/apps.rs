@@ -8,7 +8,7 @@ use common::{DEADLINE, within};
 use loggregator_consumer::testing::{Fault, Generation, RequestKind, Target, TrafficController};
 use loggregator_consumer::{
     Builder, Consumer, Ending, EnvelopeType, Error, ErrorKind, LogMessage, Polling, Proxy, Reconnect, Selection, Tail,
-    Via,
+    TokenSource, Via,
 };
 
 fn guid(number: usize) -> String {
@@ -147,6 +147,52 @@ fn the_gateway_has_one_stream_for_all_and_is_asked_again_only_to_find_who_is_rej
         assert_eq!(tail.next().unwrap().unwrap_err().app_id(), Some(&*guid(100)));
         // Twice for each halving, and once before and after it.
         assert!(streams() <= 1 + 2 * 7 + 2, "{}", streams());
+    });
+}
+
+#[test]
+fn an_expired_token_is_renewed_before_the_gateway_is_asked_who_is_rejected() {
+    within(DEADLINE, || {
+        let apps = guids(50);
+        let server = foundation(Generation::Today, &apps[..49]);
+        let old = server.issue_token();
+        server.expire_tokens();
+        let (first, valid) = (old.clone(), server.issue_token());
+        let tokens = move |rejected: Option<&str>| Ok(if rejected.is_none() { first.clone() } else { valid.clone() });
+        let consumer = builder(&server).tokens(TokenSource::from_fn(tokens)).build().unwrap();
+        let streams = || server.requests().iter().filter(|request| request.kind == RequestKind::Gateway).count();
+        let _tail = consumer.tail_apps(&apps[..49], "").unwrap();
+        assert_eq!(streams(), 2);
+        // The new token is accepted, so it is an app that is rejected.
+        let mut tail = consumer.tail_apps(&apps, "").unwrap();
+        assert_eq!(tail.next().unwrap().unwrap_err().app_id(), Some(&*apps[49]));
+        assert!(streams() <= 2 + 1 + 2 * 6 + 1, "{}", streams());
+
+        let away = TokenSource::from_fn(move |rejected| match rejected {
+            Some(_) => Err("the UAA is away".into()),
+            None => Ok(old.clone()),
+        });
+        let before = streams();
+        let consumer = builder(&server).tokens(away).build().unwrap();
+        let error = consumer.tail_apps(&apps, "").unwrap_err();
+        assert!(error.to_string().contains("the UAA is away"), "{error}");
+        assert_eq!(streams(), before + 1);
+    });
+}
+
+#[test]
+fn what_finds_who_is_rejected_takes_nothing_from_the_other_readers_of_a_shard() {
+    within(DEADLINE, || {
+        let server = foundation(Generation::Today, &guids(3));
+        let selection = Selection::apps(guids(4)).shard("shared");
+        let consumer = consumer(&server, Via::RlpGateway);
+        let mut tail = consumer.stream(&selection, &server.issue_token()).unwrap();
+        assert_eq!(tail.next().unwrap().unwrap_err().app_id(), Some(&*guid(3)));
+        let requests = server.requests();
+        let requests: Vec<_> = requests.iter().filter(|request| request.kind == RequestKind::Gateway).collect();
+        let [first, probes @ .., last] = &requests[..] else { panic!("{requests:?}") };
+        assert!([first, last].iter().all(|request| request.target.ends_with("&shard_id=shared")), "{requests:?}");
+        assert!(!probes.is_empty() && probes.iter().all(|request| !request.target.contains("shard_id")), "{probes:?}");
     });
 }
 

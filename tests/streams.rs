@@ -217,6 +217,23 @@ fn the_firehose_names_the_scope_that_is_missing() {
 }
 
 #[test]
+fn a_firehose_of_events_is_read_from_the_gateway_because_doppler_has_none() {
+    within(DEADLINE, || {
+        let server = TrafficController::of(Generation::Today).unwrap();
+        let (token, events) = (server.issue_admin_token(), Selection::all().types([EnvelopeType::Event]));
+        let mut tail = builder(&server).build().unwrap().stream(&events, &token).unwrap();
+        assert_eq!(server.requests().last().unwrap().target, "/v2/read?event");
+        let event = Envelope::new(APP, Body::Event { title: "crash".to_owned(), body: "exit 1".to_owned() });
+        assert_eq!(server.send_envelope(event.clone()), 1);
+        assert_eq!(tail.next().unwrap().unwrap().body, event.body);
+        let doppler = Builder::new().doppler(&server.endpoint()).proxy(Proxy::none()).build().unwrap();
+        let error = doppler.stream(&events, &token).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("RLP gateway"), "{error}");
+    });
+}
+
+#[test]
 fn a_selection_that_no_known_server_has_is_invalid() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();

@@ -1,5 +1,6 @@
 //! Opens the source of a tail of several apps.
 
+use std::cell::Cell;
 use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::http::Client;
 use crate::selection::Selection;
 use crate::server::call::Call;
-use crate::server::foundation::{Purpose, Via};
+use crate::server::foundation::{Choice, Purpose, Via};
 use crate::server::log_cache::engine::{Start, Stored};
 use crate::server::log_cache::polling::PollingSource;
 use crate::server::log_cache::polling_group::{PollingGroup, polling_of_each};
@@ -62,23 +63,58 @@ impl Inner {
             (Start::Tail, Some(via)) => Purpose::TailVia(via),
             (Start::Follow | Start::Since(_), _) => Purpose::Follow,
         };
-        self.authorized(&apps.guids[0], &apps.token, &apps.cancel, |token| {
-            self.foundation.with_server(purpose, self.requester(&apps.cancel), None, |choice| {
-                let token = &*choice.via().token(token);
-                match choice.via() {
-                    Via::RlpGateway => self.stream_of_apps(apps, choice.endpoint(), token),
-                    Via::LogCache => self.poll_apps(apps, choice.endpoint(), token),
-                    Via::Doppler | Via::Legacy => self.tail_each(apps),
-                }
-            })
+        self.authorized_for_each(purpose, &apps.guids, &apps.token, &apps.cancel, |choice, token, finds_rejected| {
+            match choice.via() {
+                Via::RlpGateway => self.stream_of_apps(apps, choice.endpoint(), token, finds_rejected),
+                Via::LogCache => self.poll_apps(apps, choice.endpoint(), token),
+                Via::Doppler | Via::Legacy => self.tail_each(apps),
+            }
         })
     }
 
-    fn stream_of_apps(&self, apps: &Apps, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
+    /// Makes a call for sources to the best server, with the consumer's own tokens as far as they are needed.
+    ///
+    /// The RLP gateway rejects an expired token and one unknown source alike. So only when a renewed token has not helped,
+    /// `call` is made with `true` and asks the gateway which sources it rejects.
+    pub(super) fn authorized_for_each<T>(
+        &self,
+        purpose: Purpose,
+        sources: &[String],
+        token: &str,
+        cancel: &Arc<Cancel>,
+        call: impl Fn(&Choice, &str, bool) -> Result<T>,
+    ) -> Result<T> {
+        let is_gateway = Cell::new(false);
+        let attempt = |name: &str, finds_rejected| {
+            self.authorized(name, token, cancel, |token| {
+                self.foundation.with_server(purpose, self.requester(cancel), None, |choice| {
+                    is_gateway.set(choice.via() == Via::RlpGateway);
+                    call(choice, &choice.via().token(token), finds_rejected)
+                })
+            })
+        };
+        let first = sources.first().map_or("", String::as_str);
+        if sources.len() < 2 {
+            return attempt(first, false);
+        }
+        // A token that is accepted for some of them, and rejected for all together, has not expired: hence the other name.
+        match attempt(&format!("{first} and others"), false) {
+            Err(error) if is_gateway.get() && rlp_gateway::is_rejection(&error) => attempt(first, true),
+            result => result,
+        }
+    }
+
+    fn stream_of_apps(
+        &self,
+        apps: &Apps,
+        server: &Endpoint,
+        token: &str,
+        finds_rejected: bool,
+    ) -> Result<Box<dyn LiveSource>> {
         let (requester, timeouts) = (self.requester(&apps.cancel), self.stream_timeouts());
         let call = Call { requester, client: None, server, app_guid: "", token, timeouts };
         let selection = Selection::apps(&apps.guids).types([EnvelopeType::Log]);
-        rlp_gateway::stream(&call, &selection, Format::Gateway.decoder())
+        rlp_gateway::stream(&call, &selection, Format::Gateway.decoder(), finds_rejected)
     }
 
     /// Opens a source that polls Log Cache for all apps.

@@ -202,9 +202,10 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Those of [`meta`](Consumer::meta). If the server cannot evaluate the query, [`Error::error_type`] returns
-    /// Prometheus' `errorType`, and the kind is [`BadRequest`](ErrorKind::BadRequest) if the query is invalid or names no
-    /// source, and else [`ServerError`](ErrorKind::ServerError).
+    /// Those of [`meta`](Consumer::meta). [`TooLarge`](ErrorKind::TooLarge) if the response has more than 16 MiB: narrow the
+    /// query, or widen the step of a [`query_range`](Consumer::query_range). If the server cannot evaluate the query,
+    /// [`Error::error_type`] returns Prometheus' `errorType`, and the kind is [`BadRequest`](ErrorKind::BadRequest) if the
+    /// query is invalid or names no source, and else [`ServerError`](ErrorKind::ServerError).
     pub fn query(&self, promql: &str, auth_token: &str) -> Result<QueryResult> {
         self.evaluate(Query { promql, times: Times::Now }, auth_token)
     }

@@ -395,6 +395,7 @@ impl Consumer {
     /// | [`Selection::apps`] | the RLP gateway; Doppler, with one connection and two threads for each; Log Cache, with one for all |
     /// | [`Selection::app`] or [`apps`](Selection::apps) with a [shard](Selection::shard) | the RLP gateway |
     /// | [`Selection::all`] | Doppler; the RLP gateway |
+    /// | [`Selection::all`] with only [events](crate::EnvelopeType::Event) | the RLP gateway |
     ///
     /// Of several sources, one that is rejected is an item, as in [`tail_apps`](Consumer::tail_apps).
     ///
@@ -517,9 +518,14 @@ impl Consumer {
     /// 10 s, so that its first line after a pause may come that much later. An app with new lines is asked as often as
     /// [`Polling::every`](crate::Polling::every) says.
     ///
-    /// When a tail over the RLP gateway [reconnects](Builder::reconnect), it asks for all apps again, and names those again
-    /// that are rejected. What a slow caller may cost in memory is the limit of a [`Tail`], once over the gateway and Log
-    /// Cache, and once for each app over Doppler.
+    /// The RLP gateway does not say which app it rejects. If a renewed token does not help, it is asked for halves of the
+    /// apps, halves of these and so on, each over a new connection, one after the other: of 100 apps some 15 times if one
+    /// is rejected, and 200 times if all are, also because a token of the caller's has expired. So this call may take that
+    /// many times as long as a connection. When a tail [reconnects](Builder::reconnect), it asks for all apps again, and
+    /// names those again that are rejected.
+    ///
+    /// What a slow caller may cost in memory is the limit of a [`Tail`], once over the gateway and Log Cache, and once for
+    /// each app over Doppler.
     ///
     /// ```
     /// # use loggregator_consumer::testing::{Generation, TrafficController};

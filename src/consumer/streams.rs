@@ -100,6 +100,7 @@ impl Stream {
     fn purpose(&self) -> Purpose {
         match (self.start, self.selection.sources(), self.selection.shard_id()) {
             (Start::Follow | Start::Since(_), ..) => Purpose::FollowStream,
+            (Start::Tail, None, _) if self.selection.has_only_events() => Purpose::FirehoseOfEvents,
             (Start::Tail, None, _) => Purpose::Firehose,
             (Start::Tail, Some(_), None) => Purpose::Stream,
             (Start::Tail, Some(_), Some(_)) => Purpose::SharedStream,
@@ -119,11 +120,9 @@ impl Inner {
             (Start::Tail, Some(via)) => Purpose::TailVia(via),
             _ => stream.purpose(),
         };
-        let requester = self.requester(&stream.cancel);
-        self.authorized(stream.first_source(), &stream.token, &stream.cancel, |token| {
-            self.foundation.with_server(purpose, requester, None, |choice| {
-                self.open_stream(stream, choice.via(), choice.endpoint(), &choice.via().token(token))
-            })
+        let sources = stream.selection.sources().unwrap_or_default();
+        self.authorized_for_each(purpose, sources, &stream.token, &stream.cancel, |choice, token, finds_rejected| {
+            self.open_stream(stream, choice.via(), choice.endpoint(), token, finds_rejected)
         })
     }
 
@@ -133,6 +132,7 @@ impl Inner {
         via: Via,
         server: &Endpoint,
         token: &str,
+        finds_rejected: bool,
     ) -> Result<Box<dyn LiveSource<Envelope>>> {
         let selection = &stream.selection;
         let (requester, timeouts) = (self.requester(&stream.cancel), self.stream_timeouts());
@@ -143,7 +143,8 @@ impl Inner {
         };
         match (via, selection.sources(), selection.shard_id()) {
             (Via::RlpGateway, ..) => {
-                rlp_gateway::stream(&call(""), selection, Format::Gateway.envelopes(selection)).map_err(explain_source)
+                rlp_gateway::stream(&call(""), selection, Format::Gateway.envelopes(selection), finds_rejected)
+                    .map_err(explain_source)
             }
             (Via::Doppler, None, _) => {
                 doppler::firehose(&call(""), selection, &stream.shard_id, Format::Doppler.envelopes(selection))

@@ -45,6 +45,8 @@ pub(crate) enum Purpose {
     SharedStream,
     /// Live envelopes of all sources.
     Firehose,
+    /// Live events of all sources.
+    FirehoseOfEvents,
     /// Stored envelopes of some sources, and then all further ones.
     FollowStream,
 }
@@ -82,6 +84,7 @@ impl Purpose {
                 (Via::Doppler, "it reports when it disconnects a slow reader, and its streams have no time limit"),
                 (Via::RlpGateway, "the address of Doppler is not known"),
             ],
+            Purpose::FirehoseOfEvents => &[(Via::RlpGateway, "it has events, and Doppler has none")],
             Purpose::TailVia(Via::Doppler) => &[(Via::Doppler, FORCED)],
             Purpose::TailVia(Via::RlpGateway) => &[(Via::RlpGateway, FORCED)],
             Purpose::TailVia(Via::LogCache) => &[(Via::LogCache, FORCED)],
@@ -477,6 +480,10 @@ impl Foundation {
                  sources: see Builder::api"
                     .to_owned(),
             ),
+            Purpose::FirehoseOfEvents => Some(
+                "no address of the RLP gateway is known, and no other server has the events of all sources: see Builder::api"
+                    .to_owned(),
+            ),
             Purpose::FollowStream => Some(
                 "no address of Log Cache is known, and no other server holds envelopes: use Consumer::stream, or see \
                  Builder::api and Builder::log_cache (foundations before 2018 have no Log Cache)"
@@ -497,7 +504,7 @@ impl Foundation {
             Purpose::Follow => "follow",
             Purpose::LogCache => "read",
             Purpose::Metrics => "metrics",
-            Purpose::Stream | Purpose::SharedStream | Purpose::Firehose => "stream",
+            Purpose::Stream | Purpose::SharedStream | Purpose::Firehose | Purpose::FirehoseOfEvents => "stream",
             Purpose::FollowStream => "follow_stream",
         };
         let text = text.unwrap_or_else(|| format!("no address of a server for `{call}` is known: see Builder::api"));

@@ -41,27 +41,30 @@ pub(crate) fn tail(call: &Call<'_>) -> Result<Box<dyn LiveSource>> {
     Ok(Box::new(stream))
 }
 
-/// Opens the stream of a selection. All readers with the same shard id share it. What the gateway rejects of several
-/// sources is left out, and is named by the first items.
+/// Opens the stream of a selection. All readers with the same shard id share it.
+///
+/// If the gateway rejects some of several sources, this fails, or `finds_rejected`: then they are left out, and named by
+/// the first items. To find them takes requests, one after the other: two for each halving of the sources around one of
+/// them, and twice their number if all are rejected.
 pub(crate) fn stream<T: 'static>(
     call: &Call<'_>,
     selection: &Selection,
     decoder: Decoder<T>,
+    finds_rejected: bool,
 ) -> Result<Box<dyn LiveSource<T>>> {
-    let several = selection.sources().filter(|sources| sources.len() > 1);
-    let stream = match (open(call, &query(selection), &decoder), several) {
-        (Err(error), Some(sources)) if is_rejection(&error) => {
-            let mut rejected = Vec::new();
-            let allowed = allowed(call, selection, sources, &mut rejected)?;
-            if allowed.is_empty() {
-                return Err(error);
+    let mut rejected = Vec::new();
+    let selected = match selection.sources() {
+        Some(sources) if finds_rejected => {
+            let allowed = allowed(call, sources, &mut rejected)?;
+            if allowed.is_empty() && !rejected.is_empty() {
+                return Err(rejected.swap_remove(0));
             }
-            let mut stream = open(call, &query(&selection.clone().with_sources(allowed)), &decoder)?;
-            stream.rejected = rejected.into();
-            Ok(stream)
+            &selection.clone().with_sources(allowed)
         }
-        (result, _) => result,
+        _ => selection,
     };
+    let stream = open(call, &query(selected), &decoder);
+    let stream = stream.map(|stream| EventStream { rejected: rejected.into(), ..stream });
     stream.map(|stream| Box::new(stream) as Box<dyn LiveSource<T>>).map_err(|error| {
         match (error.kind(), selection.sources()) {
             (ErrorKind::Unauthorized, None) => {
@@ -73,29 +76,27 @@ pub(crate) fn stream<T: 'static>(
 }
 
 /// The gateway rejects a request as a whole, without saying for which of its sources. So this asks for one half of them,
-/// and then for the other. Returns the sources that are allowed, and adds an error for each other one.
-fn allowed(
-    call: &Call<'_>,
-    selection: &Selection,
-    sources: &[String],
-    rejected: &mut Vec<Error>,
-) -> Result<Vec<String>> {
+/// and then for the other, without a shard id, so that it takes nothing from the other readers of the shard. Returns the
+/// sources that are allowed, and adds an error for each other one.
+fn allowed(call: &Call<'_>, sources: &[String], rejected: &mut Vec<Error>) -> Result<Vec<String>> {
     let mut all = Vec::new();
     let (one, other) = sources.split_at(sources.len() / 2);
     for half in [one, other].into_iter().filter(|half| !half.is_empty()) {
-        let query = query(&selection.clone().with_sources(half.to_vec()));
+        let query = query(&Selection::all().types([EnvelopeType::Log]).with_sources(half.to_vec()));
         match (open(call, &query, &Format::Gateway.decoder::<LogMessage>()), half) {
             (Ok(_), _) => all.extend_from_slice(half),
             (Err(error), [source]) if is_rejection(&error) => rejected.push(error.hiding(call.token).of_app(source)),
-            (Err(error), _) if is_rejection(&error) => all.extend(allowed(call, selection, half, rejected)?),
+            (Err(error), _) if is_rejection(&error) => all.extend(allowed(call, half, rejected)?),
             (Err(error), _) => return Err(error),
         }
     }
     Ok(all)
 }
 
-fn is_rejection(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unauthorized
+/// Returns true if the gateway rejects a token, or a source.
+pub(crate) fn is_rejection(error: &Error) -> bool {
+    // Not the error of a UAA.
+    error.kind() == ErrorKind::Unauthorized && error.status() == Some(404)
 }
 
 /// Returns the query for a selection. What the gateway cannot select is left out, and selected on this side.

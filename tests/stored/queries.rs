@@ -1,5 +1,6 @@
 //! PromQL.
 
+use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
@@ -136,6 +137,23 @@ fn a_result_that_is_invalid_cut_short_or_endless_is_an_error() {
         let error = error(&endless);
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         assert!(error.to_string().ends_with("see Builder::max_recent_size"), "{error}");
+    });
+}
+
+#[test]
+fn a_result_of_more_than_16_mib_is_too_large_because_it_takes_far_more_memory() {
+    within(DEADLINE, || {
+        let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
+            read_head(&mut socket);
+            let begin = br#"{"status":"success","data":{"resultType":"matrix","result":["#;
+            send(&mut socket, &[&head("200 OK", &["Content-Type: application/json"]), begin]);
+            let series = b"{},".repeat(10_000);
+            (0..17 << 20).step_by(series.len()).for_each(|_| _ = socket.write_all(&series));
+            send(&mut socket, &[b"{}]}}"]);
+        })]);
+        let error = log_cache(&server).build().unwrap().query("1", TOKEN).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+        assert!(error.to_string().ends_with("16777216 bytes: narrow the query, or widen its step"), "{error}");
     });
 }
 

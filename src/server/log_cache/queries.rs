@@ -22,6 +22,13 @@ use crate::wire::v2;
 /// The largest response to a request for `info`, in bytes.
 const MAX_INFO: usize = 64 * 1024;
 
+/// The largest response to a query, in bytes. An empty series has 3, and takes 20 times as many in memory.
+const MAX_RESULT: usize = 16 * 1024 * 1024;
+
+/// The hints for a response that is too large.
+const SEE_SETTING: &str = ": see Builder::max_recent_size";
+const ASK_FOR_LESS: &str = ": narrow the query, or widen its step";
+
 /// The hint for a server that does not know the path.
 const NO_PATH: &str = " (Korifi's Log Cache and those before version 1.4.7 do not have this)";
 
@@ -42,21 +49,23 @@ pub(crate) enum Times {
 /// Requests what Log Cache holds of each source that the token's user may see.
 pub(crate) fn meta(call: &Call<'_>) -> Result<BTreeMap<String, SourceMeta>> {
     let response = request_any_version(call, "meta").map_err(no_path)?;
-    let json = read_whole(call, response, call.settings().max_recent_size)?;
+    let json = read_whole(call, response, call.settings().max_recent_size, SEE_SETTING)?;
     v2::meta::sources(&json).map_err(invalid)
 }
 
 /// Requests what Log Cache tells of itself. Needs no token.
 pub(crate) fn info(call: &Call<'_>) -> Result<LogCacheInfo> {
     let response = get(call, &format!("{ROOT}info")).map_err(no_path)?;
-    let json = read_whole(call, response, MAX_INFO)?;
+    let json = read_whole(call, response, MAX_INFO, "")?;
     v2::meta::info(&json).map_err(invalid)
 }
 
 /// Evaluates a PromQL query.
 pub(crate) fn query(call: &Call<'_>, query: Query<'_>) -> Result<QueryResult> {
     let response = get(call, &query.target()).map_err(|error| with_type(no_path(error)))?;
-    let json = read_whole(call, response, call.settings().max_recent_size)?;
+    let max_recent_size = call.settings().max_recent_size;
+    let hint = if max_recent_size < MAX_RESULT { SEE_SETTING } else { ASK_FOR_LESS };
+    let json = read_whole(call, response, max_recent_size.min(MAX_RESULT), hint)?;
     promql::result(&json).map_err(invalid)?.map_err(|Failure { error_type, message }| {
         let text = format!("the query failed: {error_type}: {message}");
         Error::new(ErrorKind::ServerError, text).with_error_type(error_type)
@@ -100,8 +109,8 @@ fn no_path(error: Error) -> Error {
 
 const WHAT: &str = "the response of Log Cache";
 
-/// Reads a body that may have this many bytes.
-fn read_whole(call: &Call<'_>, response: Response, limit: usize) -> Result<Vec<u8>> {
+/// Reads a body that may have this many bytes. The hint says what to do if it has more.
+fn read_whole(call: &Call<'_>, response: Response, limit: usize, hint: &str) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     response.body.take(most).read_to_end(&mut body).map_err(|error| {
@@ -115,7 +124,7 @@ fn read_whole(call: &Call<'_>, response: Response, limit: usize) -> Result<Vec<u
     // What the system has already received is read even after a close.
     call.cancel().check()?;
     if body.len() > limit {
-        let text = format!("{WHAT} is larger than {limit} bytes: see Builder::max_recent_size");
+        let text = format!("{WHAT} is larger than {limit} bytes{hint}");
         return Err(Error::new(ErrorKind::TooLarge, text));
     }
     Ok(body)

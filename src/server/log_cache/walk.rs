@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::engine::Stored;
 use super::is_too_large;
 use super::recent::PAGE_SIZE;
 use crate::envelope::{Envelope, EnvelopeType};
@@ -55,8 +57,10 @@ pub(crate) struct Walk {
     page_size: usize,
     /// The time with which the next page begins once more.
     edge: Option<i64>,
-    /// The envelopes of that time that are known, and how often.
-    repeated: HashMap<String, usize>,
+    /// Keyed at random, so that nobody can write envelopes whose hashes collide.
+    hasher: RandomState,
+    /// How often each envelope of that time is known, by a hash of its content.
+    repeated: HashMap<u64, usize>,
     is_over: bool,
 }
 
@@ -77,6 +81,7 @@ impl Walk {
             left: limit.unwrap_or(usize::MAX),
             page_size: PAGE_SIZE,
             edge: None,
+            hasher: RandomState::new(),
             repeated: HashMap::new(),
             is_over: false,
         })
@@ -127,7 +132,7 @@ impl Walk {
         envelopes.retain(|envelope| {
             let time = envelope.timestamp;
             let is_inside = self.start.is_none_or(|start| time >= start) && self.end.is_none_or(|end| time < end);
-            is_inside && !(Some(time) == self.edge && take_one(&mut known, envelope))
+            is_inside && !(Some(time) == self.edge && take_one(&mut known, self.key(envelope)))
         });
         let times = envelopes.iter().map(|envelope| envelope.timestamp);
         match (if self.window.newest_first { times.min() } else { times.max() }, self.edge) {
@@ -158,7 +163,7 @@ impl Walk {
             self.repeated.clear();
         }
         for envelope in envelopes.iter().filter(|envelope| envelope.timestamp == time) {
-            *self.repeated.entry(key(envelope)).or_default() += 1;
+            *self.repeated.entry(self.key(envelope)).or_default() += 1;
         }
         self.edge = Some(time);
         if self.window.newest_first {
@@ -166,6 +171,12 @@ impl Walk {
         } else {
             self.start = Some(time);
         }
+    }
+
+    fn key(&self, envelope: &Envelope) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        envelope.hash_content(&mut hasher);
+        hasher.finish()
     }
 
     /// Begins the next page behind a time.
@@ -187,19 +198,14 @@ pub(super) fn types(selection: &Selection) -> Vec<&'static str> {
 }
 
 /// Returns true if an envelope is known, and counts it once less.
-fn take_one(known: &mut HashMap<String, usize>, envelope: &Envelope) -> bool {
-    match known.get_mut(&key(envelope)) {
+fn take_one(known: &mut HashMap<u64, usize>, key: u64) -> bool {
+    match known.get_mut(&key) {
         Some(count) if *count > 0 => {
             *count -= 1;
             true
         }
         _ => false,
     }
-}
-
-/// Returns a text that is equal for equal envelopes, also if one of its numbers is not a number.
-fn key(envelope: &Envelope) -> String {
-    format!("{envelope:?}")
 }
 
 impl PageRequest<'_> {
@@ -298,7 +304,7 @@ mod tests {
             prop_assert!(found.iter().map(|envelope| envelope.timestamp).eq(expected.iter().map(|it| it.timestamp)));
             // Which of equal times come first is up to the server.
             if limit.is_none() {
-                let sort = |list: &mut Vec<Envelope>| list.sort_by_key(key);
+                let sort = |list: &mut Vec<Envelope>| list.sort_by_key(|it| format!("{it:?}"));
                 sort(&mut found);
                 sort(&mut expected);
                 prop_assert_eq!(found, expected);
@@ -340,6 +346,16 @@ mod tests {
         let events = Selection::all().types([EnvelopeType::Event]);
         let found = walk_selected(&all, &events, &Window::all(), 2, false);
         assert!(found.iter().map(|envelope| envelope.timestamp).eq([4]));
+    }
+
+    #[test]
+    fn what_is_remembered_of_an_envelope_does_not_grow_with_it() {
+        let mut walk = Walk::new(&Selection::all(), &Window::all()).unwrap();
+        let large = || vec![envelope(1, &"x".repeat(100_000)), envelope(1, &"y".repeat(100_000))];
+        walk.take(Page { count: 2, envelopes: large(), date: None }, 2);
+        let remembered = format!("{:?}", walk.repeated);
+        assert!(remembered.len() < 100, "{} bytes", remembered.len());
+        assert!(walk.take(Page { count: 2, envelopes: large(), date: None }, 2).is_empty());
     }
 
     #[test]
