@@ -568,7 +568,7 @@ impl Consumer {
     }
 
     /// Returns all messages of several apps since a time, and then all further ones: [`follow_since`](Consumer::follow_since)
-    /// for several apps. [`Tail::complete_until`] is the time that holds for all of them. Over Log Cache, an app that ends
+    /// for several apps. [`Tail::complete_until`] is the time that holds for all of them. An app that ends
     /// meanwhile holds it back, so that no line of it is lost if the next call finds it again. One that is rejected at the
     /// beginning does not.
     ///
