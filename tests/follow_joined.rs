@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use common::messages::{APP, TOKEN, message_of_now};
-use common::{DEADLINE, within};
+use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::testing::{Fault, Generation, RequestKind, RouterError, Server, Target, TrafficController};
 use loggregator_consumer::{Builder, Ending, Error, ErrorKind, LogMessage, Proxy, Reconnect, Tail, TokenSource, Via};
 
@@ -231,7 +231,7 @@ fn a_log_cache_that_is_back_returns_nothing_twice() {
         assert_eq!(tail.next().unwrap().unwrap_err().kind(), ErrorKind::Gap);
         server.send(message_of_now(APP, "three"));
         assert_eq!(take(&mut tail, 1), ["three"]);
-        assert_eq!(server.open_tails(APP), 0, "it is read from Log Cache");
+        wait_until("it is read from Log Cache", || server.open_tails(APP) == 0);
     });
 }
 
