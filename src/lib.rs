@@ -98,7 +98,7 @@
 //!
 //! To open and close the tails of apps one by one, open several tails of **one** consumer, which asks the API once and
 //! renews one token for all of them. Each tail ends, fails and reconnects on its own, so decide what that means for the
-//! others. A tail costs [one or two threads](#threads) and some 30 KiB; over Log Cache one thread, some 130 KiB, and
+//! others. A tail costs [one or two threads](#threads) and some 26 KiB; over Log Cache one thread, some 130 KiB, and
 //! [requests](Polling). A thousand quiet ones make 500 requests/s there, and take 10 % of a core.
 //!
 //! The plainest way is a thread for each tail, as in the example `collector`. One thread for all of them waits with
@@ -303,20 +303,26 @@
 //!
 //! `cargo bench` compares the library with the least work that can do the same job. For a tail that is one thread that
 //! reads, parses and drops (blocking tungstenite, protobuf); for `recent` it is a body that is read whole, split and
-//! parsed. The figures of two runs on two cores of a virtual machine, with the server on the same machine:
+//! parsed. The figures of one run on two cores of a virtual machine, with the server on the same machine. They vary by a
+//! third from run to run, and by a half with the machine:
 //!
 //! | | bare | this crate | ratio |
 //! |---|---|---|---|
-//! | tail, messages of 20 B | 2.4 to 3.5 million/s | 2.9 to 4.1 million/s | 1.2 |
-//! | of 150 B | 2.8 to 2.9 million/s | 3.8 million/s | 1.3 |
-//! | of 1.5 KB | 1.8 to 1.9 million/s | 1.5 to 1.8 million/s | 0.8 to 1.0 |
-//! | of 64 KB | 26,000 to 48,000/s | 43,000 to 46,000/s | 0.9 to 1.8 |
-//! | over TLS, of 20 B, 150 B, 1.5 KB, 64 KB | | | 1.2, 1.3, 0.9, 0.9 to 1.1 |
-//! | over the RLP gateway, of 150 B | 0.6 to 1.0 million/s | 0.8 to 1.3 million/s | 1.3 |
-//! | `recent` of 100,000 messages; `recent_iter` | 0.7 million/s | 0.7; 0.9 million/s | 1.0; 1.3 |
-//! | one message, from the server to the caller | 21 to 33 µs | 42 to 63 µs | |
+//! | tail, messages of 20 B | 2.6 million/s | 3.1 million/s | 1.2 |
+//! | of 150 B | 1.5 million/s | 2.0 million/s | 1.3 |
+//! | of 1.5 KB | 1.0 million/s | 1.2 million/s | 1.2 |
+//! | of 64 KB | 44,000/s | 41,000/s | 0.9 |
+//! | over TLS, of 20 B, 150 B, 1.5 KB | | | 1.1, 1.3, 0.9 |
+//! | over the RLP gateway, of 150 B | 0.6 million/s | 0.8 million/s | 1.3 |
+//! | `stream` of envelopes with ten tags, over Doppler; the gateway | 0.3; 0.18 million/s | 0.22; 0.2 million/s | 0.7; 1.1 |
+//! | `recent` of 100,000 messages; `recent_iter` | 0.41 million/s | 0.42; 0.62 million/s | 1.0; 1.5 |
+//! | `recent` of Log Cache, 100,000 messages | 0.42 million/s | 0.38 million/s | 0.9 |
+//! | one message, from the server to the caller | 47 µs | 100 µs | |
+//! | a process, to its first line | 4.1 ms | 4.4 ms | 1.1 |
 //!
-//! A thousand idle tails take 29 KiB each, use no CPU time except for keep-alives, and are closed in 0.2 s.
+//! Over a network, calls take as many round trips as they must: at one of 50 ms, `tail`, `follow` and `recent` have their
+//! first message after 2.1 of them (4.2 with TLS 1.2), a further `recent` after 1.0, and 10,000 messages of Log Cache after
+//! 12.4. A thousand idle tails take 26 KiB each, 0.5 % of a core, and are closed in 0.3 s.
 //!
 //! # Coming from Go
 //!

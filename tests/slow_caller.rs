@@ -28,7 +28,7 @@ const SIZE: usize = MB;
 /// Far more than the system buffers for a connection, which is at most about 36 MiB by Linux's defaults.
 const MESSAGES: i64 = 128;
 
-/// How many batches a tail holds, each about 128 KiB plus one message, as the docs of `Tail` say.
+/// How many batches a tail holds, each about 256 KiB plus one message, as the docs of `Tail` say.
 const PIECES: usize = 11;
 
 const PING_EVERY: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// wait, the same again for what the allocator may keep of growing buffers, and a few messages in transit, some of them
 /// in the server, which is part of this process.
 fn bound(message: usize) -> usize {
-    PIECES * (128 * 1024 + 2 * message) + 12 * MB
+    PIECES * (256 * 1024 + 2 * message) + 12 * MB
 }
 
 #[test]

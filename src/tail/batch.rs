@@ -23,7 +23,7 @@ pub(super) const WAITING_BATCHES: usize = 8;
 const MAX_SPARES: usize = WAITING_BATCHES + 2;
 
 /// A buffer with more bytes than this is not kept. Only a large message makes it grow so far.
-const MAX_SPARE: usize = 256 * 1024;
+const MAX_SPARE: usize = 512 * 1024;
 
 /// The buffers of decoded batches, to be read into again. `None`: none are kept, because the tail is quiet.
 #[derive(Default)]

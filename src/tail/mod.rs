@@ -49,10 +49,10 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// [`close`](Closer::close), or by a server that closes the connection normally) just ends; otherwise the last item is
 /// an error. [`ending`](Tail::ending) says how the tail ended.
 ///
-/// Received messages wait for the caller in a bounded buffer of up to 11 batches. A batch holds up to 128 KiB plus one
-/// message, as received, or 1024 messages on a websocket. So the buffer holds at most about 11 × (128 KiB +
+/// Received messages wait for the caller in a bounded buffer of up to 11 batches. A batch holds up to 256 KiB plus one
+/// message, as received, or 1024 messages on a websocket. So the buffer holds at most about 11 × (256 KiB +
 /// [`max_message_size`](crate::Builder::max_message_size)), and usually much less. From the RLP gateway, messages
-/// arrive in events of up to 100 messages and 4 × `max_message_size`; there a batch is up to 128 KiB plus one event.
+/// arrive in events of up to 100 messages and 4 × `max_message_size`; there a batch is up to 256 KiB plus one event.
 ///
 /// When the buffer is full, TCP slows the server down. A websocket is kept alive meanwhile, however long the caller
 /// pauses. But servers do not wait for slow clients: old ones drop messages and report it in a message with source

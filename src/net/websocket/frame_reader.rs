@@ -17,7 +17,7 @@ use crate::wire::frames::Frames;
 pub(crate) const SMALL: usize = 1024;
 
 /// The size of the buffer when much more arrives at once. It grows further only for a message that needs it.
-pub(crate) const LARGE: usize = 128 * 1024;
+pub(crate) const LARGE: usize = 256 * 1024;
 
 /// The most messages in one batch.
 const MAX_FRAMES: usize = 1024;
