@@ -280,7 +280,7 @@ mod tests {
 
         let bare = LogMessage::new("app", "hi");
         assert_eq!(LogMessage::try_from(Envelope::from(bare.clone())), Ok(bare.clone()));
-        // An empty text is as good as none.
+        // An empty text counts as absent.
         let empty = Envelope::from(LogMessage::new("app", "hi").source("", "")).tag("app_name", "dora");
         assert_eq!(LogMessage::try_from(empty), Ok(bare));
     }

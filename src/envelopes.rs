@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::net::cancel::Cancel;
 use crate::net::registry::Registration;
 
-/// Reads the next page. `None`: there is none left.
+/// Reads the next page. `None` after the last page.
 pub(crate) type NextPage = Box<dyn FnMut() -> Result<Option<Vec<Envelope>>> + Send + Sync>;
 
 /// An iterator over the envelopes that Log Cache holds of a source: see

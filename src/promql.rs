@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 /// The result of a PromQL query: see [`Consumer::query`](crate::Consumer::query) and
 /// [`query_range`](crate::Consumer::query_range).
 ///
-/// With the feature `serde`, it has the JSON of Log Cache, which is that of Prometheus. `warnings` are left out if there
-/// are none, and times are cut to milliseconds. The parts of a result have their parts of the JSON:
+/// With the feature `serde`, it has the JSON of Log Cache, which is that of Prometheus. Empty `warnings` are left out,
+/// and times are cut to milliseconds. Each type has its part of that JSON:
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {

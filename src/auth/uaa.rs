@@ -106,8 +106,8 @@ impl Uaa {
     /// After a wrong password, a UAA locks the user's account if there are some more attempts: by default after 5 in an
     /// hour. So a password that was rejected is not sent again for 15 minutes. Calls fail with the same error meanwhile.
     ///
-    /// The password may contain any characters. It appears in no log, no error and no `Debug` output: if the UAA repeats
-    /// it, in whatever form, it is hidden in the error if it has at least 4 characters.
+    /// The password may contain any characters. It appears in no log, no error and no `Debug` output: an error hides it
+    /// if the UAA repeats it in any encoding. Only one of fewer than 4 characters is not hidden.
     ///
     /// ```
     /// use loggregator_consumer::testing::{Generation, TrafficController};

@@ -4,9 +4,9 @@
 //! of envelopes, a heartbeat every 15 s, and a `closing` event, by default after 14 minutes.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::Read;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::ending::Ending;
 use crate::envelope::EnvelopeType;
@@ -14,7 +14,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::net::dial::stream::TlsFailure;
 use crate::net::http::Body;
-use crate::net::websocket::WriteHalf;
 use crate::secrets::hide;
 use crate::selection::Selection;
 use crate::server::app_guid::{escaped, warn_of_no_guid};
@@ -234,19 +233,5 @@ impl<T> LiveSource<T> for EventStream<T> {
 
     fn decoder(&self) -> Option<Decoder<T>> {
         Some(Arc::clone(&self.decoder))
-    }
-
-    fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {
-        // Not needed: `receive` blocks and never returns `Idle`.
-        Ok(())
-    }
-
-    fn default_idle_timeout(&self) -> Option<Duration> {
-        // Not needed: the read timeouts of the HTTP response end the stream.
-        None
-    }
-
-    fn write_half(&self) -> Option<&Arc<WriteHalf>> {
-        None
     }
 }

@@ -15,12 +15,17 @@ use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 
 /// Live messages or envelopes, read by one thread of a tail.
+///
+/// The defaults are those of a source that decodes its messages itself, waits in `receive` and is never idle.
 pub(crate) trait LiveSource<T = LogMessage>: Send {
     /// Reads what has arrived. May block until something arrives, if its connection is shut down on cancel.
     fn receive(&mut self) -> Progress;
 
     /// Takes the frames that were received, if there are any. `recycled` returns a buffer for further frames.
-    fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames>;
+    fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames> {
+        let _ = recycled;
+        None
+    }
 
     /// Takes the messages of a source that decodes them itself, if there are any.
     fn take_decoded(&mut self) -> Option<Decoded<T>> {
@@ -28,21 +33,28 @@ pub(crate) trait LiveSource<T = LogMessage>: Send {
     }
 
     /// Returns the decoder of the frames. `None`: there are no frames.
-    fn decoder(&self) -> Option<Decoder<T>>;
+    fn decoder(&self) -> Option<Decoder<T>> {
+        None
+    }
 
     /// Waits until there is something to receive. Called only after [`Progress::Idle`].
     ///
     /// # Errors
     ///
     /// [`TimedOut`](io::ErrorKind::TimedOut) if nothing arrived by the deadline.
-    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()>;
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        let _ = deadline;
+        Ok(())
+    }
 
     /// Frees the memory that it needs only while messages arrive.
     fn shrink(&mut self) {}
 
     /// Returns the idle timeout if the caller has set none. `None`: it may be silent for ever, or it times out by
     /// itself.
-    fn default_idle_timeout(&self) -> Option<Duration>;
+    fn default_idle_timeout(&self) -> Option<Duration> {
+        None
+    }
 
     /// Returns what may be missing since the connection before this one ended. `None`: nothing is.
     fn missing(&self) -> Option<Missing> {
@@ -56,7 +68,9 @@ pub(crate) trait LiveSource<T = LogMessage>: Send {
 
     /// Returns what a second thread needs to keep the connection alive and to close it with a close frame. `None`:
     /// there is no second thread, and a cancel shuts the connection down.
-    fn write_half(&self) -> Option<&Arc<WriteHalf>>;
+    fn write_half(&self) -> Option<&Arc<WriteHalf>> {
+        None
+    }
 
     /// Returns work for a further thread, which runs while this source is read and ends soon after it is dropped.
     fn background(&mut self) -> Option<Box<dyn FnOnce() + Send>> {

@@ -1,8 +1,7 @@
 //! [`MergedTails`]: the tails of several apps as one source.
 
-use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Select, TryRecvError};
 
@@ -10,10 +9,8 @@ use super::Tail;
 use crate::ending::Ending;
 use crate::error::{Error, ErrorKind};
 use crate::net::cancel::Cancel;
-use crate::net::websocket::WriteHalf;
 use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
-use crate::wire::format::Decoder;
-use crate::wire::frames::{Frames, Progress};
+use crate::wire::frames::Progress;
 
 /// The tails of several apps, for servers that have a stream for each app only. Each of them connects, reconnects and
 /// ends on its own.
@@ -84,10 +81,6 @@ impl<T: Send> LiveSource<T> for MergedTails<T> {
         self.take_from(ready)
     }
 
-    fn take(&mut self, _: &mut dyn FnMut() -> Frames) -> Option<Frames> {
-        None
-    }
-
     fn take_decoded(&mut self) -> Option<Decoded<T>> {
         if self.decoded.messages.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
             return None;
@@ -97,22 +90,5 @@ impl<T: Send> LiveSource<T> for MergedTails<T> {
         let open = self.tails.iter().map(|(_, tail)| tail.complete_until());
         let complete_until = open.chain(self.ended).min().flatten();
         Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
-    }
-
-    fn decoder(&self) -> Option<Decoder<T>> {
-        None
-    }
-
-    fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {
-        // `receive` waits itself, and is never idle.
-        Ok(())
-    }
-
-    fn default_idle_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    fn write_half(&self) -> Option<&Arc<WriteHalf>> {
-        None
     }
 }

@@ -102,7 +102,7 @@ struct Config {
     on_kubernetes: Option<OnKubernetes>,
 }
 
-/// What the CLI stores about an organization or a space. Both are empty if there is none.
+/// What the CLI stores about an organization or a space. Both fields are empty if none is set.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Fields {

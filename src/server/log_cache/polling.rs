@@ -2,7 +2,7 @@
 //! [engine](super::engine) decides what to request; this file makes the requests and waits between them.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read};
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::http::body_error;
-use crate::net::websocket::WriteHalf;
 use crate::selection::Selection;
 use crate::server::call::Call;
 use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
 use crate::settings::{Polling, Settings};
-use crate::wire::format::Decoder;
-use crate::wire::frames::{Frames, Progress};
+use crate::wire::frames::Progress;
 use crate::wire::v2;
 
 /// Without [`Builder::reconnect`](crate::Builder::reconnect), a tail ends when every request has failed for this long.
@@ -315,10 +313,6 @@ impl<T: Stored + Send> LiveSource<T> for PollingSource<T> {
         Progress::More
     }
 
-    fn take(&mut self, _: &mut dyn FnMut() -> Frames) -> Option<Frames> {
-        None
-    }
-
     fn take_decoded(&mut self) -> Option<Decoded<T>> {
         self.take_items();
         if self.decoded.messages.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
@@ -326,23 +320,6 @@ impl<T: Stored + Send> LiveSource<T> for PollingSource<T> {
         }
         self.last_report = Instant::now();
         Some(self.take_all())
-    }
-
-    fn decoder(&self) -> Option<Decoder<T>> {
-        None
-    }
-
-    fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {
-        // `receive` waits itself, and is never idle.
-        Ok(())
-    }
-
-    fn default_idle_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    fn write_half(&self) -> Option<&Arc<WriteHalf>> {
-        None
     }
 
     fn runs_callers_functions(&self) -> bool {

@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,11 +12,9 @@ use crate::ending::Ending;
 use crate::error::{Error, ErrorKind};
 use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
-use crate::net::websocket::WriteHalf;
 use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
 use crate::settings::Polling;
-use crate::wire::format::Decoder;
-use crate::wire::frames::{Frames, Progress};
+use crate::wire::frames::Progress;
 
 /// How many quiet apps are polled in a second, at the most.
 const APPS_PER_SECOND: u32 = 10;
@@ -122,10 +119,6 @@ impl<T: Stored + Send> LiveSource<T> for PollingGroup<T> {
         self.take_turn()
     }
 
-    fn take(&mut self, _: &mut dyn FnMut() -> Frames) -> Option<Frames> {
-        None
-    }
-
     fn take_decoded(&mut self) -> Option<Decoded<T>> {
         if self.decoded.messages.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
             return None;
@@ -135,23 +128,6 @@ impl<T: Stored + Send> LiveSource<T> for PollingGroup<T> {
         let open = self.sources.iter().map(|(_, source)| source.complete_until());
         let complete_until = open.chain(self.ended.iter().copied()).min().flatten();
         Some(Decoded { messages: std::mem::take(&mut self.decoded.messages), complete_until })
-    }
-
-    fn decoder(&self) -> Option<Decoder<T>> {
-        None
-    }
-
-    fn wait(&mut self, _: Option<Instant>) -> io::Result<()> {
-        // `receive` waits itself, and is never idle.
-        Ok(())
-    }
-
-    fn default_idle_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    fn write_half(&self) -> Option<&Arc<WriteHalf>> {
-        None
     }
 
     fn runs_callers_functions(&self) -> bool {

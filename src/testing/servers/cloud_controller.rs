@@ -36,7 +36,7 @@ enum Kind {
     App,
 }
 
-/// A parameter that is wrong, in the words of the API.
+/// The API's message about a wrong parameter.
 struct Invalid(String);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub(crate) fn answer(shared: &SharedState, request: &Request) -> Response {
         Version::V2 => generation != Generation::Korifi,
         Version::V3 => !generation.has_legacy(),
     };
-    // An API without version 3 answers in the words of version 2.
+    // An API without version 3 answers with an error of version 2.
     let words = if generation.has_legacy() { Version::V2 } else { version };
     let unknown = || error(words, 404, 10000, "CF-NotFound", "Unknown request");
     let Some(kind) = Kind::of(plural.unwrap_or_default()).filter(|_| exists && more.is_none()) else {
