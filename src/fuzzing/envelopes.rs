@@ -35,7 +35,11 @@ fn v1(bytes: &[u8]) {
         return;
     };
     check_size(&envelope, bytes);
-    if let Ok(Some(message)) = LogMessage::from_doppler(bytes) {
+    if let Ok(Some(mut message)) = LogMessage::from_doppler(bytes) {
+        // The source of a log without an app is the component that sent it.
+        if message.app_id.is_empty() {
+            message.app_id.clone_from(&envelope.source_id);
+        }
         assert_eq!(LogMessage::try_from(envelope.clone()), Ok(message));
     }
     // The platform may change an envelope that nobody sends like this, but only once.
