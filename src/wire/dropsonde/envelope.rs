@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use super::fields::{BYTES, FIXED64, VARINT, field, part, read_fields, text};
+use super::fields::{BYTES, FIXED64, VARINT, field, read_fields};
 use super::log_message::parse_log;
 use super::methods::METHODS;
 use crate::envelope::{Body, Envelope, GaugeValue, SOURCE_TYPE};
@@ -43,18 +43,18 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Envelope>, BoxError> {
     let (mut event_type, mut events) = (None, [None; EVENTS.len()]);
     let [mut origin, mut deployment, mut job, mut index, mut ip] = [const { String::new() }; 5];
     let (mut timestamp, mut tags) = (0, BTreeMap::new());
-    read_fields(bytes, |tag, input| {
+    read_fields(bytes, |tag, fields| {
         match tag {
-            EVENT_TYPE => event_type = Some(input.read_int32()?),
-            TIMESTAMP => timestamp = input.read_int64()?,
-            ORIGIN => origin = text(input.read_bytes()?),
-            DEPLOYMENT => deployment = text(input.read_bytes()?),
-            JOB => job = text(input.read_bytes()?),
-            INDEX => index = text(input.read_bytes()?),
-            IP => ip = text(input.read_bytes()?),
-            TAGS => tags.extend([parse_tag(part(bytes, input)?)?]),
+            EVENT_TYPE => event_type = Some(fields.int32()?),
+            TIMESTAMP => timestamp = fields.int64()?,
+            ORIGIN => origin = fields.text()?,
+            DEPLOYMENT => deployment = fields.text()?,
+            JOB => job = fields.text()?,
+            INDEX => index = fields.text()?,
+            IP => ip = fields.text()?,
+            TAGS => tags.extend([parse_tag(fields.bytes()?)?]),
             tag => match event_of(tag) {
-                Some(event) => events[event] = Some(part(bytes, input)?),
+                Some(event) => events[event] = Some(fields.bytes()?),
                 None => return Ok(false),
             },
         }
@@ -93,10 +93,10 @@ fn parse_tag(bytes: &[u8]) -> Result<(String, String), BoxError> {
     const KEY: u32 = field(1, BYTES);
     const VALUE: u32 = field(2, BYTES);
     let [mut key, mut value] = [const { String::new() }; 2];
-    read_fields(bytes, |tag, input| {
+    read_fields(bytes, |tag, fields| {
         match tag {
-            KEY => key = text(input.read_bytes()?),
-            VALUE => value = text(input.read_bytes()?),
+            KEY => key = fields.text()?,
+            VALUE => value = fields.text()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -145,24 +145,24 @@ fn http_start_stop(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError
     let (mut status_code, mut content_length) = (0, 0);
     let (mut request_id, mut app_id) = (None, None);
     let mut forwarded: Option<String> = None;
-    read_fields(bytes, |tag, input| {
+    read_fields(bytes, |tag, fields| {
         let mut set = |name: &str, value: String| set_tag(envelope, name, value);
         match tag {
-            START => start = input.read_int64()?,
-            STOP => stop = input.read_int64()?,
-            REQUEST_ID => request_id = Some(part(bytes, input)?),
-            PEER_TYPE => set("peer_type", name(&["", "Client", "Server"], input.read_int32()?)),
-            METHOD => set("method", name(&METHODS, input.read_int32()?)),
-            URI => set("uri", text(input.read_bytes()?)),
-            REMOTE_ADDRESS => set("remote_address", text(input.read_bytes()?)),
-            USER_AGENT => set("user_agent", text(input.read_bytes()?)),
-            STATUS_CODE => status_code = input.read_int32()?,
-            CONTENT_LENGTH => content_length = input.read_int64()?,
-            APPLICATION_ID => app_id = Some(part(bytes, input)?),
-            INSTANCE_INDEX => instance_index = input.read_int32()?,
-            INSTANCE_ID => set("routing_instance_id", text(input.read_bytes()?)),
+            START => start = fields.int64()?,
+            STOP => stop = fields.int64()?,
+            REQUEST_ID => request_id = Some(fields.bytes()?),
+            PEER_TYPE => set("peer_type", name(&["", "Client", "Server"], fields.int32()?)),
+            METHOD => set("method", name(&METHODS, fields.int32()?)),
+            URI => set("uri", fields.text()?),
+            REMOTE_ADDRESS => set("remote_address", fields.text()?),
+            USER_AGENT => set("user_agent", fields.text()?),
+            STATUS_CODE => status_code = fields.int32()?,
+            CONTENT_LENGTH => content_length = fields.int64()?,
+            APPLICATION_ID => app_id = Some(fields.bytes()?),
+            INSTANCE_INDEX => instance_index = fields.int32()?,
+            INSTANCE_ID => set("routing_instance_id", fields.text()?),
             FORWARDED => {
-                let address = text(input.read_bytes()?);
+                let address = fields.text()?;
                 forwarded = Some(forwarded.take().map_or(address.clone(), |before| before + "\n" + &address));
             }
             _ => return Ok(false),
@@ -195,10 +195,10 @@ fn parse_uuid(bytes: &[u8]) -> Result<(u64, u64), BoxError> {
     const LOW: u32 = field(1, VARINT);
     const HIGH: u32 = field(2, VARINT);
     let (mut low, mut high) = (0, 0);
-    read_fields(bytes, |tag, input| {
+    read_fields(bytes, |tag, fields| {
         match tag {
-            LOW => low = input.read_uint64()?,
-            HIGH => high = input.read_uint64()?,
+            LOW => low = fields.uint64()?,
+            HIGH => high = fields.uint64()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -224,11 +224,11 @@ fn value_metric(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError> {
     const VALUE: u32 = field(2, FIXED64);
     const UNIT: u32 = field(3, BYTES);
     let ([mut name, mut unit], mut value) = ([const { String::new() }; 2], 0.0);
-    read_fields(bytes, |tag, input| {
+    read_fields(bytes, |tag, fields| {
         match tag {
-            NAME => name = text(input.read_bytes()?),
-            VALUE => value = input.read_double()?,
-            UNIT => unit = text(input.read_bytes()?),
+            NAME => name = fields.text()?,
+            VALUE => value = fields.double()?,
+            UNIT => unit = fields.text()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -249,11 +249,11 @@ fn counter_event(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError> 
     const DELTA: u32 = field(2, VARINT);
     const TOTAL: u32 = field(3, VARINT);
     let (mut name, mut delta, mut total) = (String::new(), 0, 0);
-    read_fields(bytes, |tag, input| {
+    read_fields(bytes, |tag, fields| {
         match tag {
-            NAME => name = text(input.read_bytes()?),
-            DELTA => delta = input.read_uint64()?,
-            TOTAL => total = input.read_uint64()?,
+            NAME => name = fields.text()?,
+            DELTA => delta = fields.uint64()?,
+            TOTAL => total = fields.uint64()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -268,11 +268,11 @@ fn error(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxError> {
     const CODE: u32 = field(2, VARINT);
     const MESSAGE: u32 = field(3, BYTES);
     let (mut source, mut code, mut message) = (String::new(), 0, Vec::new());
-    read_fields(bytes, |tag, input| {
+    read_fields(bytes, |tag, fields| {
         match tag {
-            SOURCE => source = text(input.read_bytes()?),
-            CODE => code = input.read_int32()?,
-            MESSAGE => message = input.read_bytes()?,
+            SOURCE => source = fields.text()?,
+            CODE => code = fields.int32()?,
+            MESSAGE => message = fields.bytes()?.to_vec(),
             _ => return Ok(false),
         }
         Ok(true)
@@ -295,15 +295,15 @@ fn container_metric(bytes: &[u8], envelope: &mut Envelope) -> Result<(), BoxErro
     const DISK_QUOTA: u32 = field(7, VARINT);
     let (mut app_id, mut instance_index, mut cpu) = (String::new(), 0, 0.0);
     let (mut memory, mut disk, mut memory_quota, mut disk_quota) = (0, 0, 0, 0);
-    read_fields(bytes, |tag, input| {
+    read_fields(bytes, |tag, fields| {
         match tag {
-            APPLICATION_ID => app_id = text(input.read_bytes()?),
-            INSTANCE_INDEX => instance_index = input.read_int32()?,
-            CPU => cpu = input.read_double()?,
-            MEMORY => memory = input.read_uint64()?,
-            DISK => disk = input.read_uint64()?,
-            MEMORY_QUOTA => memory_quota = input.read_uint64()?,
-            DISK_QUOTA => disk_quota = input.read_uint64()?,
+            APPLICATION_ID => app_id = fields.text()?,
+            INSTANCE_INDEX => instance_index = fields.int32()?,
+            CPU => cpu = fields.double()?,
+            MEMORY => memory = fields.uint64()?,
+            DISK => disk = fields.uint64()?,
+            MEMORY_QUOTA => memory_quota = fields.uint64()?,
+            DISK_QUOTA => disk_quota = fields.uint64()?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -1,8 +1,6 @@
 //! Decodes the log messages of legacy servers and of Doppler.
 
-use protobuf::CodedInputStream;
-
-use super::fields::{BYTES, VARINT, field, part, read_fields, text};
+use super::fields::{BYTES, Fields, VARINT, field, read_fields, text};
 use crate::error::{BoxError, Result};
 use crate::message::{LogMessage, MessageType};
 
@@ -20,52 +18,58 @@ const LOG_MESSAGE: u32 = field(8, BYTES);
 
 /// Decodes a message of a legacy server.
 pub(super) fn parse_legacy(bytes: &[u8]) -> Result<LogMessage, BoxError> {
-    let mut required = Required::default();
-    let (mut source_id, mut source_name, mut drain_urls) = (None, None, Vec::new());
-    read_fields(bytes, |tag, input| {
+    let mut log = Log::default();
+    let mut drain_urls = Vec::new();
+    read_fields(bytes, |tag, fields| {
         match tag {
-            TIMESTAMP => required.timestamp = Some(input.read_sint64()?),
-            LEGACY_SOURCE_ID => source_id = Some(text(input.read_bytes()?)),
-            DRAIN_URLS => drain_urls.push(text(input.read_bytes()?)),
-            LEGACY_SOURCE_NAME => source_name = Some(text(input.read_bytes()?)),
-            tag => return required.read(tag, input),
+            TIMESTAMP => log.timestamp = Some(fields.sint64()?),
+            LEGACY_SOURCE_ID => log.source_id = Some(fields.bytes()?),
+            DRAIN_URLS => drain_urls.push(text(fields.bytes()?)),
+            LEGACY_SOURCE_NAME => log.source_name = Some(fields.bytes()?),
+            tag => return log.read(tag, fields),
         }
         Ok(true)
     })?;
-    let app_id = required.app_id.take().ok_or("the field app_id is missing")?;
-    Ok(LogMessage { source_id, source_name, drain_urls, ..required.message(app_id)? })
+    log.app_id.ok_or("the field app_id is missing")?;
+    log.message(drain_urls)
 }
 
-/// The fields that the log messages of both formats have.
+/// The fields of a log message, not copied yet.
 #[derive(Default)]
-struct Required {
-    message: Option<Vec<u8>>,
+struct Log<'a> {
+    message: Option<&'a [u8]>,
     message_type: Option<i32>,
     timestamp: Option<i64>,
-    app_id: Option<String>,
+    app_id: Option<&'a [u8]>,
+    source_id: Option<&'a [u8]>,
+    source_name: Option<&'a [u8]>,
 }
 
-impl Required {
-    fn read(&mut self, tag: u32, input: &mut CodedInputStream<'_>) -> Result<bool, BoxError> {
+impl<'a> Log<'a> {
+    /// Reads a field that both formats have.
+    #[inline]
+    fn read(&mut self, tag: u32, fields: &mut Fields<'a>) -> Result<bool, BoxError> {
         match tag {
-            MESSAGE => self.message = Some(input.read_bytes()?),
-            MESSAGE_TYPE => self.message_type = Some(input.read_int32()?),
-            APP_ID => self.app_id = Some(text(input.read_bytes()?)),
+            MESSAGE => self.message = Some(fields.bytes()?),
+            MESSAGE_TYPE => self.message_type = Some(fields.int32()?),
+            APP_ID => self.app_id = Some(fields.bytes()?),
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    fn message(self, app_id: String) -> Result<LogMessage, BoxError> {
+    #[inline]
+    fn message(self, drain_urls: Vec<String>) -> Result<LogMessage, BoxError> {
         let message_type = self.message_type.ok_or("the field message_type is missing")?;
+        let message = self.message.ok_or("the field message is missing")?;
         Ok(LogMessage {
-            message: self.message.ok_or("the field message is missing")?,
-            message_type: MessageType::from_number(message_type),
             timestamp: self.timestamp.ok_or("the field timestamp is missing")?,
-            app_id,
-            source_id: None,
-            source_name: None,
-            drain_urls: Vec::new(),
+            message: message.to_vec(),
+            message_type: MessageType::from_number(message_type),
+            app_id: text(self.app_id.unwrap_or_default()),
+            source_id: self.source_id.map(text),
+            source_name: self.source_name.map(text),
+            drain_urls,
         })
     }
 }
@@ -76,10 +80,10 @@ const LOG: i32 = 5;
 /// Decodes an envelope of Doppler. Returns `None` if it holds something else.
 pub(super) fn parse_doppler(bytes: &[u8]) -> Result<Option<LogMessage>, BoxError> {
     let (mut event_type, mut log) = (None, None);
-    read_fields(bytes, |tag, input| {
+    read_fields(bytes, |tag, fields| {
         match tag {
-            EVENT_TYPE => event_type = Some(input.read_int32()?),
-            LOG_MESSAGE => log = Some(part(bytes, input)?),
+            EVENT_TYPE => event_type = Some(fields.int32()?),
+            LOG_MESSAGE => log = Some(fields.bytes()?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -94,18 +98,16 @@ pub(super) fn parse_doppler(bytes: &[u8]) -> Result<Option<LogMessage>, BoxError
 
 /// Decodes the log message of an envelope.
 pub(super) fn parse_log(bytes: &[u8]) -> Result<LogMessage, BoxError> {
-    let mut required = Required::default();
-    let (mut source_id, mut source_name) = (None, None);
-    read_fields(bytes, |tag, input| {
+    let mut log = Log::default();
+    read_fields(bytes, |tag, fields| {
         match tag {
-            TIMESTAMP => required.timestamp = Some(input.read_int64()?),
+            TIMESTAMP => log.timestamp = Some(fields.int64()?),
             // An empty text means none: it is what the platform writes for an envelope of v2 that has none.
-            SOURCE_TYPE => source_name = Some(text(input.read_bytes()?)).filter(|name| !name.is_empty()),
-            SOURCE_INSTANCE => source_id = Some(text(input.read_bytes()?)).filter(|id| !id.is_empty()),
-            tag => return required.read(tag, input),
+            SOURCE_TYPE => log.source_name = Some(fields.bytes()?).filter(|name| !name.is_empty()),
+            SOURCE_INSTANCE => log.source_id = Some(fields.bytes()?).filter(|id| !id.is_empty()),
+            tag => return log.read(tag, fields),
         }
         Ok(true)
     })?;
-    let app_id = required.app_id.take().unwrap_or_default();
-    Ok(LogMessage { source_id, source_name, ..required.message(app_id)? })
+    log.message(Vec::new())
 }

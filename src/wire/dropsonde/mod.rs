@@ -138,7 +138,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::fields::{MAX_FIELDS, text};
+    use super::fields::MAX_FIELDS;
     use super::log_message::parse_log;
     use super::*;
     use crate::message::MessageType;
@@ -293,6 +293,11 @@ mod tests {
             .message_type(if text("message_type") == "OUT" { MessageType::Out } else { MessageType::Err })
             .timestamp(text("timestamp").parse().unwrap())
             .source(text("source_type"), text("source_instance"))
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Decodes with the generated code.
