@@ -50,7 +50,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// an error. [`ending`](Tail::ending) says how the tail ended.
 ///
 /// Received messages wait for the caller in a bounded buffer of up to 11 batches. A batch holds up to 256 KiB plus one
-/// message, as received, or 1024 messages on a websocket. So the buffer holds at most about 11 × (256 KiB +
+/// message, as received, or 4096 messages on a websocket. So the buffer holds at most about 11 × (256 KiB +
 /// [`max_message_size`](crate::Builder::max_message_size)), and usually much less. From the RLP gateway, messages
 /// arrive in events of up to 100 messages and 4 × `max_message_size`; there a batch is up to 256 KiB plus one event.
 ///

@@ -20,7 +20,7 @@ pub(crate) const SMALL: usize = 1024;
 pub(crate) const LARGE: usize = 256 * 1024;
 
 /// The most messages in one batch.
-const MAX_FRAMES: usize = 1024;
+const MAX_FRAMES: usize = 4096;
 
 /// The longest payload of a control frame, in bytes.
 const MAX_CONTROL: usize = 125;
