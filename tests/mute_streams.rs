@@ -11,7 +11,10 @@ use common::messages::{APP, TOKEN, message_of_now};
 use common::{DEADLINE, wait_until, within};
 use loggregator_consumer::crossbeam_channel::bounded;
 use loggregator_consumer::testing::{Fault, Generation, RequestKind, RouterError, Server, TrafficController};
-use loggregator_consumer::{Builder, Consumer, ErrorKind, LogMessage, Proxy, Reconnect, Tail, Via};
+use loggregator_consumer::{
+    Body, Builder, Consumer, Envelope, EnvelopeType, ErrorKind, GaugeValue, LogMessage, MessageType, Proxy, Reconnect,
+    Selection, Tail, Via,
+};
 
 const STREAMS: [Via; 2] = [Via::Doppler, Via::RlpGateway];
 
@@ -410,5 +413,209 @@ fn metrics_of_a_stream_are_no_lines() {
         server.send(LogMessage::new(APP, "hello").timestamp(message_of_now(APP, "").timestamp));
         assert_next(&mut tail, "hello");
         wait_until("it is read from Log Cache", || server.open_tails(APP) == 0);
+    });
+}
+
+const OTHER: &str = "22222222-2222-3333-4444-555555555555";
+
+fn log(app: &str, text: &str) -> Envelope {
+    let message_type = MessageType::Out;
+    emitted(app, Body::Log { payload: text.as_bytes().to_vec(), message_type })
+}
+
+/// What an instance uses, which both kinds of streams give.
+fn usage(app: &str, cpu: f64) -> Envelope {
+    let zeros = ["memory", "disk", "memory_quota", "disk_quota"].map(|name| (name, 0.0, "bytes"));
+    let values = zeros.into_iter().chain([("cpu", cpu, "percentage")]);
+    emitted(
+        app,
+        Body::Gauge(values.map(|(name, value, unit)| (name.to_owned(), GaugeValue::new(value, unit))).collect()),
+    )
+}
+
+fn emitted(app: &str, body: Body) -> Envelope {
+    Envelope::new(app, body).instance_id("0").timestamp(message_of_now(app, "").timestamp)
+}
+
+/// What an envelope is, in short: the text of a log, or the value of a gauge.
+fn short(envelope: &Envelope) -> String {
+    match &envelope.body {
+        Body::Log { payload, .. } => String::from_utf8_lossy(payload).into_owned(),
+        Body::Gauge(values) => format!("cpu {}", values["cpu"].value),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_next_envelope(tail: &mut Tail<Envelope>, expected: &str) {
+    assert_eq!(short(&tail.next().unwrap().unwrap()), expected);
+}
+
+#[test]
+fn a_stream_of_logs_goes_on_over_log_cache_if_it_is_mute() {
+    within(2 * DEADLINE, || {
+        for via in STREAMS {
+            let server = serve();
+            let consumer = consumer(&server, via);
+            let logs = Selection::app(APP).types([EnvelopeType::Log]);
+            let mut tail = consumer.stream(&logs, TOKEN).unwrap();
+            let (count, pause) = (40, Duration::from_millis(100));
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for n in 0..count {
+                        server.send_envelope(log(APP, &n.to_string()));
+                        thread::sleep(pause);
+                    }
+                });
+                (0..count).for_each(|n| assert_next_envelope(&mut tail, &n.to_string()));
+            });
+            wait_until("the stream is closed", || server.open_tails(APP) == 0);
+            // It is known now, for all kinds of tails.
+            assert_eq!(consumer.tail_choice().unwrap().via(), Via::LogCache);
+            server.send_envelope(log(APP, "more"));
+            assert_next_envelope(&mut tail, "more");
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_gives_only_metrics_goes_on_over_log_cache_and_gives_each_envelope_once() {
+    within(2 * DEADLINE, || {
+        for via in STREAMS {
+            let server = serve();
+            let consumer = consumer(&server, via);
+            let mut tail = consumer.stream(&Selection::app(APP), TOKEN).unwrap();
+            let (count, pause) = (50, Duration::from_millis(100));
+            let mut given = Vec::new();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for n in 0..count {
+                        server.send_envelope(usage(APP, f64::from(n)));
+                        if n % 2 == 0 {
+                            server.send_envelope(log(APP, &n.to_string()));
+                        }
+                        thread::sleep(pause);
+                    }
+                });
+                while given.len() < 75 {
+                    given.push(short(&tail.next().unwrap().unwrap()));
+                }
+            });
+            assert_eq!(server.open_tails(APP), 0);
+            server.send_envelope(usage(APP, 1000.0));
+            assert_next_envelope(&mut tail, "cpu 1000");
+            // The first ones came at once, over the stream.
+            assert!(given.iter().take(10).all(|it| it.starts_with("cpu")), "{given:?}");
+            let of = |is_metric| given.iter().filter(move |it| it.starts_with("cpu") == is_metric).cloned();
+            let evens = (0..count).step_by(2).map(|n| n.to_string());
+            assert!(of(false).eq(evens), "{given:?}");
+            assert!(of(true).eq((0..count).map(|n| format!("cpu {n}"))), "{given:?}");
+        }
+    });
+}
+
+#[test]
+fn a_stream_without_logs_is_kept_and_one_that_has_given_a_log_is_not_watched() {
+    within(DEADLINE, || {
+        for via in STREAMS {
+            let server = TrafficController::of(Generation::Today).unwrap();
+            let consumer = consumer(&server, via);
+            let metrics = Selection::app(APP).types([EnvelopeType::Gauge]);
+            let mut without = consumer.stream(&metrics, TOKEN).unwrap();
+            server.add_recent(APP, [message_of_now(APP, "is in Log Cache alone")]);
+            assert!(without.recv_timeout(Duration::from_millis(1500)).is_err());
+            assert_eq!(reads_of_log_cache(&server), 0);
+            let mut tail = consumer.stream(&Selection::app(APP), TOKEN).unwrap();
+            server.send_envelope(log(APP, "hello"));
+            assert_next_envelope(&mut tail, "hello");
+            assert!(tail.recv_timeout(Duration::from_millis(1500)).is_err());
+            assert_eq!((reads_of_log_cache(&server), server.open_tails(APP)), (0, 2));
+        }
+    });
+}
+
+#[test]
+fn a_tail_of_several_apps_goes_on_over_log_cache_if_it_is_mute() {
+    within(2 * DEADLINE, || {
+        let server = serve();
+        server.add_recent(OTHER, [message_of_the_past()]);
+        let consumer = consumer(&server, Via::RlpGateway);
+        let mut tail = consumer.tail_apps([APP, OTHER], TOKEN).unwrap();
+        let mut envelopes = consumer.stream(&Selection::apps([APP, OTHER]), TOKEN).unwrap();
+        let (count, pause) = (40, Duration::from_millis(100));
+        let mut given = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..count {
+                    server.send(message_of_now([APP, OTHER][n % 2], &n.to_string()));
+                    thread::sleep(pause);
+                }
+            });
+            given.extend(tail.by_ref().take(count).map(|item| item.unwrap().text().into_owned()));
+        });
+        let mut streamed: Vec<_> = envelopes.by_ref().take(count).map(|item| short(&item.unwrap())).collect();
+        for given in [&mut given, &mut streamed] {
+            given.sort_by_key(|text| text.parse::<usize>().unwrap());
+            assert!(given.iter().eq(&(0..count).map(|n| n.to_string()).collect::<Vec<_>>()), "{given:?}");
+        }
+        wait_until("the streams are closed", || server.open_tails(APP) + server.open_tails(OTHER) == 0);
+    });
+}
+
+#[test]
+fn a_quiet_foundation_of_many_apps_is_read_ten_at_a_time_and_the_last_one_is_noticed() {
+    within(2 * DEADLINE, || {
+        let server = serve();
+        let apps: Vec<_> = (0..25).map(|n| format!("{n:08}-2222-3333-4444-555555555555")).collect();
+        for app in &apps {
+            server.add_recent(app, [message_of_the_past()]);
+        }
+        let mut tail = consumer(&server, Via::RlpGateway).tail_apps(&apps, TOKEN).unwrap();
+        server.send(message_of_now(&apps[24], "hello"));
+        // The first time, the server's time is asked for, too.
+        wait_until("the first ones are read", || reads_of_log_cache(&server) >= 11);
+        assert_eq!(reads_of_log_cache(&server), 11);
+        assert_next(&mut tail, "hello");
+    });
+}
+
+#[test]
+fn an_app_that_log_cache_rejects_does_not_hide_that_a_stream_is_mute() {
+    within(2 * DEADLINE, || {
+        let server =
+            TrafficController::builder().generation(Generation::Today).apps([APP]).disable_logs().start().unwrap();
+        server.add_recent(APP, [message_of_the_past()]);
+        let token = server.issue_token();
+        let mut tail = consumer(&server, Via::RlpGateway).tail_apps([OTHER, APP], &token).unwrap();
+        let error = tail.next().unwrap().unwrap_err();
+        assert_eq!(error.app_id(), Some(OTHER), "{error}");
+        server.send(message_of_now(APP, "hello"));
+        assert_next(&mut tail, "hello");
+    });
+}
+
+#[test]
+fn all_kinds_of_tails_use_log_cache_once_streams_are_known_to_be_mute() {
+    within(2 * DEADLINE, || {
+        for via in STREAMS {
+            let server = serve();
+            server.add_recent(OTHER, [message_of_the_past()]);
+            let consumer = consumer(&server, via);
+            show_that_streams_are_mute(&server, &consumer);
+            let mut tail = consumer.tail_apps([APP, OTHER], TOKEN).unwrap();
+            let mut one = consumer.stream(&Selection::app(APP), TOKEN).unwrap();
+            let mut several = consumer.stream(&Selection::apps([APP, OTHER]), TOKEN).unwrap();
+            assert_eq!((server.open_tails(APP), server.open_tails(OTHER)), (0, 0));
+            server.send(message_of_now(APP, "hello"));
+            assert_next(&mut tail, "hello");
+            assert_next_envelope(&mut one, "hello");
+            assert_next_envelope(&mut several, "hello");
+            // Metrics come over streams all the same.
+            let metrics = Selection::app(APP).types([EnvelopeType::Gauge]);
+            let mut metrics = consumer.stream(&metrics, TOKEN).unwrap();
+            assert_eq!(server.open_tails(APP), 1);
+            server.send_envelope(usage(APP, 5.0));
+            assert_next_envelope(&mut metrics, "cpu 5");
+        }
     });
 }

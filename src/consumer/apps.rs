@@ -1,6 +1,7 @@
 //! Opens the source of a tail of several apps.
 
 use std::cell::Cell;
+use std::convert::identity;
 use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -65,7 +66,14 @@ impl Inner {
         };
         self.authorized_for_each(purpose, &apps.guids, &apps.token, &apps.cancel, |choice, token, finds_rejected| {
             match choice.via() {
-                Via::RlpGateway => self.stream_of_apps(apps, choice.endpoint(), token, finds_rejected),
+                Via::RlpGateway => {
+                    let stream = self.stream_of_apps(apps, choice.endpoint(), token, finds_rejected)?;
+                    if !purpose.may_be_polled() {
+                        return Ok(stream);
+                    }
+                    let lives = apps.guids.iter().map(|guid| apps.live(guid, &apps.cancel)).collect();
+                    Ok(self.watched(stream, lives, identity, &apps.cancel))
+                }
                 Via::LogCache => self.poll_apps(apps, choice.endpoint(), token),
                 Via::Doppler | Via::Legacy => self.tail_each(apps),
             }
@@ -210,6 +218,6 @@ fn sort_out<T>(guids: &[String], results: impl IntoIterator<Item = Result<T>>) -
 }
 
 /// Returns true if the server has rejected the app itself.
-fn is_rejection(error: &Error) -> bool {
+pub(super) fn is_rejection(error: &Error) -> bool {
     error.kind().is_refusal() && !error.is_from_router()
 }

@@ -1,5 +1,6 @@
 //! [`Inner`]: what the clones of a consumer share. It opens the source that a call reads.
 
+use std::convert::identity;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,6 @@ use crate::server::log_cache::engine::{Next, Start, Stored};
 use crate::server::log_cache::polling::{self, Answer, PollingSource};
 use crate::server::log_cache::requests::Readable;
 use crate::server::source::{LiveSource, RecentSource};
-use crate::server::watched::{Beside, WatchedStream};
 use crate::server::{doppler, legacy, log_cache, rlp_gateway};
 use crate::settings::{Polling, Settings};
 use crate::tail::{Reconnector, Tail};
@@ -108,7 +108,9 @@ impl Inner {
                 match choice.via() {
                     Via::LogCache => self.poll(live, choice.endpoint(), token),
                     via if purpose == Purpose::Follow => self.joined(live, via, choice.endpoint(), token),
-                    via if purpose == Purpose::Tail => self.watched(live, via, choice.endpoint(), token),
+                    via if purpose == Purpose::Tail => self
+                        .stream(live, via, choice.endpoint(), token)
+                        .map(|stream| self.watched(stream, vec![live.clone()], identity, &live.cancel)),
                     via => self.stream(live, via, choice.endpoint(), token),
                 }
                 .map_err(|error| explain(error, &live.app_guid))
@@ -130,35 +132,6 @@ impl Inner {
     /// thread.
     pub(super) fn stream_timeouts(&self) -> ReadTimeouts {
         ReadTimeouts { idle: self.settings.idle_timeout.unwrap_or(rlp_gateway::IDLE_TIMEOUT), deadline: None }
-    }
-
-    /// Opens a stream. If it may be mute, Log Cache is read beside it.
-    fn watched(self: &Arc<Self>, live: &Live, via: Via, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
-        let stream = self.stream(live, via, server, token)?;
-        let streams = self.foundation.streams();
-        let log_cache = if streams.are_unknown() { self.foundation.known_log_cache() } else { None };
-        let Some(log_cache) = log_cache else { return Ok(stream) };
-        let watcher_cancel = live.cancel.child();
-        let open = {
-            let (inner, live) = (Arc::clone(self), Live { cancel: Arc::clone(&watcher_cancel), ..live.clone() });
-            move |opened| inner.open_beside(&live, &log_cache, opened)
-        };
-        Ok(Box::new(WatchedStream::new(stream, Box::new(open), streams, &live.cancel, watcher_cancel)))
-    }
-
-    /// Opens a source that polls Log Cache beside a stream that was opened at this moment.
-    fn open_beside(self: &Arc<Self>, live: &Live, server: &Endpoint, opened: Instant) -> Result<Beside> {
-        let timeouts = self.polling_timeouts();
-        let client = Arc::new(self.requester(&live.cancel).client(server));
-        let opening = self.authorized(&live.app_guid, &live.token, &live.cancel, |token| {
-            let (requester, token) = (self.requester(&live.cancel), &*Via::LogCache.token(token));
-            let call = Call { requester, client: Some(&client), server, app_guid: &live.app_guid, token, timeouts };
-            polling::time_at(&call, opened)
-        })?;
-        let start = Start::Since(opening.start);
-        let requests = Box::new(self.further_polls(live, server, client));
-        let log_cache = PollingSource::new(&self.settings, self.settings.polling, start, &live.cancel, requests);
-        Ok(Beside { log_cache: Box::new(log_cache), opened_at: opening })
     }
 
     /// Opens a stream, and joins it with the recent messages of the same server.
@@ -215,7 +188,7 @@ impl Inner {
     }
 
     /// Returns the function that makes further requests, in the tail's thread.
-    fn further_polls<T: Readable + Stored>(
+    pub(super) fn further_polls<T: Readable + Stored>(
         self: &Arc<Self>,
         live: &Live,
         server: &Endpoint,

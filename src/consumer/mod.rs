@@ -4,6 +4,7 @@ mod apps;
 mod inner;
 mod log_cache;
 mod streams;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;

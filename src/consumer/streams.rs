@@ -102,7 +102,8 @@ impl Stream {
             (Start::Follow | Start::Since(_), ..) => Purpose::FollowStream,
             (Start::Tail, None, _) if self.selection.has_only_events() => Purpose::FirehoseOfEvents,
             (Start::Tail, None, _) => Purpose::Firehose,
-            (Start::Tail, Some(_), None) => Purpose::Stream,
+            (Start::Tail, Some(_), None) if self.selection.has(EnvelopeType::Log) => Purpose::Stream,
+            (Start::Tail, Some(_), None) => Purpose::StreamWithoutLogs,
             (Start::Tail, Some(_), Some(_)) => Purpose::SharedStream,
         }
     }
@@ -122,7 +123,18 @@ impl Inner {
         };
         let sources = stream.selection.sources().unwrap_or_default();
         self.authorized_for_each(purpose, sources, &stream.token, &stream.cancel, |choice, token, finds_rejected| {
-            self.open_stream(stream, choice.via(), choice.endpoint(), token, finds_rejected)
+            let opened = self.open_stream(stream, choice.via(), choice.endpoint(), token, finds_rejected)?;
+            // Of several sources, Doppler has a stream for each, which is watched on its own.
+            let is_one_stream = choice.via() == Via::RlpGateway || choice.via() == Via::Doppler && sources.len() == 1;
+            if !(is_one_stream && purpose.may_be_polled()) {
+                return Ok(opened);
+            }
+            let (lives, selection) = (sources.iter().map(|source| stream.live(source)).collect(), &stream.selection);
+            let selecting = {
+                let selection = Arc::clone(selection);
+                move |source| PollingSource::selecting(source, &selection)
+            };
+            Ok(self.watched(opened, lives, selecting, &stream.cancel))
         })
     }
 

@@ -39,8 +39,10 @@ pub(crate) enum Purpose {
     Metrics,
     /// Live messages of several apps.
     TailOfSeveral,
-    /// Live envelopes of some sources.
+    /// Live envelopes of some sources, with their logs.
     Stream,
+    /// Live metrics and events of some sources.
+    StreamWithoutLogs,
     /// The same, shared between several readers.
     SharedStream,
     /// Live envelopes of all sources.
@@ -73,7 +75,7 @@ impl Purpose {
                 (Via::Doppler, "no better server is known, so it has one stream for each app"),
                 (Via::Legacy, "it is the only known server for tails"),
             ],
-            Purpose::Stream => &[
+            Purpose::Stream | Purpose::StreamWithoutLogs => &[
                 (Via::RlpGateway, "it has envelopes of all types, and selects them"),
                 (Via::Doppler, "the address of the RLP gateway is not known"),
                 (Via::LogCache, "no address of the RLP gateway or of Doppler is known, so it is polled"),
@@ -103,6 +105,11 @@ impl Purpose {
                 (Via::Doppler, "the address of Log Cache is not known, so this may be an old foundation"),
             ],
         }
+    }
+
+    /// Returns true for live logs that Log Cache has, too: it is used instead of a stream that is mute.
+    pub(crate) fn may_be_polled(self) -> bool {
+        matches!(self, Purpose::Tail | Purpose::TailOfSeveral | Purpose::Stream)
     }
 
     fn best(self) -> Via {
@@ -404,7 +411,7 @@ impl Foundation {
                     let missing = missing_routes.why(&endpoint, now).filter(|_| !is_given);
                     let why = why_not_the_best.clone().map_or(Cow::Borrowed(why), Cow::Owned);
                     let choice = Choice::new(via, endpoint, why, is_given);
-                    let is_mute = purpose == Purpose::Tail && via.streams() && self.streams.are_mute();
+                    let is_mute = purpose.may_be_polled() && via.streams() && self.streams.are_mute();
                     match missing {
                         _ if is_mute => {
                             why_not_the_best.get_or_insert(MUTE.to_owned());
@@ -470,7 +477,7 @@ impl Foundation {
                  Builder::log_cache (foundations before 2018 have no Log Cache)"
                     .to_owned(),
             ),
-            Purpose::Stream => Some(
+            Purpose::Stream | Purpose::StreamWithoutLogs => Some(
                 "no address of the RLP gateway, of Doppler or of Log Cache is known, and no other server has envelopes: \
                  see Builder::api"
                     .to_owned(),
@@ -504,7 +511,11 @@ impl Foundation {
             Purpose::Follow => "follow",
             Purpose::LogCache => "read",
             Purpose::Metrics => "metrics",
-            Purpose::Stream | Purpose::SharedStream | Purpose::Firehose | Purpose::FirehoseOfEvents => "stream",
+            Purpose::Stream
+            | Purpose::StreamWithoutLogs
+            | Purpose::SharedStream
+            | Purpose::Firehose
+            | Purpose::FirehoseOfEvents => "stream",
             Purpose::FollowStream => "follow_stream",
         };
         let text = text.unwrap_or_else(|| format!("no address of a server for `{call}` is known: see Builder::api"));

@@ -4,8 +4,11 @@
 //! while Log Cache has them all. So as long as no stream of a foundation has given a line, Log Cache is read beside a
 //! silent stream. If it has a line from after the opening, and the stream stays silent, the tail goes on over Log Cache,
 //! from the opening on. So no line is lost that Log Cache still holds, and what it may have dropped is in a gap.
+//!
+//! Metrics and events are no proof: a stream of envelopes may give them and be mute all the same. Log Cache has them, too,
+//! and those that the stream has [given](Given) are left out there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
@@ -16,11 +19,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
+use crate::envelope::EnvelopeType;
 use crate::error::{Missing, Result};
-use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
 use crate::net::websocket::{NORMAL_CLOSE, WriteHalf};
-use crate::server::log_cache::polling::PollingSource;
+use crate::server::log_cache::engine::Stored;
+use crate::server::log_cache::polling::{MAX_HELD, PollingSource};
+use crate::server::log_cache::polling_group::PollingGroup;
 use crate::server::source::{Decoded, LiveSource};
 use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
@@ -39,6 +44,15 @@ const PROOF_LATENESS: Duration = Duration::from_secs(1);
 /// The lines that prove that all streams are mute are at least this far apart. A single one may have been logged between
 /// the opening and the moment at which the server subscribed to the app. In nanoseconds.
 const APART: i64 = 1_000_000_000;
+
+/// How many apps of a stream are read each time.
+const READ_AT_ONCE: usize = 10;
+
+/// A caller who lets the reader wait for so long may be behind the stream by more than the lateness.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many of the newest metrics and events of a stream are remembered.
+const MAX_GIVEN: usize = 10_000;
 
 /// Whether the streams of a foundation give lines, as far as its tails have shown.
 #[derive(Debug, Default)]
@@ -71,67 +85,84 @@ impl Streams {
     }
 }
 
+/// The sources of a stream, each with its id.
+type Sources<T> = Vec<(String, PollingSource<T>)>;
+
 /// What became of a watch.
-enum Verdict {
+enum Verdict<T> {
     Open,
     /// The stream has given a line, or has ended.
     Over,
-    /// The stream is mute. The tail goes on with this source.
-    Mute(Option<Box<PollingSource>>),
+    /// The stream is mute. The tail goes on with these sources.
+    Mute(Option<Sources<T>>),
 }
 
-pub(crate) struct WatchedStream {
-    stream: Box<dyn LiveSource>,
-    decoder: Option<Decoder<LogMessage>>,
+pub(crate) struct WatchedStream<T> {
+    stream: Box<dyn LiveSource<T>>,
+    decoder: Option<Decoder<T>>,
     streams: Arc<Streams>,
-    verdict: Arc<Mutex<Verdict>>,
+    verdict: Arc<Mutex<Verdict<T>>>,
     /// Not started yet.
-    watcher: Option<Watcher>,
+    watcher: Option<Watcher<T>>,
     /// Dropped with the stream, or when it has given a line. Then the watcher ends.
     watched: Option<Sender<Infallible>>,
-    /// Interrupts a request of the watcher.
+    /// Interrupts a request of the watcher, and what the tail goes on with.
     watcher_cancel: Arc<Cancel>,
-    is_being_read: Arc<AtomicBool>,
+    reading: Arc<Reading>,
+    /// When the stream was last read.
+    was_read: Option<Instant>,
+    given: Given,
+    /// The ids of sources that the stream has none of, and has said so.
+    rejected: Vec<String>,
 }
 
-/// Log Cache beside a stream.
-pub(crate) struct Beside {
-    /// Returns what was logged since the stream was opened, or shortly before.
-    pub(crate) log_cache: Box<PollingSource>,
+/// Log Cache beside a stream. Each of its sources returns what was logged since the stream was opened, or shortly before.
+pub(crate) struct Beside<T> {
+    pub(crate) logs: Sources<T>,
+    /// The same with all types that are selected. `None`: only logs are.
+    pub(crate) all: Option<Sources<T>>,
     /// Between which of the server's times the stream was opened, in nanoseconds since the Unix epoch.
     pub(crate) opened_at: Range<i64>,
 }
 
 /// Opens Log Cache beside a stream that was opened at this moment.
-type Open = Box<dyn Fn(Instant) -> Result<Beside> + Send>;
+type Open<T> = Box<dyn Fn(Instant) -> Result<Beside<T>> + Send>;
+
+/// Whether the reader keeps up with the stream.
+#[derive(Default)]
+struct Reading {
+    /// It waits for the stream.
+    is_waiting: AtomicBool,
+    /// It has made the stream wait.
+    has_paused: AtomicBool,
+}
 
 /// Reads Log Cache while a stream is silent.
-struct Watcher {
+struct Watcher<T> {
     opened: Instant,
-    open: Open,
-    beside: Option<Beside>,
+    open: Open<T>,
+    beside: Option<Beside<T>>,
     streams: Arc<Streams>,
-    verdict: Arc<Mutex<Verdict>>,
+    verdict: Arc<Mutex<Verdict<T>>>,
     watched: Receiver<Infallible>,
-    /// Whether the reader waits for the stream.
-    is_being_read: Arc<AtomicBool>,
+    reading: Arc<Reading>,
     /// How the stream is ended.
     write_half: Option<Arc<WriteHalf>>,
     cancel: Arc<Cancel>,
 }
 
-impl WatchedStream {
+impl<T: Stored + Send + 'static> WatchedStream<T> {
     /// Watches a stream that has just been opened. `cancel` is that of the stream, `watcher_cancel` that of Log Cache.
     pub(crate) fn new(
-        stream: Box<dyn LiveSource>,
-        open: Open,
+        stream: Box<dyn LiveSource<T>>,
+        open: Open<T>,
         streams: &Arc<Streams>,
         cancel: &Arc<Cancel>,
         watcher_cancel: Arc<Cancel>,
     ) -> Self {
         let (sender, watched) = bounded(0);
         let verdict = Arc::new(Mutex::new(Verdict::Open));
-        let is_being_read = Arc::new(AtomicBool::new(false));
+        let reading = Arc::<Reading>::default();
         let watcher = Watcher {
             opened: Instant::now(),
             open,
@@ -139,7 +170,7 @@ impl WatchedStream {
             streams: Arc::clone(streams),
             verdict: Arc::clone(&verdict),
             watched,
-            is_being_read: Arc::clone(&is_being_read),
+            reading: Arc::clone(&reading),
             write_half: stream.write_half().map(Arc::clone),
             cancel: Arc::clone(cancel),
         };
@@ -151,10 +182,47 @@ impl WatchedStream {
             watcher: Some(watcher),
             watched: Some(sender),
             watcher_cancel,
-            is_being_read,
+            reading,
+            was_read: None,
+            given: Given::default(),
+            rejected: Vec::new(),
         }
     }
 
+    /// Reads the stream, in the reader's thread.
+    fn read<R>(&mut self, read: impl FnOnce(&mut dyn LiveSource<T>) -> R) -> R {
+        if self.watched.is_none() {
+            return read(&mut *self.stream);
+        }
+        if self.was_read.is_some_and(|at| at.elapsed() > PAUSE) {
+            self.reading.has_paused.store(true, Ordering::Relaxed);
+        }
+        self.reading.is_waiting.store(true, Ordering::Relaxed);
+        let result = read(&mut *self.stream);
+        self.reading.is_waiting.store(false, Ordering::Relaxed);
+        self.was_read = Some(Instant::now());
+        result
+    }
+
+    /// Returns true if one of the frames has a line. Otherwise remembers what they have.
+    fn has_line(&mut self, frames: &Frames) -> bool {
+        let Some(decode) = &self.decoder else { return false };
+        let (mut items, mut others) = (VecDeque::<Result<T>>::new(), Vec::new());
+        for frame in (0..).map_while(|n| frames.get(n)) {
+            decode(frame, &mut items);
+            for item in items.drain(..).flatten() {
+                if item.envelope_type() == EnvelopeType::Log {
+                    return true;
+                }
+                others.push(key(&item));
+            }
+        }
+        others.into_iter().for_each(|key| self.given.add(key));
+        false
+    }
+}
+
+impl<T> WatchedStream<T> {
     /// Ends the watch, unless its verdict is that the stream is mute. Returns false then.
     fn end_watch(&mut self) -> bool {
         let mut verdict = self.verdict.lock();
@@ -169,39 +237,39 @@ impl WatchedStream {
     }
 }
 
-impl LiveSource for WatchedStream {
+impl<T: Stored + Send + 'static> LiveSource<T> for WatchedStream<T> {
     fn receive(&mut self) -> Progress {
-        self.is_being_read.store(true, Ordering::Relaxed);
-        let progress = self.stream.receive();
-        self.is_being_read.store(false, Ordering::Relaxed);
-        progress
+        self.read(|stream| stream.receive())
     }
 
     fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames> {
         let frames = self.stream.take(recycled)?;
-        if self.watched.is_some() && has_line(&frames, self.decoder.as_ref()) {
-            self.streams.set_speaking();
-            if !self.end_watch() {
-                // Too late. Log Cache has this line, too.
+        if self.watched.is_some() {
+            let has_line = self.has_line(&frames);
+            if has_line {
+                self.streams.set_speaking();
+            }
+            if (has_line || self.streams.speak()) && !self.end_watch() {
+                // Too late. Log Cache has these, too.
                 return None;
             }
         }
         Some(frames)
     }
 
-    fn take_decoded(&mut self) -> Option<Decoded> {
-        self.stream.take_decoded()
+    fn take_decoded(&mut self) -> Option<Decoded<T>> {
+        let decoded = self.stream.take_decoded()?;
+        let errors = decoded.messages.iter().filter_map(|item| item.as_ref().err());
+        self.rejected.extend(errors.filter_map(|error| error.app_id()).map(str::to_owned));
+        Some(decoded)
     }
 
-    fn decoder(&self) -> Option<Decoder<LogMessage>> {
+    fn decoder(&self) -> Option<Decoder<T>> {
         self.decoder.clone()
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.is_being_read.store(true, Ordering::Relaxed);
-        let result = self.stream.wait(deadline);
-        self.is_being_read.store(false, Ordering::Relaxed);
-        result
+        self.read(|stream| stream.wait(deadline))
     }
 
     fn shrink(&mut self) {
@@ -225,42 +293,97 @@ impl LiveSource for WatchedStream {
         Some(Box::new(move || watcher.run()))
     }
 
-    fn successor(&mut self) -> Option<Box<dyn LiveSource>> {
+    fn successor(&mut self) -> Option<Box<dyn LiveSource<T>>> {
         self.end_watch();
-        match &mut *self.verdict.lock() {
-            Verdict::Mute(source) => source.take().map(|source| source as Box<dyn LiveSource>),
-            Verdict::Open | Verdict::Over => None,
+        let Verdict::Mute(sources) = &mut *self.verdict.lock() else { return None };
+        let mut sources = sources.take()?;
+        sources.retain(|(id, _)| !self.rejected.contains(id));
+        if !self.given.is_empty() {
+            let given = Arc::new(std::mem::take(&mut self.given));
+            for (_, source) in &mut sources {
+                let given = Arc::clone(&given);
+                source.leave_out(move |item| given.has(item));
+            }
         }
+        if sources.len() == 1 {
+            return sources.pop().map(|(_, source)| Box::new(source) as Box<dyn LiveSource<T>>);
+        }
+        Some(Box::new(PollingGroup::new(sources, Vec::new(), &self.watcher_cancel)))
     }
 }
 
-impl Drop for WatchedStream {
+impl<T> Drop for WatchedStream<T> {
     fn drop(&mut self) {
         self.end_watch();
     }
 }
 
-/// Returns true if one of the frames has a log message.
-fn has_line(frames: &Frames, decoder: Option<&Decoder<LogMessage>>) -> bool {
-    let Some(decode) = decoder else { return false };
-    let mut messages = VecDeque::<Result<LogMessage>>::new();
-    (0..).map_while(|n| frames.get(n)).any(|frame| {
-        messages.clear();
-        decode(frame, &mut messages);
-        messages.iter().any(Result::is_ok)
-    })
+/// What a stream without lines has given: metrics and events.
+#[derive(Default)]
+struct Given {
+    /// It has given this and everything before it.
+    until: Option<Key>,
+    /// What it has given after that.
+    newest: BTreeSet<Key>,
 }
 
-impl Beside {
+/// What tells a metric or an event from another one on every server: its time in microseconds, because Log Cache may have
+/// it without the nanoseconds, and its type.
+type Key = (i64, EnvelopeType);
+
+fn key(item: &impl Stored) -> Key {
+    (item.timestamp().div_euclid(1000), item.envelope_type())
+}
+
+impl Given {
+    fn is_empty(&self) -> bool {
+        self.newest.is_empty()
+    }
+
+    fn add(&mut self, key: Key) {
+        self.newest.insert(key);
+        if self.newest.len() > MAX_GIVEN {
+            self.until = self.until.max(self.newest.pop_first());
+        }
+    }
+
+    fn has(&self, item: &impl Stored) -> bool {
+        let key = key(item);
+        item.envelope_type() != EnvelopeType::Log && (Some(key) <= self.until || self.newest.contains(&key))
+    }
+}
+
+impl<T: Stored> Beside<T> {
+    /// Reads the logs of some of the sources, and of others the next time.
+    fn read(&mut self) {
+        let held: usize = self.logs.iter().map(|(_, source)| source.held_size()).sum();
+        if held >= MAX_HELD {
+            return;
+        }
+        let count = self.logs.len().min(READ_AT_ONCE);
+        for (_, source) in &mut self.logs[..count] {
+            // The watch goes on, whatever the error is: a stream that is mute would never be noticed without it.
+            if let Err(error) = source.poll() {
+                log::debug!("Log Cache could not be read beside a silent stream: {error}");
+            }
+        }
+        self.logs.rotate_left(count);
+    }
+
+    /// Returns the times of the lines that are there.
+    fn times(&self) -> impl Iterator<Item = i64> {
+        self.logs.iter().flat_map(|(_, source)| source.held_times())
+    }
+
     /// Returns true if two lines are there that were logged after the opening, and far enough apart.
     fn has_proof(&self) -> bool {
-        let times = self.log_cache.held_times().filter(|time| *time > self.opened_at.end);
+        let times = self.times().filter(|time| *time > self.opened_at.end);
         let (first, last) = times.fold((i64::MAX, i64::MIN), |(first, last), time| (first.min(time), last.max(time)));
         last.saturating_sub(first) >= APART
     }
 }
 
-impl Watcher {
+impl<T: Stored> Watcher<T> {
     fn run(mut self) {
         let started = Instant::now();
         let every = (1..).map(|n| READ_AFTER[READ_AFTER.len() - 1] + READ_EVERY * n);
@@ -276,36 +399,35 @@ impl Watcher {
                 return;
             }
             if decision.is_some_and(|decision| Instant::now() >= decision) {
-                if self.is_being_read.load(Ordering::Relaxed) {
+                let Reading { is_waiting, has_paused } = &*self.reading;
+                if is_waiting.load(Ordering::Relaxed) && !has_paused.swap(false, Ordering::Relaxed) {
                     return self.go_over(proof_since.is_some());
                 }
-                // The caller takes nothing, so the stream has not been read: its silence proves nothing.
+                // The caller takes little or nothing, so not all of the stream has been read: its silence proves nothing.
                 let now = Instant::now();
                 (line_since, proof_since) = (line_since.and(Some(now)), proof_since.and(Some(now)));
                 continue;
             }
             schedule.next();
-            // The watch goes on, whatever the error is: a stream that is mute would never be noticed without it.
-            match self.read() {
-                Ok(beside) => {
-                    let now = Instant::now();
-                    line_since = line_since.or(beside.log_cache.held_times().next().map(|_| now));
-                    proof_since = proof_since.or(beside.has_proof().then_some(now));
-                }
-                Err(error) => log::debug!("Log Cache could not be read beside a silent stream: {error}"),
+            if let Some(beside) = self.read() {
+                let now = Instant::now();
+                line_since = line_since.or(beside.times().next().map(|_| now));
+                proof_since = proof_since.or(beside.has_proof().then_some(now));
             }
         }
     }
 
     /// Reads what Log Cache has.
-    fn read(&mut self) -> Result<&Beside> {
+    fn read(&mut self) -> Option<&Beside<T>> {
         let beside = match self.beside.take() {
             Some(beside) => beside,
-            None => (self.open)(self.opened)?,
+            None => (self.open)(self.opened)
+                .inspect_err(|error| log::debug!("Log Cache could not be opened beside a silent stream: {error}"))
+                .ok()?,
         };
         let beside = self.beside.insert(beside);
-        beside.log_cache.poll()?;
-        Ok(beside)
+        beside.read();
+        Some(beside)
     }
 
     /// Returns false if the watch is over.
@@ -316,14 +438,15 @@ impl Watcher {
     /// Lets the tail go on over Log Cache.
     fn go_over(self, are_all_mute: bool) {
         let Watcher { beside, opened, streams, verdict, write_half, cancel, .. } = self;
-        let Some(Beside { mut log_cache, opened_at }) = beside else { return };
-        log_cache.begin_tail(opened, &opened_at);
+        let Some(Beside { logs, all, opened_at }) = beside else { return };
+        let mut sources = all.unwrap_or(logs);
+        sources.iter_mut().for_each(|(_, source)| source.begin_tail(opened, &opened_at));
         {
             let mut verdict = verdict.lock();
             if !matches!(*verdict, Verdict::Open) {
                 return;
             }
-            *verdict = Verdict::Mute(Some(log_cache));
+            *verdict = Verdict::Mute(Some(sources));
         }
         if are_all_mute {
             streams.set_mute();

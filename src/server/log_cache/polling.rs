@@ -30,7 +30,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 const REJECTED_FOR: Duration = Duration::from_secs(15);
 
 /// When lines of this size are held for a tail that may go on with this source, in bytes, no more are read.
-const MAX_HELD: usize = 1 << 20;
+pub(crate) const MAX_HELD: usize = 1 << 20;
 
 /// The largest response to the request for the oldest envelope, in bytes.
 const MAX_OLDEST: u64 = 16 << 20;
@@ -145,6 +145,29 @@ impl<T: Stored> PollingSource<T> {
                 next => self.request(next)?,
             }
         }
+    }
+
+    /// Returns the times of the lines that are held, in nanoseconds since the Unix epoch, except for blank ones, which
+    /// streams do not give.
+    pub(crate) fn held_times(&self) -> impl Iterator<Item = i64> {
+        let lines = self.decoded.messages.iter().filter_map(|item| item.as_ref().ok());
+        lines.filter(|line| !line.is_blank()).map(Stored::timestamp)
+    }
+
+    /// Returns the size of the lines that are held, in bytes.
+    pub(crate) fn held_size(&self) -> usize {
+        self.decoded_size
+    }
+
+    /// From now on, also leaves these out.
+    pub(crate) fn leave_out(&mut self, is_out: impl Fn(&T) -> bool + Send + 'static)
+    where
+        T: 'static,
+    {
+        let is_selected = self.is_selected.take();
+        self.is_selected = Some(Box::new(move |item| {
+            !is_out(item) && is_selected.as_ref().is_none_or(|is_selected| is_selected(item))
+        }));
     }
 
     /// Begins a tail of what was logged since `begun`: from now on, failures count. `begun_at` has the server's time of that
@@ -273,15 +296,6 @@ impl<T: Stored> PollingSource<T> {
             self.decode(item);
         }
         Progress::Failed(error)
-    }
-}
-
-impl PollingSource {
-    /// Returns the times of the lines that are held, in nanoseconds since the Unix epoch, except for empty lines, which
-    /// streams do not give.
-    pub(crate) fn held_times(&self) -> impl Iterator<Item = i64> {
-        let lines = self.decoded.messages.iter().filter_map(|item| item.as_ref().ok());
-        lines.filter(|line| !line.message.trim_ascii().is_empty()).map(|line| line.timestamp)
     }
 }
 

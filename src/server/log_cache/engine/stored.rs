@@ -4,13 +4,18 @@
 use std::hash::{Hash, Hasher};
 use std::mem;
 
-use crate::envelope::{Body, Envelope, GaugeValue};
+use crate::envelope::{Body, Envelope, EnvelopeType, GaugeValue};
 use crate::message::LogMessage;
 
 /// What Log Cache stores.
 pub(crate) trait Stored {
     /// Its time, in nanoseconds since the epoch.
     fn timestamp(&self) -> i64;
+
+    fn envelope_type(&self) -> EnvelopeType;
+
+    /// Returns true if it is a log without a text, which streams do not give.
+    fn is_blank(&self) -> bool;
 
     /// Hashes everything that tells it from another one of its source and time.
     fn hash_content(&self, hasher: &mut impl Hasher);
@@ -25,6 +30,14 @@ pub(crate) trait Stored {
 impl Stored for LogMessage {
     fn timestamp(&self) -> i64 {
         self.timestamp
+    }
+
+    fn envelope_type(&self) -> EnvelopeType {
+        EnvelopeType::Log
+    }
+
+    fn is_blank(&self) -> bool {
+        self.message.trim_ascii().is_empty()
     }
 
     fn hash_content(&self, hasher: &mut impl Hasher) {
@@ -43,6 +56,14 @@ impl Stored for LogMessage {
 impl Stored for Envelope {
     fn timestamp(&self) -> i64 {
         self.timestamp
+    }
+
+    fn envelope_type(&self) -> EnvelopeType {
+        self.envelope_type()
+    }
+
+    fn is_blank(&self) -> bool {
+        matches!(&self.body, Body::Log { payload, .. } if payload.trim_ascii().is_empty())
     }
 
     fn hash_content(&self, hasher: &mut impl Hasher) {
