@@ -185,7 +185,7 @@
 //!   5 s. The RLP gateway drops messages without notice.
 //! * **The moment of connecting is unknown.** A server may respond with 200 before it subscribes to the app's messages.
 //! * **A stream can be mute**, while Log Cache has all messages. That is [noticed](Consumer#which-server-is-used), unless
-//!   it is the stream of only some of the platform's cells.
+//!   it is the stream of only some of the platform's cells, or one that Log Cache does not have, such as the firehose.
 //!
 //! **Over Log Cache**, which holds messages, more can be promised, because they can be read again: every message that
 //! becomes readable in time is returned exactly once, or lies between the times that a gap names. [`Consumer::follow`] has

@@ -115,9 +115,15 @@ use crate::tail::Tail;
 /// Log Cache is known, `tail` reads Log Cache beside the stream, after 1, 2, 4 and 8 s of silence, and then every 15 s. If
 /// a new line is there and the stream is still silent 3 s later, the tail goes on over Log Cache, with a warning in the
 /// log. It returns all lines since the stream was opened, and perhaps some of the second before. If Log Cache has nothing
-/// from before the opening any more, it may have dropped lines since, too, so there is a [gap](ErrorKind::Gap). When two lines at least 1 s apart have shown it, all further tails of the
-/// consumer are read from Log Cache, also if the address of the stream was set on the builder. A stream of which only some
-/// cells are mute is not noticed.
+/// from before the opening any more, it may have dropped lines since, too, so there is a [gap](ErrorKind::Gap). When two
+/// lines at least 1 s apart have shown it, all further tails of logs are read from Log Cache, also if the address of the
+/// stream was set on the builder.
+///
+/// So it is with [`tail_apps`](Consumer::tail_apps), of whose apps ten are read each time, and with
+/// [`stream`](Consumer::stream) of named sources and their logs. The metrics that such a stream has given are no proof that
+/// it gives logs. They do not come again from Log Cache: the 10,000 newest are remembered, and what is older counts as
+/// given. Not noticed are a stream of which only some cells are mute, one of [all sources](Selection::all) or of a
+/// [shard](Selection::shard), which Log Cache does not have, and one that [`Builder::tail_via`] insists on.
 ///
 /// [`Builder::rlp_gateway`] compares Doppler with the RLP gateway.
 #[derive(Clone)]
@@ -512,8 +518,6 @@ impl Consumer {
     ///   The tail continues with the others. The error of the last one is the last item, so ask [`Tail::ending`] whether the
     ///   tail has ended. If all of them are rejected, this returns the error of one.
     /// * A [gap](ErrorKind::Gap) of one app has its `app_id`. One without an `app_id` is a gap of all of them.
-    /// * Whether the stream [gives lines](Consumer#which-server-is-used) is not watched. Use
-    ///   [`follow_apps`](Consumer::follow_apps) on a foundation where it may not.
     ///
     /// Of Log Cache, quiet apps are asked at most 10 times in a second together: of 100 quiet apps, each is asked every
     /// 10 s, so that its first line after a pause may come that much later. An app with new lines is asked as often as

@@ -92,7 +92,7 @@
 //! | its node is away: responses are empty | [`set_node_away`] | nothing; then all lines, and no gap |
 //! | it limits requests, fails or hangs | [`fault_at`] or [`always_at`] [`RequestKind::LogCacheRead`] a [`Fault`] | an error of the first call; later nothing, then all lines, and no gap |
 //! | it is the only server of logs | [`log_cache_only`] | the same. [`tail`](crate::Consumer::tail) polls Log Cache, too |
-//! | streams give no lines | [`disable_logs`] | the same. `tail` goes on over Log Cache after some 5 s |
+//! | streams give no lines | [`disable_logs`] | the same. `tail`, `tail_apps` and `stream` go on over Log Cache after some 5 s |
 //! | it is Korifi's | [`Generation::Korifi`] | the same. Lines have other sources, and all are of the type OUT |
 //!
 //! [`send_late`]: TrafficController::send_late
