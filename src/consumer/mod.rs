@@ -395,7 +395,9 @@ impl Consumer {
     /// | [`Selection::apps`] | the RLP gateway; Doppler, with one connection and two threads for each; Log Cache, with one for all |
     /// | [`Selection::app`] or [`apps`](Selection::apps) with a [shard](Selection::shard) | the RLP gateway |
     /// | [`Selection::all`] | Doppler; the RLP gateway |
-    /// | [`Selection::all`] with only [events](crate::EnvelopeType::Event) | the RLP gateway |
+    ///
+    /// Doppler is left out if it carries nothing of what is selected, such as [events](crate::EnvelopeType::Event) alone,
+    /// because its stream would stay silent.
     ///
     /// Of several sources, one that is rejected is an item, as in [`tail_apps`](Consumer::tail_apps).
     ///

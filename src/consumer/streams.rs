@@ -100,8 +100,9 @@ impl Stream {
     fn purpose(&self) -> Purpose {
         match (self.start, self.selection.sources(), self.selection.shard_id()) {
             (Start::Follow | Start::Since(_), ..) => Purpose::FollowStream,
-            (Start::Tail, None, _) if self.selection.has_only_events() => Purpose::FirehoseOfEvents,
+            (Start::Tail, None, _) if !doppler::carries(&self.selection) => Purpose::FirehoseWithoutDoppler,
             (Start::Tail, None, _) => Purpose::Firehose,
+            (Start::Tail, Some(_), None) if !doppler::carries(&self.selection) => Purpose::StreamWithoutDoppler,
             (Start::Tail, Some(_), None) => Purpose::Stream,
             (Start::Tail, Some(_), Some(_)) => Purpose::SharedStream,
         }
@@ -146,6 +147,8 @@ impl Inner {
                 rlp_gateway::stream(&call(""), selection, Format::Gateway.envelopes(selection), finds_rejected)
                     .map_err(explain_source)
             }
+            (Via::Doppler, Some(_), Some(_)) => Err(unsuited("Doppler shares only the firehose")),
+            (Via::Doppler, ..) if !doppler::carries(selection) => Err(unsuited(doppler::LACKS)),
             (Via::Doppler, None, _) => {
                 doppler::firehose(&call(""), selection, &stream.shard_id, Format::Doppler.envelopes(selection))
             }
@@ -156,7 +159,6 @@ impl Inner {
                 let (inner, stream) = (Arc::clone(self), stream.of_one(source, cancel));
                 move || inner.connect_stream(&stream)
             }),
-            (Via::Doppler, Some(_), Some(_)) => Err(unsuited("Doppler shares only the firehose")),
             (Via::Legacy, ..) => Err(unsuited("the legacy Traffic Controller has only log messages")),
             (Via::LogCache, ..) => self.poll_stream(stream, server, token),
         }
