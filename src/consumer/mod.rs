@@ -457,9 +457,9 @@ impl Consumer {
     ///   [`stream`](Consumer::stream) there.
     /// * The selection must name its sources and have no [shard](Selection::shard). Several sources are read as by
     ///   [`follow_apps`](Consumer::follow_apps), in one thread and over one connection. One that is rejected is an item.
-    /// * Log Cache selects the types, and this side the names of counters and gauges. So a rare name of a type that there is
-    ///   much of costs as much as all of that type, and [`recent_limit`](Builder::recent_limit) is the number of envelopes
-    ///   that are read at first, also of those whose names are not selected.
+    /// * Log Cache selects the types, and the names if nothing but counters and gauges with names is selected. Otherwise this
+    ///   side selects the names: then a rare name costs as much as all of the selected types, and
+    ///   [`recent_limit`](Builder::recent_limit) counts those that are left out, too. So select names in a tail of their own.
     /// * Korifi holds only logs, so that only these come. Its gauges are those of this moment, which
     ///   [`metrics`](Consumer::metrics) returns. So that a selection without logs can be rejected, Log Cache is first asked
     ///   for its version then.

@@ -81,8 +81,9 @@ impl Stream {
 
     /// Returns the call for one of the sources.
     fn live(&self, source: &str) -> Live {
-        let (types, token, cancel) = (polling::types(&self.selection), self.token.clone(), Arc::clone(&self.cancel));
-        Live { start: self.start, app_guid: source.to_owned(), types, token, cancel, returned: Arc::default() }
+        let (selected, token, cancel) =
+            (polling::selected(&self.selection), self.token.clone(), Arc::clone(&self.cancel));
+        Live { start: self.start, app_guid: source.to_owned(), selected, token, cancel, returned: Arc::default() }
     }
 
     /// Returns the stream of one of several sources.
