@@ -285,15 +285,32 @@ impl Inner {
         let token = tokens.token(&self.dialer, cancel)?;
         match attempt(&token) {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
-                log::debug!("the server rejected a token");
-                match tokens.replace(&token, app_guid, &self.dialer, cancel) {
-                    Ok(renewed) => attempt(&renewed),
+                match self.renewed(&token, app_guid, cancel)? {
+                    Some(renewed) => attempt(&renewed),
                     // The server's message says more than that there is no other token.
-                    Err(missing) if is_no_replacement(&missing) => Err(error),
-                    Err(failure) => Err(failure),
+                    None => Err(error),
                 }
             }
             result => result,
+        }
+    }
+
+    /// Returns another token in place of one of the consumer's own, which a server has rejected for an app. `None`: there
+    /// is none, or it is unlikely to help.
+    pub(super) fn renewed(&self, rejected: &str, app_guid: &str, cancel: &Arc<Cancel>) -> Result<Option<String>> {
+        log::debug!("the server rejected a token");
+        let Some(tokens) = self.tokens.as_ref().map_err(Error::clone)? else { return Ok(None) };
+        match tokens.replace(rejected, app_guid, &self.dialer, cancel) {
+            Ok(renewed) => Ok(Some(renewed)),
+            Err(missing) if is_no_replacement(&missing) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Notes that a server has accepted one of the consumer's own tokens for an app.
+    pub(super) fn accepted(&self, token: &str, app_guid: &str) {
+        if let Ok(Some(tokens)) = &self.tokens {
+            tokens.accepted(token, app_guid);
         }
     }
 }

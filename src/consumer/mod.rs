@@ -520,6 +520,9 @@ impl Consumer {
     /// 10 s, so that its first line after a pause may come that much later. An app with new lines is asked as often as
     /// [`Polling::every`](crate::Polling::every) says.
     ///
+    /// Log Cache rejects an app that is gone as it does an expired token. So if it rejects some of the apps, a token that can
+    /// be [renewed](crate::TokenSource) is, once for all of them, and each of these apps is asked for once more.
+    ///
     /// The RLP gateway does not say which app it rejects. If a renewed token does not help, it is asked for halves of the
     /// apps, halves of these and so on, each over a new connection, one after the other: of 100 apps some 15 times if one
     /// is rejected, and 200 times if all are, also because a token of the caller's has expired. So this call may take that

@@ -172,7 +172,7 @@ impl Inner {
         server: &Endpoint,
         token: &str,
     ) -> Result<Box<dyn LiveSource<Envelope>>> {
-        let open = |source: &str, polling: Polling, client: &Arc<Client>| {
+        let open = |source: &str, polling: Polling, client: &Arc<Client>, token: &str| {
             let source = self.poll_with(&stream.live(source), polling, client, server, token)?;
             Ok(PollingSource::selecting(source, &stream.selection))
         };
@@ -183,10 +183,10 @@ impl Inner {
         match sources {
             [source] => {
                 let client = Arc::new(self.requester(&stream.cancel).client(server));
-                let opened = open(source, self.settings.polling, &client);
+                let opened = open(source, self.settings.polling, &client, token);
                 Ok(Box::new(opened.map_err(|error| explain(error, source))?))
             }
-            sources => self.poll_each(sources, &stream.cancel, server, token, open),
+            sources => self.poll_each(sources, &stream.token, &stream.cancel, server, token, open),
         }
     }
 
