@@ -115,10 +115,6 @@ impl Selection {
         self.types.is_empty() || self.types.contains(&envelope_type)
     }
 
-    pub(crate) fn has_only_events(&self) -> bool {
-        self.types.iter().eq([&EnvelopeType::Event])
-    }
-
     /// Returns true if an envelope of a selected source is selected itself. Removes the values of a gauge that are not.
     pub(crate) fn admits(&self, envelope: &mut Envelope) -> bool {
         if !self.has(envelope.envelope_type()) {

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{DEADLINE, within};
@@ -177,6 +179,83 @@ fn an_expired_token_is_renewed_before_the_gateway_is_asked_who_is_rejected() {
         let error = consumer.tail_apps(&apps, "").unwrap_err();
         assert!(error.to_string().contains("the UAA is away"), "{error}");
         assert_eq!(streams(), before + 1);
+    });
+}
+
+/// A token function that returns another valid token after each rejection, and the number of rejections.
+fn renewing_tokens(server: &TrafficController) -> (TokenSource, Arc<AtomicUsize>) {
+    let valid: Vec<_> = (0..5).map(|_| server.issue_token()).collect();
+    let rejections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&rejections);
+    let tokens = TokenSource::from_fn(move |rejected| {
+        let number = count.fetch_add(usize::from(rejected.is_some()), Ordering::SeqCst);
+        Ok(valid[number + usize::from(rejected.is_some())].clone())
+    });
+    (tokens, rejections)
+}
+
+/// The number of requests that Log Cache got for an app.
+fn reads(server: &TrafficController, app: &str) -> usize {
+    server.requests().iter().filter(|it| it.kind == RequestKind::LogCacheRead && it.target.contains(app)).count()
+}
+
+#[test]
+fn a_token_that_log_cache_rejects_for_some_apps_is_renewed_once_for_all_of_them() {
+    within(DEADLINE, || {
+        let apps = guids(4);
+        let server = foundation(Generation::Today, &apps);
+        let (tokens, rejections) = renewing_tokens(&server);
+        let consumer = builder(&server).tail_via(Via::LogCache).tokens(tokens).build().unwrap();
+        // The proxy still has its verdict on the others from before the token expired.
+        for app in &apps[1..3] {
+            server.fault_at(Target::app(app), Fault::RefuseStatus { status: 404, body: "".into() });
+        }
+        let mut tail = consumer.tail_apps(&apps, "").unwrap();
+        apps.iter().for_each(|app| _ = server.send(line(app, "hello")));
+        let (messages, errors) = take(&mut tail, 4);
+        assert_eq!((texts(&messages).len(), errors.len()), (4, 0), "{errors:?}");
+        assert_eq!(rejections.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn an_app_that_log_cache_rejects_with_a_renewed_token_too_is_named() {
+    within(DEADLINE, || {
+        let apps = guids(4);
+        let server = foundation(Generation::Today, &apps[..2]);
+        let (tokens, rejections) = renewing_tokens(&server);
+        let consumer = builder(&server).tail_via(Via::LogCache).tokens(tokens).build().unwrap();
+        let token = server.issue_token();
+        // Once more with the new token, and then once in each call: there is no reason to renew it again, nor a way to
+        // renew that of a caller.
+        for (given, requests) in [("", 2), ("", 3), (&*token, 4)] {
+            let tail = consumer.tail_apps(&apps, given).unwrap();
+            let rejected: Vec<_> = tail.take(2).map(|item| item.unwrap_err().app_id().unwrap().to_owned()).collect();
+            assert_eq!(rejected, apps[2..]);
+            assert_eq!((reads(&server, &apps[2]), reads(&server, &apps[3])), (requests, requests), "{given}");
+            assert_eq!(rejections.load(Ordering::SeqCst), 1);
+        }
+        let selection = Selection::apps(&apps).types([EnvelopeType::Log]);
+        let mut tail = consumer.follow_stream(&selection, "").unwrap();
+        assert_eq!(tail.next().unwrap().unwrap_err().app_id(), Some(&*apps[2]));
+        assert_eq!((reads(&server, &apps[2]), rejections.load(Ordering::SeqCst)), (5, 1));
+    });
+}
+
+#[test]
+fn a_token_that_cannot_be_renewed_for_some_apps_fails_the_call() {
+    within(DEADLINE, || {
+        let apps = guids(3);
+        let server = foundation(Generation::Today, &apps[..2]);
+        let token = server.issue_token();
+        let away = TokenSource::from_fn(move |rejected| match rejected {
+            Some(_) => Err("the UAA is away".into()),
+            None => Ok(token.clone()),
+        });
+        let consumer = builder(&server).tail_via(Via::LogCache).tokens(away).build().unwrap();
+        let error = consumer.tail_apps(&apps, "").unwrap_err();
+        assert!(error.to_string().contains("the UAA is away"), "{error}");
+        assert_eq!(reads(&server, &apps[2]), 1);
     });
 }
 

@@ -179,7 +179,7 @@ fn envelopes_that_log_cache_has_dropped_are_in_a_named_gap() {
 }
 
 #[test]
-fn types_are_asked_of_log_cache_and_names_are_selected_here() {
+fn types_and_names_are_asked_of_log_cache() {
     within(DEADLINE, || {
         let server = serve();
         let selection = Selection::app(APP)
@@ -189,13 +189,18 @@ fn types_are_asked_of_log_cache_and_names_are_selected_here() {
         let mut tail = consumer(&server).follow_stream(&selection, TOKEN).unwrap();
         let target = server.requests().last().unwrap().target.clone();
         assert!(
-            target.starts_with(&format!("/api/v1/read/{APP}?envelope_types=COUNTER&envelope_types=GAUGE&")),
+            target.starts_with(&format!(
+                "/api/v1/read/{APP}?envelope_types=COUNTER&envelope_types=GAUGE&name_filter=%5E%28%3F%3Acpu%7Crequests%29%24&"
+            )),
             "{target}"
         );
         for n in 0..10 {
-            // Most of what is read is not selected, so that only this can show that nothing is missing.
+            // Also a counter with the name of a gauge that is selected, which passes the filter.
             let others = (0..50).map(|other| envelope(counter("other", other)));
-            let others: Vec<_> = others.chain([envelope(gauge(&[("disk", 1.0)]))]).chain(one_of_each_type()).collect();
+            let others: Vec<_> = others
+                .chain([envelope(gauge(&[("disk", 1.0)])), envelope(counter("cpu", 1))])
+                .chain(one_of_each_type())
+                .collect();
             send(&server, &others);
             for expected in [counter("requests", u64::MAX), gauge(&[("cpu", 0.5)])] {
                 assert_eq!(tail.next().unwrap().unwrap().body, expected);

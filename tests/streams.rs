@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{DEADLINE, within};
-use loggregator_consumer::testing::{Frame, Generation, SlowReader, TrafficController};
+use loggregator_consumer::testing::{
+    Frame, Generation, RequestKind, RouterError, Server, SlowReader, TrafficController,
+};
 use loggregator_consumer::{
-    Body, Builder, Consumer, Ending, Envelope, EnvelopeType, ErrorKind, GaugeValue, LogMessage, MessageType, Proxy,
-    Reconnect, Selection, Tail, Via,
+    Body, Builder, Consumer, Ending, Envelope, EnvelopeType, ErrorKind, GaugeValue, LogMessage, MessageType, Polling,
+    Proxy, Reconnect, Selection, Tail, Via,
 };
 use proptest::prelude::*;
 
@@ -37,6 +39,11 @@ fn counter(name: &str) -> Body {
 
 fn gauge(values: &[(&str, f64)]) -> Body {
     Body::Gauge(values.iter().map(|(name, value)| ((*name).to_owned(), GaugeValue::new(*value, "bytes"))).collect())
+}
+
+/// Now, in full microseconds.
+fn now() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap() * 1000
 }
 
 fn timer() -> Body {
@@ -230,6 +237,78 @@ fn a_firehose_of_events_is_read_from_the_gateway_because_doppler_has_none() {
         let error = doppler.stream(&events, &token).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         assert!(error.to_string().contains("RLP gateway"), "{error}");
+    });
+}
+
+/// Selections of an app of which Doppler's stream of the app has nothing.
+fn not_in_doppler() -> Vec<(Selection, Body)> {
+    use EnvelopeType::{Counter, Event, Gauge};
+    let event = || Body::Event { title: "crash".to_owned(), body: "exit 1".to_owned() };
+    let app = |types: &[EnvelopeType]| Selection::app(APP).types(types.iter().copied());
+    vec![
+        (app(&[Event]), event()),
+        (app(&[Event, Counter]), counter("requests")),
+        (app(&[Counter]), counter("requests")),
+        // Of gauges, it has only the metrics of containers.
+        (app(&[Gauge]).gauge_names(["queue"]), gauge(&[("queue", 1.0)])),
+        (Selection::apps([APP, OTHER]).types([Event]), event()),
+    ]
+}
+
+#[test]
+fn what_doppler_does_not_carry_is_never_read_from_it() {
+    within(DEADLINE, || {
+        let consumer = |server: &TrafficController| {
+            let polling = Polling::default().every(Duration::from_millis(20)).idle(Duration::from_millis(50));
+            builder(server).polling(polling).build().unwrap()
+        };
+        for (selection, body) in not_in_doppler() {
+            for has_gateway in [true, false] {
+                let server = TrafficController::of(Generation::Today).unwrap();
+                if !has_gateway {
+                    server.take_away(Server::RlpGateway, RouterError::UnknownRoute);
+                }
+                let mut tail = consumer(&server).stream(&selection, "bearer token").unwrap();
+                assert!(server.requests().iter().all(|request| request.kind != RequestKind::Stream), "{selection:?}");
+                server.send_envelope(Envelope::new(APP, body.clone()).timestamp(now()));
+                assert_eq!(tail.next().unwrap().unwrap().body, body, "{selection:?}");
+            }
+        }
+        // What it carries a part of is read from it, if there is nothing better.
+        for selection in [
+            Selection::app(APP).types([EnvelopeType::Gauge]).gauge_names(["queue", "cpu"]),
+            Selection::app(APP).types([EnvelopeType::Counter, EnvelopeType::Timer]),
+        ] {
+            let server = TrafficController::of(Generation::Today).unwrap();
+            server.take_away(Server::RlpGateway, RouterError::UnknownRoute);
+            let _tail = consumer(&server).stream(&selection, "bearer token").unwrap();
+            assert_eq!(server.open_tails(APP), 1, "{selection:?}");
+        }
+    });
+}
+
+#[test]
+fn where_only_doppler_could_be_asked_for_what_it_does_not_carry_the_error_says_so() {
+    within(DEADLINE, || {
+        let old = TrafficController::of(Generation::Y2016).unwrap();
+        let today = TrafficController::of(Generation::Today).unwrap();
+        let consumers = [
+            builder(&old).build().unwrap(),
+            Builder::new().doppler(&today.endpoint()).proxy(Proxy::none()).build().unwrap(),
+            via(&today, Via::Doppler),
+        ];
+        let events = (Selection::all().types([EnvelopeType::Event]), counter("any"));
+        for (selection, _) in not_in_doppler().into_iter().chain([events]) {
+            for consumer in &consumers {
+                let error = consumer.stream(&selection, "bearer token").unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+                assert!(error.to_string().contains("Doppler has no events"), "{error}");
+                assert!(error.to_string().contains("RLP gateway"), "{error}");
+            }
+        }
+        for server in [&old, &today] {
+            assert!(server.requests().iter().all(|request| request.kind != RequestKind::Stream));
+        }
     });
 }
 

@@ -127,25 +127,44 @@ impl Inner {
 
     /// Opens a source that polls Log Cache for all apps.
     fn poll_apps(self: &Arc<Self>, apps: &Apps, server: &Endpoint, token: &str) -> Result<Box<dyn LiveSource>> {
-        let open = |guid: &str, polling: Polling, client: &Arc<Client>| {
+        let open = |guid: &str, polling: Polling, client: &Arc<Client>, token: &str| {
             self.poll_with::<LogMessage>(&apps.live(guid, &apps.cancel), polling, client, server, token)
         };
-        self.poll_each(&apps.guids, &apps.cancel, server, token, open)
+        self.poll_each(&apps.guids, &apps.token, &apps.cancel, server, token, open)
     }
 
-    /// Opens a source that polls Log Cache for each app, over one connection. `open` opens that of one app.
+    /// Opens a source that polls Log Cache for each app, over one connection. `open` opens that of one app, with a token.
+    ///
+    /// Log Cache answers alike for an app that is gone and for a token that has expired, and accepts an expired one for a
+    /// while of the apps for which it knows it. So if it rejects some of the apps, the token is renewed, once for all of
+    /// them, and these apps are asked for once more. If it rejects all of them, the whole call does that.
     pub(super) fn poll_each<T: Stored + Send + 'static>(
         &self,
         guids: &[String],
+        given_token: &str,
         cancel: &Arc<Cancel>,
         server: &Endpoint,
         token: &str,
-        open: impl Fn(&str, Polling, &Arc<Client>) -> Result<PollingSource<T>>,
+        open: impl Fn(&str, Polling, &Arc<Client>, &str) -> Result<PollingSource<T>>,
     ) -> Result<Box<dyn LiveSource<T>>> {
         let client = Arc::new(self.requester(cancel).client(server));
         let polling = polling_of_each(self.settings.polling, guids.len());
-        let open = |guid: &String| open(guid, polling, &client).map_err(|error| explain(error, guid).hiding(token));
-        let (sources, rejected) = sort_out(guids, guids.iter().map(open))?;
+        let open = |guid: &String, token: &str| {
+            open(guid, polling, &client, token).map_err(|error| explain(error, guid).hiding(token))
+        };
+        let (mut sources, mut rejected) = sort_out(guids, guids.iter().map(|guid| open(guid, token)))?;
+        let suspect = rejected.iter().find(|(_, error)| error.kind() == ErrorKind::Unauthorized);
+        if let Some((guid, _)) = suspect.filter(|_| given_token.is_empty() && !sources.is_empty())
+            && let Some(renewed) = self.renewed(token, guid, cancel)?
+        {
+            let renewed = &*Via::LogCache.token(&renewed);
+            let again: Vec<_> = rejected.into_iter().map(|(guid, _)| guid).collect();
+            let results = again.iter().map(|guid| open(guid, renewed).inspect(|_| self.accepted(renewed, guid)));
+            let (opened, rejected_again) = sort_out(&again, results)?;
+            sources.extend(opened);
+            rejected = rejected_again;
+        }
+        let rejected = named(&sources, rejected)?;
         Ok(Box::new(PollingGroup::new(sources, rejected, cancel)))
     }
 
@@ -190,30 +209,40 @@ impl Inner {
             tails.iter().flatten().for_each(|tail| _ = tail.closer().close());
         }
         let (tails, rejected) = sort_out(guids, tails)?;
+        let rejected = named(&tails, rejected)?;
         Ok(Box::new(MergedTails::new(tails, rejected, cancel)))
     }
 }
 
 /// What was opened of each app, and the errors of the others.
-type SortedOut<T> = (Vec<(String, T)>, Vec<Error>);
+type SortedOut<T> = (Vec<(String, T)>, Vec<(String, Error)>);
 
 /// Separates what could be opened from the apps that were rejected.
 ///
 /// # Errors
 ///
-/// An error that says nothing about an app, or if all apps were rejected, the error of the first.
+/// An error that says nothing about an app.
 fn sort_out<T>(guids: &[String], results: impl IntoIterator<Item = Result<T>>) -> Result<SortedOut<T>> {
     let (mut opened, mut rejected) = (Vec::new(), Vec::new());
     for (guid, result) in guids.iter().zip(results) {
         match result {
             Ok(source) => opened.push((guid.clone(), source)),
-            Err(error) if is_rejection(&error) => rejected.push((guid, error)),
+            Err(error) if is_rejection(&error) => rejected.push((guid.clone(), error)),
             Err(error) => return Err(error),
         }
     }
+    Ok((opened, rejected))
+}
+
+/// Returns the errors of the apps that were rejected, which name them.
+///
+/// # Errors
+///
+/// The error of the first, if no app was opened.
+fn named<T>(opened: &[(String, T)], rejected: Vec<(String, Error)>) -> Result<Vec<Error>> {
     match rejected.first() {
         Some((_, error)) if opened.is_empty() => Err(error.clone()),
-        _ => Ok((opened, rejected.into_iter().map(|(guid, error)| error.of_app(guid)).collect())),
+        _ => Ok(rejected.into_iter().map(|(guid, error)| error.of_app(&guid)).collect()),
     }
 }
 

@@ -56,8 +56,8 @@ pub(super) struct Live {
     /// Which messages it begins with.
     pub(super) start: Start,
     pub(super) app_guid: String,
-    /// What Log Cache is asked for: the parameters for types of envelopes.
-    pub(super) types: String,
+    /// What Log Cache is asked for: the parameters for types and names of envelopes.
+    pub(super) selected: String,
     /// The caller's token. Empty: the consumer's own tokens are used.
     pub(super) token: String,
     pub(super) cancel: Arc<Cancel>,
@@ -68,8 +68,8 @@ pub(super) struct Live {
 impl Live {
     /// A call for log messages.
     pub(super) fn of_logs(start: Start, app_guid: &str, token: &str, cancel: &Arc<Cancel>) -> Self {
-        let (app_guid, types, token) = (app_guid.to_owned(), polling::LOGS.to_owned(), token.to_owned());
-        Live { start, app_guid, types, token, cancel: Arc::clone(cancel), returned: Arc::default() }
+        let (app_guid, selected, token) = (app_guid.to_owned(), polling::LOGS.to_owned(), token.to_owned());
+        Live { start, app_guid, selected, token, cancel: Arc::clone(cancel), returned: Arc::default() }
     }
 }
 
@@ -176,7 +176,7 @@ impl Inner {
         let first = |next| {
             let requester = self.requester(&live.cancel);
             let call = Call { requester, client: Some(client), server, app_guid: &live.app_guid, token, timeouts };
-            polling::read(&call, &live.types, next)
+            polling::read(&call, &live.selected, next)
         };
         let further = self.further_polls(live, server, Arc::clone(client));
         PollingSource::open(&self.settings, polling, start, &live.cancel, first, Box::new(further))
@@ -197,11 +197,11 @@ impl Inner {
         let (inner, live, server) = (Arc::clone(self), live.clone(), server.clone());
         let timeouts = self.polling_timeouts();
         move |next| {
-            let Live { app_guid, types, token, cancel, .. } = &live;
+            let Live { app_guid, selected, token, cancel, .. } = &live;
             inner.authorized(app_guid, token, cancel, |token| {
                 let token = &*Via::LogCache.token(token);
                 let (requester, client) = (inner.requester(cancel), Some(&*client));
-                polling::read(&Call { requester, client, server: &server, app_guid, token, timeouts }, types, next)
+                polling::read(&Call { requester, client, server: &server, app_guid, token, timeouts }, selected, next)
             })
         }
     }
@@ -258,15 +258,32 @@ impl Inner {
         let token = tokens.token(&self.dialer, cancel)?;
         match attempt(&token) {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
-                log::debug!("the server rejected a token");
-                match tokens.replace(&token, app_guid, &self.dialer, cancel) {
-                    Ok(renewed) => attempt(&renewed),
+                match self.renewed(&token, app_guid, cancel)? {
+                    Some(renewed) => attempt(&renewed),
                     // The server's message says more than that there is no other token.
-                    Err(missing) if is_no_replacement(&missing) => Err(error),
-                    Err(failure) => Err(failure),
+                    None => Err(error),
                 }
             }
             result => result,
+        }
+    }
+
+    /// Returns another token in place of one of the consumer's own, which a server has rejected for an app. `None`: there
+    /// is none, or it is unlikely to help.
+    pub(super) fn renewed(&self, rejected: &str, app_guid: &str, cancel: &Arc<Cancel>) -> Result<Option<String>> {
+        log::debug!("the server rejected a token");
+        let Some(tokens) = self.tokens.as_ref().map_err(Error::clone)? else { return Ok(None) };
+        match tokens.replace(rejected, app_guid, &self.dialer, cancel) {
+            Ok(renewed) => Ok(Some(renewed)),
+            Err(missing) if is_no_replacement(&missing) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Notes that a server has accepted one of the consumer's own tokens for an app.
+    pub(super) fn accepted(&self, token: &str, app_guid: &str) {
+        if let Ok(Some(tokens)) = &self.tokens {
+            tokens.accepted(token, app_guid);
         }
     }
 }

@@ -402,7 +402,9 @@ impl Consumer {
     /// | [`Selection::apps`] | the RLP gateway; Doppler, with one connection and two threads for each; Log Cache, with one for all |
     /// | [`Selection::app`] or [`apps`](Selection::apps) with a [shard](Selection::shard) | the RLP gateway |
     /// | [`Selection::all`] | Doppler; the RLP gateway |
-    /// | [`Selection::all`] with only [events](crate::EnvelopeType::Event) | the RLP gateway |
+    ///
+    /// Doppler is left out if it carries nothing of what is selected, such as [events](crate::EnvelopeType::Event) alone,
+    /// because its stream would stay silent.
     ///
     /// Of several sources, one that is rejected is an item, as in [`tail_apps`](Consumer::tail_apps).
     ///
@@ -462,9 +464,9 @@ impl Consumer {
     ///   [`stream`](Consumer::stream) there.
     /// * The selection must name its sources and have no [shard](Selection::shard). Several sources are read as by
     ///   [`follow_apps`](Consumer::follow_apps), in one thread and over one connection. One that is rejected is an item.
-    /// * Log Cache selects the types, and this side the names of counters and gauges. So a rare name of a type that there is
-    ///   much of costs as much as all of that type, and [`recent_limit`](Builder::recent_limit) is the number of envelopes
-    ///   that are read at first, also of those whose names are not selected.
+    /// * Log Cache selects the types, and the names if nothing but counters and gauges with names is selected. Otherwise this
+    ///   side selects the names: then a rare name costs as much as all of the selected types, and
+    ///   [`recent_limit`](Builder::recent_limit) counts those that are left out, too. So select names in a tail of their own.
     /// * Korifi holds only logs, so that only these come. Its gauges are those of this moment, which
     ///   [`metrics`](Consumer::metrics) returns. So that a selection without logs can be rejected, Log Cache is first asked
     ///   for its version then.
@@ -522,6 +524,9 @@ impl Consumer {
     /// Of Log Cache, quiet apps are asked at most 10 times in a second together: of 100 quiet apps, each is asked every
     /// 10 s, so that its first line after a pause may come that much later. An app with new lines is asked as often as
     /// [`Polling::every`](crate::Polling::every) says.
+    ///
+    /// Log Cache rejects an app that is gone as it does an expired token. So if it rejects some of the apps, a token that can
+    /// be [renewed](crate::TokenSource) is, once for all of them, and each of these apps is asked for once more.
     ///
     /// The RLP gateway does not say which app it rejects. If a renewed token does not help, it is asked for halves of the
     /// apps, halves of these and so on, each over a new connection, one after the other: of 100 apps some 15 times if one

@@ -81,8 +81,9 @@ impl Stream {
 
     /// Returns the call for one of the sources.
     fn live(&self, source: &str) -> Live {
-        let (types, token, cancel) = (polling::types(&self.selection), self.token.clone(), Arc::clone(&self.cancel));
-        Live { start: self.start, app_guid: source.to_owned(), types, token, cancel, returned: Arc::default() }
+        let (selected, token, cancel) =
+            (polling::selected(&self.selection), self.token.clone(), Arc::clone(&self.cancel));
+        Live { start: self.start, app_guid: source.to_owned(), selected, token, cancel, returned: Arc::default() }
     }
 
     /// Returns the stream of one of several sources.
@@ -100,8 +101,9 @@ impl Stream {
     fn purpose(&self) -> Purpose {
         match (self.start, self.selection.sources(), self.selection.shard_id()) {
             (Start::Follow | Start::Since(_), ..) => Purpose::FollowStream,
-            (Start::Tail, None, _) if self.selection.has_only_events() => Purpose::FirehoseOfEvents,
+            (Start::Tail, None, _) if !doppler::carries(&self.selection) => Purpose::FirehoseWithoutDoppler,
             (Start::Tail, None, _) => Purpose::Firehose,
+            (Start::Tail, Some(_), None) if !doppler::carries(&self.selection) => Purpose::StreamWithoutDoppler,
             (Start::Tail, Some(_), None) if self.selection.has(EnvelopeType::Log) => Purpose::Stream,
             (Start::Tail, Some(_), None) => Purpose::StreamWithoutLogs,
             (Start::Tail, Some(_), Some(_)) => Purpose::SharedStream,
@@ -158,6 +160,8 @@ impl Inner {
                 rlp_gateway::stream(&call(""), selection, Format::Gateway.envelopes(selection), finds_rejected)
                     .map_err(explain_source)
             }
+            (Via::Doppler, Some(_), Some(_)) => Err(unsuited("Doppler shares only the firehose")),
+            (Via::Doppler, ..) if !doppler::carries(selection) => Err(unsuited(doppler::LACKS)),
             (Via::Doppler, None, _) => {
                 doppler::firehose(&call(""), selection, &stream.shard_id, Format::Doppler.envelopes(selection))
             }
@@ -168,7 +172,6 @@ impl Inner {
                 let (inner, stream) = (Arc::clone(self), stream.of_one(source, cancel));
                 move || inner.connect_stream(&stream)
             }),
-            (Via::Doppler, Some(_), Some(_)) => Err(unsuited("Doppler shares only the firehose")),
             (Via::Legacy, ..) => Err(unsuited("the legacy Traffic Controller has only log messages")),
             (Via::LogCache, ..) => self.poll_stream(stream, server, token),
         }
@@ -181,7 +184,7 @@ impl Inner {
         server: &Endpoint,
         token: &str,
     ) -> Result<Box<dyn LiveSource<Envelope>>> {
-        let open = |source: &str, polling: Polling, client: &Arc<Client>| {
+        let open = |source: &str, polling: Polling, client: &Arc<Client>, token: &str| {
             let source = self.poll_with(&stream.live(source), polling, client, server, token)?;
             Ok(PollingSource::selecting(source, &stream.selection))
         };
@@ -192,10 +195,10 @@ impl Inner {
         match sources {
             [source] => {
                 let client = Arc::new(self.requester(&stream.cancel).client(server));
-                let opened = open(source, self.settings.polling, &client);
+                let opened = open(source, self.settings.polling, &client, token);
                 Ok(Box::new(opened.map_err(|error| explain(error, source))?))
             }
-            sources => self.poll_each(sources, &stream.cancel, server, token, open),
+            sources => self.poll_each(sources, &stream.token, &stream.cancel, server, token, open),
         }
     }
 

@@ -61,9 +61,9 @@ impl Inner {
             let requests = Box::new(self.further_polls(live, server, Arc::clone(&client)));
             PollingSource::new(&self.settings, polling, Start::Since(opened_at.start), &live.cancel, requests)
         };
-        let of_logs = |live: &Live| Live { types: polling::LOGS.to_owned(), ..live.clone() };
+        let of_logs = |live: &Live| Live { selected: polling::LOGS.to_owned(), ..live.clone() };
         let logs = lives.iter().map(|live| (live.app_guid.clone(), open(&of_logs(live)))).collect();
-        let has_more = lives.iter().any(|live| live.types != polling::LOGS);
+        let has_more = lives.iter().any(|live| live.selected != polling::LOGS);
         let all = || lives.iter().map(|live| (live.app_guid.clone(), selecting(open(live)))).collect();
         Ok(Beside { logs, all: has_more.then(all), opened_at })
     }

@@ -19,7 +19,29 @@ use crate::wire::format::{Decoder, Format};
 /// The idle timeout if the caller sets none. The server pings four times as often.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What Doppler does not [carry](carries).
+pub(crate) const LACKS: &str =
+    "Doppler has no events, and of single sources only logs, timers and the metrics of containers";
+
+/// The names of the metrics of a container.
+const CONTAINER_METRICS: [&str; 5] = ["cpu", "memory", "disk", "memory_quota", "disk_quota"];
+
 const NO_PATH: &str = " (Is this the address of Doppler, such as wss://doppler.example.com?)";
+
+/// Returns true if Doppler has something of what is selected. Otherwise its stream would be silent for ever.
+pub(crate) fn carries(selection: &Selection) -> bool {
+    use EnvelopeType::{Counter, Gauge, Log, Timer};
+    let has = |types: &[EnvelopeType]| types.iter().any(|it| selection.has(*it));
+    let names = selection.gauges();
+    match selection.sources() {
+        None => has(&[Log, Counter, Gauge, Timer]),
+        // Counters and other gauges do not name an app in version 1.
+        Some(_) => {
+            let has_container_metrics = names.is_empty() || CONTAINER_METRICS.iter().any(|name| names.contains(*name));
+            has(&[Log, Timer]) || has(&[Gauge]) && has_container_metrics
+        }
+    }
+}
 
 /// Opens the websocket on which an app's envelopes arrive.
 pub(crate) fn tail<T: 'static>(call: &Call<'_>, decoder: Decoder<T>) -> Result<Box<dyn LiveSource<T>>> {

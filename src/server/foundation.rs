@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::deadline::after;
 use crate::net::endpoint::Endpoint;
 use crate::server::call::Requester;
+use crate::server::doppler;
 use crate::server::watched::Streams;
 
 /// How long a server without a route comes after the others, so that not every call tries it first.
@@ -45,10 +46,12 @@ pub(crate) enum Purpose {
     StreamWithoutLogs,
     /// The same, shared between several readers.
     SharedStream,
+    /// Live envelopes of some sources, of which Doppler carries nothing.
+    StreamWithoutDoppler,
     /// Live envelopes of all sources.
     Firehose,
-    /// Live events of all sources.
-    FirehoseOfEvents,
+    /// Live envelopes of all sources, of which Doppler carries nothing.
+    FirehoseWithoutDoppler,
     /// Stored envelopes of some sources, and then all further ones.
     FollowStream,
 }
@@ -86,7 +89,11 @@ impl Purpose {
                 (Via::Doppler, "it reports when it disconnects a slow reader, and its streams have no time limit"),
                 (Via::RlpGateway, "the address of Doppler is not known"),
             ],
-            Purpose::FirehoseOfEvents => &[(Via::RlpGateway, "it has events, and Doppler has none")],
+            Purpose::StreamWithoutDoppler => &[
+                (Via::RlpGateway, "it has envelopes of all types, and selects them"),
+                (Via::LogCache, "no address of the RLP gateway is known, so it is polled"),
+            ],
+            Purpose::FirehoseWithoutDoppler => &[(Via::RlpGateway, "it has events, and Doppler has none")],
             Purpose::TailVia(Via::Doppler) => &[(Via::Doppler, FORCED)],
             Purpose::TailVia(Via::RlpGateway) => &[(Via::RlpGateway, FORCED)],
             Purpose::TailVia(Via::LogCache) => &[(Via::LogCache, FORCED)],
@@ -487,10 +494,13 @@ impl Foundation {
                  sources: see Builder::api"
                     .to_owned(),
             ),
-            Purpose::FirehoseOfEvents => Some(
-                "no address of the RLP gateway is known, and no other server has the events of all sources: see Builder::api"
-                    .to_owned(),
-            ),
+            Purpose::StreamWithoutDoppler => Some(format!(
+                "no address of the RLP gateway or of Log Cache is known, and {}: see Builder::api",
+                doppler::LACKS
+            )),
+            Purpose::FirehoseWithoutDoppler => {
+                Some(format!("no address of the RLP gateway is known, and {}: see Builder::api", doppler::LACKS))
+            }
             Purpose::FollowStream => Some(
                 "no address of Log Cache is known, and no other server holds envelopes: use Consumer::stream, or see \
                  Builder::api and Builder::log_cache (foundations before 2018 have no Log Cache)"
@@ -513,9 +523,10 @@ impl Foundation {
             Purpose::Metrics => "metrics",
             Purpose::Stream
             | Purpose::StreamWithoutLogs
+            | Purpose::StreamWithoutDoppler
             | Purpose::SharedStream
             | Purpose::Firehose
-            | Purpose::FirehoseOfEvents => "stream",
+            | Purpose::FirehoseWithoutDoppler => "stream",
             Purpose::FollowStream => "follow_stream",
         };
         let text = text.unwrap_or_else(|| format!("no address of a server for `{call}` is known: see Builder::api"));

@@ -80,7 +80,7 @@ fn a_window_and_a_selection_bound_what_comes() {
         let only_b = Body::Gauge([("b".to_owned(), GaugeValue::new(2.0, "bytes"))].into());
         assert_eq!(gauges.iter().map(|it| &it.body).collect::<Vec<_>>(), [&only_b, &only_b]);
         let query = server.requests().last().unwrap().target.clone();
-        assert!(query.ends_with("?limit=2&envelope_types=GAUGE"), "{query}");
+        assert!(query.ends_with("?limit=2&envelope_types=GAUGE&name_filter=%5E%28%3F%3Ab%29%24"), "{query}");
 
         collect(&consumer, &app, &Window::all().name_filter("^b$|c d"));
         let query = server.requests().last().unwrap().target.clone();
@@ -120,6 +120,16 @@ fn korifi_gives_its_newest_envelopes() {
         let error = consumer.read(&Selection::app(APP), &window.name_filter("x"), TOKEN).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BadRequest);
         assert!(error.to_string().contains("Valid parameters are"), "{error}");
+
+        // Names are selected on this side.
+        let container = ["cpu", "memory", "disk", "memory_quota", "disk_quota"].map(|name| (name, 1.0));
+        server.send_envelope(gauge("0", 1_700_000_000_000_000_000, &container));
+        let cpu = Selection::app(APP).types([EnvelopeType::Gauge]).gauge_names(["cpu"]);
+        let found: Vec<_> = consumer.read(&cpu, &Window::all(), TOKEN).unwrap().map(Result::unwrap).collect();
+        let [Body::Gauge(values)] = &found.iter().map(|it| it.body.clone()).collect::<Vec<_>>()[..] else {
+            panic!("{found:?}")
+        };
+        assert!(values.keys().eq(["cpu"]), "{values:?}");
     });
 }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod engine;
 pub(crate) mod envelopes;
+mod name_filter;
 mod pages;
 pub(crate) mod polling;
 pub(crate) mod polling_group;

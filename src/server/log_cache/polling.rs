@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::engine::{Config, Engine, Failure, Item, Next, Page, Range, Start, Stored};
+use super::name_filter::name_filter;
 use super::requests::{Readable, read_page};
 use super::{finish, is_too_large, request, walk};
 use crate::ending::Ending;
@@ -358,22 +359,23 @@ pub(crate) fn time_at(call: &Call<'_>, moment: Instant) -> Result<std::ops::Rang
 /// The parameter of requests for log messages.
 pub(crate) const LOGS: &str = "envelope_types=LOG&";
 
-/// Returns the parameters of requests for the types that are selected.
-pub(crate) fn types(selection: &Selection) -> String {
-    walk::types(selection).iter().map(|name| format!("envelope_types={name}&")).collect()
+/// Returns the parameters of requests for the types and names that are selected.
+pub(crate) fn selected(selection: &Selection) -> String {
+    let types = walk::types(selection).into_iter().map(|name| format!("envelope_types={name}&"));
+    types.chain(name_filter(selection).map(|filter| format!("name_filter={filter}&"))).collect()
 }
 
-/// Makes a request of the engine, with the parameters for types of envelopes.
-pub(crate) fn read<T: Readable + Stored>(call: &Call<'_>, types: &str, next: Next) -> Result<Answer<T>> {
+/// Makes a request of the engine, with the parameters for what is selected.
+pub(crate) fn read<T: Readable + Stored>(call: &Call<'_>, selected: &str, next: Next) -> Result<Answer<T>> {
     match next {
-        Next::Read(range) => request_page(call, types, range).map(Answer::Page),
+        Next::Read(range) => request_page(call, selected, range).map(Answer::Page),
         Next::Oldest | Next::Wait(_) => read_oldest(call).map(Answer::Oldest),
     }
 }
 
-fn request_page<T: Readable + Stored>(call: &Call<'_>, types: &str, range: Range) -> Result<Page<T>> {
+fn request_page<T: Readable + Stored>(call: &Call<'_>, selected: &str, range: Range) -> Result<Page<T>> {
     let Range { start, end, limit, newest_first } = range;
-    let mut query = format!("{types}start_time={start}&limit={limit}");
+    let mut query = format!("{selected}start_time={start}&limit={limit}");
     if let Some(end) = end {
         query.push_str(&format!("&end_time={end}"));
     }

@@ -8,6 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::engine::Stored;
 use super::is_too_large;
+use super::name_filter::name_filter;
 use super::recent::PAGE_SIZE;
 use crate::envelope::{Envelope, EnvelopeType};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +39,8 @@ pub(crate) struct PageRequest<'a> {
     start: Option<i64>,
     end: Option<i64>,
     limit: usize,
+    /// Instead of the window's own, escaped for the query.
+    name_filter: Option<&'a str>,
 }
 
 /// What is left to be read of a window.
@@ -55,6 +58,8 @@ pub(crate) struct Walk {
     end: Option<i64>,
     left: usize,
     page_size: usize,
+    /// Asks for the names of the selection, if the window asks for none.
+    name_filter: Option<String>,
     /// The time with which the next page begins once more.
     edge: Option<i64>,
     /// Keyed at random, so that nobody can write envelopes whose hashes collide.
@@ -80,6 +85,7 @@ impl Walk {
             end,
             left: limit.unwrap_or(usize::MAX),
             page_size: PAGE_SIZE,
+            name_filter: if window.name_filter.is_none() { name_filter(selection) } else { None },
             edge: None,
             hasher: RandomState::new(),
             repeated: HashMap::new(),
@@ -96,11 +102,17 @@ impl Walk {
         while !self.is_over && self.left > 0 && self.end.is_none_or(|end| end > 0) {
             let again: usize = self.repeated.values().sum();
             let limit = self.left.saturating_add(again).min(self.page_size);
-            let Walk { selection, window, start, end, .. } = &*self;
-            let request = PageRequest { selection, window, start: *start, end: *end, limit };
+            let Walk { selection, window, start, end, name_filter, .. } = &*self;
+            let name_filter = name_filter.as_deref();
+            let request = PageRequest { selection, window, start: *start, end: *end, limit, name_filter };
             let page = match read(&request) {
                 Err(error) if is_too_large(&error) && limit > 1 => {
                     self.page_size = limit / 2;
+                    continue;
+                }
+                // Korifi does not know the parameter.
+                Err(error) if error.kind() == ErrorKind::BadRequest && self.name_filter.is_some() => {
+                    self.name_filter = None;
                     continue;
                 }
                 Err(error) => {
@@ -150,7 +162,7 @@ impl Walk {
             (None, None) => self.is_over = true,
         }
 
-        // Log Cache selects types, but no names.
+        // Log Cache may not have selected the names.
         envelopes.retain_mut(|envelope| self.selection.admits(envelope));
         envelopes.truncate(self.left);
         self.left -= envelopes.len();
@@ -226,6 +238,9 @@ impl PageRequest<'_> {
         if let Some(pattern) = name_filter {
             add("name_filter", &utf8_percent_encode(pattern, NON_ALPHANUMERIC));
         }
+        if let Some(filter) = self.name_filter {
+            add("name_filter", &filter);
+        }
         query
     }
 }
@@ -294,7 +309,7 @@ mod tests {
             times.sort_unstable();
             let all: Vec<_> = times.iter().zip(&texts).map(|(time, text)| envelope(*time, &text.to_string())).collect();
             let window = Window { start, end, limit, newest_first, ..Window::default() };
-            let request = PageRequest { selection: &Selection::all(), window: &window, start, end, limit: usize::MAX };
+            let request = PageRequest { selection: &Selection::all(), window: &window, start, end, limit: usize::MAX, name_filter: None };
             let mut expected = answer(&all, &request, false).envelopes;
             expected.truncate(limit.unwrap_or(usize::MAX));
             let longest = times.chunk_by(|one, other| one == other).map(<[i64]>::len).max().unwrap_or(0);
@@ -370,13 +385,16 @@ mod tests {
     fn the_query_has_what_is_set() {
         let selection = &Selection::all().types([EnvelopeType::Timer, EnvelopeType::Gauge]);
         let window = &Window::all().name_filter("a b").newest_first();
-        let request = PageRequest { selection, window, start: Some(-5), end: Some(7), limit: 9 };
+        let request = PageRequest { selection, window, start: Some(-5), end: Some(7), limit: 9, name_filter: None };
         assert_eq!(
             request.query(),
             "limit=9&descending=true&start_time=-5&end_time=7&envelope_types=GAUGE&envelope_types=TIMER&name_filter=a%20b"
         );
         let (selection, window) = (&Selection::all(), &Window::all());
-        assert_eq!(PageRequest { selection, window, start: None, end: None, limit: 1000 }.query(), "limit=1000");
+        assert_eq!(
+            PageRequest { selection, window, start: None, end: None, limit: 1000, name_filter: None }.query(),
+            "limit=1000"
+        );
         assert!(Walk::new(selection, &Window::all().start(2).end(1)).is_err());
     }
 }

@@ -62,8 +62,9 @@ pub(crate) fn read(shared: &SharedState, endless: Option<Endless>, request: &Req
         store.catch_up(settings.max_per_source());
         Some(store.read(&query.range, settings.equal_times))
     });
+    let names = query.range.names.as_deref();
     let envelopes: Vec<_> =
-        messages.unwrap_or_default().iter().filter_map(|(time, entry)| envelope(*time, entry)).collect();
+        messages.unwrap_or_default().iter().filter_map(|(time, entry)| envelope(*time, entry, names)).collect();
     envelopes_response(shared, endless, &envelopes)
 }
 
@@ -120,7 +121,7 @@ impl ReadQuery {
         if let Some(message) = request.query_error() {
             return Err(Rejection::invalid(message));
         }
-        let (mut types, mut has_any, mut has_named_types) = (Vec::new(), false, true);
+        let (mut types, mut has_any, mut has_named_types, mut names) = (Vec::new(), false, true, None);
         for name in request.query_values("envelope_types") {
             // By name or by number.
             let is_type =
@@ -144,6 +145,7 @@ impl ReadQuery {
                     format!("name filter must be a valid regular expression: error parsing regexp: {problem}");
                 return Err(Rejection::unknown(message));
             }
+            names = list_of_names(pattern);
             // Logs and events have no names, so a filter leaves them out.
             let named = [EnvelopeType::Counter, EnvelopeType::Gauge, EnvelopeType::Timer];
             has_named_types = types.is_empty() || types.iter().any(|it| named.contains(it));
@@ -171,6 +173,7 @@ impl ReadQuery {
             limit: if limit == 0 { DEFAULT_LIMIT } else { limit },
             descending: descending.unwrap_or(false),
             types,
+            names,
         };
         Ok(ReadQuery { range, is_empty: !has_named_types })
     }
@@ -227,8 +230,23 @@ fn pattern_error(pattern: &str) -> Option<String> {
     }
 }
 
-/// Encodes a message as it has passed through syslog.
-fn envelope(time: i64, entry: &LogEntry) -> Option<String> {
+/// Returns the names that a pattern is a list of, as in `^(?:cpu|a\.b)$`. `None`: it is another pattern, and not applied.
+fn list_of_names(pattern: &str) -> Option<Vec<String>> {
+    let mut names = vec![String::new()];
+    let mut characters = pattern.strip_prefix("^(?:")?.strip_suffix(")$")?.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '|' => names.push(String::new()),
+            '\\' => names.last_mut()?.push(characters.next()?),
+            _ if ".+*?()[]{}^$".contains(character) => return None,
+            _ => names.last_mut()?.push(character),
+        }
+    }
+    Some(names)
+}
+
+/// Encodes a message as it has passed through syslog. Of a gauge, only values with these names.
+fn envelope(time: i64, entry: &LogEntry, names: Option<&[String]>) -> Option<String> {
     let trimmed = |mut payload: Vec<u8>| {
         payload.retain(|&byte| byte != 0);
         payload.trim_ascii().to_vec()
@@ -243,6 +261,9 @@ fn envelope(time: i64, entry: &LogEntry) -> Option<String> {
             let mut envelope = Envelope { timestamp: time, ..envelope.clone() };
             if let Body::Log { payload, .. } = &mut envelope.body {
                 *payload = trimmed(std::mem::take(payload));
+            }
+            if let (Body::Gauge(values), Some(names)) = (&mut envelope.body, names) {
+                values.retain(|name, _| names.contains(name));
             }
             Some(v2::encode(&envelope))
         }

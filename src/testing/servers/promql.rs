@@ -109,6 +109,7 @@ fn series(shared: &SharedState, selector: &Selector, from: i64, to: i64) -> Vec<
         limit: usize::MAX,
         descending: false,
         types: vec![EnvelopeType::Gauge, EnvelopeType::Counter, EnvelopeType::Timer],
+        names: None,
     };
     shared.with(|state| {
         let is_node_away = state.is_node_away;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::envelope::EnvelopeType;
+use crate::envelope::{Body, EnvelopeType};
 use crate::testing::config::settings::EqualTimes;
 use crate::testing::protocol::log_entry::LogEntry;
 
@@ -23,15 +23,27 @@ pub(crate) struct Range {
     pub(crate) descending: bool,
     /// Empty: all types.
     pub(crate) types: Vec<EnvelopeType>,
+    /// The names of counters, gauges and timers. `None`: all names.
+    pub(crate) names: Option<Vec<String>>,
 }
 
 impl Range {
-    fn has_type(&self, entry: &LogEntry) -> bool {
+    fn has(&self, entry: &LogEntry) -> bool {
         let envelope_type = match entry {
             LogEntry::Envelope(envelope) => envelope.envelope_type(),
             LogEntry::Message(_) | LogEntry::Raw(_) => EnvelopeType::Log,
         };
-        self.types.is_empty() || self.types.contains(&envelope_type)
+        (self.types.is_empty() || self.types.contains(&envelope_type)) && self.has_name(entry)
+    }
+
+    fn has_name(&self, entry: &LogEntry) -> bool {
+        let Some(names) = &self.names else { return true };
+        let LogEntry::Envelope(envelope) = entry else { return false };
+        match &envelope.body {
+            Body::Counter { name, .. } | Body::Timer { name, .. } => names.contains(name),
+            Body::Gauge(values) => values.keys().any(|name| names.contains(name)),
+            Body::Log { .. } | Body::Event { .. } => false,
+        }
     }
 }
 
@@ -140,7 +152,7 @@ fn collect(tree: &Tree, range: &Range, found: &mut Vec<(i64, Arc<LogEntry>)>) ->
         if collect(&node.children[first], range, found) {
             return true;
         }
-        if !is_too_late && range.has_type(&node.entry) {
+        if !is_too_late && range.has(&node.entry) {
             found.push((node.time, Arc::clone(&node.entry)));
         }
         let is_enough = is_too_late || found.len() >= range.limit;
@@ -161,7 +173,7 @@ fn collect_strictly(tree: &Tree, range: &Range, time: fn(&Node) -> i64, found: &
         return true;
     }
     let of_node = time(node);
-    if (range.start..range.end).contains(&of_node) && range.has_type(&node.entry) {
+    if (range.start..range.end).contains(&of_node) && range.has(&node.entry) {
         found.push((of_node, Arc::clone(&node.entry)));
     }
     found.len() >= range.limit || collect_strictly(&node.children[second], range, time, found)
@@ -272,7 +284,7 @@ mod tests {
     }
 
     const ALL: Range =
-        Range { start: i64::MIN, end: i64::MAX, limit: usize::MAX, descending: false, types: Vec::new() };
+        Range { start: i64::MIN, end: i64::MAX, limit: usize::MAX, descending: false, types: Vec::new(), names: None };
 
     #[test]
     fn the_tree_stays_balanced_and_drops_the_oldest() {
