@@ -28,6 +28,8 @@ pub(crate) const SOURCE_TYPE: &str = "source_type";
 ///   `__v1_type`, except for an `Error`;
 /// * what has no source id has the one that the platform makes of its tags `deployment` and `job`.
 ///
+/// Unlike in the platform, a log has its own time, not that of its envelope, and keeps a type that is unknown.
+///
 /// Log Cache may round the time of a log to microseconds.
 ///
 /// ```

@@ -216,8 +216,8 @@
 //! | recent messages in total; `metrics`, `meta`, `info`, `query` | 5 minutes | [`Builder::recent_timeout`] | [`Timeout`](ErrorKind::Timeout) |
 //! | one message | 16 MiB | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | one event of the RLP gateway | 4 × the limit of a message | [`Builder::max_message_size`] | [`TooLarge`](ErrorKind::TooLarge) |
-//! | a page of [`Consumer::read`], [`Consumer::metrics`], in memory; the response of [`Consumer::meta`] | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
-//! | the response of [`Consumer::query`] | 16 MiB, or less | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | a page of [`Consumer::read`], [`Consumer::metrics`], in memory | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
+//! | the response of [`Consumer::query`], [`Consumer::meta`], which takes up to 600 MiB in memory | 16 MiB, or less | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | the response of [`Consumer::info`] | 64 KiB | | [`TooLarge`](ErrorKind::TooLarge) |
 //! | all recent messages, in memory | 256 MiB | [`Builder::max_recent_size`] | [`TooLarge`](ErrorKind::TooLarge) |
 //! | number of recent messages from Log Cache | 1000 | [`Builder::recent_limit`] | older messages are left out |
@@ -232,7 +232,7 @@
 //! | all requests of [`Consumer::app`] | a minute; of each list 20 pages, and 2000 resources | [`Builder::connect_timeout`] for each request | [`Timeout`](ErrorKind::Timeout); what comes later in the list is not seen |
 //! | before the first part of recent messages; the headers of a part | 64 KiB; 16 KiB | | [`BadResponse`](ErrorKind::BadResponse) |
 //! | undecodable parts of recent messages (of Log Cache: in one page) | 1000 | | [`BadResponse`](ErrorKind::BadResponse) |
-//! | messages in one event of the RLP gateway; fields in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
+//! | messages in one event of the RLP gateway; fields, tags or metrics in one message | 10,000; 4096 | | [`Undecodable`](ErrorKind::Undecodable) |
 //! | an address, an app's GUID or name | 1024 bytes | | [`InvalidInput`](ErrorKind::InvalidInput) |
 //! | lines that a tail over Log Cache remembers | 100,000, about 24 bytes each | | its [horizon](Polling::horizon) is shorter |
 //! | how long all polls of Log Cache may fail, without [`Builder::reconnect`] | 1 minute | [`Builder::idle_timeout`] | the tail ends with the last error |
@@ -367,7 +367,7 @@
 //!
 //! | | Go `loggregator_consumer` | this crate |
 //! |---|---|---|
-//! | how a tail ended | its channel is closed, whatever the reason | one of eight [endings](Ending); a bad one is an error, too |
+//! | how a tail ended | its channel is closed, whatever the reason | one of ten [endings](Ending); a bad one is an error, too |
 //! | a frame that is not a log message | skipped | an error item, and the tail continues |
 //! | a recent message that cannot be decoded | an empty message | skipped, with a warning in the log |
 //! | a response of recent that is cut short | what was received, and no error | an error that contains what was received |

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_out_of_range_are_no_nonsense() {
+    fn numbers_out_of_range_are_clamped_or_missing() {
         let found = metrics([gauge(
             1,
             "0",

@@ -36,7 +36,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Selects all sources: the *firehose*. Needs a token with the scope `doppler.firehose` or `logs.admin`.
+    /// Selects all sources: the *firehose*. Needs a token with the scope `doppler.firehose`.
+    /// The RLP gateway also takes one with `logs.admin`: see [`Builder::tail_via`](crate::Builder::tail_via).
     pub fn all() -> Self {
         Selection::default()
     }

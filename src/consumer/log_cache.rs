@@ -34,8 +34,8 @@ impl Consumer {
     /// The envelopes are read page by page, over one connection, while the iterator is used. Each is returned once and in
     /// the order of their times, and none is lost between two pages, also if several have the same time. Envelopes that Log
     /// Cache gets while it is read, with older times than those that were returned, are not returned;
-    /// [`follow_stream`](Consumer::follow_stream) has them. If more than 1000 have exactly the same time, a Log Cache that keeps to its
-    /// limit returns 1000 of them, and there is a warning in the log.
+    /// [`follow_stream`](Consumer::follow_stream) has them. If more than 1000 have exactly the same time, a Log Cache that
+    /// keeps to its limit returns 1000 of them, and there is a warning in the log.
     ///
     /// Blocks until the first page has arrived: for at most the [connect timeout](crate::Builder::connect_timeout), and the
     /// [read timeout](crate::Builder::read_timeout) in each silence. So does each page after it. A page may have
@@ -67,7 +67,8 @@ impl Consumer {
     ///
     /// Those of [`recent`](Consumer::recent), with no messages in [`Error::recovered`]; those of later pages are items, and
     /// the last ones. [`InvalidInput`](ErrorKind::InvalidInput) if no address of a Log Cache is known, the selection has not
-    /// one source, or the window ends before it starts; [`ServerError`](ErrorKind::ServerError) if the name filter is not a regular expression.
+    /// one source, or the window ends before it starts; [`ServerError`](ErrorKind::ServerError) if the name filter is not a
+    /// regular expression; [`BadResponse`](ErrorKind::BadResponse) if nothing in a full page can be decoded.
     pub fn read(&self, selection: &Selection, window: &Window, auth_token: &str) -> Result<Envelopes> {
         check(auth_token)?;
         let (Some([source]), None) = (selection.sources(), selection.shard_id()) else {
@@ -103,7 +104,7 @@ impl Consumer {
     /// ```
     ///
     /// Source: `container_metric_batcher.rb` of the Cloud Controller, `client.go` of diego-logging-client, and the Traffic
-    /// Controller of loggregator-release before version 107.
+    /// Controller of loggregator-release 100 (2017).
     ///
     /// # Errors
     ///

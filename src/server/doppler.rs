@@ -62,7 +62,8 @@ pub(crate) fn firehose<T: 'static>(
         (false, _) => "?filter-type=metrics",
     };
     open(call, &format!("/firehose/{}{filter}", escaped(shard_id)), decoder).map_err(|error| match error.status() {
-        Some(401) => error.with_hint(" (the firehose needs a valid token with the scope doppler.firehose)"),
+        Some(401) => error.with_hint(" (the firehose needs a valid token with the scope doppler.firehose; one with logs.admin is enough for the RLP \
+             gateway: see Builder::tail_via)"),
         Some(404) if !error.is_from_router() => error.with_hint(NO_PATH),
         _ => error,
     })
@@ -93,7 +94,7 @@ pub(crate) fn container_metrics(call: &Call<'_>) -> Result<Vec<InstanceMetrics>>
     if response.status != 200 {
         return Err(advise(
             response.into_error(),
-            " (Doppler has no metrics of containers since the end of 2022, but Log Cache has: see Builder::log_cache and \
+            " (Doppler has no metrics of containers since 2019, but Log Cache has: see Builder::log_cache and \
              Consumer::discover)",
         ));
     }

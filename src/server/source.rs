@@ -112,7 +112,7 @@ pub(crate) trait RecentSource: Send + Sync {
     }
 }
 
-/// The maximum number of parts of a response that are not log messages.
+/// The maximum number of parts of a response that are undecodable or something else than was asked for.
 const MAX_SKIPPED: usize = 1000;
 
 /// Counts the parts of a response that are not messages. Limited, so that a response of nothing else ends.
@@ -125,11 +125,11 @@ impl Skipped {
         self.0 += 1;
         if self.0 > MAX_SKIPPED {
             let why = error.map_or_else(|| "they contain something else".into(), |error| error.to_string());
-            let text = format!("too many parts of the response are not log messages (limit {MAX_SKIPPED}): {why}");
+            let text = format!("too many parts of the response cannot be used (limit {MAX_SKIPPED}): {why}");
             return Err(Error::new(ErrorKind::BadResponse, text));
         }
         if let Some(error) = error {
-            log::warn!("skipped a recent message: {error}");
+            log::warn!("skipped a part of the response: {error}");
         }
         Ok(())
     }
@@ -146,5 +146,5 @@ pub(crate) fn explain_timeout(error: Error, timeouts: ReadTimeouts) -> Error {
 
 /// The error of recent messages that took longer than `recent_timeout`.
 pub(crate) fn recent_timeout_error() -> Error {
-    Error::new(ErrorKind::Timeout, "the recent messages did not end in time: see Builder::recent_timeout")
+    Error::new(ErrorKind::Timeout, "the response did not end in time: see Builder::recent_timeout")
 }

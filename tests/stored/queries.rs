@@ -84,7 +84,11 @@ fn an_invalid_query_and_a_foreign_source_are_told_apart() {
         let server = TrafficController::of(Generation::Today).unwrap();
         server.hide_app(OTHER);
         let consumer = of(&server);
-        for (query, what) in [("cpu{", "parse error at char 5"), ("cpu", "does not request any source_ids")] {
+        for (query, what) in [
+            ("cpu{", "parse error at char 5"),
+            (r#"cpu{source_id!="a"}"#, "parse error"),
+            ("cpu", "does not request any source_ids"),
+        ] {
             let error = consumer.query(query, "").unwrap_err();
             assert_eq!((error.kind(), error.error_type()), (ErrorKind::BadRequest, Some("bad_data")), "{query}");
             assert!(error.to_string().contains(": bad_data: ") && error.to_string().contains(what), "{error}");
@@ -143,17 +147,23 @@ fn a_result_that_is_invalid_cut_short_or_endless_is_an_error() {
 #[test]
 fn a_result_of_more_than_16_mib_is_too_large_because_it_takes_far_more_memory() {
     within(DEADLINE, || {
-        let server = ScriptedServer::start(vec![Box::new(move |mut socket| {
-            read_head(&mut socket);
-            let begin = br#"{"status":"success","data":{"resultType":"matrix","result":["#;
-            send(&mut socket, &[&head("200 OK", &["Content-Type: application/json"]), begin]);
-            let series = b"{},".repeat(10_000);
-            (0..17 << 20).step_by(series.len()).for_each(|_| _ = socket.write_all(&series));
-            send(&mut socket, &[b"{}]}}"]);
-        })]);
-        let error = log_cache(&server).build().unwrap().query("1", TOKEN).map(drop).unwrap_err();
+        let server = |begin: &'static [u8], repeated: &'static [u8], end: &'static [u8]| {
+            ScriptedServer::start(vec![Box::new(move |mut socket| {
+                read_head(&mut socket);
+                send(&mut socket, &[&head("200 OK", &["Content-Type: application/json"]), begin]);
+                let many = repeated.repeat(10_000);
+                (0..17 << 20).step_by(many.len()).for_each(|_| _ = socket.write_all(&many));
+                send(&mut socket, &[end]);
+            })])
+        };
+        let result = server(br#"{"status":"success","data":{"resultType":"matrix","result":["#, b"{},", b"{}]}}");
+        let error = log_cache(&result).build().unwrap().query("1", TOKEN).map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
         assert!(error.to_string().ends_with("16777216 bytes: narrow the query, or widen its step"), "{error}");
+        let meta = server(br#"{"meta":{"#, br#""a":{},"#, br#""a":{}}}"#);
+        let error = log_cache(&meta).build().unwrap().meta(TOKEN).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+        assert!(error.to_string().ends_with("16777216 bytes: the token's user may see too many sources"), "{error}");
     });
 }
 

@@ -22,13 +22,14 @@ use crate::wire::v2;
 /// The largest response to a request for `info`, in bytes.
 const MAX_INFO: usize = 64 * 1024;
 
-/// The largest response to a query, in bytes. An empty series has 3: so many of them take some 570 MiB while they are
-/// decoded.
+/// The largest response to a query or of `meta`, in bytes. An empty series has 3: so many of them take some 570 MiB while
+/// they are decoded.
 const MAX_RESULT: usize = 16 * 1024 * 1024;
 
 /// The hints for a response that is too large.
 const SEE_SETTING: &str = ": see Builder::max_recent_size";
 const ASK_FOR_LESS: &str = ": narrow the query, or widen its step";
+const TOO_MANY_SOURCES: &str = ": the token's user may see too many sources";
 
 /// The hint for a server that does not know the path.
 const NO_PATH: &str = " (Korifi's Log Cache and those before version 1.4.7 do not have this)";
@@ -50,7 +51,7 @@ pub(crate) enum Times {
 /// Requests what Log Cache holds of each source that the token's user may see.
 pub(crate) fn meta(call: &Call<'_>) -> Result<BTreeMap<String, SourceMeta>> {
     let response = request_any_version(call, "meta").map_err(no_path)?;
-    let json = read_whole(call, response, call.settings().max_recent_size, SEE_SETTING)?;
+    let json = read_result(call, response, TOO_MANY_SOURCES)?;
     v2::meta::sources(&json).map_err(invalid)
 }
 
@@ -64,9 +65,7 @@ pub(crate) fn info(call: &Call<'_>) -> Result<LogCacheInfo> {
 /// Evaluates a PromQL query.
 pub(crate) fn query(call: &Call<'_>, query: Query<'_>) -> Result<QueryResult> {
     let response = get(call, &query.target()).map_err(|error| with_type(no_path(error)))?;
-    let max_recent_size = call.settings().max_recent_size;
-    let hint = if max_recent_size < MAX_RESULT { SEE_SETTING } else { ASK_FOR_LESS };
-    let json = read_whole(call, response, max_recent_size.min(MAX_RESULT), hint)?;
+    let json = read_result(call, response, ASK_FOR_LESS)?;
     promql::result(&json).map_err(invalid)?.map_err(|Failure { error_type, message }| {
         let text = format!("the query failed: {error_type}: {message}");
         Error::new(ErrorKind::ServerError, text).with_error_type(error_type)
@@ -111,6 +110,13 @@ fn no_path(error: Error) -> Error {
 const WHAT: &str = "the response of Log Cache";
 
 /// Reads a body that may have this many bytes. The hint says what to do if it has more.
+/// Reads a response of up to [`MAX_RESULT`]. `hint` says what to do about a larger one.
+fn read_result(call: &Call<'_>, response: Response, hint: &str) -> Result<Vec<u8>> {
+    let max_recent_size = call.settings().max_recent_size;
+    let hint = if max_recent_size < MAX_RESULT { SEE_SETTING } else { hint };
+    read_whole(call, response, max_recent_size.min(MAX_RESULT), hint)
+}
+
 fn read_whole(call: &Call<'_>, response: Response, limit: usize, hint: &str) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);

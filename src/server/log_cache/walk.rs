@@ -106,6 +106,15 @@ impl Walk {
             let name_filter = name_filter.as_deref();
             let request = PageRequest { selection, window, start: *start, end: *end, limit, name_filter };
             let page = match read(&request) {
+                Ok(page) if page.envelopes.is_empty() && page.count >= limit => {
+                    self.is_over = true;
+                    return Err(Error::new(
+                        ErrorKind::BadResponse,
+                        format!(
+                            "none of the {limit} envelopes of a page can be decoded, so those beyond it cannot be read"
+                        ),
+                    ));
+                }
                 Err(error) if is_too_large(&error) && limit > 1 => {
                     self.page_size = limit / 2;
                     continue;
@@ -293,6 +302,20 @@ mod tests {
             found.extend(page);
         }
         found
+    }
+
+    #[test]
+    fn a_full_page_of_which_nothing_can_be_decoded_is_no_clean_end() {
+        let window = Window::default();
+        for (count, is_end) in [(3, false), (2, true)] {
+            let mut walk = Walk { page_size: 3, ..Walk::new(&Selection::all(), &window).unwrap() };
+            let page = walk.next_page(|_| Ok(Page { count, envelopes: Vec::new(), date: None }));
+            match page {
+                Ok(None) => assert!(is_end),
+                page => assert_eq!((page.unwrap_err().kind(), is_end), (ErrorKind::BadResponse, false)),
+            }
+            assert_eq!(walk.next_page(|_| panic!("it is over")).unwrap(), None);
+        }
     }
 
     proptest! {

@@ -178,6 +178,10 @@ impl Selector {
     /// Parses a matcher and the comma after it. Returns what follows.
     fn parse_matcher<'a>(&mut self, text: &'a str) -> Option<&'a str> {
         let (name, rest) = text.split_once('=')?;
+        // The name has the rest of another operator.
+        if name.trim().ends_with('!') {
+            return None;
+        }
         let (is_pattern, rest) = rest.strip_prefix('~').map_or((false, rest), |rest| (true, rest));
         let rest = rest.trim_start();
         let quote = rest.chars().next().filter(|quote| ['"', '\''].contains(quote))?;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "serde")]
 use serde::{Deserializer, Serializer, de::Error as _};
 
-use super::values::{Double, Int64, LogType, Payload, Tags, Timestamp, UInt64};
+use super::values::{Double, Entries, Int64, LogType, Payload, Tags, Timestamp, UInt64};
 use crate::envelope::{Body, Envelope, GaugeValue, SOURCE_TYPE};
 use crate::message::{LogMessage, MessageType};
 
@@ -46,7 +46,7 @@ pub(crate) struct JsonEnvelope<'a> {
     #[serde(alias = "instanceId")]
     instance_id: Option<Cow<'a, str>>,
     #[serde(alias = "deprecatedTags")]
-    deprecated_tags: Option<BTreeMap<String, Option<DeprecatedTag>>>,
+    deprecated_tags: Option<Entries<String, Option<DeprecatedTag>>>,
     tags: Option<Tags<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<Log<'a>>,
@@ -106,7 +106,7 @@ struct Counter<'a> {
 
 #[derive(Deserialize, Serialize)]
 struct Gauge<'a> {
-    metrics: Option<BTreeMap<Cow<'a, str>, Option<Metric<'a>>>>,
+    metrics: Option<Entries<Cow<'a, str>, Option<Metric<'a>>>>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -176,7 +176,7 @@ impl FromV2 for Envelope {
         let body = body.or_else(|| counter.map(Body::from)).or_else(|| gauge.map(Body::from));
         let body = body.or_else(|| timer.map(Body::from)).or_else(|| event.map(Body::from))?;
         let mut tags = tags.map_or_else(BTreeMap::new, |tags| tags.0.into_owned());
-        for (name, tag) in deprecated_tags.into_iter().flatten() {
+        for (name, tag) in deprecated_tags.into_iter().flat_map(|tags| tags.0) {
             let tag = tag.and_then(DeprecatedTag::into_text);
             if let Some(tag) = tag.filter(|_| tags.get(&name).is_none_or(String::is_empty)) {
                 tags.insert(name, tag);
@@ -242,7 +242,10 @@ impl<'a> From<&'a Envelope> for JsonEnvelope<'a> {
                 let metric = |(name, GaugeValue { unit, value }): (&'a String, &'a GaugeValue)| {
                     (name.into(), Some(Metric { unit: Some(unit.into()), value: Some(Double(*value)) }))
                 };
-                JsonEnvelope { gauge: Some(Gauge { metrics: Some(metrics.iter().map(metric).collect()) }), ..json }
+                JsonEnvelope {
+                    gauge: Some(Gauge { metrics: Some(Entries(metrics.iter().map(metric).collect())) }),
+                    ..json
+                }
             }
             Body::Timer { name, start, stop } => {
                 let timer = Timer { name: Some(name.into()), start: time(*start), stop: time(*stop) };
@@ -262,7 +265,7 @@ impl Default for JsonEnvelope<'_> {
             source_id: None,
             instance_id: None,
             // The servers write it although it is empty.
-            deprecated_tags: Some(BTreeMap::new()),
+            deprecated_tags: Some(Entries(BTreeMap::new())),
             tags: None,
             log: None,
             counter: None,
@@ -315,7 +318,7 @@ impl From<Gauge<'_>> for Body {
             let Metric { unit, value } = metric?;
             Some((name.into_owned(), GaugeValue { unit: text(unit), value: value.map_or(0.0, |value| value.0) }))
         };
-        Body::Gauge(metrics.into_iter().flatten().filter_map(metric).collect())
+        Body::Gauge(metrics.into_iter().flat_map(|metrics| metrics.0).filter_map(metric).collect())
     }
 }
 

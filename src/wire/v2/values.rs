@@ -19,6 +19,14 @@ pub(super) struct Payload<'a>(pub(super) Cow<'a, [u8]>);
 /// Texts by their names. One that is null counts as missing.
 pub(super) struct Tags<'a>(pub(super) Cow<'a, BTreeMap<String, String>>);
 
+/// A map of at most [`MAX_ENTRIES`] entries.
+pub(super) struct Entries<K, V>(pub(super) BTreeMap<K, V>);
+
+/// The most tags or metrics of an envelope. Most envelopes have ten.
+///
+/// The limit bounds memory, because an entry can take ten times its size in JSON.
+pub(super) const MAX_ENTRIES: usize = 4096;
+
 /// A name or a number.
 pub(super) struct LogType(pub(super) MessageType);
 
@@ -70,29 +78,48 @@ impl Serialize for Payload<'_> {
 
 impl<'de> Deserialize<'de> for Tags<'_> {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        struct Texts;
-
-        impl<'de> Visitor<'de> for Texts {
-            type Value = BTreeMap<String, String>;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("texts by their names")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-                let mut texts = BTreeMap::new();
-                while let Some((name, text)) = object.next_entry::<_, Option<_>>()? {
-                    texts.extend(text.map(|text| (name, text)));
-                }
-                Ok(texts)
-            }
-        }
-
-        input.deserialize_map(Texts).map(|tags| Tags(Cow::Owned(tags)))
+        let Entries(tags) = Entries::<String, Option<String>>::deserialize(input)?;
+        let texts = tags.into_iter().filter_map(|(name, text)| Some((name, text?))).collect();
+        Ok(Tags(Cow::Owned(texts)))
     }
 }
 
 impl Serialize for Tags<'_> {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(output)
+    }
+}
+
+impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Deserialize<'de> for Entries<K, V> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Bounded<K, V>(PhantomData<(K, V)>);
+
+        impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Visitor<'de> for Bounded<K, V> {
+            type Value = BTreeMap<K, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("values by their names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some((name, value)) = object.next_entry()? {
+                    entries.insert(name, value);
+                    if entries.len() > MAX_ENTRIES {
+                        return Err(de::Error::custom(format_args!(
+                            "there are more than {MAX_ENTRIES} tags or metrics"
+                        )));
+                    }
+                }
+                Ok(entries)
+            }
+        }
+
+        input.deserialize_map(Bounded(PhantomData)).map(Entries)
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Entries<K, V> {
     fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(output)
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::error::{ErrorKind, Result};
+use crate::wire::v2::values::MAX_ENTRIES;
 use crate::wire::v2::{batch, encode, read_response, read_slowly};
 use crate::wire::{arbitrary, captures};
 
@@ -32,6 +33,30 @@ fn decode(envelope: &Value) -> Envelope {
     let mut items = decode_batch(json!({ "batch": [envelope] }).to_string());
     assert_eq!(items.len(), 1, "{envelope}");
     items.remove(0).unwrap()
+}
+
+#[test]
+fn an_envelope_with_too_many_tags_or_metrics_is_an_error() {
+    let named = |count: usize, value: Value| {
+        Value::from_iter((0..count).map(|n| (n.to_string(), value.clone())).collect::<Map<_, _>>())
+    };
+    for (count, expected) in [(MAX_ENTRIES, None), (MAX_ENTRIES + 1, Some(ErrorKind::Undecodable))] {
+        let metrics = json!({ "metrics": named(count, json!({ "value": 1 })) });
+        for many in [
+            json!({ "log": {}, "tags": named(count, "a".into()) }),
+            json!({ "log": {}, "deprecated_tags": named(count, json!({ "text": "a" })) }),
+            json!({ "gauge": metrics }),
+        ] {
+            // The envelope after it is read.
+            let batch = json!({ "batch": [many, { "log": {} }] }).to_string();
+            let items = decode_batch::<Envelope>(&batch);
+            assert_eq!(items.len(), 2);
+            assert_eq!(items[0].as_ref().err(), expected.as_ref());
+            assert!(items[1].is_ok());
+            let response = format!(r#"{{"envelopes":{batch}}}"#);
+            assert_eq!(read(response.as_bytes())[0].as_ref().err(), expected.as_ref());
+        }
+    }
 }
 
 /// Returns what a capture has, as an event of the gateway or a response of Log Cache.
