@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use crate::error::{ErrorKind, Missing, Result};
 use crate::message::{LogMessage, sort_recent};
 use crate::net::websocket::WriteHalf;
-use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
+use crate::server::source::{Decoded, LastReport, LiveSource};
 use crate::wire::format::Decoder;
 use crate::wire::frames::{Frames, Progress};
 
@@ -153,7 +153,7 @@ pub(crate) struct JoinedStream {
     overlap: BTreeMap<Key, u32>,
     overlap_ends: Instant,
     missing: Option<Missing>,
-    last_report: Instant,
+    last_report: LastReport,
 }
 
 impl JoinedStream {
@@ -194,7 +194,16 @@ impl JoinedStream {
         recent.iter().for_each(|(key, _)| *overlap.entry(*key).or_default() += 1);
         let (returned, now) = (Arc::clone(returned), Instant::now());
         let overlap_ends = now + OVERLAP;
-        Ok(JoinedStream { stream, decoder, returned, recent, overlap, overlap_ends, missing, last_report: now })
+        Ok(JoinedStream {
+            stream,
+            decoder,
+            returned,
+            recent,
+            overlap,
+            overlap_ends,
+            missing,
+            last_report: LastReport::now(),
+        })
     }
 
     /// Notes a message of the stream. Returns false if it has been returned as a recent one.
@@ -244,10 +253,9 @@ impl LiveSource for JoinedStream {
     }
 
     fn take_decoded(&mut self) -> Option<Decoded> {
-        if self.recent.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
+        if !self.last_report.is_next_due(!self.recent.is_empty()) {
             return None;
         }
-        self.last_report = Instant::now();
         let recent = std::mem::take(&mut self.recent);
         let mut returned = self.returned.lock();
         // Not before they are on their way: if this source is dropped first, the next one returns them.

@@ -85,7 +85,25 @@ pub(crate) trait LiveSource<T = LogMessage>: Send {
 }
 
 /// How often the caller learns up to when the messages are complete, while no messages arrive.
-pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// When a source last told up to when its messages are complete.
+pub(crate) struct LastReport(Instant);
+
+impl LastReport {
+    pub(crate) fn now() -> Self {
+        LastReport(Instant::now())
+    }
+
+    /// Returns true if the next report is due, which then is the last one. One with messages always is.
+    pub(crate) fn is_next_due(&mut self, has_messages: bool) -> bool {
+        let is_due = has_messages || self.0.elapsed() >= REPORT_EVERY;
+        if is_due {
+            *self = LastReport::now();
+        }
+        is_due
+    }
+}
 
 /// Messages that a source has decoded itself. Gaps are among them.
 pub(crate) struct Decoded<T = LogMessage> {

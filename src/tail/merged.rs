@@ -1,7 +1,6 @@
 //! [`MergedTails`]: the tails of several apps as one source.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crossbeam_channel::{Select, TryRecvError};
 
@@ -9,7 +8,7 @@ use super::Tail;
 use crate::ending::Ending;
 use crate::error::{Error, ErrorKind};
 use crate::net::cancel::Cancel;
-use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
+use crate::server::source::{Decoded, LastReport, LiveSource};
 use crate::wire::frames::Progress;
 
 /// The tails of several apps, for servers that have a stream for each app only. Each of them connects, reconnects and
@@ -21,14 +20,14 @@ pub(crate) struct MergedTails<T> {
     decoded: Decoded<T>,
     /// The least `complete_until` of the tails that have ended. Nothing that they have missed is complete.
     ended: Option<Option<i64>>,
-    last_report: Instant,
+    last_report: LastReport,
 }
 
 impl<T> MergedTails<T> {
     /// The tails must be cancelled by `cancel`. `rejected`: what became of the other apps.
     pub(crate) fn new(tails: Vec<(String, Tail<T>)>, rejected: Vec<Error>, cancel: &Arc<Cancel>) -> Self {
         let decoded = Decoded { messages: rejected.into_iter().map(Err).collect(), complete_until: None };
-        MergedTails { tails, cancel: Arc::clone(cancel), decoded, ended: None, last_report: Instant::now() }
+        MergedTails { tails, cancel: Arc::clone(cancel), decoded, ended: None, last_report: LastReport::now() }
     }
 
     /// Moves the next batch of a tail to `decoded`.
@@ -82,10 +81,9 @@ impl<T: Send> LiveSource<T> for MergedTails<T> {
     }
 
     fn take_decoded(&mut self) -> Option<Decoded<T>> {
-        if self.decoded.messages.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
+        if !self.last_report.is_next_due(!self.decoded.messages.is_empty()) {
             return None;
         }
-        self.last_report = Instant::now();
         // One that cannot tell leaves no time.
         let open = self.tails.iter().map(|(_, tail)| tail.complete_until());
         let complete_until = open.chain(self.ended).min().flatten();

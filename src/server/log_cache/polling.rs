@@ -18,7 +18,7 @@ use crate::net::cancel::Cancel;
 use crate::net::http::body_error;
 use crate::selection::Selection;
 use crate::server::call::Call;
-use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
+use crate::server::source::{Decoded, LastReport, LiveSource};
 use crate::settings::{Polling, Settings};
 use crate::wire::frames::Progress;
 use crate::wire::v2;
@@ -66,7 +66,7 @@ pub(crate) struct PollingSource<T = LogMessage> {
     decoded: Decoded<T>,
     /// The memory that the decoded messages take, in bytes.
     decoded_size: usize,
-    last_report: Instant,
+    last_report: LastReport,
 }
 
 impl<T: Stored> PollingSource<T> {
@@ -127,7 +127,7 @@ impl<T: Stored> PollingSource<T> {
             max_attempts: settings.reconnect.and_then(|policy| policy.max_attempts),
             decoded: Decoded::default(),
             decoded_size: 0,
-            last_report: now,
+            last_report: LastReport::now(),
         }
     }
 
@@ -330,10 +330,9 @@ impl<T: Stored + Send> LiveSource<T> for PollingSource<T> {
 
     fn take_decoded(&mut self) -> Option<Decoded<T>> {
         self.take_items();
-        if self.decoded.messages.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
+        if !self.last_report.is_next_due(!self.decoded.messages.is_empty()) {
             return None;
         }
-        self.last_report = Instant::now();
         Some(self.take_all())
     }
 

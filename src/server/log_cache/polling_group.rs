@@ -12,7 +12,7 @@ use crate::ending::Ending;
 use crate::error::{Error, ErrorKind};
 use crate::message::LogMessage;
 use crate::net::cancel::Cancel;
-use crate::server::source::{Decoded, LiveSource, REPORT_EVERY};
+use crate::server::source::{Decoded, LastReport, LiveSource};
 use crate::settings::Polling;
 use crate::wire::frames::Progress;
 
@@ -41,7 +41,7 @@ pub(crate) struct PollingGroup<T = LogMessage> {
     waiting: usize,
     cancel: Arc<Cancel>,
     decoded: Decoded<T>,
-    last_report: Instant,
+    last_report: LastReport,
 }
 
 impl<T: Stored> PollingGroup<T> {
@@ -56,7 +56,7 @@ impl<T: Stored> PollingGroup<T> {
             waiting: 0,
             cancel: Arc::clone(cancel),
             decoded,
-            last_report: Instant::now(),
+            last_report: LastReport::now(),
         }
     }
 
@@ -120,10 +120,9 @@ impl<T: Stored + Send> LiveSource<T> for PollingGroup<T> {
     }
 
     fn take_decoded(&mut self) -> Option<Decoded<T>> {
-        if self.decoded.messages.is_empty() && self.last_report.elapsed() < REPORT_EVERY {
+        if !self.last_report.is_next_due(!self.decoded.messages.is_empty()) {
             return None;
         }
-        self.last_report = Instant::now();
         // An app whose first lines have not been taken leaves no time.
         let open = self.sources.iter().map(|(_, source)| source.complete_until());
         let complete_until = open.chain(self.ended.iter().copied()).min().flatten();
