@@ -563,6 +563,18 @@ fn a_tail_of_several_apps_goes_on_over_log_cache_if_it_is_mute() {
 }
 
 #[test]
+fn an_app_of_which_log_cache_has_nothing_has_no_gap_when_a_mute_stream_is_left() {
+    within(2 * DEADLINE, || {
+        let server = serve();
+        let mut tail = consumer(&server, Via::RlpGateway).tail_apps([OTHER, APP], TOKEN).unwrap();
+        server.send(message_of_now(APP, "hello"));
+        assert_next(&mut tail, "hello");
+        server.send(message_of_now(OTHER, "its first"));
+        assert_next(&mut tail, "its first");
+    });
+}
+
+#[test]
 fn a_quiet_foundation_of_many_apps_is_read_ten_at_a_time_and_the_last_one_is_noticed() {
     within(2 * DEADLINE, || {
         let server = serve();

@@ -62,8 +62,10 @@ pub(crate) fn firehose<T: 'static>(
         (false, _) => "?filter-type=metrics",
     };
     open(call, &format!("/firehose/{}{filter}", escaped(shard_id)), decoder).map_err(|error| match error.status() {
-        Some(401) => error.with_hint(" (the firehose needs a valid token with the scope doppler.firehose; one with logs.admin is enough for the RLP \
-             gateway: see Builder::tail_via)"),
+        Some(401) => error.with_hint(
+            " (the firehose needs a valid token with the scope doppler.firehose; one with logs.admin is enough for the RLP \
+             gateway: see Builder::tail_via)",
+        ),
         Some(404) if !error.is_from_router() => error.with_hint(NO_PATH),
         _ => error,
     })

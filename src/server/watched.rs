@@ -8,7 +8,7 @@
 //! Metrics and events are no proof: a stream of envelopes may give them and be mute all the same. Log Cache has them, too,
 //! and those that the stream has [given](Given) are left out there.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
@@ -112,9 +112,11 @@ pub(crate) struct WatchedStream<T> {
     /// When the stream was last read.
     was_read: Option<Instant>,
     given: Given,
-    /// The ids of sources that the stream has none of, and has said so.
-    rejected: Vec<String>,
+    rejected: Rejected,
 }
+
+/// The ids of sources that the stream has nothing of, and has said so.
+type Rejected = Arc<Mutex<HashSet<String>>>;
 
 /// Log Cache beside a stream. Each of its sources returns what was logged since the stream was opened, or shortly before.
 pub(crate) struct Beside<T> {
@@ -146,6 +148,7 @@ struct Watcher<T> {
     verdict: Arc<Mutex<Verdict<T>>>,
     watched: Receiver<Infallible>,
     reading: Arc<Reading>,
+    rejected: Rejected,
     /// How the stream is ended.
     write_half: Option<Arc<WriteHalf>>,
     cancel: Arc<Cancel>,
@@ -162,7 +165,7 @@ impl<T: Stored + Send + 'static> WatchedStream<T> {
     ) -> Self {
         let (sender, watched) = bounded(0);
         let verdict = Arc::new(Mutex::new(Verdict::Open));
-        let reading = Arc::<Reading>::default();
+        let (reading, rejected) = (Arc::<Reading>::default(), Rejected::default());
         let watcher = Watcher {
             opened: Instant::now(),
             open,
@@ -171,6 +174,7 @@ impl<T: Stored + Send + 'static> WatchedStream<T> {
             verdict: Arc::clone(&verdict),
             watched,
             reading: Arc::clone(&reading),
+            rejected: Arc::clone(&rejected),
             write_half: stream.write_half().map(Arc::clone),
             cancel: Arc::clone(cancel),
         };
@@ -185,7 +189,7 @@ impl<T: Stored + Send + 'static> WatchedStream<T> {
             reading,
             was_read: None,
             given: Given::default(),
-            rejected: Vec::new(),
+            rejected,
         }
     }
 
@@ -245,13 +249,15 @@ impl<T: Stored + Send + 'static> LiveSource<T> for WatchedStream<T> {
     fn take(&mut self, recycled: &mut dyn FnMut() -> Frames) -> Option<Frames> {
         let frames = self.stream.take(recycled)?;
         if self.watched.is_some() {
-            let has_line = self.has_line(&frames);
-            if has_line {
+            if self.has_line(&frames) {
                 self.streams.set_speaking();
-            }
-            if (has_line || self.streams.speak()) && !self.end_watch() {
-                // Too late. Log Cache has these, too.
-                return None;
+                if !self.end_watch() {
+                    // Too late. Log Cache has these, too.
+                    return None;
+                }
+            } else if self.streams.speak() {
+                // Too late or not, these are given: Log Cache's are left out.
+                self.end_watch();
             }
         }
         Some(frames)
@@ -260,7 +266,7 @@ impl<T: Stored + Send + 'static> LiveSource<T> for WatchedStream<T> {
     fn take_decoded(&mut self) -> Option<Decoded<T>> {
         let decoded = self.stream.take_decoded()?;
         let errors = decoded.messages.iter().filter_map(|item| item.as_ref().err());
-        self.rejected.extend(errors.filter_map(|error| error.app_id()).map(str::to_owned));
+        self.rejected.lock().extend(errors.filter_map(|error| error.app_id()).map(str::to_owned));
         Some(decoded)
     }
 
@@ -297,7 +303,9 @@ impl<T: Stored + Send + 'static> LiveSource<T> for WatchedStream<T> {
         self.end_watch();
         let Verdict::Mute(sources) = &mut *self.verdict.lock() else { return None };
         let mut sources = sources.take()?;
-        sources.retain(|(id, _)| !self.rejected.contains(id));
+        let rejected = self.rejected.lock();
+        sources.retain(|(id, _)| !rejected.contains(id));
+        drop(rejected);
         if !self.given.is_empty() {
             let given = Arc::new(std::mem::take(&mut self.given));
             for (_, source) in &mut sources {
@@ -318,6 +326,21 @@ impl<T> Drop for WatchedStream<T> {
     }
 }
 
+/// Begins tails of what was logged since a moment. `begun_at` has the server's time of that moment, in nanoseconds since
+/// the Unix epoch.
+///
+/// If what was there before has been dropped, what came after it may have been, too, so there is a gap. A source of which
+/// there is nothing is new or silent, if Log Cache still has older envelopes of another one.
+fn begin_tails<T: Stored>(sources: &mut Sources<T>, begun: Instant, begun_at: &Range<i64>) {
+    let oldest: Vec<_> = sources.iter_mut().map(|(_, source)| source.oldest()).collect();
+    let is_old = |oldest: &Option<i64>| oldest.is_some_and(|oldest| oldest <= begun_at.start);
+    let has_old = oldest.iter().flatten().any(is_old);
+    for ((_, source), oldest) in sources.iter_mut().zip(oldest) {
+        let is_complete = oldest.is_ok_and(|oldest| is_old(&oldest) || oldest.is_none() && has_old);
+        source.begin_tail(if is_complete { None } else { Some((begun, begun_at)) });
+    }
+}
+
 /// What a stream without lines has given: metrics and events.
 #[derive(Default)]
 struct Given {
@@ -328,11 +351,11 @@ struct Given {
 }
 
 /// What tells a metric or an event from another one on every server: its time in microseconds, because Log Cache may have
-/// it without the nanoseconds, and its type.
-type Key = (i64, EnvelopeType);
+/// it without the nanoseconds, its type and its source.
+type Key = (i64, EnvelopeType, String);
 
 fn key(item: &impl Stored) -> Key {
-    (item.timestamp().div_euclid(1000), item.envelope_type())
+    (item.timestamp().div_euclid(1000), item.envelope_type(), item.source().to_owned())
 }
 
 impl Given {
@@ -343,13 +366,14 @@ impl Given {
     fn add(&mut self, key: Key) {
         self.newest.insert(key);
         if self.newest.len() > MAX_GIVEN {
-            self.until = self.until.max(self.newest.pop_first());
+            self.until = self.until.take().max(self.newest.pop_first());
         }
     }
 
     fn has(&self, item: &impl Stored) -> bool {
         let key = key(item);
-        item.envelope_type() != EnvelopeType::Log && (Some(key) <= self.until || self.newest.contains(&key))
+        item.envelope_type() != EnvelopeType::Log
+            && (self.until.as_ref().is_some_and(|until| key <= *until) || self.newest.contains(&key))
     }
 }
 
@@ -408,8 +432,10 @@ impl<T: Stored> Watcher<T> {
                 (line_since, proof_since) = (line_since.and(Some(now)), proof_since.and(Some(now)));
                 continue;
             }
-            schedule.next();
-            if let Some(beside) = self.read() {
+            let read = self.read();
+            // What has become due meanwhile is not made up for: the server may be in trouble.
+            while schedule.next_if(|due| *due <= Instant::now()).is_some() {}
+            if let Some(beside) = read {
                 let now = Instant::now();
                 line_since = line_since.or(beside.times().next().map(|_| now));
                 proof_since = proof_since.or(beside.has_proof().then_some(now));
@@ -426,6 +452,9 @@ impl<T: Stored> Watcher<T> {
                 .ok()?,
         };
         let beside = self.beside.insert(beside);
+        let rejected = self.rejected.lock();
+        beside.logs.retain(|(id, _)| !rejected.contains(id));
+        drop(rejected);
         beside.read();
         Some(beside)
     }
@@ -440,10 +469,10 @@ impl<T: Stored> Watcher<T> {
         let Watcher { beside, opened, streams, verdict, write_half, cancel, .. } = self;
         let Some(Beside { logs, all, opened_at }) = beside else { return };
         let mut sources = all.unwrap_or(logs);
-        sources.iter_mut().for_each(|(_, source)| source.begin_tail(opened, &opened_at));
+        begin_tails(&mut sources, opened, &opened_at);
         {
             let mut verdict = verdict.lock();
-            if !matches!(*verdict, Verdict::Open) {
+            if !matches!(*verdict, Verdict::Open) || streams.speak() {
                 return;
             }
             *verdict = Verdict::Mute(Some(sources));

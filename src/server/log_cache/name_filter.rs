@@ -14,7 +14,8 @@ const MAX_SIZE: usize = 4096;
 ///
 /// The filter is part of what a page is of, as the types are: the store applies it while it collects a page, before it
 /// counts to the limit (`Get` in `store.go`). So a page that is not full is still the last, and a name that is read again
-/// still proves that nothing newer was removed.
+/// still proves that nothing newer was removed. Until a name has come once, nothing shows that Log Cache was restarted, as
+/// with the lines of an app that has logged none.
 ///
 /// But the filter holds for counters, gauges and timers alike, and leaves out logs and events. So there is none unless all
 /// that is selected are counters and gauges with names.

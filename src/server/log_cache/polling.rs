@@ -171,15 +171,18 @@ impl<T: Stored> PollingSource<T> {
         }));
     }
 
-    /// Begins a tail of what was logged since `begun`: from now on, failures count. `begun_at` has the server's time of that
-    /// moment, in nanoseconds since the Unix epoch. If what was there before has been dropped, what came after it may have
-    /// been, too, so there is a gap.
-    pub(crate) fn begin_tail(&mut self, begun: Instant, begun_at: &std::ops::Range<i64>) {
-        let oldest = match (self.request)(Next::Oldest) {
-            Ok(Answer::Oldest(oldest)) => oldest,
-            Ok(Answer::Page(_)) | Err(_) => None,
-        };
-        if oldest.is_none_or(|oldest| oldest > begun_at.start) {
+    /// Returns the time of the oldest envelope that Log Cache has of the source, in nanoseconds since the Unix epoch.
+    pub(crate) fn oldest(&mut self) -> Result<Option<i64>> {
+        match (self.request)(Next::Oldest)? {
+            Answer::Oldest(oldest) => Ok(oldest),
+            Answer::Page(_) => Ok(None),
+        }
+    }
+
+    /// Begins a tail: from now on, failures count. With a gap if Log Cache may have dropped something since a moment.
+    /// Together with it are the server's times that it was between, in nanoseconds since the Unix epoch.
+    pub(crate) fn begin_tail(&mut self, may_lack: Option<(Instant, &std::ops::Range<i64>)>) {
+        if let Some((begun, begun_at)) = may_lack {
             let elapsed = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);
             let gap = Error::forgotten(begun_at.start, begun_at.end.saturating_add(elapsed));
             self.decoded.messages.push_front(Err(gap));

@@ -109,7 +109,6 @@ fn no_path(error: Error) -> Error {
 
 const WHAT: &str = "the response of Log Cache";
 
-/// Reads a body that may have this many bytes. The hint says what to do if it has more.
 /// Reads a response of up to [`MAX_RESULT`]. `hint` says what to do about a larger one.
 fn read_result(call: &Call<'_>, response: Response, hint: &str) -> Result<Vec<u8>> {
     let max_recent_size = call.settings().max_recent_size;
@@ -117,6 +116,7 @@ fn read_result(call: &Call<'_>, response: Response, hint: &str) -> Result<Vec<u8
     read_whole(call, response, max_recent_size.min(MAX_RESULT), hint)
 }
 
+/// Reads a body that may have this many bytes. The hint says what to do if it has more.
 fn read_whole(call: &Call<'_>, response: Response, limit: usize, hint: &str) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);

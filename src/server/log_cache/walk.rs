@@ -98,14 +98,20 @@ impl Walk {
         &mut self,
         mut read: impl FnMut(&PageRequest<'_>) -> Result<Page>,
     ) -> Result<Option<Vec<Envelope>>> {
+        let mut least = 0;
         // Log Cache takes an end of 0 for none.
         while !self.is_over && self.left > 0 && self.end.is_none_or(|end| end > 0) {
             let again: usize = self.repeated.values().sum();
-            let limit = self.left.saturating_add(again).min(self.page_size);
+            let limit = self.left.saturating_add(again).max(least).min(self.page_size);
             let Walk { selection, window, start, end, name_filter, .. } = &*self;
             let name_filter = name_filter.as_deref();
             let request = PageRequest { selection, window, start: *start, end: *end, limit, name_filter };
             let page = match read(&request) {
+                // What is decodable may be beyond it.
+                Ok(page) if page.envelopes.is_empty() && page.count >= limit && limit < self.page_size => {
+                    least = self.page_size;
+                    continue;
+                }
                 Ok(page) if page.envelopes.is_empty() && page.count >= limit => {
                     self.is_over = true;
                     return Err(Error::new(
@@ -302,6 +308,19 @@ mod tests {
             found.extend(page);
         }
         found
+    }
+
+    #[test]
+    fn a_page_of_one_envelope_that_cannot_be_decoded_is_read_again_with_those_behind_it() {
+        let window = Window::default().limit(1);
+        let mut walk = Walk { page_size: 3, ..Walk::new(&Selection::all(), &window).unwrap() };
+        let mut limits = Vec::new();
+        let page = walk.next_page(|request| {
+            limits.push(request.limit);
+            let envelopes = if request.limit == 1 { Vec::new() } else { vec![envelope(1, "a"), envelope(2, "b")] };
+            Ok(Page { count: request.limit, envelopes, date: None })
+        });
+        assert_eq!((page.unwrap(), limits), (Some(vec![envelope(1, "a")]), vec![1, 3]));
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(crate) trait Stored {
 
     fn envelope_type(&self) -> EnvelopeType;
 
+    /// The id of what it is from.
+    fn source(&self) -> &str;
+
     /// Returns true if it is a log without a text, which streams do not give.
     fn is_blank(&self) -> bool;
 
@@ -34,6 +37,10 @@ impl Stored for LogMessage {
 
     fn envelope_type(&self) -> EnvelopeType {
         EnvelopeType::Log
+    }
+
+    fn source(&self) -> &str {
+        &self.app_id
     }
 
     fn is_blank(&self) -> bool {
@@ -60,6 +67,10 @@ impl Stored for Envelope {
 
     fn envelope_type(&self) -> EnvelopeType {
         self.envelope_type()
+    }
+
+    fn source(&self) -> &str {
+        &self.source_id
     }
 
     fn is_blank(&self) -> bool {
