@@ -391,7 +391,9 @@ fn idle() -> Result<()> {
 }
 
 fn idle_tails(address: &str, count: usize) -> Result<()> {
-    const WATCHED: Duration = Duration::from_secs(5);
+    const WATCHED: Duration = Duration::from_secs(10);
+    // A second after its last message, a tail frees its buffers.
+    const SETTLED: Duration = Duration::from_secs(2);
     let consumer = consumer(address, false)?;
     let open = || -> Result<Tail> {
         let mut tail = consumer.tail(APP, "bearer token")?;
@@ -403,6 +405,7 @@ fn idle_tails(address: &str, count: usize) -> Result<()> {
     let tails = (0..count).map(|_| open()).collect::<Result<Vec<_>>>()?;
     println!("  memory per tail      {:.1} KiB", (status("VmRSS:")? - before) as f64 / count as f64);
 
+    std::thread::sleep(SETTLED);
     let cpu = cpu_time();
     std::thread::sleep(WATCHED);
     let used = (cpu_time() - cpu).as_secs_f64() / WATCHED.as_secs_f64();
