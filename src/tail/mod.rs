@@ -22,7 +22,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, bounded};
 
 pub use self::batch::Batch;
 use self::batch::WAITING_BATCHES;
-use self::keep_alive::Intervals;
 pub(crate) use self::merged::MergedTails;
 use self::reader::{Connection, Reader};
 pub(crate) use self::reconnect::Reconnector;
@@ -107,14 +106,14 @@ impl<T: Send + 'static> Tail<T> {
         let (running, ended) = bounded(0);
         let running = Arc::new(running);
         let (sender, batches) = bounded(WAITING_BATCHES);
-        let intervals = Intervals { text: settings.keep_alive, pong: settings.pong_every };
         let kind = if source.runs_callers_functions() { ThreadKind::Poller } else { ThreadKind::Reader };
         // Boxed, so that its thread needs less stack.
         let reader = Box::new(Reader {
             kind,
             reconnector: reconnector.map(Arc::new),
             start_thread: |kind, run| start_thread(kind, run),
-            intervals,
+            keep_alive: settings.keep_alive,
+            pong_every: settings.pong_every,
             idle_timeout: settings.idle_timeout,
             shared: Arc::clone(&shared),
             registration: registration.clone(),
@@ -122,7 +121,7 @@ impl<T: Send + 'static> Tail<T> {
             batches: sender,
             spares: Arc::default(),
         });
-        let first = Connection::open(source, intervals, &shared, running)?;
+        let first = Connection::open(source, settings.keep_alive, &shared, running)?;
         let thread = start_thread(kind, move || reader.run(first))?;
         Ok(Tail {
             batches,

@@ -12,12 +12,11 @@ use crossbeam_channel::{Receiver, RecvError, Sender, TrySendError, after, bounde
 
 use super::backoff::Backoff;
 use super::batch::{Batch, Spares};
-use super::keep_alive::{Intervals, KeepAlive};
+use super::keep_alive::{KeepAlive, Pongs};
 use super::reconnect::{GIVEN_UP, Reconnector};
 use super::threads::{Shared, ThreadKind, run_in_thread, start_thread};
 use crate::ending::Ending;
 use crate::error::{Error, Missing, Result};
-use crate::net::cancel::Cancel;
 use crate::net::deadline;
 use crate::net::registry::Registration;
 use crate::server::source::LiveSource;
@@ -43,7 +42,7 @@ pub(super) struct Connection<T> {
 impl<T> Connection<T> {
     pub(super) fn open(
         source: Box<dyn LiveSource<T>>,
-        intervals: Intervals,
+        keep_alive: Duration,
         shared: &Arc<Shared>,
         running: Running,
     ) -> Result<Self> {
@@ -61,7 +60,7 @@ impl<T> Connection<T> {
             let (done, is_done) = bounded(0);
             reader_done = Some(done);
             let keep_alive =
-                KeepAlive { write_half, intervals, cancel: Arc::clone(&shared.cancel), reader_done: is_done };
+                KeepAlive { write_half, every: keep_alive, cancel: Arc::clone(&shared.cancel), reader_done: is_done };
             let thread = start(ThreadKind::KeepAlive, Box::new(move || keep_alive.run()))?;
             let last = shared.keep_alive.lock().replace(thread);
             if let Some(last) = last {
@@ -82,7 +81,9 @@ pub(super) struct Reader<T> {
     pub(super) reconnector: Option<Arc<Reconnector<T>>>,
     /// Starts the thread that reconnects. A field for the tests.
     pub(super) start_thread: StartThread,
-    pub(super) intervals: Intervals,
+    /// How often keep-alive texts are sent.
+    pub(super) keep_alive: Duration,
+    pub(super) pong_every: Duration,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) shared: Arc<Shared>,
     /// `None`: the tail is a part of another one.
@@ -98,7 +99,7 @@ type End = (Ending, Option<Error>);
 impl<T: Send + 'static> Reader<T> {
     // By value, it would be moved from frame to frame of its thread's stack.
     #[allow(clippy::boxed_local)]
-    pub(super) fn run(self: Box<Self>, first: Connection<T>) {
+    pub(super) fn run(mut self: Box<Self>, first: Connection<T>) {
         // Without this, a panic would look like a clean end.
         let (mut ending, mut error) = panic::catch_unwind(AssertUnwindSafe(|| self.read_all(first)))
             .unwrap_or_else(|_| failed("the thread that reads the connection panicked"));
@@ -106,14 +107,14 @@ impl<T: Send + 'static> Reader<T> {
             (ending, error) = (Ending::Closed, None);
         }
         // Dropped first: when the caller sees the end, the consumer no longer counts this tail as open.
-        drop(self.registration);
+        drop(self.registration.take());
         let ending = self.shared.ending.get_or_init(|| ending);
         if let Some(error) = &error {
             self.shared.error.get_or_init(|| error.clone());
         }
         // This may block until the caller takes the end, but the connection is already closed.
         if let Some(error) = error {
-            send_batch(&self.batches, &self.shared.cancel, Batch::end(error));
+            self.send(Batch::end(error), &mut Pongs::new(None, Duration::MAX));
         }
         log::debug!("a tail ended: {ending}");
     }
@@ -133,7 +134,7 @@ impl<T: Send + 'static> Reader<T> {
                 return (Ending::Closed, None);
             }
             if let Some(source) = successor {
-                match Connection::open(source, self.intervals, &self.shared, Arc::clone(&self.running)) {
+                match Connection::open(source, self.keep_alive, &self.shared, Arc::clone(&self.running)) {
                     Ok(next) => connection = next,
                     Err(error) => return failed_with(error),
                 }
@@ -169,7 +170,9 @@ impl<T: Send + 'static> Reader<T> {
         };
         if let Some(missing) = missing.filter(|_| !self.shared.cancel.is_cancelled()) {
             let gap = Error::gap(ending, at, connected_at, missing);
-            send_batch(&self.batches, &self.shared.cancel, Batch::gap(gap));
+            let connection = result.as_ref().ok().map(|(connection, _)| &connection.source);
+            let write_half = connection.and_then(|source| source.write_half());
+            self.send(Batch::gap(gap), &mut Pongs::new(write_half, self.pong_every));
         }
         result
     }
@@ -189,13 +192,13 @@ impl<T: Send + 'static> Reader<T> {
             let (send_result, result) = bounded(1);
             let run = {
                 let (reconnector, shared) = (Arc::clone(reconnector), Arc::clone(&self.shared));
-                let (intervals, running) = (self.intervals, Arc::downgrade(&self.running));
+                let (keep_alive, running) = (self.keep_alive, Arc::downgrade(&self.running));
                 let (ending, mut backoff) = (ending.clone(), backoff.clone());
                 move || {
                     log::info!("the connection of a tail ended, reconnecting: {ending}");
                     let open = |source| {
                         let running = running.upgrade().ok_or_else(Error::closed)?;
-                        Connection::open(source, intervals, &shared, running)
+                        Connection::open(source, keep_alive, &shared, running)
                     };
                     let result = reconnector.reconnect(&mut backoff, &shared.cancel, open);
                     let _ = send_result.send(result.map(|connection| (connection, backoff)));
@@ -255,6 +258,7 @@ impl<T: Send + 'static> Reader<T> {
         // After a cancel, a source with a write half is still read, up to the server's close frame.
         let ends_at_once = source.write_half().is_none();
         let decoder = source.decoder();
+        let mut pongs = Pongs::new(source.write_half(), self.pong_every);
         let mut had_data = false;
         let mut had_large_batch = Instant::now();
         loop {
@@ -272,14 +276,14 @@ impl<T: Send + 'static> Reader<T> {
                 if frames.end() >= LARGE_BATCH {
                     had_large_batch = Instant::now();
                 }
-                send_batch(&self.batches, &self.shared.cancel, Batch::new(frames, decoder.clone(), &self.spares));
+                self.send(Batch::new(frames, decoder.clone(), &self.spares), &mut pongs);
             }
             // A report of how far the messages are complete need not wait behind others, or fill the channel of a caller
             // who takes nothing.
             if let Some(decoded) = source.take_decoded()
                 && (!decoded.messages.is_empty() || self.batches.is_empty())
             {
-                send_batch(&self.batches, &self.shared.cancel, Batch::decoded(decoded));
+                self.send(Batch::decoded(decoded), &mut pongs);
             }
             match progress {
                 // The stream reached its time limit, so it counts as successful even if the app logged nothing.
@@ -312,25 +316,28 @@ impl<T: Send + 'static> Reader<T> {
         })
     }
 
+    /// Hands a batch to the caller. Waits until there is room for it, or the tail is cancelled.
+    fn send(&self, batch: Batch<T>, pongs: &mut Pongs) {
+        if let Err(TrySendError::Full(batch)) = self.batches.try_send(batch) {
+            self.send_when_there_is_room(batch, pongs);
+        }
+    }
+
+    // Its frame is not a part of the frame that an idle tail keeps on its stack.
+    #[inline(never)]
+    fn send_when_there_is_room(&self, batch: Batch<T>, pongs: &mut Pongs) {
+        loop {
+            select! {
+                send(self.batches, batch) -> _ => return,
+                recv(self.shared.cancel.signal()) -> _ => return,
+                recv(pongs.due()) -> _ => pongs.send(),
+            }
+        }
+    }
+
     fn free_buffers(&self, source: &mut dyn LiveSource<T>) {
         source.shrink();
         self.spares.free();
-    }
-}
-
-/// Waits until there is room for the batch, or the tail is cancelled.
-fn send_batch<T>(batches: &Sender<Batch<T>>, cancel: &Cancel, batch: Batch<T>) {
-    if let Err(TrySendError::Full(batch)) = batches.try_send(batch) {
-        wait_for_room(batches, cancel, batch);
-    }
-}
-
-// Its frame is not a part of the frame that an idle tail keeps on its stack.
-#[inline(never)]
-fn wait_for_room<T>(batches: &Sender<Batch<T>>, cancel: &Cancel, batch: Batch<T>) {
-    select! {
-        send(batches, batch) -> _ => {}
-        recv(cancel.signal()) -> _ => {}
     }
 }
 
@@ -395,14 +402,14 @@ mod tests {
         let ((running, _ended), (batches, received)) = (bounded(0), bounded(8));
         let connect = || Err(Error::new(ErrorKind::InvalidInput, "there is a thread"));
         let reconnector = Reconnector { policy, connect: Box::new(connect), connected: Box::new(|| ()) };
-        let intervals = Intervals { text: Duration::MAX, pong: Duration::MAX };
         let (shared, running) = (Arc::new(Shared::new(cancel)), Arc::new(running));
-        let first = Connection::open(Box::new(Ended), intervals, &shared, Arc::clone(&running)).unwrap();
+        let first = Connection::open(Box::new(Ended), Duration::MAX, &shared, Arc::clone(&running)).unwrap();
         let reader = Reader {
             kind: ThreadKind::Reader,
             reconnector: Some(Arc::new(reconnector)),
             start_thread,
-            intervals,
+            keep_alive: Duration::MAX,
+            pong_every: Duration::MAX,
             idle_timeout: None,
             shared,
             registration: Some(registration),

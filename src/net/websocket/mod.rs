@@ -135,8 +135,6 @@ pub(crate) struct WriteHalf {
     is_tls: bool,
     /// Encoded frames wait for room in the socket's buffer.
     unflushed: AtomicBool,
-    /// The reader waits for the server, and will answer a ping at once.
-    reader_waits: AtomicBool,
     /// `shutdown` was called.
     is_shut_down: AtomicBool,
 }
@@ -153,8 +151,8 @@ impl WriteHalf {
     fn new(stream: Stream) -> Self {
         let (socket, is_tls) = (Arc::clone(stream.socket()), stream.is_tls());
         let locked = Mutex::new(Locked { stream, queue: Vec::new(), close_sent: false });
-        let (unflushed, reader_waits, is_shut_down) = Default::default();
-        WriteHalf { locked, socket, is_tls, unflushed, reader_waits, is_shut_down }
+        let (unflushed, is_shut_down) = Default::default();
+        WriteHalf { locked, socket, is_tls, unflushed, is_shut_down }
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -171,22 +169,16 @@ impl WriteHalf {
     fn wait(&self, deadline: Option<Instant>) -> io::Result<()> {
         let unflushed = self.unflushed.load(Ordering::Relaxed);
         let ready = if unflushed { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        self.reader_waits.store(true, Ordering::Relaxed);
-        let result = wait(&self.socket, ready, deadline);
-        self.reader_waits.store(false, Ordering::Relaxed);
-        result
+        wait(&self.socket, ready, deadline)
     }
 
     pub(crate) fn send_keep_alive(&self) {
         self.send(Frame::message(KEEP_ALIVE, OpCode::Data(Data::Text), true));
     }
 
-    /// Sends an unsolicited pong if the reader is busy, or its caller pauses. It shows a server that this client is alive
-    /// while its pings wait to be read.
-    pub(crate) fn send_pong_if_needed(&self) {
-        if !self.reader_waits.load(Ordering::Relaxed) {
-            self.send(Frame::pong(""));
-        }
+    /// Sends an unsolicited pong.
+    pub(crate) fn send_pong(&self) {
+        self.send(Frame::pong(""));
     }
 
     /// Sends a close frame, or answers the server's with the same code. Does nothing if one was sent before.
