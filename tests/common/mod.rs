@@ -1,6 +1,7 @@
 //! Helpers that the tests share: a server that sends scripted bytes, and consumers that connect to it.
 #![allow(dead_code)] // Each test file uses its own part.
 
+pub mod envelopes;
 pub mod examples;
 pub mod foundation;
 pub mod leftovers;
