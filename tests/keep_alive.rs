@@ -3,6 +3,8 @@
 mod common;
 
 use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use common::{
     streaming, upgrading, wait_until, within,
 };
 use loggregator_consumer::testing::{Frame, Generation, TrafficController};
-use loggregator_consumer::{Ending, ErrorKind, LogMessage};
+use loggregator_consumer::{Ending, ErrorKind, LogMessage, Reconnect};
 
 /// A time that no test reaches.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -120,6 +122,31 @@ fn a_tail_that_reads_sends_pongs_only_in_answer_to_pings() {
         let mut tail = builder.build().unwrap().tail(APP, TOKEN).unwrap();
         assert!(tail.next().is_none());
         assert!(tail.ending().unwrap().is_clean(), "{:?}", tail.ending());
+    });
+}
+
+#[test]
+fn pongs_are_sent_while_on_connect_blocks_after_a_reconnect() {
+    within(DEADLINE, || {
+        let (has_pong, pong) = channel();
+        let server = ScriptedServer::start(vec![
+            upgrading(hang_up),
+            upgrading(move |mut socket| {
+                let frames = std::iter::from_fn(|| read_frame(&mut socket));
+                frames.filter(|(opcode, _)| *opcode == PONG).for_each(|_| _ = has_pong.send(()));
+            }),
+        ]);
+        let (pong, connects) = (Mutex::new(pong), AtomicUsize::new(0));
+        let (seen, has_seen) = channel();
+        let builder = builder(&server.endpoint()).pong_every(Duration::from_millis(10));
+        let builder = builder.reconnect(Reconnect::default().first(Duration::ZERO)).on_connect(move || {
+            if connects.fetch_add(1, Ordering::SeqCst) == 1 {
+                let pong = pong.lock().unwrap();
+                seen.send([pong.recv(), pong.recv()].iter().all(Result::is_ok)).unwrap();
+            }
+        });
+        let _tail = builder.build().unwrap().tail(APP, TOKEN).unwrap();
+        assert_eq!(has_seen.recv(), Ok(true));
     });
 }
 

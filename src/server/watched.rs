@@ -330,13 +330,15 @@ impl<T> Drop for WatchedStream<T> {
 /// the Unix epoch.
 ///
 /// If what was there before has been dropped, what came after it may have been, too, so there is a gap. A source of which
-/// there is nothing is new or silent, if Log Cache still has older envelopes of another one.
+/// there is nothing is new or silent, if Log Cache still has older envelopes of another one. It need not be so if Log
+/// Cache has several nodes, and that of the source was restarted within the seconds since that moment.
 fn begin_tails<T: Stored>(sources: &mut Sources<T>, begun: Instant, begun_at: &Range<i64>) {
     let oldest: Vec<_> = sources.iter_mut().map(|(_, source)| source.oldest()).collect();
     let is_old = |oldest: &Option<i64>| oldest.is_some_and(|oldest| oldest <= begun_at.start);
     let has_old = oldest.iter().flatten().any(is_old);
     for ((_, source), oldest) in sources.iter_mut().zip(oldest) {
-        let is_complete = oldest.is_ok_and(|oldest| is_old(&oldest) || oldest.is_none() && has_old);
+        let is_complete = oldest
+            .is_ok_and(|oldest| is_old(&oldest) || oldest.is_none() && has_old && source.held_times().next().is_none());
         source.begin_tail(if is_complete { None } else { Some((begun, begun_at)) });
     }
 }
@@ -371,9 +373,11 @@ impl Given {
     }
 
     fn has(&self, item: &impl Stored) -> bool {
+        if item.envelope_type() == EnvelopeType::Log {
+            return false;
+        }
         let key = key(item);
-        item.envelope_type() != EnvelopeType::Log
-            && (self.until.as_ref().is_some_and(|until| key <= *until) || self.newest.contains(&key))
+        self.until.as_ref().is_some_and(|until| key <= *until) || self.newest.contains(&key)
     }
 }
 
@@ -466,9 +470,14 @@ impl<T: Stored> Watcher<T> {
 
     /// Lets the tail go on over Log Cache.
     fn go_over(self, are_all_mute: bool) {
-        let Watcher { beside, opened, streams, verdict, write_half, cancel, .. } = self;
+        let Watcher { beside, opened, streams, verdict, rejected, write_half, cancel, .. } = self;
         let Some(Beside { logs, all, opened_at }) = beside else { return };
         let mut sources = all.unwrap_or(logs);
+        let ids = rejected.lock().clone();
+        sources.retain(|(id, _)| !ids.contains(id));
+        if sources.is_empty() {
+            return;
+        }
         begin_tails(&mut sources, opened, &opened_at);
         {
             let mut verdict = verdict.lock();

@@ -58,7 +58,7 @@ pub(super) struct Pongs {
 
 impl Pongs {
     pub(super) fn new(write_half: Option<&Arc<WriteHalf>>, every: Duration) -> Self {
-        Pongs { write_half: write_half.map(Arc::clone), every, next: after(every) }
+        Pongs { write_half: write_half.map(Arc::clone), every, next: Instant::now() }
     }
 
     /// Returns what becomes ready when the next one is due, also if that was while the connection was read.

@@ -19,6 +19,7 @@ use crate::ending::Ending;
 use crate::error::{Error, Missing, Result};
 use crate::net::deadline;
 use crate::net::registry::Registration;
+use crate::net::websocket::WriteHalf;
 use crate::server::source::LiveSource;
 use crate::wire::frames::Progress;
 
@@ -188,8 +189,8 @@ impl<T: Send + 'static> Reader<T> {
         mut backoff: Backoff,
         ending: &Ending,
     ) -> Result<(Connection<T>, Backoff), End> {
-        let result = loop {
-            let (send_result, result) = bounded(1);
+        let (result, opened) = loop {
+            let ((send_result, result), (send_opened, opened)) = (bounded(1), bounded(1));
             let run = {
                 let (reconnector, shared) = (Arc::clone(reconnector), Arc::clone(&self.shared));
                 let (keep_alive, running) = (self.keep_alive, Arc::downgrade(&self.running));
@@ -198,34 +199,51 @@ impl<T: Send + 'static> Reader<T> {
                     log::info!("the connection of a tail ended, reconnecting: {ending}");
                     let open = |source| {
                         let running = running.upgrade().ok_or_else(Error::closed)?;
-                        Connection::open(source, keep_alive, &shared, running)
+                        let connection = Connection::open(source, keep_alive, &shared, running)?;
+                        let _ = send_opened.try_send(connection.source.write_half().map(Arc::clone));
+                        Ok(connection)
                     };
                     let result = reconnector.reconnect(&mut backoff, &shared.cancel, open);
                     let _ = send_result.send(result.map(|connection| (connection, backoff)));
                 }
             };
-            let Err(error) = (self.start_thread)(ThreadKind::Reconnect, Box::new(run)) else { break result };
+            let Err(error) = (self.start_thread)(ThreadKind::Reconnect, Box::new(run)) else { break (result, opened) };
             // The system may have a thread later. Until then, this counts as a failed attempt.
             log::info!("reconnecting failed: {error}");
             let Some(pause) = backoff.next() else { return Err(failed_with(error.with_hint(GIVEN_UP))) };
-            let _ = self.wait_for(&after(pause))?;
+            select! {
+                recv(after(pause)) -> _ => {}
+                recv(self.shared.cancel.signal()) -> _ => return Err((Ending::Closed, None)),
+            }
         };
-        match self.wait_for(&result)? {
+        match self.wait_until_connected(&result, &opened)? {
             Ok(Ok(reconnected)) => Ok(reconnected),
             Ok(Err(error)) => Err(failed_with(error)),
             Err(_) => Err(failed("the thread that reconnects panicked")),
         }
     }
 
-    /// Waits for an event.
+    /// Waits for a thread that reconnects. `opened` has the connection, which needs pongs while `on_connect` runs.
     ///
     /// # Errors
     ///
     /// The end of the tail if it is cancelled.
-    fn wait_for<E>(&self, event: &Receiver<E>) -> Result<Result<E, RecvError>, End> {
-        select! {
-            recv(event) -> event => Ok(event),
-            recv(self.shared.cancel.signal()) -> _ => Err((Ending::Closed, None)),
+    fn wait_until_connected<R>(
+        &self,
+        result: &Receiver<R>,
+        opened: &Receiver<Option<Arc<WriteHalf>>>,
+    ) -> Result<Result<R, RecvError>, End> {
+        let mut pongs = Pongs::new(None, self.pong_every);
+        loop {
+            select! {
+                recv(result) -> result => return Ok(result),
+                recv(self.shared.cancel.signal()) -> _ => return Err((Ending::Closed, None)),
+                // Its sender lives until the result has been sent.
+                recv(opened) -> write_half => {
+                    pongs = Pongs::new(write_half.ok().flatten().as_ref(), self.pong_every);
+                }
+                recv(pongs.due()) -> _ => pongs.send(),
+            }
         }
     }
 
@@ -362,7 +380,6 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::message::LogMessage;
     use crate::net::registry::Registry;
-    use crate::net::websocket::WriteHalf;
     use crate::settings::Reconnect;
     use crate::wire::format::Decoder;
     use crate::wire::frames::Frames;

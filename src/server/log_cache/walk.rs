@@ -107,8 +107,8 @@ impl Walk {
             let name_filter = name_filter.as_deref();
             let request = PageRequest { selection, window, start: *start, end: *end, limit, name_filter };
             let page = match read(&request) {
-                // What is decodable may be beyond it.
-                Ok(page) if page.envelopes.is_empty() && page.count >= limit && limit < self.page_size => {
+                // What is beyond what cannot be decoded may be of the same time.
+                Ok(page) if page.envelopes.len() < page.count && page.count >= limit && limit < self.page_size => {
                     least = self.page_size;
                     continue;
                 }
