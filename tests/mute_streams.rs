@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::messages::{APP, TOKEN, message_of_now};
 use common::{DEADLINE, wait_until, within};
@@ -161,6 +161,10 @@ fn late_lines_of_before_the_call_are_no_proof() {
     within(DEADLINE, || {
         let server = TrafficController::of(Generation::Today).unwrap();
         server.add_recent(APP, [message_of_the_past()]);
+        // Log Cache tells its time in full seconds. So that "two" does not look older than the call by more than that, the
+        // call is made in the middle of one.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        thread::sleep(Duration::from_millis((1400 - u64::from(now.subsec_millis())) % 1000));
         server.send_late(message_of_now(APP, "one"), Duration::from_millis(1600));
         thread::sleep(Duration::from_millis(1100));
         server.send_late(message_of_now(APP, "two"), Duration::from_millis(500));
