@@ -268,8 +268,8 @@ impl Inner {
         }
     }
 
-    /// Returns another token in place of one of the consumer's own, which a server has rejected for an app. `None`: there
-    /// is none, or it is unlikely to help.
+    /// Returns another token in place of one of the consumer's own, which a server has rejected for an app. Returns
+    /// `None` if there is no other one, or if it would hardly help.
     pub(super) fn renewed(&self, rejected: &str, app_guid: &str, cancel: &Arc<Cancel>) -> Result<Option<String>> {
         log::debug!("the server rejected a token");
         let Some(tokens) = self.tokens.as_ref().map_err(Error::clone)? else { return Ok(None) };

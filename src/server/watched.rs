@@ -303,9 +303,6 @@ impl<T: Stored + Send + 'static> LiveSource<T> for WatchedStream<T> {
         self.end_watch();
         let Verdict::Mute(sources) = &mut *self.verdict.lock() else { return None };
         let mut sources = sources.take()?;
-        let rejected = self.rejected.lock();
-        sources.retain(|(id, _)| !rejected.contains(id));
-        drop(rejected);
         if !self.given.is_empty() {
             let given = Arc::new(std::mem::take(&mut self.given));
             for (_, source) in &mut sources {
@@ -324,6 +321,11 @@ impl<T> Drop for WatchedStream<T> {
     fn drop(&mut self) {
         self.end_watch();
     }
+}
+
+fn leave_out_rejected<T>(sources: &mut Sources<T>, rejected: &Rejected) {
+    let rejected = rejected.lock();
+    sources.retain(|(id, _)| !rejected.contains(id));
 }
 
 /// Begins tails of what was logged since a moment. `begun_at` has the server's time of that moment, in nanoseconds since
@@ -456,9 +458,7 @@ impl<T: Stored> Watcher<T> {
                 .ok()?,
         };
         let beside = self.beside.insert(beside);
-        let rejected = self.rejected.lock();
-        beside.logs.retain(|(id, _)| !rejected.contains(id));
-        drop(rejected);
+        leave_out_rejected(&mut beside.logs, &self.rejected);
         beside.read();
         Some(beside)
     }
@@ -473,8 +473,7 @@ impl<T: Stored> Watcher<T> {
         let Watcher { beside, opened, streams, verdict, rejected, write_half, cancel, .. } = self;
         let Some(Beside { logs, all, opened_at }) = beside else { return };
         let mut sources = all.unwrap_or(logs);
-        let ids = rejected.lock().clone();
-        sources.retain(|(id, _)| !ids.contains(id));
+        leave_out_rejected(&mut sources, &rejected);
         if sources.is_empty() {
             return;
         }

@@ -17,8 +17,8 @@ const MAX_SIZE: usize = 4096;
 /// still proves that nothing newer was removed. Until a name has come once, nothing shows that Log Cache was restarted, as
 /// with the lines of an app that has logged none.
 ///
-/// But the filter holds for counters, gauges and timers alike, and leaves out logs and events. So there is none unless all
-/// that is selected are counters and gauges with names.
+/// But the filter holds for counters, gauges and timers alike, and leaves out logs and events. So it is only used if
+/// nothing is selected but counters and gauges with names.
 pub(super) fn name_filter(selection: &Selection) -> Option<String> {
     use EnvelopeType::{Counter, Event, Gauge, Log, Timer};
     let named = [(Counter, selection.counters()), (Gauge, selection.gauges())];
@@ -56,7 +56,7 @@ mod tests {
         let odd = both.clone().types([Gauge]).gauge_names([r"\d+*?()[]{}^$ é&=,"]);
         assert_eq!(filter(&odd).unwrap(), r"^(?:\\d\+\*\?\(\)\[\]\{\}\^\$ é&=,)$");
         assert!(!name_filter(&odd).unwrap().contains(['&', '=', '+', ' ', '#', ';']));
-        // The names of counters do not matter if there are none.
+        // Counters are not selected, so they need no names.
         assert_eq!(filter(&both.types([Gauge]).counter_names([""; 0])).unwrap(), r"^(?:a\.b|b)$");
     }
 

@@ -179,8 +179,9 @@ impl<T: Stored> PollingSource<T> {
         }
     }
 
-    /// Begins a tail: from now on, failures count. With a gap if Log Cache may have dropped something since a moment.
-    /// Together with it are the server's times that it was between, in nanoseconds since the Unix epoch.
+    /// Begins a tail: from now on, failures count. If Log Cache may have dropped something since a moment, the tail begins
+    /// with a gap. `may_lack` has that moment, and between which of the server's times it was, in nanoseconds since the
+    /// Unix epoch.
     pub(crate) fn begin_tail(&mut self, may_lack: Option<(Instant, &std::ops::Range<i64>)>) {
         if let Some((begun, begun_at)) = may_lack {
             let elapsed = i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX);

@@ -125,7 +125,8 @@ pub(crate) fn first_timestamp(json: &[u8]) -> serde_json::Result<Option<i64>> {
 }
 
 /// Returns the number of envelopes in a response of Log Cache, and the timestamp of the last one, in nanoseconds since
-/// the Unix epoch. This only looks for the name of a timestamp, so it may be wrong. `None`: there is none.
+/// the Unix epoch. This only looks for the name of a timestamp, so it may be wrong. Returns `None`
+/// if it finds no timestamp.
 pub(crate) fn glance(json: &[u8]) -> Option<(usize, i64)> {
     const NAME: &str = r#""timestamp":"#;
     let (number, last) = memmem::find_iter(json, NAME).enumerate().last()?;
